@@ -1,0 +1,110 @@
+# The commands of a checkout. Each one makes the environment it needs in .venv;
+# the stamps in there make a second call instant.
+
+# The first Python on PATH that is new enough.
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	then echo $$name; break; fi; done)
+PIP := .venv/bin/pip --quiet --disable-pip-version-check
+IMAGE ?= stagegate:dev
+SERVE_ARGS ?=
+PYTEST_ARGS ?=
+# Lengths of `make long`.
+CRASH_RUNS ?= 1000
+STATEFUL_STEPS ?= 10000
+SCHEMATHESIS_SECONDS ?= 300
+LONG_ARGS ?= -m long
+
+.DEFAULT_GOAL := help
+.PHONY: help venv test lint services check demo serve long image clean
+
+help: ## say what there is
+	@echo 'make demo    the whole story on this machine; KEEP=1 leaves the server running'
+	@echo 'make serve   the server, on http://127.0.0.1:8000 (SERVE_ARGS="--port 9000")'
+	@echo 'make test    lint, types, layers, and every test on real services'
+	@echo 'make lint    lint, types and layers alone'
+	@echo 'make check   one part of the tests (PYTEST_ARGS="tests/unit -k policy")'
+	@echo 'make long    the long runs (CRASH_RUNS=$(CRASH_RUNS) STATEFUL_STEPS=$(STATEFUL_STEPS)'
+	@echo '             SCHEMATHESIS_SECONDS=$(SCHEMATHESIS_SECONDS))'
+	@echo 'make image   the container image $(IMAGE), by docker or buildah'
+	@echo 'make venv    only the environment in .venv'
+	@echo 'make clean   remove .venv and caches; data stay'
+
+.venv/.made:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo 'Stagegate needs Python 3.11 or newer, found none on PATH' >&2; exit 1; fi
+	@echo "==> making .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv .venv || { \
+		echo 'on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+	@# --group, below, is newer than the pip of most systems.
+	@$(PIP) install --upgrade 'pip>=25.1'
+	@touch $@
+
+.venv/.serve: pyproject.toml | .venv/.made
+	@echo '==> installing Stagegate into .venv (half a minute)'
+	@$(PIP) install --editable .
+	@touch $@
+
+.venv/.demo: pyproject.toml | .venv/.made
+	@echo '==> installing Stagegate and scikit-learn into .venv (a minute)'
+	@$(PIP) install --editable '.[demo]'
+	@touch $@ .venv/.serve
+
+.venv/.dev: pyproject.toml | .venv/.made
+	@echo '==> installing Stagegate and the tools of its tests into .venv (two minutes)'
+	@$(PIP) install --editable '.[demo]' --group dev
+	@touch $@ .venv/.serve .venv/.demo
+
+venv: .venv/.dev
+
+lint: .venv/.dev
+	@echo '==> ruff check'
+	@.venv/bin/ruff check --quiet
+	@echo '==> ruff format --check'
+	@.venv/bin/ruff format --check --quiet
+	@echo '==> mypy --strict'
+	@.venv/bin/mypy
+	@echo '==> lint-imports'
+	@.venv/bin/lint-imports --no-logo
+
+services: .venv/.dev
+	@echo '==> services'
+	@.venv/bin/python -m tests.services --build
+
+test: lint services
+	@echo '==> tests'
+	@.venv/bin/coverage erase
+	@.venv/bin/coverage run -m pytest $(PYTEST_ARGS)
+	@echo '==> coverage: 95 % in all, 100 % for registry/domain and webhooks'
+	@.venv/bin/coverage combine --quiet
+	@.venv/bin/coverage report
+	@.venv/bin/coverage report --include='registry/domain/*,webhooks/*' --fail-under=100
+
+check: services
+	@.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+long: services
+	@echo '==> long runs: $(CRASH_RUNS) crashes, $(STATEFUL_STEPS) steps, \
+	$(SCHEMATHESIS_SECONDS) s of schemathesis'
+	@STAGEGATE_TEST_CRASH_RUNS=$(CRASH_RUNS) \
+	STAGEGATE_TEST_STATEFUL_STEPS=$(STATEFUL_STEPS) \
+	STAGEGATE_TEST_SCHEMATHESIS_SECONDS=$(SCHEMATHESIS_SECONDS) \
+	.venv/bin/python -m pytest --hypothesis-profile=long -v -rP $(LONG_ARGS)
+
+demo: .venv/.demo
+	@exec .venv/bin/stagegate demo $(if $(filter-out 0,$(KEEP)),--keep)
+
+serve: .venv/.serve
+	@exec .venv/bin/stagegate serve $(SERVE_ARGS)
+
+image:
+	@if docker info >/dev/null 2>&1; then \
+		exec docker build --tag $(IMAGE) .; \
+	elif command -v buildah >/dev/null; then \
+		exec buildah --storage-driver vfs build --isolation chroot --tag $(IMAGE) .; \
+	else echo 'neither a running docker nor buildah is here' >&2; exit 1; fi
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -f .coverage .coverage.*
+	find registry webhooks tests -name __pycache__ -type d -prune -exec rm -rf {} +
