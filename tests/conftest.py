@@ -1,0 +1,88 @@
+"""What every test may ask for: the services, a receiver, Hypothesis profiles."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+from tests.receiver import Receiver
+from tests.services import minio as minio_service
+from tests.services import postgres as postgres_service
+from tests.services.absence import is_required, report_absence
+
+OBJECT_STORE = pytest.StashKey[str]()
+
+# "ci" is what every run uses: the same examples each time, few enough for a
+# machine of two cores. "long" looks for new ones: --hypothesis-profile=long.
+# Neither has a deadline, because a busy machine is not a failing test.
+settings.register_profile(
+    "ci", derandomize=True, max_examples=50, deadline=None, print_blob=True
+)
+settings.register_profile("long", max_examples=2000, deadline=None, print_blob=True)
+settings.load_profile("ci")
+
+
+def pytest_report_header() -> list[str]:
+    binaries = postgres_service.find_binaries()
+    return [
+        f"PostgreSQL: {binaries.description if binaries else 'MISSING'}",
+        f"S3: {minio_service.describe()}",
+    ]
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say what the S3 tests really talked to: a build may have failed meanwhile."""
+    used = config.stash.get(OBJECT_STORE, None)
+    if used is not None:
+        terminalreporter.write_line(f"S3 tests ran against {used}")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres_service.PostgresServer]:
+    """The one PostgreSQL of this test run."""
+    binaries = postgres_service.find_binaries()
+    if binaries is None:
+        report_absence("no PostgreSQL server programs and no wheel that bundles them")
+    with postgres_service.run_server(binaries) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(
+    postgres_server: postgres_service.PostgresServer,
+) -> Iterator[str]:
+    """The SQLAlchemy URL of an empty database of this test's own."""
+    with postgres_server.fresh_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def minio(
+    pytestconfig: pytest.Config,
+) -> Iterator[minio_service.ObjectStoreServer]:
+    """The one object store of this test run; ``is_real`` tells whether it is MinIO."""
+    program = minio_service.provide_program()
+    if program is None and is_required():
+        report_absence(minio_service.WITHOUT_MINIO)
+    with minio_service.run_server(program) as server:
+        pytestconfig.stash[OBJECT_STORE] = server.description
+        yield server
+
+
+@pytest.fixture
+def bucket(minio: minio_service.ObjectStoreServer) -> Iterator[str]:
+    """The name of an empty bucket of this test's own."""
+    name = f"test-{uuid.uuid4().hex}"
+    minio.client().make_bucket(bucket_name=name)
+    yield name
+    minio.remove_bucket(name)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A webhook receiver that answers 200 until the test tells it otherwise."""
+    with Receiver() as running:
+        yield running

@@ -1,0 +1,160 @@
+"""A database with the package's tables alone, once per kind of database."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
+
+from tests.receiver import Receiver
+from webhooks import outbox, subscriptions
+from webhooks.address_guard import AddressGuard
+from webhooks.claims import Claim, claim_due
+from webhooks.dispatcher import Dispatcher
+from webhooks.events import Event
+from webhooks.results import record_result
+from webhooks.sealing import SecretBox
+from webhooks.sender import Sender, SendResult, Timeouts
+from webhooks.subscriptions import SubscriptionSpec
+from webhooks.tables import AttemptOutcome, Base, Delivery, EventRow
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+LEASE = timedelta(seconds=60)
+DELIVERED = SendResult(AttemptOutcome.DELIVERED, status=200)
+FAILED = SendResult(AttemptOutcome.FAILED, status=500, error="answered 500")
+
+
+def embedded_engine(path: Path) -> Engine:
+    """SQLite as the registry opens it: WAL, and every transaction IMMEDIATE."""
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA busy_timeout=10000")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def begin_immediate(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+@dataclass
+class World:
+    """Everything a test needs to enqueue, claim and record."""
+
+    engine: Engine
+    box: SecretBox = field(default_factory=lambda: SecretBox(["a key for tests"]))
+    guard: AddressGuard = field(
+        default_factory=lambda: AddressGuard(["127.0.0.0/8"], allow_http=True)
+    )
+
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def subscribe(
+        self,
+        url: str = "https://example.com/hook",
+        **choices: Any,  # noqa: ANN401  # Any field of SubscriptionSpec.
+    ) -> tuple[str, str]:
+        """Create a subscription; give its id and its secret."""
+        with self.begin() as session:
+            row, secret = subscriptions.create(
+                session,
+                self.box,
+                self.guard,
+                SubscriptionSpec(url, **choices),
+                created_by="alice",
+                now=NOW,
+            )
+            return row.id, secret
+
+    def enqueue(
+        self,
+        *,
+        now: datetime = NOW,
+        **parts: Any,  # noqa: ANN401  # Any field of Event.
+    ) -> EventRow:
+        with self.begin() as session:
+            return outbox.enqueue(session, make_event(**parts), now=now)
+
+    def claim(self, *, now: datetime = NOW, limit: int = 10) -> list[Claim]:
+        with self.begin() as session:
+            return claim_due(session, now=now, limit=limit, lease=LEASE)
+
+    def record(
+        self, claim: Claim, result: SendResult = DELIVERED, *, now: datetime = NOW
+    ) -> bool:
+        with self.begin() as session:
+            return record_result(session, claim, result, now=now, jitter=0.5)
+
+    def deliveries(self) -> list[Delivery]:
+        """Give every delivery in the order of creation within its key."""
+        with self.begin() as session:
+            query = session.query(Delivery).order_by(
+                Delivery.created_at, Delivery.ordering_key, Delivery.sequence
+            )
+            return query.all()
+
+    def states(self) -> list[str]:
+        return [delivery.state for delivery in self.deliveries()]
+
+    def dispatcher(
+        self,
+        **choices: Any,  # noqa: ANN401  # Any argument of Dispatcher.
+    ) -> Dispatcher:
+        choices.setdefault("poll", timedelta(seconds=0.05))
+        choices.setdefault("concurrency", 4)
+        timeouts = choices.pop("timeouts", Timeouts(2.0, 2.0, 3.0))
+        return Dispatcher(
+            choices.pop("begin", self.begin),
+            choices.pop("box", self.box),
+            Sender(self.guard, timeouts=timeouts),
+            **choices,
+        )
+
+
+def make_event(
+    **parts: Any,  # noqa: ANN401  # Any field of Event.
+) -> Event:
+    values: dict[str, Any] = {
+        "type": "model_version.stage_changed",
+        "ordering_key": "fraud",
+        "subject": "fraud",
+        "target": "Production",
+        "data": {"model": "fraud", "version": 7},
+        "occurred_at": NOW,
+    }
+    return Event(**(values | parts))
+
+
+@pytest.fixture(
+    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)]
+)
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    if request.param == "sqlite":
+        engine = embedded_engine(tmp_path / "outbox.db")
+    else:
+        url = request.getfixturevalue("postgres_url")
+        engine = create_engine(url, poolclass=NullPool)
+    Base.metadata.create_all(engine)
+    yield World(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as started:
+        yield started

@@ -1,0 +1,45 @@
+"""``python -m tests.services``: which services the tests would use here.
+
+With ``--build`` it also builds MinIO into the cache when it is missing and Go is
+there. The exit code is 1 when CI=true and a required service is missing.
+"""
+
+import argparse
+import sys
+
+from tests.services import go_build, minio, postgres
+from tests.services.absence import is_required
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.services")
+    parser.add_argument(
+        "--build", action="store_true", help="build MinIO when it is missing"
+    )
+    if parser.parse_args().build:
+        build_minio()
+    binaries = postgres.find_binaries()
+    say(f"PostgreSQL: {binaries.description if binaries else 'MISSING'}")
+    say(f"S3: {minio.describe()}")
+    is_complete = binaries is not None and minio.find_program() is not None
+    return 1 if is_required() and not is_complete else 0
+
+
+def build_minio() -> None:
+    if minio.find_program() is not None or not go_build.can_build():
+        return
+    say(
+        f"building MinIO {minio.RELEASE} into {minio.cached_program()} "
+        "(once, about three minutes on two cores)"
+    )
+    if minio.provide_program() is None:
+        say("MinIO could not be built: see Go's message above")
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

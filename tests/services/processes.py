@@ -1,0 +1,64 @@
+"""Starting and stopping the server processes that the tests need.
+
+- Every process is stopped by its own id, never by name.
+- Output goes to a file in the server's own directory and is shown on failure.
+"""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+STOP_SECONDS = 10.0
+POLL_SECONDS = 0.02
+
+
+class ServiceStartError(RuntimeError):
+    """The server did not come up."""
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def wait_until_ready(
+    process: subprocess.Popen[bytes],
+    is_ready: Callable[[], bool],
+    *,
+    log_file: Path,
+    timeout_seconds: float,
+) -> None:
+    """Poll ``is_ready`` until it holds.
+
+    Raises:
+        ServiceStartError: The process ended or the time is over; its log is quoted.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while not is_ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            output = log_file.read_text(encoding="utf-8", errors="replace")
+            raise ServiceStartError(
+                f"{process.args!r} is not answering "
+                f"(exit code {process.poll()}):\n{output[-4000:]}"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def stop(
+    process: subprocess.Popen[bytes], *, stop_signal: int = signal.SIGTERM
+) -> None:
+    """Ask the process to end, and kill it when it does not."""
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(stop_signal)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,293 @@
+"""Which addresses a webhook may reach, decided at connect time.
+
+Rules:
+
+- A URL is ``https`` (``http`` where the operator allows it), has no user, no
+  fragment, and only printable ASCII.
+- Ports 443 and 8443 (and 80 with ``http``); any port inside a network that the
+  operator allows.
+- A name is resolved once per connection. One blocked answer refuses them all;
+  the connection goes to a vetted literal, and the peer is checked once more.
+- IPv4 inside IPv6 is decoded. IPv6 outside 2000::/3 is refused.
+- Link-local networks and the metadata services of clouds stay refused even
+  inside a network that the operator allows.
+- Whoever owns the URL learns one sentence for every refusal: which inside names
+  exist is not theirs to probe. The log has the address.
+
+``ipaddress.is_global`` is no guard: it lets NAT64, 6to4, multicast and site-local
+addresses through. Sources: the IANA special-purpose registries, RFC 6052, RFC 6890.
+"""
+
+import ipaddress
+import logging
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from urllib.parse import SplitResult, urlsplit
+
+from webhooks.errors import BlockedAddressError, UnreachableError
+
+logger = logging.getLogger(__name__)
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+Resolver = Callable[[str, int], Sequence[str]]
+
+MAX_URL_LENGTH = 2048
+HTTPS_PORTS = frozenset({443, 8443})
+HTTP_PORTS = HTTPS_PORTS | {80}
+MAX_RESOLVING_THREADS = 32
+
+
+def _networks(*texts: str) -> tuple[IPNetwork, ...]:
+    return tuple(ipaddress.ip_network(text) for text in texts)
+
+
+NEVER_ALLOWED = _networks(
+    *("169.254.0.0/16", "fe80::/10"),  # Link-local, and most metadata services.
+    *("168.63.129.16/32", "100.100.100.200/32", "192.0.0.192/32"),
+    *("fd00:ec2::/32", "fd20:ce::254/128"),
+    *("0.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32", "ff00::/8"),
+)
+DENIED = _networks(
+    *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
+    *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24"),
+    *("192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"),
+    *("224.0.0.0/4", "240.0.0.0/4", "168.63.129.16/32"),
+    *("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
+)
+GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+_IPV4_IN_LAST_BITS = _networks("::/96", "64:ff9b::/96", "64:ff9b:1::/48")
+_SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")
+_TEREDO = ipaddress.IPv6Network("2001::/32")
+
+
+def _is_in(address: IPAddress, networks: Sequence[IPNetwork]) -> bool:
+    return any(address in network for network in networks)
+
+
+def canonical_address(text: str) -> IPAddress:
+    """Read an address; ``::ffff:a.b.c.d`` is the IPv4 address it stands for.
+
+    Raises:
+        ValueError: the text is not an IP address.
+    """
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv6Address) and address in _MAPPED:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
+
+
+def embedded_ipv4(address: IPAddress) -> ipaddress.IPv4Address | None:
+    """Find the IPv4 address that a translating network would reach."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return None
+    value = int(address)
+    # "::" and "::1" lie in ::/96 and stand for themselves.
+    if value > 1 and _is_in(address, _IPV4_IN_LAST_BITS):
+        return ipaddress.IPv4Address(value & 0xFFFFFFFF)
+    if address in _SIX_TO_FOUR:
+        return ipaddress.IPv4Address((value >> 80) & 0xFFFFFFFF)
+    if address in _TEREDO:
+        return ipaddress.IPv4Address(~value & 0xFFFFFFFF)
+    return None
+
+
+def resolve_by_system(host: str, port: int) -> Sequence[str]:
+    """Ask the system's resolver for every stream address of the host."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in found]
+
+
+def _literal(host: str) -> IPAddress | None:
+    """Read a host that is an address, in any form the resolver would take."""
+    try:
+        return canonical_address(host)
+    except ValueError:
+        pass
+    try:
+        # Decimal, octal, hexadecimal and short forms: 2130706433, 0x7f.1, 127.1.
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    except OSError:
+        return None
+
+
+def _split(url: str) -> SplitResult:
+    if len(url) > MAX_URL_LENGTH:
+        raise ValueError(f"the URL is longer than {MAX_URL_LENGTH} characters")
+    if not all("!" <= character <= "~" for character in url) or "\\" in url:
+        raise ValueError(
+            "the URL must be printable ASCII without blanks and backslashes;"
+            " write other host names in their xn-- form"
+        )
+    return urlsplit(url)
+
+
+def _port_of(parts: SplitResult) -> int:
+    if parts.port == 0:
+        raise ValueError("port 0 is not a port")
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+class AddressGuard:
+    """Judges URLs when they are saved and addresses when they are reached.
+
+    Args:
+        allowed_networks: networks inside which any port is allowed although the
+            deny list covers them, as CIDR text or networks.
+        allow_http: whether plain ``http`` URLs are accepted.
+        resolver: gives every address of a host; may block.
+
+    Raises:
+        ValueError: a network is not one.
+    """
+
+    def __init__(
+        self,
+        allowed_networks: Sequence[str | IPNetwork] = (),
+        *,
+        allow_http: bool = False,
+        resolver: Resolver = resolve_by_system,
+    ) -> None:
+        self.allowed_networks = tuple(map(ipaddress.ip_network, allowed_networks))
+        self.allow_http = allow_http
+        self.resolver = resolver
+        self._slots = threading.BoundedSemaphore(MAX_RESOLVING_THREADS)
+
+    def allows(self, address: IPAddress, port: int, scheme: str = "https") -> bool:
+        """Tell whether a connection to the address and port may be made."""
+        inner = embedded_ipv4(address)
+        judged = [address] if inner is None else [address, inner]
+        if any(_is_in(entry, NEVER_ALLOWED) for entry in judged):
+            return False
+        if _is_in(address, self.allowed_networks):
+            return True
+        if port not in (HTTPS_PORTS if scheme == "https" else HTTP_PORTS):
+            return False
+        if isinstance(address, ipaddress.IPv6Address) and address not in GLOBAL_UNICAST:
+            return False
+        return not _is_in(address, DENIED)
+
+    def check_url(self, url: str) -> None:
+        """Judge a URL before it is saved, without asking the network.
+
+        Raises:
+            ValueError: with a sentence for the owner of the URL. A host name is
+                judged for good only when it is reached.
+        """
+        parts = _split(url)
+        if parts.scheme not in ("https", "http"):
+            raise ValueError("the URL must start with https://")
+        if parts.scheme == "http" and not self.allow_http:
+            raise ValueError("plain http:// is not allowed here; use https://")
+        if "@" in parts.netloc:
+            raise ValueError("the URL must not carry a user or a password")
+        if "#" in url:
+            raise ValueError("the URL must not have a fragment")
+        if not parts.hostname:
+            raise ValueError("the URL has no host")
+        self._check_place(parts.hostname, _port_of(parts), parts.scheme)
+
+    def _check_place(self, host: str, port: int, scheme: str) -> None:
+        address = _literal(host)
+        if address is not None:
+            if not self.allows(address, port, scheme):
+                raise ValueError("the address or port of the URL is not allowed")
+            return
+        common = HTTPS_PORTS if scheme == "https" else HTTP_PORTS
+        if port not in common and not self.allowed_networks:
+            raise ValueError(f"port {port} is not allowed; use {sorted(common)}")
+
+    def vet(
+        self, host: str, port: int, *, scheme: str, timeout_seconds: float
+    ) -> list[str]:
+        """Resolve a host and give its addresses, each once, all of them allowed.
+
+        Raises:
+            BlockedAddressError: it does not resolve in time, or one answer is
+                blocked. Both read the same to the owner of the URL.
+        """
+        texts = list(dict.fromkeys(self._resolve(host, port, timeout_seconds)))
+        for text in texts:
+            # A zone ("%eth0") only ever belongs to a link-local address.
+            if "%" in text or not self.allows(canonical_address(text), port, scheme):
+                logger.warning(
+                    "webhook_address_refused host=%s address=%s port=%d",
+                    *(host, text, port),
+                )
+                raise BlockedAddressError
+        if not texts:
+            raise BlockedAddressError
+        return texts
+
+    def _resolve(self, host: str, port: int, timeout_seconds: float) -> Sequence[str]:
+        """Resolve in a thread: the system's resolver knows no timeout."""
+        give_up_at = time.monotonic() + timeout_seconds
+        if not self._slots.acquire(timeout=timeout_seconds):
+            raise BlockedAddressError
+        answers: queue.Queue[Sequence[str]] = queue.Queue(1)
+
+        def ask() -> None:
+            try:
+                answers.put(self.resolver(host, port))
+            except (OSError, UnicodeError):
+                # UnicodeError is what the idna codec says of an impossible label.
+                answers.put([])
+            finally:
+                self._slots.release()
+
+        threading.Thread(target=ask, name="webhook-resolver", daemon=True).start()
+        try:
+            return answers.get(timeout=max(0.0, give_up_at - time.monotonic()))
+        except queue.Empty:
+            raise BlockedAddressError from None
+
+    def connect(
+        self, host: str, port: int, *, scheme: str, timeout_seconds: float
+    ) -> socket.socket:
+        """Resolve, vet and connect, all within one timeout.
+
+        Raises:
+            BlockedAddressError: the host may not be reached.
+            UnreachableError: no vetted address accepted a connection in time.
+        """
+        give_up_at = time.monotonic() + timeout_seconds
+        addresses = self.vet(host, port, scheme=scheme, timeout_seconds=timeout_seconds)
+        failure = "no connection in time"
+        for index, address in enumerate(addresses):
+            # An equal share each: one dead address must not use up the others'.
+            share = (give_up_at - time.monotonic()) / (len(addresses) - index)
+            if share <= 0:
+                break
+            try:
+                connection = socket.create_connection((address, port), share)
+            except OSError as error:
+                failure = _describe(error)
+            else:
+                return self._recheck(connection, port, scheme)
+        raise UnreachableError(failure)
+
+    def _recheck(
+        self, connection: socket.socket, port: int, scheme: str
+    ) -> socket.socket:
+        """Judge the peer that the socket really has."""
+        try:
+            peer = canonical_address(connection.getpeername()[0])
+        except OSError as error:
+            connection.close()
+            raise UnreachableError(_describe(error)) from error
+        if not self.allows(peer, port, scheme):
+            connection.close()
+            raise BlockedAddressError
+        return connection
+
+
+def _describe(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return "no connection in time"
+    if isinstance(error, ConnectionRefusedError):
+        return "the connection was refused"
+    return "no connection could be made"

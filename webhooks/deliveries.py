@@ -1,0 +1,209 @@
+"""Reading the record of deliveries, and the two things a person may do to one.
+
+Rules:
+
+- Lists are newest first and paged by key; they load no body.
+- ``redeliver`` sends a final delivery again with the same id and bytes, as a new
+  row of kind ``replay`` outside the order. A blocked head goes back to pending
+  with a fresh budget instead: it is still its key's turn.
+- ``skip`` gives a blocked head up, so that its key goes on.
+- Functions work in the caller's transaction, flush, and never commit.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, defer
+
+from webhooks.errors import DeliveryStateError, UnknownDeliveryError
+from webhooks.events import new_sortable_id
+from webhooks.tables import (
+    LIVE_STATES,
+    Attempt,
+    Delivery,
+    DeliveryKind,
+    DeliveryState,
+    EventRow,
+    Subscription,
+    state_in,
+)
+
+REASON_SKIPPED = "skipped on request"
+
+
+def list_page(
+    session: Session,
+    *,
+    subscription_id: str | None = None,
+    event_id: str | None = None,
+    state: DeliveryState | None = None,
+    limit: int,
+    before: str | None = None,
+) -> Sequence[Delivery]:
+    """List deliveries by id, newest first, those before ``before``."""
+    query = select(Delivery).options(defer(Delivery.body))
+    if subscription_id is not None:
+        query = query.where(Delivery.subscription_id == subscription_id)
+    if event_id is not None:
+        query = query.where(Delivery.event_id == event_id)
+    if state is not None:
+        query = query.where(state_in(Delivery.state, state))
+    if before is not None:
+        query = query.where(Delivery.id < before)
+    return session.scalars(query.order_by(Delivery.id.desc()).limit(limit)).all()
+
+
+def get(session: Session, delivery_id: str) -> Delivery:
+    """Find a delivery.
+
+    Raises:
+        UnknownDeliveryError: there is none.
+    """
+    found = session.get(Delivery, delivery_id)
+    if found is None:
+        raise UnknownDeliveryError
+    return found
+
+
+def list_attempts(session: Session, delivery_id: str) -> Sequence[Attempt]:
+    """List the attempts of a delivery, first one first.
+
+    Raises:
+        UnknownDeliveryError: there is no such delivery.
+    """
+    get(session, delivery_id)
+    return session.scalars(
+        select(Attempt)
+        .where(Attempt.delivery_id == delivery_id)
+        .order_by(Attempt.number)
+    ).all()
+
+
+def redeliver(session: Session, delivery_id: str, *, now: datetime) -> Delivery:
+    """Send again; give the delivery that will be sent.
+
+    Raises:
+        UnknownDeliveryError: there is none.
+        DeliveryStateError: it is still on its way, was never rendered, or its
+            subscription is gone.
+    """
+    delivery = _lock(session, delivery_id)
+    subscription = session.get_one(
+        Subscription,
+        delivery.subscription_id,
+        populate_existing=True,
+        with_for_update={"read": True, "key_share": True},
+    )
+    if subscription.deleted_at is not None:
+        raise DeliveryStateError("the subscription was deleted")
+    chosen = (
+        _retry(delivery, now)
+        if delivery.state == DeliveryState.BLOCKED
+        else _replay(delivery, now)
+    )
+    chosen.state = DeliveryState.PENDING if subscription.is_open else DeliveryState.HELD
+    session.add(chosen)
+    session.flush()
+    return chosen
+
+
+def skip(session: Session, delivery_id: str, *, now: datetime) -> Delivery:
+    """Give a blocked head up and let its key go on.
+
+    Raises:
+        UnknownDeliveryError: there is none.
+        DeliveryStateError: it is not blocked.
+    """
+    delivery = _lock(session, delivery_id)
+    if delivery.state != DeliveryState.BLOCKED:
+        raise DeliveryStateError(
+            f"only a blocked delivery can be skipped, this one is {delivery.state}"
+        )
+    delivery.state = DeliveryState.DEAD
+    delivery.reason = REASON_SKIPPED
+    delivery.updated_at = now
+    session.flush()
+    return delivery
+
+
+def count_live(session: Session) -> Mapping[DeliveryState, int]:
+    """Count the deliveries that are not final, by state."""
+    rows = session.execute(
+        select(Delivery.state, func.count())
+        .where(state_in(Delivery.state, *LIVE_STATES))
+        .group_by(Delivery.state)
+    )
+    counts = dict.fromkeys(LIVE_STATES, 0)
+    return counts | {DeliveryState(state): count for state, count in rows}
+
+
+def oldest_pending_at(session: Session) -> datetime | None:
+    """Say since when the longest-waiting pending delivery exists."""
+    return session.scalars(
+        select(Delivery.created_at)
+        .where(state_in(Delivery.state, DeliveryState.PENDING))
+        .order_by(Delivery.created_at)
+        .limit(1)
+    ).one_or_none()
+
+
+def find_incomplete_events(session: Session, *, since: datetime) -> Sequence[str]:
+    """Name the events stored since then that lack a delivery: must stay empty."""
+    stored = (
+        select(func.count())
+        .where(
+            Delivery.event_id == EventRow.id,
+            Delivery.kind == DeliveryKind.EVENT,
+        )
+        .scalar_subquery()
+    )
+    return session.scalars(
+        select(EventRow.id)
+        .where(EventRow.created_at >= since, EventRow.fanout != stored)
+        .order_by(EventRow.created_at, EventRow.id)
+    ).all()
+
+
+def _lock(session: Session, delivery_id: str) -> Delivery:
+    found = session.get(
+        Delivery, delivery_id, populate_existing=True, with_for_update=True
+    )
+    if found is None:
+        raise UnknownDeliveryError
+    return found
+
+
+def _retry(delivery: Delivery, now: datetime) -> Delivery:
+    delivery.attempts_forgiven = delivery.attempt_count
+    delivery.next_attempt_at = now
+    delivery.reason = None
+    delivery.updated_at = now
+    return delivery
+
+
+def _replay(delivery: Delivery, now: datetime) -> Delivery:
+    if delivery.state in LIVE_STATES:
+        raise DeliveryStateError(
+            f"the delivery is still on its way: it is {delivery.state}"
+        )
+    if not delivery.content_type:
+        raise DeliveryStateError("the delivery was never rendered")
+    delivery_id = new_sortable_id("dlv", now)
+    return Delivery(
+        id=delivery_id,
+        subscription_id=delivery.subscription_id,
+        event_id=delivery.event_id,
+        event_type=delivery.event_type,
+        target=delivery.target,
+        kind=DeliveryKind.REPLAY,
+        replay_of=delivery.id,
+        # A key of its own: a replay waits for nothing and stops nothing.
+        ordering_key=delivery_id,
+        sequence=1,
+        body=delivery.body,
+        content_type=delivery.content_type,
+        next_attempt_at=now,
+        created_at=now,
+        updated_at=now,
+    )

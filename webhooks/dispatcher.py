@@ -1,0 +1,278 @@
+"""Sends what is due: claim, sign, POST, record, again.
+
+Rules:
+
+- One thread claims, a pool sends. No more is claimed than there are free senders,
+  so a claim never waits with its lease running.
+- No transaction is open during a request.
+- ``wake()`` after a commit makes a delivery start at once; the poll finds what a
+  lost wake-up or another process left.
+- A database that is away is waited for. A result is offered until its lease ends;
+  after that the delivery is sent again, with the same id.
+- Several dispatchers, in one process or in many, are safe: the claim is the mutex.
+- Logs carry ids and facts, never bodies, secrets or signatures.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from webhooks.claims import Claim, claim_due, database_now, start_test
+from webhooks.errors import UnsealError
+from webhooks.results import record_result, sweep_expired_leases
+from webhooks.sealing import SecretBox
+from webhooks.sender import Sender, SendResult
+from webhooks.signing import sign
+from webhooks.tables import AttemptOutcome, DeliveryKind
+
+logger = logging.getLogger(__name__)
+
+Begin = Callable[[], AbstractContextManager[Session]]
+
+SWEEP_SECONDS = 5.0
+DATABASE_RETRY_SECONDS = 0.5
+REPLAY_HEADER = "webhook-replay"
+
+
+@dataclass(frozen=True)
+class PingResult:
+    """What a test send found out, and where it is recorded."""
+
+    delivery_id: str
+    result: SendResult
+
+
+def utc_now() -> datetime:
+    """Read this machine's clock."""
+    return datetime.now(UTC)
+
+
+class Dispatcher:
+    """Delivers in the background between ``start`` and ``stop``.
+
+    Args:
+        begin: opens a session in a write transaction (IMMEDIATE on SQLite), which
+            commits when the block ends and rolls back when it raises.
+        box: opens the signing secrets.
+        sender: sends.
+        concurrency: how many requests may be under way at once.
+        lease: longer than a send can take in all.
+        poll: how long to wait without a wake-up.
+        clock: gives aware UTC; PostgreSQL's own clock is used where there is one.
+    """
+
+    def __init__(
+        self,
+        begin: Begin,
+        box: SecretBox,
+        sender: Sender,
+        *,
+        concurrency: int = 8,
+        lease: timedelta = timedelta(seconds=60),
+        poll: timedelta = timedelta(seconds=1),
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._begin = begin
+        self._box = box
+        self._sender = sender
+        self._concurrency = concurrency
+        self._lease = lease
+        self._poll_seconds = poll.total_seconds()
+        self._clock = clock
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._under_way: set[Future[None]] = set()
+        self._pool: ThreadPoolExecutor | None = None
+        self._thread: threading.Thread | None = None
+        self._sweep_at = 0.0
+
+    def start(self) -> None:
+        """Begin to deliver; call it after forking, not before.
+
+        Raises:
+            RuntimeError: it is running already.
+        """
+        if self._thread is not None:
+            raise RuntimeError("the dispatcher is running already")
+        self._stopping.clear()
+        self._pool = ThreadPoolExecutor(
+            self._concurrency, thread_name_prefix="webhook-sender"
+        )
+        self._thread = threading.Thread(
+            target=self._run, args=(self._pool,), name="webhook-dispatcher", daemon=True
+        )
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look for due deliveries now; cheap, and safe from any thread."""
+        self._wake.set()
+
+    def stop(self, timeout: timedelta = timedelta(seconds=25)) -> bool:
+        """Claim nothing more and let what is under way end.
+
+        Returns:
+            Whether everything ended in time; what did not is sent again by the
+            next dispatcher once its lease is over.
+        """
+        if self._thread is None or self._pool is None:
+            return True
+        give_up_at = time.monotonic() + timeout.total_seconds()
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join(timeout.total_seconds())
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        remaining = max(0.0, give_up_at - time.monotonic())
+        unfinished = wait(set(self._under_way), remaining).not_done
+        has_ended = not self._thread.is_alive() and not unfinished
+        self._thread = None
+        self._pool = None
+        logger.info("webhook_dispatcher_stopped drained=%s", has_ended)
+        return has_ended
+
+    def run_once(self) -> int:
+        """Sweep, then send everything that is due, in this thread; say how many.
+
+        Retries that fall due later are left for later.
+        """
+        self._sweep()
+        count = 0
+        while claims := self._claim(self._concurrency):
+            for claim in claims:
+                self._deliver(claim)
+            count += len(claims)
+        return count
+
+    def send_test(self, subscription_id: str) -> PingResult:
+        """Send a ping the way every delivery is sent, and wait for the answer.
+
+        It is recorded as a delivery with one attempt and is never retried.
+
+        Raises:
+            UnknownSubscriptionError: there is none.
+        """
+        with self._begin() as session:
+            claim = start_test(
+                session,
+                subscription_id,
+                now=database_now(session, self._clock()),
+                lease=self._lease,
+            )
+        return PingResult(claim.delivery_id, self._deliver(claim))
+
+    def _run(self, pool: ThreadPoolExecutor) -> None:
+        while not self._stopping.is_set():
+            # Cleared before looking: a wake-up that comes while looking is kept.
+            self._wake.clear()
+            try:
+                has_more = self._tick(pool)
+            except SQLAlchemyError as error:
+                logger.warning(
+                    "webhook_database_failed step=claim error=%s", type(error).__name__
+                )
+                self._stopping.wait(DATABASE_RETRY_SECONDS)
+            except Exception:
+                # The last line of defence: a loop that ended would end delivery.
+                logger.exception("webhook_dispatcher_failed")
+                self._stopping.wait(DATABASE_RETRY_SECONDS)
+            else:
+                if not has_more:
+                    self._wake.wait(self._poll_seconds)
+
+    def _tick(self, pool: ThreadPoolExecutor) -> bool:
+        """Claim for the free senders; tell whether more may be due now."""
+        self._sweep_if_due()
+        free = self._concurrency - len(self._under_way)
+        if free <= 0:
+            return False
+        claims = self._claim(free)
+        for claim in claims:
+            future = pool.submit(self._send_in_background, claim)
+            self._under_way.add(future)
+            future.add_done_callback(self._finish)
+        return len(claims) == free
+
+    def _finish(self, future: Future[None]) -> None:
+        self._under_way.discard(future)
+        # The next of the same key, or one that found no free sender, may go.
+        self._wake.set()
+
+    def _send_in_background(self, claim: Claim) -> None:
+        try:
+            self._deliver(claim)
+        except Exception:
+            # The lease ends and the delivery is sent again; the pool goes on.
+            logger.exception("webhook_delivery_failed delivery=%s", claim.delivery_id)
+
+    def _claim(self, limit: int) -> list[Claim]:
+        with self._begin() as session:
+            now = database_now(session, self._clock())
+            return claim_due(session, now=now, limit=limit, lease=self._lease)
+
+    def _sweep_if_due(self) -> None:
+        if time.monotonic() >= self._sweep_at:
+            self._sweep()
+            self._sweep_at = time.monotonic() + SWEEP_SECONDS
+
+    def _sweep(self) -> None:
+        with self._begin() as session:
+            sweep_expired_leases(session, now=database_now(session, self._clock()))
+
+    def _deliver(self, claim: Claim) -> SendResult:
+        give_up_at = time.monotonic() + self._lease.total_seconds()
+        result = self._send(claim)
+        self._record(claim, result, give_up_at)
+        return result
+
+    def _send(self, claim: Claim) -> SendResult:
+        now = self._clock()
+        try:
+            secrets = [self._box.open(sealed) for sealed in claim.sealed_secrets]
+            headers = sign(claim.event_id, now, claim.body, secrets)
+        except (UnsealError, ValueError) as error:
+            logger.error(  # noqa: TRY400  # A traceback says nothing more, and could show a secret.
+                "webhook_not_signed delivery=%s error=%s",
+                *(claim.delivery_id, type(error).__name__),
+            )
+            return SendResult(
+                AttemptOutcome.FAILED, error="the signing secret cannot be used"
+            )
+        headers["content-type"] = claim.content_type
+        if claim.kind == DeliveryKind.REPLAY:
+            headers[REPLAY_HEADER] = "true"
+        return self._sender.send(claim.url, claim.body, headers, now=now)
+
+    def _record(self, claim: Claim, result: SendResult, give_up_at: float) -> None:
+        """Offer the result until the lease is over, however long the database is."""
+        while True:
+            try:
+                self._record_once(claim, result)
+            except SQLAlchemyError as error:
+                logger.warning(
+                    "webhook_database_failed step=record delivery=%s error=%s",
+                    *(claim.delivery_id, type(error).__name__),
+                )
+            else:
+                return
+            if time.monotonic() + DATABASE_RETRY_SECONDS >= give_up_at:
+                logger.error("webhook_result_lost delivery=%s", claim.delivery_id)
+                return
+            time.sleep(DATABASE_RETRY_SECONDS)
+
+    def _record_once(self, claim: Claim, result: SendResult) -> None:
+        with self._begin() as session:
+            record_result(
+                session,
+                claim,
+                result,
+                now=database_now(session, self._clock()),
+                jitter=random.random(),  # noqa: S311  # Jitter guards nothing.
+            )

@@ -1,0 +1,61 @@
+"""The errors a caller of this package can meet, as one small tree.
+
+    WebhooksError
+    ├── InvalidSubscriptionError   a field of a subscription breaks a rule
+    ├── UnknownSubscriptionError   no such subscription, or it was deleted
+    ├── UnknownDeliveryError       no such delivery
+    ├── DeliveryStateError         the delivery's state does not allow it
+    ├── UnsealError                a stored secret cannot be decrypted
+    ├── RenderError                a format cannot express the event
+    ├── BlockedAddressError        the host is not one webhooks may reach
+    └── UnreachableError           no connection could be made
+
+Rules:
+
+- A class docstring is its default message.
+- Nothing here knows HTTP status codes: the API of the application decides.
+"""
+
+
+class WebhooksError(Exception):
+    """The webhook operation failed."""
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message or (type(self).__doc__ or "").strip()
+        super().__init__(self.message)
+
+
+class InvalidSubscriptionError(WebhooksError):
+    """A value of the subscription breaks a rule."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class UnknownSubscriptionError(WebhooksError):
+    """There is no such subscription."""
+
+
+class UnknownDeliveryError(WebhooksError):
+    """There is no such delivery."""
+
+
+class DeliveryStateError(WebhooksError):
+    """The state of the delivery does not allow this."""
+
+
+class UnsealError(WebhooksError):
+    """The stored secret cannot be decrypted with the present keys."""
+
+
+class RenderError(WebhooksError):
+    """The format cannot express this event."""
+
+
+class BlockedAddressError(WebhooksError):
+    """The host could not be resolved to an allowed address."""
+
+
+class UnreachableError(WebhooksError):
+    """No connection could be made."""

@@ -1,0 +1,104 @@
+"""What happened, said once: the event and its standard body.
+
+Rules:
+
+- An event has a type, an ordering key and data; this package never learns what
+  the data means.
+- ``subject`` is what a subscription's glob filters, ``target`` is what its list
+  of targets filters.
+- An event is checked when it is made: data that JSON cannot express is a fault
+  of the caller and must show before anything is written.
+- Bodies are pure ASCII JSON with the members ``type``, ``timestamp`` (RFC 3339,
+  six decimals, ``Z``) and ``data`` (Standard Webhooks 1.0, "Payload structure").
+- Ids contain no dot, because the signed text is joined by dots.
+"""
+
+import base64
+import json
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+PING_EVENT_TYPE = "webhook.ping"
+EVENT_TYPE = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
+EVENT_TYPE_FILTER = re.compile(r"\*|[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*(\.\*)?")
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened.
+
+    Events of one ``ordering_key`` reach each subscription in the order in which
+    they were committed.
+
+    Raises:
+        ValueError: the type is not dotted words, the instant is naive, or the
+            data holds what JSON cannot express (NaN and infinities included).
+    """
+
+    type: str
+    ordering_key: str
+    subject: str
+    target: str | None
+    data: Mapping[str, Any]
+    occurred_at: datetime
+
+    def __post_init__(self) -> None:
+        if not EVENT_TYPE.fullmatch(self.type):
+            raise ValueError(f"an event type is dotted words, got {self.type!r}")
+        if self.occurred_at.tzinfo is None:
+            raise ValueError("an event's instant must be aware")
+        try:
+            standard_body(self)
+        except TypeError as error:
+            raise ValueError(f"event data must be JSON: {error}") from error
+
+
+def format_instant(instant: datetime) -> str:
+    """Write an aware instant as RFC 3339 in UTC with six decimals."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def standard_body(event: Event) -> bytes:
+    """Render the Standard Webhooks body; equal events give equal bytes."""
+    document = {
+        "type": event.type,
+        "timestamp": format_instant(event.occurred_at),
+        "data": dict(event.data),
+    }
+    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+
+
+def new_event_id() -> str:
+    """Make a message id: ``msg_`` and 128 random bits in base32."""
+    encoded = base64.b32encode(secrets.token_bytes(16)).decode()
+    return "msg_" + encoded.rstrip("=").lower()
+
+
+def new_sortable_id(prefix: str, now: datetime) -> str:
+    """Make an id that sorts by time: 48 bits of milliseconds, 80 random bits."""
+    milliseconds = int(now.timestamp() * 1000)
+    return f"{prefix}_{milliseconds:012x}{secrets.token_hex(10)}"
+
+
+def matches_event_type(filters: Sequence[str], event_type: str) -> bool:
+    """Tell whether one filter is ``*``, the exact type or a prefix ``a.*``."""
+    return any(
+        entry in ("*", event_type)
+        or (entry.endswith(".*") and event_type.startswith(entry[:-1]))
+        for entry in filters
+    )
+
+
+def matches_subject(pattern: str | None, subject: str) -> bool:
+    """Tell whether the case-sensitive glob lets the subject pass."""
+    return pattern is None or fnmatchcase(subject, pattern)
+
+
+def matches_target(targets: Sequence[str] | None, target: str | None) -> bool:
+    """Tell whether the target is listed; no list lets every event pass."""
+    return targets is None or target in targets

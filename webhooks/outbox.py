@@ -1,0 +1,259 @@
+"""The queue that commits with the caller's change.
+
+Rules:
+
+- ``enqueue_all`` runs in the caller's transaction and issues a fixed number of
+  statements: one to read the subscriptions, one to store the events, and at most
+  three for the deliveries of each event.
+- Numbers of an ordering key are allocated under its row's lock, so their order is
+  the order of the commits.
+- A subscription that is not active gets its deliveries held, not dropped.
+- ``webhooks.claims`` takes the deliveries from here on.
+
+Locks are taken in one order: subscription, ordering keys, deliveries.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from webhooks import formats
+from webhooks.errors import RenderError
+from webhooks.events import (
+    Event,
+    matches_event_type,
+    matches_subject,
+    matches_target,
+    new_event_id,
+    new_sortable_id,
+)
+from webhooks.tables import (
+    Delivery,
+    DeliveryKind,
+    DeliveryState,
+    EventRow,
+    OnPoison,
+    Ordering,
+    OrderingKey,
+    Subscription,
+    state_in,
+)
+
+logger = logging.getLogger(__name__)
+
+REASON_SUPERSEDED = "a newer event took its place"
+
+
+def enqueue(session: Session, event: Event, *, now: datetime) -> EventRow:
+    """Store the event and a delivery for each subscription that wants it.
+
+    Nothing is sent and nothing is committed here. A format that cannot express
+    the event makes a dead delivery, never an error.
+    """
+    return enqueue_all(session, [event], now=now)[0]
+
+
+def enqueue_all(
+    session: Session, events: Sequence[Event], *, now: datetime
+) -> list[EventRow]:
+    """Store the events of one change, in their order, as ``enqueue`` does one."""
+    subscriptions = _live(session)
+    wanted = [[entry for entry in subscriptions if _wants(entry, e)] for e in events]
+    rows = [
+        _event_row(event, fanout=len(chosen), now=now)
+        for event, chosen in zip(events, wanted, strict=True)
+    ]
+    session.add_all(rows)
+    session.flush()
+    for event, chosen, row in zip(events, wanted, rows, strict=True):
+        if chosen:
+            _store_deliveries(session, chosen, event, row, now=now)
+    return rows
+
+
+def store_event(
+    session: Session, event: Event, *, fanout: int, now: datetime
+) -> EventRow:
+    """Store the event alone, under a new message id."""
+    row = _event_row(event, fanout=fanout, now=now)
+    session.add(row)
+    session.flush()
+    return row
+
+
+def _event_row(event: Event, *, fanout: int, now: datetime) -> EventRow:
+    return EventRow(
+        id=new_event_id(),
+        type=event.type,
+        ordering_key=event.ordering_key,
+        subject=event.subject,
+        target=event.target,
+        data=dict(event.data),
+        fanout=fanout,
+        occurred_at=event.occurred_at,
+        created_at=now,
+    )
+
+
+def _live(session: Session) -> Sequence[Subscription]:
+    """Read the subscriptions afresh, and keep their states until the commit."""
+    query = (
+        select(Subscription)
+        .where(Subscription.deleted_at.is_(None))
+        .order_by(Subscription.id)
+        .with_for_update(read=True, key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return session.scalars(query).all()
+
+
+def _wants(subscription: Subscription, event: Event) -> bool:
+    return (
+        matches_event_type(subscription.event_types, event.type)
+        and matches_subject(subscription.subject_pattern, event.subject)
+        and matches_target(subscription.targets, event.target)
+    )
+
+
+def _store_deliveries(
+    session: Session,
+    subscriptions: Sequence[Subscription],
+    event: Event,
+    row: EventRow,
+    *,
+    now: datetime,
+) -> None:
+    sequences = _allocate(session, subscriptions, event.ordering_key)
+    _supersede(session, subscriptions, event, now=now)
+    rendered: dict[str, dict[str, Any]] = {}
+    values = []
+    for subscription in subscriptions:
+        name = subscription.format
+        if name not in rendered:
+            rendered[name] = _render(name, row.id, event)
+        values.append(
+            _delivery_values(subscription, row, sequences, now)
+            | _birth_state(subscription)
+            | rendered[name]
+        )
+    session.execute(insert(Delivery), values)
+
+
+def _allocate(
+    session: Session, subscriptions: Sequence[Subscription], ordering_key: str
+) -> Mapping[str, int]:
+    """Take the next number of the key for each ordered subscription."""
+    ordered = [entry for entry in subscriptions if entry.ordering == Ordering.KEY]
+    if not ordered:
+        return {}
+    # Sorted by id already, so two transactions lock the rows in one order.
+    values = [
+        {
+            "subscription_id": entry.id,
+            "ordering_key": ordering_key,
+            "next_sequence": 2,
+        }
+        for entry in ordered
+    ]
+    upsert: Callable[..., Any] = (
+        postgresql.insert
+        if session.get_bind().dialect.name == "postgresql"
+        else sqlite.insert
+    )
+    statement = (
+        upsert(OrderingKey)
+        .values(values)
+        .on_conflict_do_update(
+            index_elements=["subscription_id", "ordering_key"],
+            set_={"next_sequence": OrderingKey.next_sequence + 1},
+        )
+        .returning(OrderingKey.subscription_id, OrderingKey.next_sequence)
+    )
+    rows = session.execute(statement).all()
+    return {subscription_id: following - 1 for subscription_id, following in rows}
+
+
+def _supersede(
+    session: Session,
+    subscriptions: Sequence[Subscription],
+    event: Event,
+    *,
+    now: datetime,
+) -> None:
+    """Drop what a newer event of the same key and target makes pointless."""
+    chosen = [
+        entry.id
+        for entry in subscriptions
+        if entry.on_poison == OnPoison.LATEST_WINS and entry.ordering == Ordering.KEY
+    ]
+    if not chosen:
+        return
+    session.execute(
+        update(Delivery)
+        .where(
+            Delivery.subscription_id.in_(chosen),
+            Delivery.ordering_key == event.ordering_key,
+            Delivery.target.is_not_distinct_from(event.target),
+            state_in(
+                Delivery.state,
+                DeliveryState.PENDING,
+                DeliveryState.HELD,
+                DeliveryState.BLOCKED,
+            ),
+        )
+        .values(
+            state=DeliveryState.SUPERSEDED, reason=REASON_SUPERSEDED, updated_at=now
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _render(format_name: str, event_id: str, event: Event) -> dict[str, Any]:
+    """Freeze the bytes; a failure makes the delivery dead from birth."""
+    try:
+        rendered = formats.render(format_name, event_id, event)
+    except RenderError as error:
+        logger.exception(
+            "webhook_render_failed event=%s format=%s", event_id, format_name
+        )
+        return {
+            "state": DeliveryState.DEAD,
+            "reason": f"not rendered: {error.message}",
+            "body": b"",
+            "content_type": "",
+        }
+    return {"body": rendered.body, "content_type": rendered.content_type}
+
+
+def _delivery_values(
+    subscription: Subscription,
+    row: EventRow,
+    sequences: Mapping[str, int],
+    now: datetime,
+) -> dict[str, Any]:
+    # Without an order, each event is a key of its own.
+    sequence = sequences.get(subscription.id)
+    return {
+        "id": new_sortable_id("dlv", now),
+        "subscription_id": subscription.id,
+        "event_id": row.id,
+        "event_type": row.type,
+        "target": row.target,
+        "kind": DeliveryKind.EVENT,
+        "ordering_key": row.id if sequence is None else row.ordering_key,
+        "sequence": 1 if sequence is None else sequence,
+        "next_attempt_at": now,
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def _birth_state(subscription: Subscription) -> dict[str, Any]:
+    if subscription.is_open:
+        return {"state": DeliveryState.PENDING, "reason": None}
+    return {"state": DeliveryState.HELD, "reason": str(subscription.state)}

@@ -1,0 +1,317 @@
+"""The schema of the outbox, in one read.
+
+Rules:
+
+- An own declarative base: the tables commit in the caller's session and carry no
+  foreign key to anything outside this package.
+- ``webhook_deliveries`` is the queue and the record at once. Its states:
+
+      pending ─claim→ sending ─2xx→ delivered
+         ↑               ├─failed→ pending | held | blocked | dead
+         │               └─lease over→ pending | held | dead
+         ├─pause, 410→ held ─resume→ pending
+         ├─newer event, latest_wins→ superseded     ├─too old→ expired
+         └─retry of a blocked head← blocked ─skip→ dead
+
+- ``delivered``, ``dead``, ``superseded`` and ``expired`` are final; each but
+  ``delivered`` has a reason. The other states are live and close their ordering
+  key to later deliveries.
+- The database itself forbids two deliveries of one key in ``sending``, and two
+  with one number.
+- Predicates on states use literal SQL (``state_in``): SQLite can match a partial
+  index only with what it sees when it plans, which a bound value is not.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    literal_column,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from webhooks.columns import UTCDateTime
+
+
+class SubscriptionState(StrEnum):
+    """Whether deliveries are sent or held."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"  #: by a person
+    DISABLED = "disabled"  #: by the receiver's 410
+
+
+class Ordering(StrEnum):
+    """What stays in order for one subscription."""
+
+    KEY = "key"  #: the events of one ordering key
+    NONE = "none"  #: nothing
+
+
+class OnPoison(StrEnum):
+    """What becomes of a delivery whose attempts are used up."""
+
+    HOLD = "hold"  #: it is blocked and keeps its key closed
+    SKIP = "skip"  #: it is dead and its key goes on
+    LATEST_WINS = "latest_wins"  #: as skip; newer ones supersede older ones
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    HELD = "held"
+    BLOCKED = "blocked"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    SUPERSEDED = "superseded"
+    EXPIRED = "expired"
+
+
+class DeliveryKind(StrEnum):
+    """Why a delivery exists."""
+
+    EVENT = "event"  #: the event itself, in order
+    REPLAY = "replay"  #: a resend on request, outside the order
+    TEST = "test"  #: a ping on request, tried once
+
+
+class AttemptOutcome(StrEnum):
+    """What is known of an attempt."""
+
+    STARTED = "started"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    UNKNOWN = "unknown"  #: its process ended before it could say
+
+
+LIVE_STATES = (
+    DeliveryState.PENDING,
+    DeliveryState.SENDING,
+    DeliveryState.HELD,
+    DeliveryState.BLOCKED,
+)
+
+
+def _sql_list(values: type[StrEnum] | tuple[StrEnum, ...]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
+
+
+def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
+    return CheckConstraint(f"{column} IN ({_sql_list(values)})", name=column)
+
+
+class Base(DeclarativeBase):
+    """The declarative base of this package alone."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Subscription(Base):
+    """Who wants to hear of which events, and how."""
+
+    __tablename__ = "webhook_subscriptions"
+    __table_args__ = (
+        _one_of("state", SubscriptionState),
+        _one_of("ordering", Ordering),
+        _one_of("on_poison", OnPoison),
+        CheckConstraint(
+            "max_age_seconds IS NULL OR max_age_seconds > 0", name="max_age_seconds"
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    url: Mapped[str] = mapped_column(Text)
+    description: Mapped[str] = mapped_column(Text, default="")
+    event_types: Mapped[list[str]] = mapped_column(JSON)
+    subject_pattern: Mapped[str | None] = mapped_column(Text)
+    targets: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    format: Mapped[str] = mapped_column(Text, default="standard")
+    ordering: Mapped[str] = mapped_column(Text, default=Ordering.KEY)
+    on_poison: Mapped[str] = mapped_column(Text, default=OnPoison.HOLD)
+    state: Mapped[str] = mapped_column(Text, default=SubscriptionState.ACTIVE)
+    consecutive_failures: Mapped[int] = mapped_column(default=0)
+    failing_since: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    breaker_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    max_age_seconds: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    created_by: Mapped[str] = mapped_column(Text)
+    updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its deliveries may be sent now."""
+        return self.deleted_at is None and self.state == SubscriptionState.ACTIVE
+
+
+class SubscriptionSecret(Base):
+    """A signing secret, sealed; live until ``not_after``."""
+
+    __tablename__ = "webhook_subscription_secrets"
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    subscription_id: Mapped[str] = mapped_column(
+        ForeignKey(Subscription.id), index=True
+    )
+    sealed: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    not_after: Mapped[datetime | None] = mapped_column(UTCDateTime)
+
+
+class EventRow(Base):
+    """An event as it was committed; its id is the webhook-id of every attempt."""
+
+    __tablename__ = "webhook_events"
+    __table_args__ = (Index(None, "created_at", "id"),)
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    type: Mapped[str] = mapped_column(Text)
+    ordering_key: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(Text)
+    target: Mapped[str | None] = mapped_column(Text)
+    data: Mapped[dict[str, Any]] = mapped_column(JSON)
+    #: How many deliveries of kind ``event`` were stored with it.
+    fanout: Mapped[int]
+    occurred_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+
+
+class OrderingKey(Base):
+    """The next number of one ordering key of one subscription."""
+
+    __tablename__ = "webhook_ordering_keys"
+
+    subscription_id: Mapped[str] = mapped_column(
+        ForeignKey(Subscription.id), primary_key=True
+    )
+    ordering_key: Mapped[str] = mapped_column(Text, primary_key=True)
+    next_sequence: Mapped[int]
+
+
+class Delivery(Base):
+    """One event on its way to one subscription."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        _one_of("state", DeliveryState),
+        _one_of("kind", DeliveryKind),
+        CheckConstraint(
+            "(state = 'sending') = (lease_token IS NOT NULL)"
+            " AND (lease_token IS NULL) = (lease_until IS NULL)",
+            name="lease",
+        ),
+        UniqueConstraint("subscription_id", "ordering_key", "sequence"),
+        Index(
+            "uq_webhook_deliveries_sending",
+            "subscription_id",
+            "ordering_key",
+            unique=True,
+            sqlite_where=text("state = 'sending'"),
+            postgresql_where=text("state = 'sending'"),
+        ),
+        Index(
+            "ix_webhook_deliveries_due",
+            "next_attempt_at",
+            "id",
+            sqlite_where=text("state = 'pending'"),
+            postgresql_where=text("state = 'pending'"),
+        ),
+        # Without it the search for an earlier live delivery of a key would read
+        # the key's whole history.
+        Index(
+            "ix_webhook_deliveries_live",
+            "subscription_id",
+            "ordering_key",
+            "sequence",
+            sqlite_where=text(f"state IN ({_sql_list(LIVE_STATES)})"),
+            postgresql_where=text(f"state IN ({_sql_list(LIVE_STATES)})"),
+        ),
+        Index(
+            "ix_webhook_deliveries_leased",
+            "lease_until",
+            sqlite_where=text("state = 'sending'"),
+            postgresql_where=text("state = 'sending'"),
+        ),
+        Index(None, "subscription_id", "id"),
+        # Rows change state a few times each: room on the page keeps the updates
+        # of unindexed columns from touching the indexes.
+        {"postgresql_with": {"fillfactor": 70}},
+    )
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    subscription_id: Mapped[str] = mapped_column(ForeignKey(Subscription.id))
+    event_id: Mapped[str] = mapped_column(ForeignKey(EventRow.id), index=True)
+    event_type: Mapped[str] = mapped_column(Text)
+    target: Mapped[str | None] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(Text, default=DeliveryKind.EVENT)
+    replay_of: Mapped[str | None] = mapped_column(Text)
+    ordering_key: Mapped[str] = mapped_column(Text)
+    sequence: Mapped[int]
+    state: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    content_type: Mapped[str] = mapped_column(Text)
+    receipt: Mapped[str | None] = mapped_column(Text)
+    attempt_count: Mapped[int] = mapped_column(default=0)
+    #: The attempts made before the present budget began.
+    attempts_forgiven: Mapped[int] = mapped_column(default=0)
+    next_attempt_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    lease_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    lease_token: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
+
+
+class Attempt(Base):
+    """One try at one delivery; written before the request, never removed."""
+
+    __tablename__ = "webhook_attempts"
+    __table_args__ = (_one_of("outcome", AttemptOutcome),)
+
+    delivery_id: Mapped[str] = mapped_column(ForeignKey(Delivery.id), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    started_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    outcome: Mapped[str] = mapped_column(Text)
+    status: Mapped[int | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    duration_seconds: Mapped[float | None]
+    request_headers: Mapped[dict[str, str] | None] = mapped_column(
+        JSON(none_as_null=True)
+    )
+    response_headers: Mapped[dict[str, str] | None] = mapped_column(
+        JSON(none_as_null=True)
+    )
+    response_body: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+def state_in(column: Any, *states: DeliveryState) -> ColumnElement[bool]:  # noqa: ANN401  # SQLAlchemy's attribute types differ between a table and its alias.
+    """Compare a state with literals, so that partial indexes serve the query."""
+    if len(states) == 1:
+        condition: ColumnElement[bool] = column == literal_column(f"'{states[0]}'")
+        return condition
+    listed: ColumnElement[bool] = column.in_(
+        [literal_column(f"'{state}'") for state in states]
+    )
+    return listed
