@@ -1,0 +1,322 @@
+"""Artifacts: uploaded while a version is pending, listed and downloaded after.
+
+Rules:
+
+- A path in a URL or body is judged before any store sees it.
+- Large files of a store that can sign URLs do not pass through this process.
+- What is downloaded from here is an attachment, never a page (ASVS 3.5.4).
+"""
+
+import base64
+import mimetypes
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, BinaryIO, cast
+from urllib.parse import quote
+
+from flask import Response, jsonify, request, stream_with_context
+from werkzeug.datastructures import Range
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
+
+from registry.api.blueprints import Blueprint
+from registry.api.changing import answer_once, commit, parts
+from registry.api.paging import decode_cursor, page
+from registry.api.schemas.base import PageQuery
+from registry.api.schemas.versions import (
+    Abandonment,
+    ArtifactFile,
+    ArtifactPage,
+    DeclaredManifest,
+    NewUpload,
+    UploadDocument,
+    VersionDocument,
+)
+from registry.auth.permissions import Permission, requires
+from registry.domain.manifests import (
+    MAX_SIZE_BYTES,
+    FileEntry,
+    Manifest,
+    check_artifact_path,
+)
+from registry.domain.timestamps import rfc3339
+from registry.errors import (
+    ArtifactChangedError,
+    ArtifactNotFoundError,
+    InvalidInputError,
+)
+from registry.persistence import queries
+from registry.persistence.database import db, end_read
+from registry.persistence.tables import ModelVersion
+from registry.services import sealing, uploads
+from registry.services.artifacts import INLINE_BYTES
+from registry.services.changes import version_path
+from registry.services.versions import VersionRef, require_pending
+
+blueprint = Blueprint("artifacts", __name__, description="Artifacts of versions")
+
+UPLOAD_EXPIRES = timedelta(minutes=15)
+DOWNLOAD_EXPIRES = timedelta(minutes=15)
+#: Smaller files are not worth a second request.
+REDIRECT_ABOVE_BYTES = 1024 * 1024
+
+_FILE_BODY = {
+    "description": "the file",
+    "required": True,
+    "content": {
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
+    },
+}
+
+_VERSION = "/models/<name:name>/versions/<number:number>"
+
+
+@blueprint.route(f"{_VERSION}/uploads", methods=["POST"])
+@requires(Permission.WRITE)
+@blueprint.arguments(NewUpload)
+@blueprint.response(200, UploadDocument)
+@blueprint.alt_response(409, description="The version's artifact is settled")
+def create_upload(body: dict[str, Any], name: str, number: int) -> Response:
+    """Ask where to upload a file of a pending version."""
+    path = check_artifact_path(body["path"])
+    version = _pending(name, number)
+    expires_at = datetime.now(UTC) + UPLOAD_EXPIRES
+    store = parts().store
+    url = store.presign_put(_upload_source(version), path, expires=UPLOAD_EXPIRES)
+    own = f"{version_path(name, number)}/artifacts/{quote(path, safe='/')}"
+    return jsonify(
+        {
+            "method": "PUT",
+            "url": url or request.host_url.rstrip("/") + own,
+            "headers": {},
+            "expires_at": rfc3339(expires_at),
+        }
+    )
+
+
+@blueprint.route(f"{_VERSION}/artifacts/<path:path>", methods=["PUT"])
+@requires(Permission.WRITE)
+@blueprint.doc(requestBody=_FILE_BODY)
+@blueprint.response(201, ArtifactFile)
+@blueprint.alt_response(409, description="The version's artifact is settled")
+@blueprint.alt_response(503, description="The artifact store did not answer")
+def upload_file(name: str, number: int, path: str) -> Response:
+    """Upload a file of a pending version; the body is the file."""
+    path = check_artifact_path(path)
+    version = _pending(name, number)
+    end_read(db.session())  # nothing stays open while the file arrives
+    # None would be the limit of all other bodies (Flask 3.1).
+    request.max_content_length = MAX_SIZE_BYTES
+    entry = parts().store.write(
+        _upload_source(version),
+        path,
+        cast("BinaryIO", request.stream),
+        request.content_length,
+    )
+    answer = jsonify(_file_document(entry))
+    answer.status_code = 201
+    return answer
+
+
+@blueprint.route(f"{_VERSION}/finalize", methods=["POST"])
+@requires(Permission.WRITE)
+@blueprint.arguments(DeclaredManifest)
+@blueprint.response(200, VersionDocument)
+@blueprint.alt_response(409, description="The version's artifact is settled")
+@blueprint.alt_response(503, description="The artifact store did not answer")
+def finalize(body: dict[str, Any], name: str, number: int) -> Response:
+    """Declare an upload complete: it is hashed, and the version READY.
+
+    A large artifact is hashed in the background; the version stays
+    PENDING_REGISTRATION meanwhile.
+    """
+    declared = Manifest(tuple(FileEntry(**file) for file in body["files"]))
+    return answer_once(lambda: _finalize(name, number, declared))
+
+
+def _finalize(name: str, number: int, declared: Manifest) -> Response:
+    version = queries.get_version(db.session(), name, number)
+    ref = VersionRef(model=name, number=number)
+    if version.artifact_digest == declared.digest:
+        source = version.source
+        return commit(lambda tx: sealing.seal_version(tx, ref, declared, source=source))
+    _require_upload(version)
+    end_read(db.session())
+    if declared.size_bytes > INLINE_BYTES:
+        return commit(lambda tx: sealing.schedule_sealing(tx, ref, declared))
+    store = parts().store
+    try:
+        sealed = uploads.seal_upload(store, version.id, declared)
+    except (ArtifactNotFoundError, ArtifactChangedError, InvalidInputError) as error:
+        reason = error.message
+        return commit(lambda tx: sealing.fail_registration(tx, ref, reason))
+    answer = commit(
+        lambda tx: sealing.seal_version(tx, ref, declared, source=sealed.source)
+    )
+    store.delete_tree(_upload_source(version))
+    return answer
+
+
+@blueprint.route(f"{_VERSION}/abort", methods=["POST"])
+@requires(Permission.WRITE)
+@blueprint.arguments(Abandonment)
+@blueprint.response(200, VersionDocument)
+@blueprint.alt_response(409, description="The version's artifact is settled")
+def abort_registration(body: dict[str, Any], name: str, number: int) -> Response:
+    """Give a pending version up."""
+    ref = VersionRef(model=name, number=number)
+    return answer_once(
+        lambda: commit(lambda tx: sealing.fail_registration(tx, ref, body["reason"]))
+    )
+
+
+@blueprint.route(f"{_VERSION}/artifacts", methods=["GET"])
+@requires(Permission.READ)
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, ArtifactPage)
+def list_artifacts(query: dict[str, Any], name: str, number: int) -> Response:
+    """List the files of a version's artifact, as its manifest has them."""
+    limit, after = query["limit"], decode_cursor(query["cursor"], str)
+    _, files = _with_files(name, number)
+    rows = [file for file in files if after is None or file.path > after]
+    return jsonify(
+        page(
+            rows[: limit + 1],
+            limit,
+            document=_file_document,
+            key=lambda file: file.path,
+        )
+    )
+
+
+@blueprint.route(f"{_VERSION}/artifacts/<path:path>", methods=["GET"])
+@requires(Permission.READ)
+@blueprint.response(200, {"type": "string", "format": "binary"}, content_type="*/*")
+@blueprint.alt_response(206, description="The range asked for")
+@blueprint.alt_response(304, description="Unchanged since the given entity tag")
+@blueprint.alt_response(307, description="Where the store serves the file itself")
+@blueprint.alt_response(416, description="The range lies beyond the file")
+@blueprint.alt_response(503, description="The artifact store did not answer")
+def download_file(name: str, number: int, path: str) -> Response:
+    """Download a file; its SHA-256 is the entity tag."""
+    path = check_artifact_path(path)
+    version, files = _with_files(name, number)
+    entry = _manifest_entry(version, files, path)
+    end_read(db.session())  # nothing stays open while the file is sent
+    if entry.sha256 in request.if_none_match:
+        return _with_headers(Response(status=304), entry)
+    if entry.size_bytes > REDIRECT_ABOVE_BYTES:
+        url = parts().store.presign_get(
+            version.source, path, expires=DOWNLOAD_EXPIRES, filename=_filename(path)
+        )
+        if url:
+            return _with_headers(Response(status=307, headers={"Location": url}), entry)
+    return _send(version.source, entry)
+
+
+def _send(source: str, entry: FileEntry) -> Response:
+    asked = _asked_range(entry)
+    start, stop = _range(asked, entry.size_bytes)
+    is_part = asked is not None
+
+    def chunks() -> Iterator[bytes]:
+        with parts().store.open(
+            source, entry.path, start=start, length=stop - start
+        ) as stream:
+            yield from stream
+
+    answer = Response(
+        stream_with_context(chunks()) if stop > start else b"",
+        status=206 if is_part else 200,
+        mimetype=mimetypes.guess_type(entry.path)[0] or "application/octet-stream",
+    )
+    answer.content_length = stop - start
+    answer.accept_ranges = "bytes"
+    if is_part:
+        answer.content_range.set(start, stop, entry.size_bytes)
+    return _with_headers(answer, entry)
+
+
+def _asked_range(entry: FileEntry) -> Range | None:
+    """The one range to answer; None for the whole file (RFC 9110, 13.1.5, 14.2)."""
+    asked = request.range
+    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
+        return None
+    is_other_file = "If-Range" in request.headers and (
+        request.if_range.etag != entry.sha256
+    )
+    return None if is_other_file else asked
+
+
+def _range(asked: Range | None, size_bytes: int) -> tuple[int, int]:
+    """The first byte and the one behind the last."""
+    if asked is None:
+        return 0, size_bytes
+    first, stop = asked.ranges[0]
+    # The last n bytes of a shorter file are all of it (RFC 9110, 14.1.2).
+    start = max(first + size_bytes, 0) if first < 0 else first
+    stop = size_bytes if stop is None else min(stop, size_bytes)
+    if start >= stop:
+        raise RequestedRangeNotSatisfiable(size_bytes)
+    return start, stop
+
+
+def _with_headers(answer: Response, entry: FileEntry) -> Response:
+    digest = base64.b64encode(bytes.fromhex(entry.sha256)).decode()
+    answer.set_etag(entry.sha256)
+    answer.headers["Repr-Digest"] = f"sha-256=:{digest}:"  # RFC 9530
+    answer.headers["X-Content-Type-Options"] = "nosniff"
+    answer.headers.set(
+        "Content-Disposition", "attachment", filename=_filename(entry.path)
+    )
+    return answer
+
+
+def _filename(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
+
+
+def _pending(name: str, number: int) -> ModelVersion:
+    version = queries.get_version(db.session(), name, number)
+    _require_upload(version)
+    return version
+
+
+def _require_upload(version: ModelVersion) -> None:
+    require_pending(version)
+    if version.source != _upload_source(version):
+        raise InvalidInputError(
+            f"version {version.number} is linked to {version.source}; nothing is "
+            "uploaded to it"
+        )
+
+
+def _upload_source(version: ModelVersion) -> str:
+    return sealing.upload_source(parts().store.root_uri, version.id)
+
+
+def _with_files(name: str, number: int) -> tuple[ModelVersion, tuple[FileEntry, ...]]:
+    """A version and the files of its manifest; none where there is no manifest."""
+    version, canonical = queries.version_with_manifest(db.session(), name, number)
+    return version, Manifest.from_canonical(canonical).files if canonical else ()
+
+
+def _manifest_entry(
+    version: ModelVersion, files: Sequence[FileEntry], path: str
+) -> FileEntry:
+    for entry in files:
+        if entry.path == path:
+            return entry
+    raise ArtifactNotFoundError(
+        f"version {version.number} has no file {path!r}"
+        if version.artifact_digest
+        else f"the artifact of version {version.number} is not held here: "
+        f"it is {version.status} at {version.source}"
+    )
+
+
+def _file_document(entry: FileEntry) -> dict[str, Any]:
+    return {
+        "path": entry.path,
+        "size_bytes": entry.size_bytes,
+        "sha256": entry.sha256,
+    }

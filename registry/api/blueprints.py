@@ -1,0 +1,46 @@
+"""Blueprints whose arguments are read strictly.
+
+Rules:
+
+- A body is parsed by ``registry.api.strict_json``, not by webargs' own parser,
+  which lets keys that stand twice and NaN pass.
+- A body of another media type is refused: an ignored one would turn "roll back to
+  3" into "roll back".
+- Unknown query arguments are refused, as unknown members of a body are.
+"""
+
+from typing import Any
+
+import flask_smorest
+from flask import Request, current_app
+from marshmallow import RAISE, Schema
+from webargs.core import missing
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+
+_UNKNOWN_BY_LOCATION = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "query": RAISE}
+
+
+class StrictParser(FlaskParser):
+    """Reads the JSON and the query of a request."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION = _UNKNOWN_BY_LOCATION
+
+    def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ANN401  # JSON may be anything
+        """Parse the body; without one nothing was given."""
+        del schema
+        body = req.get_data(cache=True)
+        if not body:
+            return missing
+        if not req.is_json:
+            raise UnsupportedMediaType("expected a body of type application/json")
+        try:
+            return current_app.json.loads(body)
+        except ValueError as error:
+            raise BadRequest(f"the body is not a JSON document: {error}") from error
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """A flask-smorest blueprint with the strict parser."""
+
+    ARGUMENTS_PARSER = StrictParser()

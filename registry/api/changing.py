@@ -1,0 +1,128 @@
+"""How a request changes something: one transaction, committed once, then a wake.
+
+Rules (design, section 5; security reference, section 4):
+
+- The answer to an idempotency key is looked up first, so that a repeated
+  request is answered before anything is verified again.
+- What must not happen under a lock (hashing an artifact) is done before.
+- The answer is written before the commit and stored in the same transaction.
+- Only after the commit is the dispatcher woken.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Response, current_app, json, request
+
+from registry.api.parts import Parts
+from registry.auth.sign_in import current_caller
+from registry.domain.actors import Caller
+from registry.errors import ConflictError, InvalidInputError
+from registry.persistence.database import begin_write, db
+from registry.services import idempotency
+from registry.services.idempotency import KeyedRequest, StoredAnswer
+from registry.services.transaction import Transaction
+
+Work = Callable[[Transaction], dict[str, Any] | None]
+
+
+def parts() -> Parts:
+    """What ``app.py`` wired: policy, store, settings, dispatcher."""
+    found: Parts = current_app.extensions["stagegate"]
+    return found
+
+
+def answer_once(carry_out: Callable[[], Response]) -> Response:
+    """Answer a repeated request from its idempotency key, else carry it out."""
+    keyed = _keyed_request()
+    if keyed:
+        stored = idempotency.find_answer(db.session(), keyed)
+        if stored:
+            return _replayed(stored)
+    return carry_out()
+
+
+def commit(work: Work, *, status: int = 200, is_answer: bool = True) -> Response:
+    """Run ``work`` in one transaction and answer what it returns.
+
+    None is answered as 204. What is not the request's answer (``is_answer``)
+    leaves its idempotency key alone.
+
+    Raises:
+        RegistryError: as ``work`` does; nothing is left behind then.
+    """
+    session, now = db.session(), datetime.now(UTC)
+    keyed = _keyed_request() if is_answer else None
+    begin_write(session)
+    if keyed and not idempotency.claim(session, keyed, now=now):
+        stored = idempotency.find_answer(session, keyed)
+        if stored is None:
+            raise ConflictError("a request with this idempotency key is in flight")
+        return _replayed(stored)
+    tx = Transaction(
+        session=session, caller=_caller(keyed), policy=parts().policy, now=now
+    )
+    document = work(tx)
+    answer = StoredAnswer(
+        status=204 if document is None else status,
+        body="" if document is None else json.dumps(document),
+    )
+    if keyed:
+        # Sealed, since an answer may show a secret that is kept nowhere in clear.
+        sealed = StoredAnswer(answer.status, parts().webhooks.box.seal(answer.body))
+        idempotency.store_answer(session, keyed, sealed)
+    session.commit()
+    parts().dispatcher.wake()
+    return _response(answer)
+
+
+def _keyed_request() -> KeyedRequest | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    caller = current_caller()
+    return idempotency.keyed_request(
+        caller.actor.token_id,
+        key,
+        method=request.method,
+        path=request.full_path,
+        body=request.get_json(silent=True),
+        if_match=request.headers.get("If-Match", ""),
+    )
+
+
+def _caller(keyed: KeyedRequest | None) -> Caller:
+    caller = current_caller()
+    if keyed is None:
+        return caller
+    key_hash = hashlib.sha256(keyed.key.encode()).hexdigest()
+    return dataclasses.replace(caller, idempotency_key_hash=key_hash)
+
+
+def _replayed(stored: StoredAnswer) -> Response:
+    body = parts().webhooks.box.open(stored.body)
+    answer = _response(StoredAnswer(stored.status, body))
+    answer.headers["Idempotent-Replayed"] = "true"
+    return answer
+
+
+def _response(answer: StoredAnswer) -> Response:
+    return Response(answer.body, status=answer.status, mimetype="application/json")
+
+
+def if_match() -> str | None:
+    """The entity tag in ``If-Match``; ``*`` asks for nothing more than existence.
+
+    Raises:
+        InvalidInputError: when it is not one strong entity tag.
+    """
+    header = request.headers.get("If-Match")
+    if header is None or header.strip() == "*":
+        return None
+    tags = request.if_match.as_set()
+    if len(tags) != 1:
+        raise InvalidInputError("expected one strong entity tag", field="If-Match")
+    return next(iter(tags))

@@ -1,0 +1,39 @@
+"""Probes and metrics, outside ``/api/v1``: no sign-in, no facts about models."""
+
+import prometheus_client
+from flask import Blueprint, Response, jsonify
+from prometheus_client import CollectorRegistry
+
+from registry.auth.permissions import Permission, requires
+from registry.persistence.database import db
+from registry.persistence.schema import schema_problem
+
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/healthz")
+@requires(Permission.PUBLIC)
+def healthz() -> Response:
+    """Whether the process answers; asks nothing else."""
+    return jsonify({"status": "ok"})
+
+
+@blueprint.get("/readyz")
+@requires(Permission.PUBLIC)
+def readyz() -> Response:
+    """Whether database and schema are there to serve from."""
+    problem = schema_problem(db.session())
+    answer = jsonify({"status": problem or "ok"})
+    answer.status_code = 503 if problem else 200
+    return answer
+
+
+@blueprint.get("/metrics")
+@requires(Permission.PUBLIC)
+def metrics() -> Response:
+    """Metrics of this process in Prometheus' text format."""
+    registry: CollectorRegistry = prometheus_client.REGISTRY
+    return Response(
+        prometheus_client.generate_latest(registry),
+        mimetype=prometheus_client.CONTENT_TYPE_LATEST,
+    )

@@ -1,0 +1,218 @@
+"""Model versions, their artifacts and their stage changes on the wire."""
+
+from marshmallow import fields, validate
+
+from registry.api.schemas.base import (
+    MAX_SHORT_TEXT,
+    AnswerSchema,
+    Number,
+    NumberedPageQuery,
+    RequestSchema,
+    artifact_path,
+    text,
+    whole_number,
+)
+from registry.api.schemas.models import tag_changes, tag_values
+from registry.domain.policy import VersionStatus
+from registry.services.artifacts import MAX_SOURCE_CHARACTERS
+
+_MAX_FILES = 100_000
+_SHA256 = r"^[0-9a-f]{64}$"
+
+
+class Dataset(RequestSchema):
+    """A data set that the version was made from."""
+
+    name = text(required=True, minimum=1, maximum=MAX_SHORT_TEXT)
+    digest = text(maximum=MAX_SHORT_TEXT)
+    source = text(maximum=MAX_SOURCE_CHARACTERS)
+
+
+class NewVersion(RequestSchema):
+    """A version to register; without a source it waits for an upload."""
+
+    source = text(
+        minimum=1,
+        maximum=MAX_SOURCE_CHARACTERS,
+        metadata={
+            "description": "where the artifact lies, e.g. s3://bucket/prefix",
+            "example": "s3://bucket/prefix",
+        },
+    )
+    run_id = text(maximum=MAX_SHORT_TEXT)
+    git_commit = text(maximum=MAX_SHORT_TEXT)
+    description = text()
+    tags = tag_values()
+    params = fields.Dict(keys=text(minimum=1, maximum=250), values=text())
+    metrics = fields.Dict(keys=text(minimum=1, maximum=250), values=Number())
+    datasets = fields.List(fields.Nested(Dataset), validate=validate.Length(max=100))
+
+
+class VersionPatch(RequestSchema):
+    """What to change of a version; a tag of null is removed."""
+
+    description = text()
+    tags = tag_changes()
+
+
+class VersionDocument(AnswerSchema):
+    """A model version."""
+
+    model = fields.String(required=True)
+    version = fields.Integer(required=True)
+    stage = fields.String(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(list(VersionStatus)))
+    status_message = fields.String(required=True)
+    source = fields.String(required=True)
+    verified = fields.Boolean(
+        required=True,
+        metadata={"description": "whether the artifact is what was registered"},
+    )
+    artifact_digest = fields.String(required=True, allow_none=True)
+    artifact_size_bytes = fields.Integer(required=True, allow_none=True)
+    run_id = fields.String(required=True, allow_none=True)
+    git_commit = fields.String(required=True, allow_none=True)
+    description = fields.String(required=True)
+    tags = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+    params = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+    metrics = fields.Dict(keys=fields.String(), values=fields.Float(), required=True)
+    datasets = fields.List(fields.Dict(), required=True)
+    aliases = fields.List(fields.String(), required=True)
+    created_at = fields.DateTime(required=True)
+    created_by = fields.String(required=True)
+    updated_at = fields.DateTime(required=True)
+
+
+class VersionPage(AnswerSchema):
+    """Versions, newest first."""
+
+    items = fields.List(fields.Nested(VersionDocument), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class VersionQuery(NumberedPageQuery):
+    """Which versions to list."""
+
+    stage = text(maximum=MAX_SHORT_TEXT, load_default=None)
+
+
+class HolderQuery(RequestSchema):
+    """Which instant is asked about."""
+
+    at = fields.String(
+        load_default=None,
+        metadata={
+            "format": "date-time",
+            "description": "RFC 3339; who held the stage then",
+        },
+    )
+
+
+class NewTransition(RequestSchema):
+    """A stage change to make."""
+
+    to_stage = text(required=True, minimum=1, maximum=MAX_SHORT_TEXT)
+    reason = text(load_default="")
+    expected_incumbent = whole_number(
+        allow_none=True,
+        metadata={"description": "the version expected in the stage; null for none"},
+    )
+
+
+class NewRollback(RequestSchema):
+    """A rollback of Production; without to_version to what served before."""
+
+    to_version = whole_number()
+    reason = text(load_default="")
+
+
+class TransitionDocument(AnswerSchema):
+    """A stage change that was made."""
+
+    transition_id = fields.String(required=True)
+    cause = fields.String(required=True)
+    superseded = fields.Integer(required=True, allow_none=True)
+    version = fields.Nested(VersionDocument, required=True)
+
+
+class ActorDocument(AnswerSchema):
+    """Who did it."""
+
+    kind = fields.String(required=True)
+    name = fields.String(required=True)
+
+
+class StageChangeDocument(AnswerSchema):
+    """One version that entered one stage."""
+
+    transition_id = fields.String(required=True)
+    sequence = fields.Integer(required=True)
+    version = fields.Integer(required=True)
+    from_stage = fields.String(required=True)
+    to_stage = fields.String(required=True)
+    cause = fields.String(required=True)
+    reason = fields.String(required=True)
+    actor = fields.Nested(ActorDocument, required=True)
+    at = fields.DateTime(required=True)
+
+
+class HistoryPage(AnswerSchema):
+    """Stage changes, newest first."""
+
+    items = fields.List(fields.Nested(StageChangeDocument), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class NewUpload(RequestSchema):
+    """A file to upload."""
+
+    path = artifact_path()
+    size_bytes = whole_number(minimum=0, maximum=2**53 - 1, required=True)
+
+
+class UploadDocument(AnswerSchema):
+    """How to upload the file."""
+
+    method = fields.String(required=True)
+    url = fields.String(required=True)
+    headers = fields.Dict(required=True)
+    expires_at = fields.DateTime(required=True)
+
+
+class DeclaredFile(RequestSchema):
+    """A file that was uploaded, as the uploader hashed it."""
+
+    path = artifact_path()
+    size_bytes = whole_number(minimum=0, maximum=2**53 - 1, required=True)
+    sha256 = fields.String(required=True, validate=validate.Regexp(_SHA256))
+
+
+class DeclaredManifest(RequestSchema):
+    """Everything that was uploaded."""
+
+    files = fields.List(
+        fields.Nested(DeclaredFile),
+        required=True,
+        validate=validate.Length(min=1, max=_MAX_FILES),
+    )
+
+
+class Abandonment(RequestSchema):
+    """Why an upload is given up."""
+
+    reason = text(load_default="given up by the client")
+
+
+class ArtifactFile(AnswerSchema):
+    """A file of an artifact."""
+
+    path = fields.String(required=True)
+    size_bytes = fields.Integer(required=True)
+    sha256 = fields.String(required=True, allow_none=True)
+
+
+class ArtifactPage(AnswerSchema):
+    """The files of an artifact, by path."""
+
+    items = fields.List(fields.Nested(ArtifactFile), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)

@@ -1,0 +1,184 @@
+"""Webhook subscriptions, deliveries and attempts on the wire."""
+
+from marshmallow import fields, validate
+
+from registry.api.schemas.base import (
+    MAX_SHORT_TEXT,
+    AnswerSchema,
+    PageQuery,
+    RequestSchema,
+    text,
+    whole_number,
+)
+from webhooks.events import EVENT_TYPE_FILTER
+from webhooks.subscriptions import MAX_LIST_LENGTH, MAX_TEXT_LENGTH
+from webhooks.tables import DeliveryState
+
+_MAX_URL = 2000
+_URL = r"""^[Hh][Tt][Tt][Pp][Ss]?://[!"$-\[\]-~]+$"""
+_EVENT_TYPE = f"^({EVENT_TYPE_FILTER.pattern})$"
+_MAX_OVERLAP_SECONDS = 30 * 24 * 3600
+_ONE_TO_MANY = validate.Length(min=1, max=MAX_LIST_LENGTH)
+
+
+def _url(**options: object) -> fields.String:
+    """An address; whether it may be reached, the address guard knows."""
+    rules = [
+        validate.Length(max=_MAX_URL),
+        validate.Regexp(_URL, error="must be a plain ASCII http or https URL"),
+    ]
+    return fields.String(validate=rules, **options)  # type: ignore[arg-type]  # marshmallow's own keywords
+
+
+def _event_types() -> fields.List[str]:
+    rules = [
+        validate.Length(max=MAX_TEXT_LENGTH),
+        validate.Regexp(_EVENT_TYPE, error="must be an event type, 'prefix.*' or '*'"),
+    ]
+    return fields.List(fields.String(validate=rules), validate=_ONE_TO_MANY)
+
+
+def _short_texts(**options: object) -> fields.List[str]:
+    entry = text(minimum=1, maximum=200)
+    return fields.List(entry, validate=_ONE_TO_MANY, **options)  # type: ignore[arg-type]  # marshmallow's own keywords
+
+
+class WebhookPatch(RequestSchema):
+    """What to change of a subscription."""
+
+    url = _url()
+    description = text(maximum=MAX_SHORT_TEXT)
+    event_types = _event_types()
+    model_pattern = text(minimum=1, maximum=256, allow_none=True)
+    to_stages = _short_texts(allow_none=True)
+    format = fields.String(validate=validate.OneOf(["standard"]))
+    state = fields.String(validate=validate.OneOf(["active", "paused"]))
+
+
+class NewWebhook(WebhookPatch):
+    """A subscription to make."""
+
+    class Meta(WebhookPatch.Meta):
+        """A new subscription is active."""
+
+        exclude = ("state",)
+
+    url = _url(required=True)
+
+
+class WebhookDocument(AnswerSchema):
+    """A subscription, without its secrets."""
+
+    id = fields.String(required=True)
+    url = fields.String(required=True)
+    description = fields.String(required=True)
+    event_types = fields.List(fields.String(), required=True)
+    model_pattern = fields.String(required=True, allow_none=True)
+    to_stages = fields.List(fields.String(), required=True, allow_none=True)
+    format = fields.String(required=True)
+    state = fields.String(required=True)
+    consecutive_failures = fields.Integer(required=True)
+    failing_since = fields.DateTime(required=True, allow_none=True)
+    created_at = fields.DateTime(required=True)
+    created_by = fields.String(required=True)
+    updated_at = fields.DateTime(required=True)
+
+
+class CreatedWebhook(WebhookDocument):
+    """A new subscription; ``secret`` is shown this once."""
+
+    secret = fields.String(required=True)
+
+
+class WebhookPage(AnswerSchema):
+    """Subscriptions, oldest first."""
+
+    items = fields.List(fields.Nested(WebhookDocument), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class Rotation(RequestSchema):
+    """How long the old secrets go on signing; 0 revokes them now."""
+
+    overlap_seconds = whole_number(
+        minimum=0, maximum=_MAX_OVERLAP_SECONDS, load_default=24 * 3600
+    )
+
+
+class RotatedSecret(AnswerSchema):
+    """A new secret, shown this once."""
+
+    id = fields.String(required=True)
+    key_id = fields.String(required=True)
+    overlap_seconds = fields.Integer(required=True)
+    secret = fields.String(required=True)
+
+
+class TestResult(AnswerSchema):
+    """What came of a test."""
+
+    delivery_id = fields.String(required=True)
+    delivered = fields.Boolean(required=True)
+    status = fields.Integer(required=True, allow_none=True)
+    error = fields.String(required=True, allow_none=True)
+    duration_ms = fields.Integer(required=True)
+
+
+class DeliveriesQuery(PageQuery):
+    """Which deliveries to list."""
+
+    state = fields.String(
+        load_default=None, validate=validate.OneOf(list(DeliveryState))
+    )
+
+
+class TransitionDeliveriesQuery(RequestSchema):
+    """Which stage change is asked about."""
+
+    transition_id = text(required=True, minimum=1, maximum=MAX_SHORT_TEXT)
+
+
+class DeliveryDocument(AnswerSchema):
+    """One event on its way to one subscription."""
+
+    id = fields.String(required=True)
+    webhook_id = fields.String(required=True)
+    event_id = fields.String(required=True)
+    event_type = fields.String(required=True)
+    state = fields.String(required=True)
+    reason = fields.String(required=True, allow_none=True)
+    attempts = fields.Integer(required=True)
+    next_attempt_at = fields.DateTime(required=True)
+    replay_of = fields.String(required=True, allow_none=True)
+    receipt = fields.String(required=True, allow_none=True)
+    created_at = fields.DateTime(required=True)
+    updated_at = fields.DateTime(required=True)
+
+
+class DeliveryPage(AnswerSchema):
+    """Deliveries, newest first."""
+
+    items = fields.List(fields.Nested(DeliveryDocument), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)
+
+
+class AttemptDocument(AnswerSchema):
+    """One try at one delivery."""
+
+    number = fields.Integer(required=True)
+    outcome = fields.String(required=True)
+    status = fields.Integer(required=True, allow_none=True)
+    error = fields.String(required=True, allow_none=True)
+    started_at = fields.DateTime(required=True)
+    finished_at = fields.DateTime(required=True, allow_none=True)
+    duration_seconds = fields.Float(required=True, allow_none=True)
+    request_headers = fields.Dict(required=True)
+    response_headers = fields.Dict(required=True)
+    response_body = fields.String(required=True, allow_none=True)
+
+
+class AttemptPage(AnswerSchema):
+    """The attempts of a delivery, first one first."""
+
+    items = fields.List(fields.Nested(AttemptDocument), required=True)
+    next_cursor = fields.String(required=True, allow_none=True)

@@ -1,0 +1,75 @@
+"""Tokens, and who is signed in."""
+
+from typing import Any
+
+from flask import Response, jsonify
+
+from registry.api.blueprints import Blueprint
+from registry.api.changing import answer_once, commit
+from registry.api.paging import decode_cursor, page
+from registry.api.schemas.admin import (
+    CallerDocument,
+    CreatedToken,
+    NewToken,
+    TokenPage,
+)
+from registry.api.schemas.base import PageQuery
+from registry.auth.permissions import Permission, requires
+from registry.auth.sign_in import current_caller
+from registry.domain.actors import Role
+from registry.persistence.database import db
+from registry.services import tokens
+from registry.services.transaction import Transaction
+
+blueprint = Blueprint("tokens", __name__, description="Bearer tokens")
+
+
+@blueprint.route("/whoami", methods=["GET"])
+@requires(Permission.READ)
+@blueprint.response(200, CallerDocument)
+def whoami() -> Response:
+    """Show who is signed in."""
+    actor = current_caller().actor
+    return jsonify({"name": actor.name, "role": actor.role.value})
+
+
+@blueprint.route("/tokens", methods=["GET"])
+@requires(Permission.ADMIN)
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, TokenPage)
+def list_tokens(query: dict[str, Any]) -> Response:
+    """List tokens, the revoked ones too."""
+    limit = query["limit"]
+    rows = tokens.list_tokens(
+        db.session(), after=decode_cursor(query["cursor"], str), limit=limit + 1
+    )
+    return jsonify(
+        page(rows, limit, document=tokens.token_document, key=lambda t: t.id)
+    )
+
+
+@blueprint.route("/tokens", methods=["POST"])
+@requires(Permission.ADMIN)
+@blueprint.arguments(NewToken)
+@blueprint.response(201, CreatedToken)
+def create_token(body: dict[str, Any]) -> Response:
+    """Make a token; it is shown this once."""
+
+    def work(tx: Transaction) -> dict[str, Any]:
+        document, secret = tokens.create_token(
+            tx,
+            body["name"],
+            Role(body["role"]),
+            expires_in_days=body["expires_in_days"],
+        )
+        return {**document, "token": secret}
+
+    return answer_once(lambda: commit(work, status=201))
+
+
+@blueprint.route("/tokens/<name:token_id>", methods=["DELETE"])
+@requires(Permission.ADMIN)
+@blueprint.response(204)
+def revoke_token(token_id: str) -> Response:
+    """Revoke a token, from its next request on."""
+    return commit(lambda tx: tokens.revoke_token(tx, token_id))

@@ -1,0 +1,195 @@
+"""Webhook subscriptions, their deliveries and attempts."""
+
+from datetime import timedelta
+from typing import Any
+
+from flask import Response, jsonify
+
+from registry.api.blueprints import Blueprint
+from registry.api.changing import answer_once, commit, parts
+from registry.api.paging import decode_cursor, page
+from registry.api.schemas.base import PageQuery
+from registry.api.schemas.webhooks import (
+    AttemptPage,
+    CreatedWebhook,
+    DeliveriesQuery,
+    DeliveryDocument,
+    DeliveryPage,
+    NewWebhook,
+    RotatedSecret,
+    Rotation,
+    TestResult,
+    TransitionDeliveriesQuery,
+    WebhookDocument,
+    WebhookPage,
+    WebhookPatch,
+)
+from registry.auth.permissions import Permission, requires
+from registry.persistence.database import db
+from registry.services import subscriptions as service
+from registry.services.subscriptions import (
+    attempt_document,
+    delivery_document,
+    subscription_document,
+    translated,
+)
+from webhooks import deliveries, subscriptions
+from webhooks.tables import AttemptOutcome, DeliveryState
+
+blueprint = Blueprint("webhooks", __name__, description="Webhooks")
+
+
+@blueprint.route("/webhooks", methods=["GET"])
+@requires(Permission.ADMIN)
+@blueprint.arguments(PageQuery, location="query")
+@blueprint.response(200, WebhookPage)
+def list_webhooks(query: dict[str, Any]) -> Response:
+    """List subscriptions, oldest first."""
+    limit = query["limit"]
+    rows = subscriptions.list_page(
+        db.session(), limit=limit + 1, after=decode_cursor(query["cursor"], str)
+    )
+    return jsonify(
+        page(rows, limit, document=subscription_document, key=lambda s: s.id)
+    )
+
+
+@blueprint.route("/webhooks", methods=["POST"])
+@requires(Permission.ADMIN)
+@blueprint.arguments(NewWebhook)
+@blueprint.response(201, CreatedWebhook)
+def create_webhook(body: dict[str, Any]) -> Response:
+    """Subscribe an endpoint; its signing secret is shown this once."""
+    return answer_once(
+        lambda: commit(
+            lambda tx: service.create_subscription(tx, parts().webhooks, body),
+            status=201,
+        )
+    )
+
+
+@blueprint.route("/webhooks/<name:webhook_id>", methods=["GET"])
+@requires(Permission.ADMIN)
+@blueprint.response(200, WebhookDocument)
+def get_webhook(webhook_id: str) -> Response:
+    """Show a subscription."""
+    with translated():
+        found = subscriptions.get(db.session(), webhook_id)
+    return jsonify(subscription_document(found))
+
+
+@blueprint.route("/webhooks/<name:webhook_id>", methods=["PATCH"])
+@requires(Permission.ADMIN)
+@blueprint.arguments(WebhookPatch)
+@blueprint.response(200, WebhookDocument)
+def update_webhook(body: dict[str, Any], webhook_id: str) -> Response:
+    """Change, pause or resume a subscription; paused, it holds its events."""
+    return commit(
+        lambda tx: service.update_subscription(tx, parts().webhooks, webhook_id, body)
+    )
+
+
+@blueprint.route("/webhooks/<name:webhook_id>", methods=["DELETE"])
+@requires(Permission.ADMIN)
+@blueprint.response(204)
+def delete_webhook(webhook_id: str) -> Response:
+    """Delete a subscription; what it still waited for is given up."""
+    return commit(lambda tx: service.delete_subscription(tx, webhook_id))
+
+
+@blueprint.route("/webhooks/<name:webhook_id>/test", methods=["POST"])
+@requires(Permission.ADMIN)
+@blueprint.response(200, TestResult)
+def test_webhook(webhook_id: str) -> Response:
+    """Send a signed ``webhook.ping`` now and answer what came of it."""
+    commit(lambda tx: service.record_test(tx, webhook_id), is_answer=False)
+    with translated():
+        sent = parts().dispatcher.send_test(webhook_id)
+    result = sent.result
+    return jsonify(
+        {
+            "delivery_id": sent.delivery_id,
+            "delivered": result.outcome == AttemptOutcome.DELIVERED,
+            "status": result.status,
+            "error": result.error,
+            "duration_ms": round((result.duration_seconds or 0) * 1000),
+        }
+    )
+
+
+@blueprint.route("/webhooks/<name:webhook_id>/rotate-secret", methods=["POST"])
+@requires(Permission.ADMIN)
+@blueprint.arguments(Rotation)
+@blueprint.response(200, RotatedSecret)
+def rotate_secret(body: dict[str, Any], webhook_id: str) -> Response:
+    """Make a new signing secret; the old ones sign along for the overlap."""
+    overlap = timedelta(seconds=body["overlap_seconds"])
+    return answer_once(
+        lambda: commit(
+            lambda tx: service.rotate_secret(
+                tx, parts().webhooks.box, webhook_id, overlap=overlap
+            )
+        )
+    )
+
+
+@blueprint.route("/webhooks/<name:webhook_id>/deliveries", methods=["GET"])
+@requires(Permission.ADMIN)
+@blueprint.arguments(DeliveriesQuery, location="query")
+@blueprint.response(200, DeliveryPage)
+def list_deliveries(query: dict[str, Any], webhook_id: str) -> Response:
+    """List a subscription's deliveries, newest first."""
+    session, limit, state = db.session(), query["limit"], query["state"]
+    with translated():
+        subscriptions.get(session, webhook_id)
+    rows = deliveries.list_page(
+        session,
+        subscription_id=webhook_id,
+        state=DeliveryState(state) if state else None,
+        limit=limit + 1,
+        before=decode_cursor(query["cursor"], str),
+    )
+    return jsonify(page(rows, limit, document=delivery_document, key=lambda d: d.id))
+
+
+@blueprint.route("/deliveries", methods=["GET"])
+@requires(Permission.READ)
+@blueprint.arguments(TransitionDeliveriesQuery, location="query")
+@blueprint.response(200, DeliveryPage)
+def list_transition_deliveries(query: dict[str, Any]) -> Response:
+    """List what a stage change sends, so that a job can wait for it."""
+    rows = service.deliveries_of_transition(db.session(), query["transition_id"])
+    return jsonify(
+        {"items": [delivery_document(row) for row in rows], "next_cursor": None}
+    )
+
+
+@blueprint.route("/deliveries/<name:delivery_id>", methods=["GET"])
+@requires(Permission.ADMIN)
+@blueprint.response(200, DeliveryDocument)
+def get_delivery(delivery_id: str) -> Response:
+    """Show a delivery."""
+    with translated():
+        found = deliveries.get(db.session(), delivery_id)
+    return jsonify(delivery_document(found))
+
+
+@blueprint.route("/deliveries/<name:delivery_id>/attempts", methods=["GET"])
+@requires(Permission.ADMIN)
+@blueprint.response(200, AttemptPage)
+def list_attempts(delivery_id: str) -> Response:
+    """List the attempts of a delivery, first one first."""
+    with translated():
+        rows = deliveries.list_attempts(db.session(), delivery_id)
+    return jsonify(
+        {"items": [attempt_document(row) for row in rows], "next_cursor": None}
+    )
+
+
+@blueprint.route("/deliveries/<name:delivery_id>/redeliver", methods=["POST"])
+@requires(Permission.ADMIN)
+@blueprint.response(200, DeliveryDocument)
+@blueprint.alt_response(409, description="It is still on its way")
+def redeliver(delivery_id: str) -> Response:
+    """Send a delivery again, with the same id and the same bytes."""
+    return answer_once(lambda: commit(lambda tx: service.redeliver(tx, delivery_id)))

@@ -1,0 +1,162 @@
+"""``create_app``: the one place that knows every part and wires them."""
+
+from datetime import timedelta
+from functools import partial
+
+from flask import Flask, Response, jsonify
+
+from registry import __version__
+from registry.api import (
+    artifacts,
+    audit,
+    docs,
+    health,
+    models,
+    openapi,
+    tokens,
+    transitions,
+    versions,
+    webhooks,
+)
+from registry.api.converters import register_converters
+from registry.api.parts import Parts
+from registry.api.problems import ProblemApi, register_problem_handlers
+from registry.api.strict_json import StrictJSONProvider
+from registry.artifacts.opening import open_store
+from registry.artifacts.store import ArtifactStore, S3Access
+from registry.auth.permissions import Permission, check_every_route, requires
+from registry.auth.sign_in import require_sign_in
+from registry.domain.policy import StagePolicy
+from registry.domain.policy_file import parse_policy
+from registry.errors import ConfigurationError
+from registry.persistence.database import (
+    db,
+    engine_options,
+    prepare_engine,
+    session_factory,
+    write_transaction,
+)
+from registry.services.subscriptions import WebhookParts
+from registry.settings import Settings
+from webhooks.address_guard import AddressGuard
+from webhooks.dispatcher import Dispatcher
+from webhooks.sealing import SecretBox
+from webhooks.sender import Sender
+
+MAX_BODY_BYTES = 1024 * 1024
+_DESCRIPTION = "api-docs.openapi_json"
+_LEASE = timedelta(seconds=60)
+_BLUEPRINTS = (models, versions, transitions, artifacts, webhooks, audit, tokens)
+
+
+def create_app(settings: Settings) -> Flask:
+    """Build the application; nothing runs in the background yet.
+
+    Raises:
+        ConfigurationError: for a policy file, an artifact store or a route that
+            cannot be used.
+    """
+    app = Flask("registry", static_folder=None)
+    app.json = StrictJSONProvider(app)
+    app.url_map.merge_slashes = False
+    app.config.update(
+        SQLALCHEMY_DATABASE_URI=settings.database_url,
+        SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings.database_url),
+        TRUSTED_HOSTS=list(settings.allowed_hosts) or None,
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
+        API_TITLE="Stagegate",
+        API_VERSION=__version__,
+        OPENAPI_VERSION="3.0.3",
+        OPENAPI_URL_PREFIX="/api/v1",
+    )
+    db.init_app(app)
+    with app.app_context():
+        prepare_engine(db.engine)
+        app.extensions["stagegate"] = _parts(settings)
+    _add_routes(app)
+    require_sign_in(app)
+    register_problem_handlers(app)
+    app.after_request(_add_security_headers)
+    check_every_route(app)
+    return app
+
+
+def _parts(settings: Settings) -> Parts:
+    guard = AddressGuard(
+        settings.webhook_allowed_networks, allow_http=settings.webhook_allow_http
+    )
+    box = SecretBox(settings.secret_keys)
+    return Parts(
+        settings=settings,
+        policy=load_policy(settings),
+        store=_store(settings),
+        webhooks=WebhookParts(box=box, guard=guard),
+        dispatcher=Dispatcher(
+            partial(write_transaction, session_factory(db.engine)),
+            box,
+            Sender(guard),
+            lease=_LEASE,
+        ),
+    )
+
+
+def load_policy(settings: Settings) -> StagePolicy:
+    """Read the policy file.
+
+    Raises:
+        ConfigurationError: when it cannot be read or is malformed.
+    """
+    path = settings.policy_file
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            [f"STAGEGATE_POLICY_FILE: cannot read {path}: {error.strerror}"]
+        ) from error
+    return parse_policy(content, source=str(path))
+
+
+def _store(settings: Settings) -> ArtifactStore:
+    access = S3Access(
+        endpoint_url=settings.s3_endpoint_url,
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key,
+        region=settings.s3_region,
+    )
+    return open_store(
+        settings.artifact_root, access if settings.s3_endpoint_url else None
+    )
+
+
+def _add_routes(app: Flask) -> None:
+    api = ProblemApi()
+    api_options = {
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "basic": {"type": "http", "scheme": "basic"},
+            },
+            "parameters": openapi.header_parameters(),
+        },
+        "security": [{"bearer": []}, {"basic": []}],
+    }
+    api.init_app(app, spec_kwargs=api_options)
+    register_converters(app, api)
+    for module in _BLUEPRINTS:
+        api.register_blueprint(module.blueprint, url_prefix="/api/v1")
+    app.register_blueprint(health.blueprint)
+    app.register_blueprint(docs.blueprint)
+    # flask-smorest serves its own document; ours is that one, completed.
+    parts: Parts = app.extensions["stagegate"]
+    document = openapi.completed(api.spec.to_dict(), app, stages=parts.policy.stages)
+    app.view_functions[_DESCRIPTION] = requires(Permission.PUBLIC)(
+        partial(jsonify, document)
+    )
+
+
+def _add_security_headers(answer: Response) -> Response:
+    answer.headers.setdefault("X-Content-Type-Options", "nosniff")
+    answer.headers.setdefault("Content-Security-Policy", "default-src 'none'")
+    answer.headers.setdefault("Referrer-Policy", "no-referrer")
+    answer.headers.setdefault("Cache-Control", "no-store")
+    return answer

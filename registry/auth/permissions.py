@@ -1,0 +1,65 @@
+"""What each route asks of its caller. A route that asks nothing stops the start.
+
+MLflow's CVE-2026-2652 is the reason: its sign-in let every route pass that it
+had no rule for. Here a route without a declared permission cannot be served.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, TypeVar
+
+from flask import Flask
+
+from registry.domain.actors import Role
+from registry.errors import ConfigurationError
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+_ATTRIBUTE = "stagegate_permission"
+
+
+class Permission(Enum):
+    """What a route may be used for, and the least role that may."""
+
+    PUBLIC = None  #: no sign-in: probes, the API's description
+    READ = Role.VIEWER
+    WRITE = Role.WRITER
+    PROMOTE = Role.PROMOTER
+    ADMIN = Role.ADMIN
+
+    def is_granted_to(self, role: Role) -> bool:
+        """Whether a role includes this permission."""
+        return self.value is None or role.includes(self.value)
+
+
+def requires(permission: Permission) -> Callable[[View], View]:
+    """Declare the permission of a view."""
+
+    def declare(view: View) -> View:
+        setattr(view, _ATTRIBUTE, permission)
+        return view
+
+    return declare
+
+
+def permission_of(app: Flask, endpoint: str) -> Permission | None:
+    """The permission that the view behind an endpoint declares."""
+    declared = getattr(app.view_functions[endpoint], _ATTRIBUTE, None)
+    return declared if isinstance(declared, Permission) else None
+
+
+def check_every_route(app: Flask) -> None:
+    """Refuse to start with a route that declares no permission.
+
+    Raises:
+        ConfigurationError: naming each such route.
+    """
+    undeclared = sorted(
+        rule.rule
+        for rule in app.url_map.iter_rules()
+        if permission_of(app, rule.endpoint) is None
+    )
+    if undeclared:
+        raise ConfigurationError(
+            [f"route {rule} declares no permission" for rule in undeclared]
+        )

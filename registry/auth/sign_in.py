@@ -1,0 +1,103 @@
+"""Sign-in: from the request's credential to its caller.
+
+Rules:
+
+- ``Authorization: Bearer <token>``, or HTTP Basic with the token as password.
+- The role is read from the database with every request; nothing is cached.
+- Failures are logged with the reason, never with the credential.
+"""
+
+import logging
+import uuid
+from datetime import UTC, datetime
+
+from flask import Flask, current_app, g, request
+from sqlalchemy import update
+
+from registry.auth.permissions import Permission, permission_of
+from registry.domain.actors import Caller, Role
+from registry.errors import NotSignedInError, PermissionDeniedError
+from registry.persistence.database import begin_write, db
+from registry.persistence.tables import Token
+from registry.services import tokens
+
+logger = logging.getLogger(__name__)
+
+_MAX_HEADER_CHARACTERS = 200
+
+
+def require_sign_in(app: Flask) -> None:
+    """Hold every request of this app to the permission of its route."""
+    app.before_request(_authorize)
+
+
+def _authorize() -> None:
+    g.request_id = uuid.uuid4().hex
+    if request.endpoint is None:  # no such route: nothing to guard
+        return
+    permission = permission_of(current_app, request.endpoint)
+    if permission is Permission.PUBLIC:
+        return
+    now = datetime.now(UTC)
+    try:
+        token = tokens.sign_in(db.session(), _credential(), now=now)
+        actor = tokens.actor_of(token)
+        _check_role(actor.role, permission)
+    except (NotSignedInError, PermissionDeniedError) as error:
+        logger.warning(
+            "sign_in_refused reason=%r path=%r source_ip=%s",
+            error.message,
+            request.path,
+            request.remote_addr,
+        )
+        raise
+    _note_use(token, now)
+    g.caller = Caller(
+        actor=actor,
+        request_id=g.request_id,
+        source_ip=request.remote_addr or "",
+        user_agent=request.user_agent.string[:_MAX_HEADER_CHARACTERS],
+        base_url=request.host_url.rstrip("/"),
+    )
+
+
+def _check_role(role: Role, permission: Permission | None) -> None:
+    if permission is None or not permission.is_granted_to(role):
+        needed = permission.value if permission else "a declared permission"
+        raise PermissionDeniedError(f"role {role} may not do this; it takes {needed}")
+
+
+def _credential() -> str:
+    authorization = request.authorization
+    if authorization is None:
+        raise NotSignedInError("sign in with 'Authorization: Bearer <token>'")
+    secret = (
+        authorization.password
+        if authorization.type == "basic"
+        else authorization.token
+        if authorization.type == "bearer"
+        else None
+    )
+    if not secret:
+        raise NotSignedInError("expected a bearer token, or Basic with it as password")
+    return secret
+
+
+def _note_use(token: Token, now: datetime) -> None:
+    if not tokens.is_use_worth_noting(token, now):
+        return
+    session = db.session()
+    begin_write(session)
+    session.execute(
+        update(Token)
+        .where(Token.id == token.id)
+        .values(last_used_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    session.commit()
+
+
+def current_caller() -> Caller:
+    """Who makes the present request; only where a permission is declared."""
+    caller: Caller = g.caller
+    return caller

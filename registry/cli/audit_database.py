@@ -1,0 +1,53 @@
+"""``audit verify`` on the database that the settings name, without a server."""
+
+from pathlib import Path
+
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from registry.domain.audit_chain import VerificationReport
+from registry.errors import NotFoundError, RegistryError
+from registry.persistence.database import (
+    engine_options,
+    prepare_engine,
+    session_factory,
+)
+from registry.services.audit import verify_database
+from registry.settings import Settings
+
+
+def verify_configured_database(settings: Settings) -> VerificationReport:
+    """Verify every chain in the database.
+
+    Raises:
+        NotFoundError: when the embedded database does not exist.
+        RegistryError: when the database cannot be read.
+    """
+    _require_file(settings)
+    try:
+        engine = create_engine(
+            settings.database_url, **engine_options(settings.database_url)
+        )
+        prepare_engine(engine)
+        try:
+            with session_factory(engine)() as session:
+                return verify_database(session)
+        finally:
+            engine.dispose()
+    except (ArgumentError, SQLAlchemyError) as error:
+        # The first line only: the rest repeats the statement and a link.
+        reason = str(error).partition("\n")[0]
+        raise RegistryError(f"The database cannot be read: {reason}") from error
+
+
+def _require_file(settings: Settings) -> None:
+    """Connecting would make an empty database, and find it intact."""
+    if not settings.is_embedded:
+        return
+    file = make_url(settings.database_url).database
+    if file and not Path(file).exists():
+        raise NotFoundError(
+            f"There is no database {file}: name it by STAGEGATE_DATA_DIR or"
+            " STAGEGATE_DATABASE_URL, a server by --url, or give an export FILE."
+        )

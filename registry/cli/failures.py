@@ -1,0 +1,72 @@
+"""How a command that failed says so: on stderr, without a traceback.
+
+Rules:
+
+- ``Error: …`` for people; with ``-o json`` one JSON object of the shape the API
+  uses for problems (RFC 9457), with the exit code added.
+- A refusal says what is allowed instead.
+"""
+
+import json
+
+import click
+
+from registry.cli.exit_codes import ExitCode, exit_code_of
+from registry.errors import (
+    ArtifactChangedError,
+    NotSignedInError,
+    RegistryError,
+    TransitionRefusedError,
+)
+
+PROBLEM_TYPE_PREFIX = "urn:stagegate:problem:"
+
+
+def failure_of(error: Exception, *, as_json: bool = False) -> click.exceptions.Exit:
+    """Explain ``error`` on stderr; returns what ends the command with its code."""
+    exit_code = exit_code_of(error)
+    text = _document(error, exit_code) if as_json else f"Error: {explanation(error)}"
+    click.echo(text, err=True)
+    return click.exceptions.Exit(exit_code)
+
+
+def explanation(error: Exception) -> str:
+    """The message with what helps to go on."""
+    message = str(error)
+    return "\n".join(
+        [message, *(f"  {line}" for line in _hints(error) if line not in message)]
+    )
+
+
+def _hints(error: Exception) -> list[str]:
+    match error:
+        case TransitionRefusedError():
+            allowed = ", ".join(error.allowed) or "no stage"
+            return [*error.reasons, f"Allowed from {error.from_stage}: {allowed}"]
+        case ArtifactChangedError():
+            return list(error.differences)
+        case NotSignedInError():
+            return [
+                "A token is given by --token, STAGEGATE_TOKEN or STAGEGATE_TOKEN_FILE"
+            ]
+        case _:
+            return []
+
+
+def _document(error: Exception, exit_code: ExitCode) -> str:
+    slug = error.slug if isinstance(error, RegistryError) else "internal"
+    facts = error.facts if isinstance(error, RegistryError) else {}
+    kind = next(
+        (one for one in type(error).__mro__ if one.__module__ == "registry.errors"),
+        type(error),
+    )
+    return json.dumps(
+        {
+            "type": PROBLEM_TYPE_PREFIX + slug,
+            "title": (kind.__doc__ or kind.__name__).strip().partition("\n")[0],
+            "detail": str(error),
+            "exit_code": int(exit_code),
+            **facts,
+        },
+        ensure_ascii=False,
+    )

@@ -1,0 +1,159 @@
+"""What a command prints: a table for people, the API's JSON for programs.
+
+Rules:
+
+- Results go to stdout; notes, progress and errors go to stderr.
+- ``-o json`` prints the API's objects unchanged; a list is ``{"items": […]}``.
+- A table that is piped is neither cut nor wrapped nor coloured; ``NO_COLOR`` is
+  honoured (by rich).
+- Text from the registry is data: neither rich markup nor terminal control
+  sequences in it have an effect.
+"""
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from registry.client.types import Record
+
+#: Wide enough for any row; a table is only as wide as what stands in it.
+PIPED_WIDTH = 100_000
+NOTHING = "-"
+
+
+class OutputFormat(StrEnum):
+    """The values of ``-o``."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: its title and the member it shows (``actor.name``)."""
+
+    title: str
+    member: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """Prints the results of one command."""
+
+    format: OutputFormat
+
+    @property
+    def is_json(self) -> bool:
+        """Whether a program reads the output."""
+        return self.format is OutputFormat.JSON
+
+    def one(self, document: Mapping[str, Any], members: Sequence[str]) -> None:
+        """Print one object: the members given, or all of it as JSON."""
+        if self.is_json:
+            _print_json(document)
+            return
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="bold")
+        table.add_column(overflow="fold")
+        for member in members:
+            table.add_row(_label(member), _cell(member_of(document, member)))
+        _print_table(table)
+
+    def many(self, records: Iterable[Record], columns: Sequence[Column]) -> None:
+        """Print a list: a row for each record, or the objects as JSON."""
+        documents = [record.raw for record in records]
+        if self.is_json:
+            _print_json({"items": documents})
+            return
+        if not documents:
+            self.note("Nothing found.")
+            return
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in columns:
+            # Folding keeps an identifier whole where an ellipsis would eat it.
+            table.add_column(column.title, overflow="fold")
+        for document in documents:
+            table.add_row(*(_cell(member_of(document, one.member)) for one in columns))
+        _print_table(table)
+
+    def done(self, document: Mapping[str, Any], sentence: str) -> None:
+        """Print what was done: a sentence, or the object as JSON."""
+        if self.is_json:
+            _print_json(document)
+            return
+        click.echo(printable(sentence))
+
+    def note(self, sentence: str) -> None:
+        """Say something beside the result, on stderr."""
+        click.echo(printable(sentence), err=True)
+
+
+def member_of(document: Mapping[str, Any], path: str) -> object:
+    """The member of a JSON object that a dotted path names."""
+    found: object = document
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
+
+
+def text_of(value: object) -> str:
+    """A JSON value as a table shows it."""
+    match value:
+        case None | "":
+            return NOTHING
+        case Mapping() | list() if not value:
+            return NOTHING
+        case bool():
+            return "yes" if value else "no"
+        case Mapping():
+            return ", ".join(f"{key}={text_of(inner)}" for key, inner in value.items())
+        case list():
+            return ", ".join(text_of(inner) for inner in value)
+        case _:
+            return str(value)
+
+
+def printable(text: str) -> str:
+    """The text with control characters shown instead of obeyed."""
+    return "".join(
+        f"\\x{ord(character):02x}" if _is_control(character) else character
+        for character in text
+    )
+
+
+def _is_control(character: str) -> bool:
+    # Cf holds the marks that reorder text: they can make one name look like another.
+    return character != "\n" and unicodedata.category(character) in {"Cc", "Cf"}
+
+
+def _cell(value: object) -> Text:
+    return Text(printable(text_of(value)))
+
+
+def _label(member: str) -> str:
+    return member.replace("_", " ").replace(".", " ")
+
+
+def _print_json(document: object) -> None:
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _print_table(table: Table) -> None:
+    is_piped = not sys.stdout.isatty()
+    console = Console(
+        file=sys.stdout, width=PIPED_WIDTH if is_piped else None, highlight=False
+    )
+    with console.capture() as captured:
+        console.print(table)
+    # A table pads its last column; a script that reads the line should not see it.
+    lines = (line.rstrip() for line in captured.get().splitlines())
+    click.echo("\n".join(lines))

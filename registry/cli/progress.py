@@ -1,0 +1,56 @@
+"""The progress of a transfer, on stderr.
+
+A terminal gets a bar; a log gets a line for each tenth, so that it stays readable.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from registry.client import Progress as Report
+
+_LINES = 10
+#: Less than this is done before anybody wonders.
+_WORTH_LINES_BYTES = 10_000_000
+
+
+@contextmanager
+def transfer_progress(title: str) -> Iterator[Report]:
+    """Show a transfer for as long as the block runs; call what is given."""
+    if not sys.stderr.isatty():
+        yield _line_report(title)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _line_report(title: str) -> Report:
+    shown = {0}
+
+    def report(done: int, total: int) -> None:
+        tenth = done * _LINES // total if total else 0
+        if total < _WORTH_LINES_BYTES or tenth in shown:
+            return
+        shown.add(tenth)
+        click.echo(f"{title}: {done} of {total} bytes", err=True)
+
+    return report

@@ -1,0 +1,128 @@
+"""``stagegate register``: make the next version of a model."""
+
+import math
+from collections.abc import Iterable
+
+import click
+
+from registry.cli.client_command import (
+    Connection,
+    client_command,
+    example,
+    key_values,
+)
+from registry.cli.progress import transfer_progress
+from registry.client import ModelVersion, VersionFacts
+from registry.errors import ArtifactNotFoundError, NotFoundError
+
+
+@click.command(
+    epilog=example(
+        "stagegate register fraud model/ --metric auc=0.93 --tag team=risk",
+        "stagegate register fraud s3://models/fraud/2026-11-20 --run-id 3f2a",
+    )
+)
+@click.argument("model")
+@click.argument("path_or_uri")
+@click.option("--run-id", help="The run that made the artifact.")
+@click.option("--tag", "tags", multiple=True, metavar="K=V", help="A tag; repeatable.")
+@click.option(
+    "--metric", "metrics", multiple=True, metavar="K=V", help="A metric; repeatable."
+)
+@click.option(
+    "--param", "params", multiple=True, metavar="K=V", help="A parameter; repeatable."
+)
+@click.option("--git-commit", help="The commit of the training code.")
+@click.option(
+    "--dataset",
+    "datasets",
+    multiple=True,
+    metavar="NAME",
+    help="A data set it was trained on; repeatable.",
+)
+@click.option("--description", help="What is special about this version.")
+@click.option(
+    "--create/--no-create",
+    default=True,
+    show_default=True,
+    help="Create the model when it does not exist.",
+)
+@click.option(
+    "--wait",
+    "wait_seconds",
+    type=click.FloatRange(min=0),
+    default=3600,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the registry may take to check the artifact.",
+)
+@client_command
+def register(
+    to: Connection,
+    model: str,
+    path_or_uri: str,
+    *,
+    create: bool,
+    wait_seconds: float,
+    metrics: tuple[str, ...],
+    **described: str | tuple[str, ...] | None,
+) -> None:
+    """Register a file, a directory or an address as the next version."""
+    facts = _facts(described)
+    if metrics:
+        facts["metrics"] = _numbers(metrics)
+
+    def register_version() -> ModelVersion:
+        with transfer_progress("Uploading") as report:
+            return to.client.register(
+                model,
+                path_or_uri,
+                on_progress=report,
+                wait_seconds=wait_seconds,
+                **facts,
+            )
+
+    try:
+        version = register_version()
+    except ArtifactNotFoundError:
+        raise
+    except NotFoundError:
+        if not create:
+            raise
+        # Only now: a path that does not exist must not leave a model behind.
+        to.client.ensure_model(model)
+        version = register_version()
+    to.output.done(
+        version.raw,
+        f"Registered {version.model} version {version.version}"
+        f" ({version.artifact_digest or 'artifact not verified'}).",
+    )
+
+
+def _facts(described: dict[str, str | tuple[str, ...] | None]) -> VersionFacts:
+    """What the options say, without those that were not given."""
+    facts = VersionFacts()
+    if tags := described["tags"]:
+        facts["tags"] = key_values(tags, "--tag")
+    if params := described["params"]:
+        facts["params"] = key_values(params, "--param")
+    if datasets := described["datasets"]:
+        facts["datasets"] = [{"name": name} for name in datasets]
+    for name in ("run_id", "git_commit", "description"):
+        if value := described[name]:
+            facts[name] = str(value)
+    return facts
+
+
+def _numbers(pairs: Iterable[str]) -> dict[str, float]:
+    found = {}
+    for key, text in key_values(pairs, "--metric").items():
+        try:
+            found[key] = float(text)
+        except ValueError:
+            found[key] = math.nan
+        if not math.isfinite(found[key]):
+            raise click.BadParameter(
+                f"{key}={text}: {text!r} is not a number", param_hint="--metric"
+            )
+    return found

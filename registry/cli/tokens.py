@@ -1,0 +1,68 @@
+"""``stagegate tokens``: API tokens."""
+
+import click
+
+from registry.cli.client_command import (
+    Connection,
+    client_command,
+    example,
+    require_confirmation,
+)
+from registry.cli.output import Column
+
+_ROLES = ("viewer", "writer", "promoter", "admin")
+_COLUMNS = (
+    Column("ID", "id"),
+    Column("NAME", "name"),
+    Column("ROLE", "role"),
+    Column("CREATED", "created_at"),
+    Column("EXPIRES", "expires_at"),
+    Column("LAST USED", "last_used_at"),
+    Column("REVOKED", "revoked_at"),
+)
+
+
+@click.group()
+def tokens() -> None:
+    """Create, list and revoke API tokens."""
+
+
+@tokens.command(
+    epilog=example("stagegate tokens create ci --role promoter --expires-in-days 90")
+)
+@click.argument("name")
+@click.option(
+    "--role", type=click.Choice(_ROLES), required=True, help="What it may do."
+)
+@click.option(
+    "--expires-in-days",
+    type=click.IntRange(min=1),
+    help="When it ends.  [default: the server's]",
+)
+@client_command
+def create(to: Connection, name: str, role: str, expires_in_days: int | None) -> None:
+    """Create a token and show it, this once."""
+    token = to.client.tokens.create(name, role, expires_in_days=expires_in_days)
+    to.output.done(
+        token.raw,
+        f"Created token {token.id} ({token.name}).\n"
+        f"Token (shown only now): {token.token}",
+    )
+
+
+@tokens.command("list", epilog=example("stagegate tokens list"))
+@client_command
+def list_tokens(to: Connection) -> None:
+    """List the tokens, without their text."""
+    to.output.many(to.client.tokens.list(), _COLUMNS)
+
+
+@tokens.command(epilog=example("stagegate tokens revoke ID --yes"))
+@click.argument("token_id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@client_command
+def revoke(to: Connection, token_id: str, *, yes: bool) -> None:
+    """Revoke a token; it stops working at once."""
+    require_confirmation(f"Revoke token {token_id}?", is_confirmed=yes)
+    to.client.tokens.revoke(token_id)
+    to.output.done({"revoked": token_id}, f"Revoked token {token_id}.")

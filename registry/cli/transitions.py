@@ -1,0 +1,189 @@
+"""``stagegate promote``, ``rollback`` and ``archive``: stage changes.
+
+Rules:
+
+- In a CI job the idempotency key comes from the job (``registry.cli.ci_keys``);
+  an answer that was replayed is named as such.
+- The result is printed before ``--wait`` begins: the change stands, whatever
+  becomes of its deliveries.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from registry.cli.ci_keys import ci_idempotency_key
+from registry.cli.client_command import Connection, client_command, example
+from registry.client import Transition
+from registry.client.registry_client import ExpectedIncumbent
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def incumbent(value: str) -> ExpectedIncumbent:
+    """Read a version number, or ``none`` for a stage that nobody holds.
+
+    Raises:
+        click.BadParameter: for anything else.
+    """
+    if value == "none":
+        return "none"
+    if not value.isdecimal() or int(value) < 1:
+        raise click.BadParameter(f"{value!r} is neither a version nor 'none'")
+    return int(value)
+
+
+def change_options(command: Command) -> Command:
+    """The options that every stage change has."""
+    options = (
+        click.option("--reason", default="", help="Why; kept in the audit log."),
+        click.option(
+            "--idempotency-key",
+            metavar="KEY",
+            help="A repeated command with the same key changes nothing twice."
+            "  [default: made from the CI job, where there is one]",
+        ),
+        click.option(
+            "--wait",
+            "wait_seconds",
+            type=click.FloatRange(min=0),
+            metavar="SECONDS",
+            help="Wait until every webhook delivery of the change is acknowledged.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def finish(to: Connection, transition: Transition, wait_seconds: float | None) -> None:
+    """Print what happened, then wait for its deliveries when asked to."""
+    if transition.replayed:
+        to.output.note(
+            "Nothing changed now: an earlier command with this idempotency key"
+            " did this already."
+        )
+    to.output.done(transition.raw, _sentence(transition))
+    if wait_seconds is not None:
+        found = to.client.wait_for_deliveries(
+            transition.transition_id, timeout_seconds=wait_seconds
+        )
+        to.output.note(_acknowledged(len(found)))
+
+
+def _acknowledged(count: int) -> str:
+    if not count:
+        return "No webhook listens to this change."
+    return f"Webhook deliveries acknowledged: {count}."
+
+
+def _sentence(transition: Transition) -> str:
+    version = transition.version
+    aside = (
+        f"; version {transition.superseded} is archived"
+        if transition.superseded is not None
+        else ""
+    )
+    return (
+        f"{version.model} version {version.version} is now in {version.stage}"
+        f" ({transition.cause}){aside}."
+    )
+
+
+@click.command(
+    epilog=example(
+        "stagegate promote fraud 7 --to Production --reason 'passed shadow test'",
+        "stagegate promote fraud 7 --to Production --expect-incumbent 6 --wait 60",
+    )
+)
+@click.argument("model")
+@click.argument("version", type=click.IntRange(min=1))
+@click.option("--to", "to_stage", required=True, metavar="STAGE", help="The stage.")
+@click.option(
+    "--expect-incumbent",
+    type=incumbent,
+    metavar="[N|none]",
+    help="Refuse when another version (or any, with 'none') holds the stage.",
+)
+@change_options
+@client_command
+def promote(
+    to: Connection,
+    model: str,
+    version: int,
+    *,
+    to_stage: str,
+    expect_incumbent: ExpectedIncumbent,
+    reason: str,
+    idempotency_key: str | None,
+    wait_seconds: float | None,
+) -> None:
+    """Move a version to a stage."""
+    key = idempotency_key or ci_idempotency_key(
+        os.environ, "promote", model, version, to_stage
+    )
+    transition = to.client.transition(
+        model,
+        version,
+        to_stage,
+        reason=reason,
+        expected_incumbent=expect_incumbent,
+        idempotency_key=key,
+    )
+    finish(to, transition, wait_seconds)
+
+
+@click.command(
+    epilog=example(
+        "stagegate rollback fraud --reason 'false positives tripled' --wait 60"
+    )
+)
+@click.argument("model")
+@click.option(
+    "--to",
+    "to_version",
+    type=click.IntRange(min=1),
+    metavar="VERSION",
+    help="The version to put back.  [default: the one that served before]",
+)
+@change_options
+@client_command
+def rollback(
+    to: Connection,
+    model: str,
+    *,
+    to_version: int | None,
+    reason: str,
+    idempotency_key: str | None,
+    wait_seconds: float | None,
+) -> None:
+    """Put back the version that served before."""
+    key = idempotency_key or ci_idempotency_key(
+        os.environ, "rollback", model, to_version
+    )
+    transition = to.client.rollback(
+        model, to_version=to_version, reason=reason, idempotency_key=key
+    )
+    finish(to, transition, wait_seconds)
+
+
+@click.command(epilog=example("stagegate archive fraud 3 --reason 'failed review'"))
+@click.argument("model")
+@click.argument("version", type=click.IntRange(min=1))
+@change_options
+@client_command
+def archive(
+    to: Connection,
+    model: str,
+    version: int,
+    *,
+    reason: str,
+    idempotency_key: str | None,
+    wait_seconds: float | None,
+) -> None:
+    """Move a version to Archived."""
+    key = idempotency_key or ci_idempotency_key(os.environ, "archive", model, version)
+    transition = to.client.archive(model, version, reason=reason, idempotency_key=key)
+    finish(to, transition, wait_seconds)

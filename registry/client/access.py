@@ -1,0 +1,58 @@
+"""The client's calls about tokens and about the audit log."""
+
+from collections.abc import Iterator
+
+import requests
+
+from registry.client.transport import Transport, json_object, path_of
+from registry.client.types import AuditRecord, JsonObject, TokenRecord
+
+
+class TokenCalls:
+    """``client.tokens``. Creating is never repeated by itself: see ``WebhookCalls``."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(
+        self, name: str, role: str, *, expires_in_days: int | None = None
+    ) -> TokenRecord:
+        """Make a token; the answer, and only it, has its text."""
+        body: dict[str, object] = {"name": name, "role": role}
+        if expires_in_days is not None:
+            body["expires_in_days"] = expires_in_days
+        return TokenRecord.from_json(
+            json_object(self._transport.request("POST", "/tokens", body=body))
+        )
+
+    def list(self) -> Iterator[TokenRecord]:
+        """Every token, without its text."""
+        return map(TokenRecord.from_json, self._transport.pages("/tokens"))
+
+    def revoke(self, token_id: str) -> None:
+        """End a token at once."""
+        self._transport.request("DELETE", path_of("tokens", token_id))
+
+
+class AuditCalls:
+    """``client.audit``."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def entries(self, *, model: str | None = None) -> Iterator[AuditRecord]:
+        """The audit entries, newest first."""
+        pages = self._transport.pages("/audit", {"model": model})
+        return map(AuditRecord.from_json, pages)
+
+    def verify(self, *, model: str | None = None) -> JsonObject:
+        """What the server says about its chains: believe it or check the export."""
+        return self._transport.get("/audit/verify", {"model": model})
+
+    def export_lines(self) -> Iterator[str]:
+        """The whole log as JSON lines, as they arrive."""
+        with self._transport.stream("/audit/export") as response:
+            # The text is UTF-8 (RFC 8259 §8.1), whatever the header leaves out.
+            for line in response.iter_lines(requests.models.CONTENT_CHUNK_SIZE):
+                if line:
+                    yield line.decode("utf-8")

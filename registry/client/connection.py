@@ -1,0 +1,99 @@
+"""The HTTP sessions under the client: sign-in and repetition.
+
+Rules:
+
+- What may be repeated without harm is repeated a bounded number of times when
+  the connection fails or a gateway answers 502, 503 or 504: GET, HEAD, PUT (it
+  states a result) and any request with an ``Idempotency-Key``.
+- ``.netrc`` is never read (it would replace our ``Authorization``); proxy and
+  certificate settings of the environment are honoured.
+"""
+
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3.response import BaseHTTPResponse
+from urllib3.util.retry import Retry
+
+#: Bytes handed to the socket at a time; the default of 16 KiB makes large uploads
+#: slower.
+SEND_BLOCK_BYTES = 256 * 1024
+RETRIES = 3
+LONGEST_RETRY_WAIT_SECONDS = 30.0
+
+_REPEATABLE_METHODS = frozenset({"GET", "HEAD", "PUT"})
+
+
+class BearerToken(AuthBase):
+    """Signs a request with a token, or sends it unsigned when there is none."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the header; having been asked keeps ``requests`` off ``.netrc``."""
+        if self._token:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class BoundedRetry(Retry):
+    """A retry that listens to ``Retry-After``, within reason."""
+
+    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
+        """The seconds the server asks for, at most half a minute."""
+        seconds = super().get_retry_after(response)
+        return None if seconds is None else min(seconds, LONGEST_RETRY_WAIT_SECONDS)
+
+
+class RepeatingAdapter(HTTPAdapter):
+    """Repeats what is safe to repeat, and sends everything else once."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            max_retries=BoundedRetry(
+                total=RETRIES,
+                allowed_methods=None,
+                status_forcelist=(502, 503, 504),
+                backoff_factor=0.2,
+                raise_on_status=False,
+            )
+        )
+        self._once = HTTPAdapter(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  signature of requests
+        """As in ``requests``, with larger blocks on the way out."""
+        super().init_poolmanager(*args, **kwargs, blocksize=SEND_BLOCK_BYTES)
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        *args: Any,  # noqa: ANN401  signature of requests
+        **kwargs: Any,  # noqa: ANN401  signature of requests
+    ) -> requests.Response:
+        """Send once or repeatedly, as the request allows."""
+        is_repeatable = (
+            request.method in _REPEATABLE_METHODS
+            or "Idempotency-Key" in request.headers
+        )
+        if is_repeatable:
+            return super().send(request, *args, **kwargs)
+        return self._once.send(request, *args, **kwargs)
+
+    def close(self) -> None:
+        """Close both pools of connections."""
+        self._once.close()
+        super().close()
+
+
+def open_session(token: str) -> requests.Session:
+    """A session that signs with ``token``, or with nothing when it is empty."""
+    session = requests.Session()
+    session.auth = BearerToken(token)
+    session.headers["User-Agent"] = "stagegate-client"
+    session.headers["Accept"] = "application/json, application/problem+json, */*;q=0.5"
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, RepeatingAdapter())
+    return session

@@ -1,0 +1,125 @@
+"""Making a version: create it, send its artifact, wait until it is READY.
+
+Rules:
+
+- A registration that breaks off, by an error or by Ctrl-C, tells the server so
+  that the version is FAILED_REGISTRATION and not pending for ever.
+- Once finalized it is the server's work; a client that no longer waits leaves
+  it alone.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypeVar
+
+from registry.client.transport import Transport, json_object, path_of
+from registry.client.types import ModelVersion, Progress, VersionFacts
+from registry.client.uploads import LocalFile, Uploader, local_files
+from registry.errors import RegistryError, WaitTimeoutError
+
+Found = TypeVar("Found")
+
+FIRST_POLL_SECONDS = 0.05
+LONGEST_POLL_SECONDS = 2.0
+
+
+class Registration:
+    """The registration of one version of a model."""
+
+    def __init__(self, transport: Transport, model: str, wait_seconds: float) -> None:
+        self._transport = transport
+        self._versions_path = path_of("models", model, "versions")
+        self._wait_seconds = wait_seconds
+
+    def link(self, address: str, facts: VersionFacts) -> ModelVersion:
+        """Make a version of artifacts that lie in a store already."""
+        return self._ready(self._create({"source": address, **facts}))
+
+    def upload(
+        self, source: Path, facts: VersionFacts, on_progress: Progress | None
+    ) -> ModelVersion:
+        """Make a version of a local file or directory."""
+        # Looked at first: nothing to upload must not leave a version behind.
+        files = local_files(source)
+        version = self._create({**facts})
+        try:
+            finalized = self._send(version, files, on_progress)
+        except BaseException as error:
+            self._abort(version, error)
+            raise
+        return self._ready(finalized)
+
+    def _create(self, body: Mapping[str, object]) -> ModelVersion:
+        return ModelVersion.from_json(
+            json_object(self._transport.change(self._versions_path, body))
+        )
+
+    def _path_of(self, version: ModelVersion) -> str:
+        return f"{self._versions_path}{path_of(version.version)}"
+
+    def _send(
+        self,
+        version: ModelVersion,
+        files: list[LocalFile],
+        on_progress: Progress | None,
+    ) -> ModelVersion:
+        path = self._path_of(version)
+        uploaded = Uploader(self._transport, path, on_progress).upload(files)
+        answer = self._transport.change(
+            f"{path}/finalize", {"files": [asdict(one) for one in uploaded]}
+        )
+        return ModelVersion.from_json(json_object(answer))
+
+    def _abort(self, version: ModelVersion, error: BaseException) -> None:
+        """Give the version up; the error that led here is the one to report."""
+        reason = str(error) or type(error).__name__
+        with suppress(RegistryError):
+            self._transport.change(
+                f"{self._path_of(version)}/abort", {"reason": reason[:500]}
+            )
+
+    def _ready(self, version: ModelVersion) -> ModelVersion:
+        path = self._path_of(version)
+        latest = [version]
+
+        def settled() -> ModelVersion | None:
+            if latest[0].status == "PENDING_REGISTRATION":
+                latest[0] = ModelVersion.from_json(self._transport.get(path))
+            is_pending = latest[0].status == "PENDING_REGISTRATION"
+            return None if is_pending else latest[0]
+
+        found = wait_for(
+            settled, self._wait_seconds, lambda: f"version {version.version}"
+        )
+        if found.status != "READY":
+            raise RegistryError(
+                f"Registering {found.model} version {found.version} failed: "
+                f"{found.status_message or found.status}"
+            )
+        return found
+
+
+def wait_for(
+    look: Callable[[], Found | None], timeout_seconds: float, what: Callable[[], str]
+) -> Found:
+    """Look again and again, less and less often, until there is something.
+
+    Raises:
+        WaitTimeoutError: when the time is up, after a last look.
+    """
+    ends_at = time.monotonic() + timeout_seconds
+    pause_seconds = FIRST_POLL_SECONDS
+    while True:
+        found = look()
+        if found is not None:
+            return found
+        left = ends_at - time.monotonic()
+        if left <= 0:
+            raise WaitTimeoutError(
+                f"Gave up waiting {timeout_seconds:g} s for {what()}."
+            )
+        time.sleep(min(pause_seconds, left))
+        pause_seconds = min(pause_seconds * 1.5, LONGEST_POLL_SECONDS)

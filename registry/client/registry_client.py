@@ -1,0 +1,371 @@
+"""``RegistryClient``: every call of the REST contract (design §8), typed.
+
+Rules:
+
+- Models, versions, stages and aliases are methods of the client; webhooks,
+  deliveries, audit and tokens are grouped under attributes.
+- Lists are iterators that fetch page after page as they are consumed.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Self, Unpack
+
+from registry.client.access import AuditCalls, TokenCalls
+from registry.client.downloads import DownloadedFile, Downloader
+from registry.client.registration import Registration, wait_for
+from registry.client.transport import Transport, json_object, path_of
+from registry.client.types import (
+    ArtifactFile,
+    DeliveryRecord,
+    HistoryEntry,
+    JsonObject,
+    ModelVersion,
+    Progress,
+    RegisteredModel,
+    Transition,
+    VersionFacts,
+)
+from registry.client.webhooks import DeliveryCalls, WebhookCalls
+from registry.errors import (
+    ArtifactNotFoundError,
+    ConflictError,
+    NotFoundError,
+    RegistryError,
+)
+
+#: The incumbent a promotion expects: a version, "none", or None for any.
+ExpectedIncumbent = int | Literal["none"] | None
+
+
+class RegistryClient:
+    """A connection to one registry."""
+
+    def __init__(
+        self, url: str, token: str | None = None, *, timeout_seconds: float = 30
+    ) -> None:
+        """Prepare; nothing is sent yet.
+
+        Args:
+            url: the server, with or without ``/api/v1``.
+            token: an API token, or None where none is needed.
+            timeout_seconds: how long the server may stay silent.
+        """
+        self._transport = Transport(url, token, timeout_seconds=timeout_seconds)
+        self.webhooks = WebhookCalls(self._transport)
+        self.deliveries = DeliveryCalls(self._transport)
+        self.audit = AuditCalls(self._transport)
+        self.tokens = TokenCalls(self._transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def whoami(self) -> JsonObject:
+        """The name and role of the token in use."""
+        return self._transport.get("/whoami")
+
+    def models(self) -> Iterator[RegisteredModel]:
+        """Every registered model."""
+        return map(RegisteredModel.from_json, self._transport.pages("/models"))
+
+    def create_model(
+        self,
+        name: str,
+        *,
+        description: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> RegisteredModel:
+        """Create a model without versions."""
+        body = {"name": name, "description": description, "tags": dict(tags or {})}
+        return RegisteredModel.from_json(
+            json_object(self._transport.change("/models", body))
+        )
+
+    def ensure_model(self, name: str) -> RegisteredModel:
+        """The model, created if it does not exist."""
+        try:
+            return self.get_model(name)
+        except NotFoundError:
+            pass
+        try:
+            return self.create_model(name)
+        except ConflictError:
+            # Somebody else created it between the two calls.
+            return self.get_model(name)
+
+    def get_model(self, name: str) -> RegisteredModel:
+        """One model."""
+        return RegisteredModel.from_json(self._transport.get(path_of("models", name)))
+
+    def update_model(self, name: str, /, **changes: Any) -> RegisteredModel:  # noqa: ANN401  members of the contract
+        """Change ``name``, ``description`` or ``tags`` (a tag of None goes)."""
+        response = self._transport.request(
+            "PATCH", path_of("models", name), body=changes
+        )
+        return RegisteredModel.from_json(json_object(response))
+
+    def delete_model(self, name: str) -> None:
+        """Delete a model with its versions."""
+        self._transport.request("DELETE", path_of("models", name))
+
+    def versions(
+        self, model: str, *, stage: str | None = None
+    ) -> Iterator[ModelVersion]:
+        """The versions of a model, or those in one stage."""
+        path = path_of("models", model, "versions")
+        return map(
+            ModelVersion.from_json, self._transport.pages(path, {"stage": stage})
+        )
+
+    def get_version(self, model: str, version: int) -> ModelVersion:
+        """One version, with its entity tag for ``if_match``."""
+        path = path_of("models", model, "versions", version)
+        response = self._transport.request("GET", path)
+        record = ModelVersion.from_json(json_object(response))
+        return replace(record, etag=response.headers.get("ETag"))
+
+    def update_version(
+        self,
+        model: str,
+        version: int,
+        *,
+        if_match: str | None = None,
+        **changes: Any,  # noqa: ANN401  members of the contract
+    ) -> ModelVersion:
+        """Change ``description``, ``tags`` and the like of a version."""
+        response = self._transport.request(
+            "PATCH",
+            path_of("models", model, "versions", version),
+            body=changes,
+            headers=_if_match(if_match),
+        )
+        return ModelVersion.from_json(json_object(response))
+
+    def delete_version(
+        self, model: str, version: int, *, if_match: str | None = None
+    ) -> None:
+        """Delete a version; its number is never used again."""
+        path = path_of("models", model, "versions", version)
+        self._transport.request("DELETE", path, headers=_if_match(if_match))
+
+    def register(
+        self,
+        model: str,
+        source: str | Path,
+        *,
+        on_progress: Progress | None = None,
+        wait_seconds: float = 3600,
+        **facts: Unpack[VersionFacts],
+    ) -> ModelVersion:
+        """Make a version of a file, a directory, or an address; wait for READY.
+
+        Args:
+            model: an existing model; see ``ensure_model``.
+            source: a path is uploaded, an address (``s3://…``) is linked.
+            on_progress: told the bytes done and the bytes in all.
+            wait_seconds: how long the server may take to check the artifact.
+            facts: what else is known about the version.
+
+        Raises:
+            InvalidInputError: when there is nothing to upload.
+            RegistryError: when the registration failed, with the reason.
+            WaitTimeoutError: when the server is still checking.
+        """
+        registration = Registration(self._transport, model, wait_seconds)
+        if is_address(source):
+            return registration.link(str(source), facts)
+        return registration.upload(Path(source), facts, on_progress)
+
+    def artifact_files(self, model: str, version: int) -> Iterator[ArtifactFile]:
+        """The files of a version's artifact."""
+        path = path_of("models", model, "versions", version, "artifacts")
+        return map(ArtifactFile.from_json, self._transport.pages(path))
+
+    def download(
+        self,
+        model: str,
+        version: int,
+        destination: Path,
+        *,
+        path: str | None = None,
+        on_progress: Progress | None = None,
+    ) -> list[DownloadedFile]:
+        """Fetch a version's artifact, or one file of it, and check the digests.
+
+        Raises:
+            ArtifactNotFoundError: when the artifact has no file ``path``.
+            ArtifactChangedError: when what came is not what was registered.
+        """
+        files = [
+            one
+            for one in self.artifact_files(model, version)
+            if path is None or one.path == path
+        ]
+        if path is not None and not files:
+            raise ArtifactNotFoundError(
+                f"{model} version {version} has no artifact file {path!r}"
+            )
+        version_path = path_of("models", model, "versions", version)
+        downloader = Downloader(self._transport, version_path, on_progress)
+        return downloader.download(files, destination)
+
+    def transition(
+        self,
+        model: str,
+        version: int,
+        to_stage: str,
+        *,
+        reason: str = "",
+        expected_incumbent: ExpectedIncumbent = None,
+        idempotency_key: str | None = None,
+    ) -> Transition:
+        """Move a version to a stage.
+
+        Raises:
+            TransitionRefusedError: when the policy says no.
+            StaleExpectationError: when another version is the incumbent.
+            ArtifactChangedError: when the artifact is not what was registered.
+        """
+        body: dict[str, object] = {"to_stage": to_stage}
+        if reason:
+            body["reason"] = reason
+        if expected_incumbent is not None:
+            is_none = expected_incumbent == "none"
+            body["expected_incumbent"] = None if is_none else expected_incumbent
+        path = path_of("models", model, "versions", version, "transitions")
+        return self._changed_stage(path, body, idempotency_key)
+
+    #: The usual word for a transition that moves a version forward.
+    promote = transition
+
+    def archive(
+        self,
+        model: str,
+        version: int,
+        *,
+        reason: str = "",
+        idempotency_key: str | None = None,
+    ) -> Transition:
+        """Move a version to Archived."""
+        return self.transition(
+            model, version, "Archived", reason=reason, idempotency_key=idempotency_key
+        )
+
+    def rollback(
+        self,
+        model: str,
+        *,
+        to_version: int | None = None,
+        reason: str = "",
+        idempotency_key: str | None = None,
+    ) -> Transition:
+        """Put back the version that served before, or ``to_version``."""
+        body: dict[str, object] = {}
+        if to_version is not None:
+            body["to_version"] = to_version
+        if reason:
+            body["reason"] = reason
+        path = path_of("models", model, "rollback")
+        return self._changed_stage(path, body, idempotency_key)
+
+    def stage_holder(
+        self, model: str, stage: str, *, at: datetime | None = None
+    ) -> ModelVersion:
+        """The version that holds a stage, or held it at an instant.
+
+        Raises:
+            NotFoundError: when none does, or did.
+        """
+        path = path_of("models", model, "stages", stage)
+        query = {"at": _rfc3339(at) if at else None}
+        return ModelVersion.from_json(self._transport.get(path, query))
+
+    def history(
+        self, model: str, *, stage: str | None = None
+    ) -> Iterator[HistoryEntry]:
+        """The stage changes of a model, newest first."""
+        path = path_of("models", model, "history")
+        return map(
+            HistoryEntry.from_json, self._transport.pages(path, {"stage": stage})
+        )
+
+    def wait_for_deliveries(
+        self, transition_id: str, *, timeout_seconds: float
+    ) -> list[DeliveryRecord]:
+        """Wait until every delivery of a stage change is acknowledged.
+
+        Raises:
+            RegistryError: when one will not arrive by itself, with the reason.
+            WaitTimeoutError: when the time is up.
+        """
+        found: list[DeliveryRecord] = []
+
+        def acknowledged() -> list[DeliveryRecord] | None:
+            found[:] = self.deliveries.of_transition(transition_id)
+            for one in found:
+                if one.has_failed:
+                    raise RegistryError(
+                        f"Delivery {one.id} is {one.state}: "
+                        f"{one.reason or 'no reason is recorded'}"
+                    )
+            return found if all(one.is_acknowledged for one in found) else None
+
+        return wait_for(acknowledged, timeout_seconds, lambda: _outstanding(found))
+
+    def set_alias(self, model: str, alias: str, version: int) -> JsonObject:
+        """Point an alias at a version."""
+        path = path_of("models", model, "aliases", alias)
+        return json_object(
+            self._transport.request("PUT", path, body={"version": version})
+        )
+
+    def get_alias(self, model: str, alias: str) -> ModelVersion:
+        """The version an alias points at."""
+        path = path_of("models", model, "aliases", alias)
+        return ModelVersion.from_json(self._transport.get(path))
+
+    def delete_alias(self, model: str, alias: str) -> None:
+        """Remove an alias."""
+        self._transport.request("DELETE", path_of("models", model, "aliases", alias))
+
+    def _changed_stage(
+        self, path: str, body: JsonObject, idempotency_key: str | None
+    ) -> Transition:
+        response = self._transport.change(path, body, idempotency_key=idempotency_key)
+        record = Transition.from_json(json_object(response))
+        return replace(
+            record, replayed=response.headers.get("Idempotent-Replayed") == "true"
+        )
+
+
+def is_address(source: str | Path) -> bool:
+    """Whether a source is an address to link, not a path to upload."""
+    if isinstance(source, Path) or Path(source).exists():
+        return False
+    scheme, colon, _rest = source.partition(":")
+    # One letter before a colon is a drive.
+    return bool(colon) and len(scheme) > 1 and scheme.replace("-", "").isalnum()
+
+
+def _outstanding(deliveries: Iterable[DeliveryRecord]) -> str:
+    return "deliveries: " + ", ".join(
+        f"{one.id} is {one.state}" for one in deliveries if not one.is_acknowledged
+    )
+
+
+def _rfc3339(instant: datetime) -> str:
+    utc = instant.astimezone(UTC).replace(tzinfo=None)
+    return f"{utc.isoformat(timespec='microseconds')}Z"
+
+
+def _if_match(etag: str | None) -> dict[str, str]:
+    return {} if etag is None else {"If-Match": etag}

@@ -1,0 +1,271 @@
+"""Requests to one registry: addresses, errors, paging.
+
+Rules:
+
+- The token goes to the registry's own address and nowhere else: redirects are
+  not followed, and addresses of an artifact store get no ``Authorization``.
+- Every failure leaves as an error of ``registry.errors``.
+"""
+
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from urllib.parse import quote, urlsplit
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from registry.client.connection import open_session
+from registry.client.problems import error_from
+from registry.client.types import JsonObject
+from registry.errors import InvalidInputError, RegistryError, ServerUnreachableError
+
+API_PATH = "/api/v1"
+CONNECT_TIMEOUT_SECONDS = 10
+PAGE_SIZE = 200
+
+#: Absent parameters are left out of the query.
+Query = Mapping[str, str | int | None]
+
+#: What ``requests`` sends as it is, with a length: an iterable with ``read``.
+UploadBody = bytes | Iterable[bytes]
+
+_TOKEN = re.compile(r"[\x21-\x7e]*")
+
+
+class Transport:
+    """Requests to one registry, and to the artifact store it points to."""
+
+    def __init__(self, url: str, token: str | None, *, timeout_seconds: float) -> None:
+        self.base_url = _checked_url(url)
+        self._timeout = (CONNECT_TIMEOUT_SECONDS, timeout_seconds)
+        self._registry = open_session(_checked_token(token))
+        self._store = open_session("")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._registry.close()
+        self._store.close()
+
+    def url_of(self, path: str) -> str:
+        """The address of an API path."""
+        return f"{self.base_url}{API_PATH}{path}"
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: JsonObject | None = None,
+        headers: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> requests.Response:
+        """Call the API and return a successful response.
+
+        Raises:
+            RegistryError: what the server said, as its class.
+            ServerUnreachableError: when there was no answer.
+        """
+        sent = dict(headers or {})
+        if idempotency_key is not None:
+            sent["Idempotency-Key"] = idempotency_key
+        with _unreachable_named(self.base_url):
+            response = self._registry.request(
+                method,
+                self.url_of(path),
+                params=dict(query or {}),
+                json=body,
+                headers=sent,
+                timeout=self._timeout,
+                allow_redirects=False,
+            )
+        return _successful(response)
+
+    def get(self, path: str, query: Query | None = None) -> JsonObject:
+        """GET one JSON object."""
+        return json_object(self.request("GET", path, query=query))
+
+    def change(
+        self,
+        path: str,
+        body: JsonObject,
+        *,
+        idempotency_key: str | None = None,
+    ) -> requests.Response:
+        """POST a change under a key, a fresh one unless given.
+
+        A fresh key makes this one call safe to repeat when its answer is lost.
+        """
+        key = idempotency_key or f"client-{uuid.uuid4()}"
+        return self.request("POST", path, body=body, idempotency_key=key)
+
+    def pages(
+        self,
+        path: str,
+        query: Query | None = None,
+        *,
+        page_size: int | None = PAGE_SIZE,
+    ) -> Iterator[JsonObject]:
+        """Every item of a list, page after page, as it is asked for.
+
+        A list that is answered whole takes no ``page_size``.
+        """
+        asked = {"limit": page_size, **(query or {})}
+        while True:
+            page = self.get(path, asked)
+            yield from page.get("items", ())
+            cursor = page.get("next_cursor")
+            if not cursor:
+                return
+            asked["cursor"] = cursor
+
+    @contextmanager
+    def stream(
+        self, path: str, headers: Mapping[str, str] | None = None
+    ) -> Iterator[requests.Response]:
+        """GET a body piece by piece, from the store when sent there.
+
+        Raises:
+            RegistryError: what the server said, as its class.
+        """
+        with _unreachable_named(self.base_url):
+            response = self._fetch(self._registry, self.url_of(path), headers)
+            if response.is_redirect:
+                address = requests.compat.urljoin(
+                    response.url, response.headers["Location"]
+                )
+                response.close()
+                # The store's session: our token must not reach another host.
+                response = self._fetch(self._store, address, headers)
+            with response:
+                yield _successful(response)
+
+    def put_file(
+        self,
+        url: str,
+        body: UploadBody,
+        *,
+        headers: Mapping[str, str],
+        is_ours: bool,
+    ) -> requests.Response:
+        """PUT a body to the registry, or unsigned to its artifact store."""
+        session = self._registry if is_ours else self._store
+        with _unreachable_named(url.partition("?")[0]):
+            response = session.put(
+                url,
+                data=body,
+                headers=dict(headers),
+                timeout=self._timeout,
+                allow_redirects=False,
+            )
+        return _successful(response)
+
+    def _fetch(
+        self, session: requests.Session, url: str, headers: Mapping[str, str] | None
+    ) -> requests.Response:
+        return session.get(
+            url,
+            # Digests are over the bytes as stored, and so are ranges.
+            headers={"Accept-Encoding": "identity", **(headers or {})},
+            timeout=self._timeout,
+            allow_redirects=False,
+            stream=True,
+        )
+
+
+def path_of(*segments: str | int) -> str:
+    """An API path of escaped segments.
+
+    Raises:
+        InvalidInputError: for a segment that would lead elsewhere.
+    """
+    for segment in segments:
+        if str(segment) in {"", ".", ".."}:
+            raise InvalidInputError(f"{str(segment)!r} is not a name")
+    return "".join(f"/{quote(str(segment), safe='')}" for segment in segments)
+
+
+def json_object(response: requests.Response) -> JsonObject:
+    """The JSON object of a response.
+
+    Raises:
+        RegistryError: when the body is something else.
+    """
+    try:
+        document = response.json()
+    except requests.exceptions.JSONDecodeError:
+        document = None
+    if not isinstance(document, dict):
+        raise RegistryError(
+            f"{response.url} did not answer with a JSON object: is this a registry?"
+        )
+    return document
+
+
+def _checked_url(url: str) -> str:
+    base = url.strip().rstrip("/").removesuffix(API_PATH).rstrip("/")
+    try:
+        parts = urlsplit(base)
+        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        is_usable = is_usable and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_usable = False
+    if not is_usable or parts.username or parts.query or parts.fragment:
+        raise InvalidInputError(
+            f"{url!r} is not the address of a registry"
+            " (expected http(s)://host[:port][/path])",
+            field="url",
+        )
+    return base
+
+
+def _checked_token(token: str | None) -> str:
+    stripped = (token or "").strip()
+    if not _TOKEN.fullmatch(stripped):
+        raise InvalidInputError(
+            "The token contains characters no token has", field="token"
+        )
+    return stripped
+
+
+def _successful(response: requests.Response) -> requests.Response:
+    if response.is_redirect:
+        target = response.headers["Location"].partition("?")[0]
+        raise RegistryError(
+            f"The server redirects to {target}; use that server's address instead."
+        )
+    if not response.ok:
+        raise error_from(response)
+    return response
+
+
+@contextmanager
+def _unreachable_named(address: str) -> Iterator[None]:
+    """Translate the failures of the network.
+
+    Raises:
+        InvalidInputError: when the request could not be written (NaN has no JSON).
+        ServerUnreachableError: naming the address and the cause.
+    """
+    try:
+        yield
+    except requests.exceptions.InvalidJSONError as error:
+        raise InvalidInputError(f"A value cannot be sent as JSON: {error}") from error
+    except (requests.exceptions.RequestException, HTTPError) as error:
+        raise ServerUnreachableError(
+            f"No usable answer from {address}: {_cause(error)}"
+        ) from error
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason, in place of the layers wrapped around it."""
+    while True:
+        inner = error.__cause__ or error.__context__
+        if inner is None:
+            break
+        error = inner
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).rpartition(": ")[2] or type(error).__name__

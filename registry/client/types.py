@@ -1,0 +1,237 @@
+"""What the registry answers, as frozen dataclasses.
+
+Rules:
+
+- ``from_json`` takes what it knows and ignores the rest, so that an older client
+  works with a newer server; the whole answer stays readable in ``raw``.
+- Times are aware UTC datetimes; sizes are bytes.
+- Only members that name the thing are required; all others have a default.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, NotRequired, Self, TypedDict
+
+from registry.errors import RegistryError
+
+JsonObject = Mapping[str, Any]
+
+#: Told how many bytes are done, of how many in all.
+Progress = Callable[[int, int], None]
+
+_READ = "read"
+
+
+class VersionFacts(TypedDict):
+    """What may be said about a version when it is registered."""
+
+    run_id: NotRequired[str]
+    description: NotRequired[str]
+    tags: NotRequired[Mapping[str, str]]
+    params: NotRequired[Mapping[str, Any]]
+    metrics: NotRequired[Mapping[str, float]]
+    git_commit: NotRequired[str]
+    datasets: NotRequired[list[dict[str, str]]]
+
+
+def _instant(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value).astimezone(UTC)
+
+
+def _read_by(read: Callable[[Any], Any]) -> dict[str, Any]:
+    return {_READ: read}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One JSON object of an answer."""
+
+    raw: JsonObject = field(repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, members: JsonObject) -> Self:
+        """Read one record, ignoring members this client does not know.
+
+        Raises:
+            RegistryError: when a required member is missing or malformed.
+        """
+        try:
+            known = {
+                one.name: one.metadata.get(_READ, lambda value: value)(
+                    members[one.name]
+                )
+                for one in fields(cls)
+                if one.name in members and one.name != "raw"
+            }
+            return cls(raw=members, **known)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise RegistryError(
+                f"The server's answer is not a {cls.__name__}: {error}"
+            ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisteredModel(Record):
+    """A model, with who holds its stages and aliases."""
+
+    name: str
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, int] = field(default_factory=dict)
+    stages: Mapping[str, list[int]] = field(default_factory=dict)
+    latest_version: int | None = None
+    created_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    created_by: str | None = None
+    updated_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelVersion(Record):
+    """A model version. ``etag`` is set when it was read by itself."""
+
+    model: str
+    version: int
+    stage: str
+    status: str
+    status_message: str | None = None
+    source: str | None = None
+    verified: bool = False
+    artifact_digest: str | None = None
+    artifact_size_bytes: int | None = None
+    run_id: str | None = None
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    git_commit: str | None = None
+    datasets: list[JsonObject] = field(default_factory=list)
+    aliases: list[str] = field(default_factory=list)
+    created_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    created_by: str | None = None
+    updated_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    etag: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transition(Record):
+    """A stage change that happened.
+
+    ``replayed`` says that it happened earlier, by a request with the same
+    idempotency key, and that nothing changed now.
+    """
+
+    transition_id: str
+    version: ModelVersion = field(metadata=_read_by(ModelVersion.from_json))
+    superseded: int | None = None
+    cause: str = ""
+    replayed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryEntry(Record):
+    """One stage change of a model's history."""
+
+    transition_id: str
+    version: int
+    from_stage: str
+    to_stage: str
+    cause: str = ""
+    reason: str | None = None
+    at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    actor: JsonObject = field(default_factory=dict)
+    sequence: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditRecord(Record):
+    """One audit entry; ``entry`` is the canonical JSON text that was hashed."""
+
+    chain: str
+    n: int
+    hash: str
+    prev_hash: str
+    entry: str
+    id: str | int | None = None
+    at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    action: str = ""
+    actor: Any = None
+    model: str | None = None
+    version: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subscription(Record):
+    """A webhook subscription. ``secret`` is known only just after creation."""
+
+    id: str
+    url: str
+    state: str = "active"
+    event_types: list[str] = field(default_factory=list)
+    model_pattern: str | None = None
+    to_stages: list[str] | None = None
+    format: str = "standard"
+    description: str = ""
+    secret: str | None = field(default=None, repr=False)
+    created_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryRecord(Record):
+    """One event on its way to one subscription."""
+
+    id: str
+    state: str
+    webhook_id: str | None = None
+    event_id: str | None = None
+    event_type: str = ""
+    reason: str | None = None
+    attempts: int = 0
+    next_attempt_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    created_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether the receiver took it."""
+        return self.state == "delivered"
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it will not arrive without somebody's help."""
+        return self.state in {"blocked", "dead", "expired", "superseded"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptRecord(Record):
+    """One try to deliver."""
+
+    number: int
+    outcome: str = ""
+    status: int | None = None
+    error: str | None = None
+    started_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    finished_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    duration_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenRecord(Record):
+    """An API token. ``token`` is known only just after creation."""
+
+    id: str
+    name: str
+    role: str = ""
+    token: str | None = field(default=None, repr=False)
+    created_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    expires_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    last_used_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    revoked_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactFile(Record):
+    """One file of a version's artifact; no digest while it is unverified."""
+
+    path: str
+    size_bytes: int
+    sha256: str | None = None

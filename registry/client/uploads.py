@@ -1,0 +1,210 @@
+"""Artifacts on their way to the registry.
+
+Rules:
+
+- A file is never whole in memory; its sha256 is computed as it is sent.
+- Links to files are followed. What would be left out in silence, such as a link
+  to a directory, is refused instead.
+"""
+
+import hashlib
+import os
+import stat
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote, urlsplit
+
+import requests
+
+from registry.client.transport import Transport, json_object
+from registry.client.types import JsonObject, Progress
+from registry.errors import ArtifactChangedError, InvalidInputError
+
+READ_BLOCK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file to upload, under the path it gets in the artifact."""
+
+    path: str
+    location: Path
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class UploadedFile:
+    """A file as the manifest lists it."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+def local_files(source: Path) -> list[LocalFile]:
+    """The files of an artifact: one file, or all below a directory.
+
+    Raises:
+        InvalidInputError: when there is nothing to upload, or something that
+            is neither a file nor a directory of files.
+    """
+    if not source.exists():
+        raise InvalidInputError(f"{source} does not exist", field="source")
+    if not source.is_dir():
+        return [_local_file(source, source.name)]
+    found = [
+        _local_file(location, location.relative_to(source).as_posix())
+        for location in _locations(source)
+    ]
+    if not found:
+        raise InvalidInputError(f"{source} holds no file", field="source")
+    return sorted(found, key=lambda one: one.path)
+
+
+def _locations(directory: Path) -> Iterator[Path]:
+    for parent, directories, names in os.walk(directory):
+        for name in directories:
+            # Leaving its files out would be silent, following it may not end.
+            if Path(parent, name).is_symlink():
+                raise InvalidInputError(
+                    f"{Path(parent, name)} is a link to a directory", field="source"
+                )
+        yield from (Path(parent, name) for name in names)
+
+
+def _local_file(location: Path, path: str) -> LocalFile:
+    try:
+        found = location.stat()
+    except OSError as error:
+        raise InvalidInputError(
+            f"{location} cannot be read: {error.strerror}", field="source"
+        ) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise InvalidInputError(f"{location} is not a file", field="source")
+    return LocalFile(unicodedata.normalize("NFC", path), location, found.st_size)
+
+
+class HashingReader:
+    """A file of a known size that is hashed as it is read.
+
+    ``requests`` takes its length from ``__len__``; going back to the start, as
+    a repeated request does, starts the digest anew.
+    """
+
+    def __init__(
+        self, file: BinaryIO, size_bytes: int, on_read: Callable[[int], None]
+    ) -> None:
+        self._file = file
+        self._size_bytes = size_bytes
+        self._on_read = on_read
+        self._done = 0
+        self._digest = hashlib.sha256()
+
+    def __len__(self) -> int:
+        return self._size_bytes
+
+    def __iter__(self) -> Iterator[bytes]:
+        while block := self.read(READ_BLOCK_BYTES):
+            yield block
+
+    def tell(self) -> int:
+        """How many bytes were read."""
+        return self._done
+
+    def seek(self, offset: int) -> int:
+        """Go back to the start, the only place a request starts from."""
+        self._file.seek(offset)
+        self._done = offset
+        self._digest = hashlib.sha256()
+        return offset
+
+    def read(self, size: int = -1) -> bytes:
+        """Read at most ``size`` bytes, or all that is left.
+
+        Raises:
+            ArtifactChangedError: when the file became shorter meanwhile.
+        """
+        left = self._size_bytes - self._done
+        wanted = left if size < 0 else min(size, left)
+        block = self._file.read(wanted)
+        if wanted and not block:
+            raise ArtifactChangedError("A file became shorter while it was uploaded.")
+        self._digest.update(block)
+        self._done += len(block)
+        self._on_read(self._done)
+        return block
+
+    def hexdigest(self) -> str:
+        """The sha256 of what was read."""
+        return self._digest.hexdigest()
+
+
+class Uploader:
+    """Sends the files of one version, one after the other."""
+
+    def __init__(
+        self, transport: Transport, version_path: str, on_progress: Progress | None
+    ) -> None:
+        self._transport = transport
+        self._version_path = version_path
+        self._on_progress = on_progress or (lambda _done, _total: None)
+        self._done = 0
+        self._total = 0
+
+    def upload(self, files: list[LocalFile]) -> list[UploadedFile]:
+        """Send every file and return the manifest's lines.
+
+        Raises:
+            ArtifactChangedError: when what arrived is not what was sent.
+        """
+        self._done, self._total = 0, sum(one.size_bytes for one in files)
+        self._on_progress(0, self._total)
+        return [self._upload_one(one) for one in files]
+
+    def _upload_one(self, one: LocalFile) -> UploadedFile:
+        target = json_object(
+            self._transport.request(
+                "POST",
+                f"{self._version_path}/uploads",
+                body={"path": one.path, "size_bytes": one.size_bytes},
+            )
+        )
+        with one.location.open("rb") as file:
+            reader = HashingReader(file, one.size_bytes, self._report)
+            response = self._send(one.path, reader, target)
+            sent = UploadedFile(one.path, one.size_bytes, reader.hexdigest())
+        _check_receipt(response, sent)
+        self._done += one.size_bytes
+        return sent
+
+    def _report(self, read_bytes: int) -> None:
+        self._on_progress(self._done + read_bytes, self._total)
+
+    def _send(
+        self, path: str, reader: HashingReader, target: JsonObject
+    ) -> requests.Response:
+        url = str(target.get("url", ""))
+        own_path = f"{self._version_path}/artifacts/{quote(path, safe='/')}"
+        is_ours = urlsplit(url).path.endswith(f"/api/v1{own_path}")
+        return self._transport.put_file(
+            # Behind a proxy the server may know itself by another name.
+            self._transport.url_of(own_path) if is_ours else url,
+            # An empty stream would be sent chunked, which stores refuse.
+            reader if len(reader) else b"",
+            headers=target.get("headers") or {},
+            is_ours=is_ours,
+        )
+
+
+def _check_receipt(response: requests.Response, sent: UploadedFile) -> None:
+    media_type = response.headers.get("Content-Type", "")
+    if not response.content or not media_type.startswith("application/json"):
+        return
+    received = json_object(response).get("sha256")
+    if received not in {None, sent.sha256}:
+        raise ArtifactChangedError(
+            f"{sent.path} arrived with another digest than it was sent with."
+        )

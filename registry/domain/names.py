@@ -1,0 +1,119 @@
+"""Names and texts that come from outside: what is accepted, and in which form.
+
+Rules:
+
+- Text is Unicode NFC, without NUL and lone surrogates (PostgreSQL can store
+  neither).
+- A model name may have all that MLflow accepts: no ``/`` and ``:``, not ``.``
+  or ``..``, not blank. Control characters are refused besides.
+- Tag keys and aliases follow MLflow's rules (protocol reference, section 4).
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+
+from registry.errors import InvalidInputError
+
+MAX_NAME_CHARACTERS = 256
+MAX_ALIAS_CHARACTERS = 255
+MAX_TAG_KEY_CHARACTERS = 250
+MAX_TAG_VALUE_CHARACTERS = 100_000
+
+_ALIAS = re.compile(r"[\w-]+")
+_RESERVED_ALIAS = re.compile(r"latest|v\d+", re.IGNORECASE)
+_TAG_KEY = re.compile(r"[\w/.\- :]+")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def clean_text(text: str, *, field: str) -> str:
+    """The text in NFC.
+
+    Raises:
+        InvalidInputError: when it has NUL or a lone surrogate.
+    """
+    if "\0" in text or _SURROGATES.search(text):
+        raise InvalidInputError(
+            "must not contain NUL or unpaired surrogates", field=field
+        )
+    return unicodedata.normalize("NFC", text)
+
+
+def model_name(text: str, *, field: str = "name") -> str:
+    """A model name in NFC.
+
+    Raises:
+        InvalidInputError: when the name breaks a rule of this module.
+    """
+    name = clean_text(text, field=field)
+    if not name.strip() or len(name) > MAX_NAME_CHARACTERS:
+        raise InvalidInputError(
+            f"must have 1 to {MAX_NAME_CHARACTERS} characters and not be blank",
+            field=field,
+        )
+    if name in {".", ".."} or any(character in "/:" for character in name):
+        raise InvalidInputError(
+            "must not contain '/' or ':' and must not be '.' or '..'", field=field
+        )
+    if any(unicodedata.category(character) == "Cc" for character in name):
+        raise InvalidInputError("must not contain control characters", field=field)
+    return name
+
+
+def alias_name(text: str) -> str:
+    """An alias in NFC.
+
+    Raises:
+        InvalidInputError: when the alias breaks MLflow's rules.
+    """
+    alias = clean_text(text, field="alias")
+    if not _ALIAS.fullmatch(alias) or len(alias) > MAX_ALIAS_CHARACTERS:
+        raise InvalidInputError(
+            "must be letters, digits, '_' and '-' only, "
+            f"{MAX_ALIAS_CHARACTERS} at most",
+            field="alias",
+        )
+    if _RESERVED_ALIAS.fullmatch(alias):
+        raise InvalidInputError(
+            "'latest' and 'v<number>' are reserved and cannot be set", field="alias"
+        )
+    return alias
+
+
+def tags(given: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Tags in NFC; ``None`` as a value marks a tag to remove.
+
+    Raises:
+        InvalidInputError: when a key or value breaks MLflow's rules.
+    """
+    return {
+        _tag_key(key): None if value is None else _tag_value(key, value)
+        for key, value in given.items()
+    }
+
+
+def _tag_key(text: str) -> str:
+    key = clean_text(text, field="tags")
+    segments = key.split("/")
+    if (
+        not _TAG_KEY.fullmatch(key)
+        or len(key) > MAX_TAG_KEY_CHARACTERS
+        or any(segment in {"", ".", ".."} for segment in segments)
+    ):
+        raise InvalidInputError(
+            f"tag key {key[:80]!r}: expected 1 to {MAX_TAG_KEY_CHARACTERS} letters, "
+            "digits, spaces and _ / . - : without empty or dotted path segments",
+            field="tags",
+        )
+    return key
+
+
+def _tag_value(key: str, text: str) -> str:
+    value = clean_text(text, field="tags")
+    if len(value) > MAX_TAG_VALUE_CHARACTERS:
+        raise InvalidInputError(
+            f"tag {key!r}: the value has more than {MAX_TAG_VALUE_CHARACTERS} "
+            "characters",
+            field="tags",
+        )
+    return value

@@ -1,0 +1,237 @@
+"""The stage policy: which moves are allowed, decided without any I/O.
+
+Rules (design, section 4):
+
+- A move that no rule names is refused; the refusal names the stages allowed
+  from here and, for gates, every reason at once.
+- A ``rollback`` rule is for the rollback command alone, and every rollback goes
+  to a stage the version has been in before.
+- Entering an exclusive stage moves its incumbents to the stage the policy names.
+- Only a READY version may move, other than into the stage of last resort.
+
+The policy file is read by ``registry.domain.policy_file``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from registry.errors import InvalidInputError, TransitionRefusedError
+
+NONE = "None"
+STAGING = "Staging"
+PRODUCTION = "Production"
+ARCHIVED = "Archived"
+BUILT_IN_STAGES = (NONE, STAGING, PRODUCTION, ARCHIVED)
+ANY = "*"
+
+
+class Cause(StrEnum):
+    """Why a version changed its stage (design, section 8)."""
+
+    REGISTRATION = "registration"  #: it was registered, into None
+    PROMOTION = "promotion"
+    ARCHIVAL = "archival"
+    ROLLBACK = "rollback"
+    SUPERSEDED = "superseded"  #: an incumbent moved aside
+
+
+class VersionStatus(StrEnum):
+    """How far the registration of a version has come (MLflow's terms)."""
+
+    PENDING_REGISTRATION = "PENDING_REGISTRATION"
+    READY = "READY"
+    FAILED_REGISTRATION = "FAILED_REGISTRATION"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricThreshold:
+    """A bound on one metric of the version; both ends are inclusive."""
+
+    name: str
+    minimum: float | None = None
+    maximum: float | None = None
+
+    def refusal(self, metrics: Mapping[str, float]) -> str | None:
+        """Why ``metrics`` do not pass, or None."""
+        value = metrics.get(self.name)
+        if value is None:
+            return f"metric {self.name!r} is missing"
+        if self.minimum is not None and not value >= self.minimum:
+            return f"metric {self.name!r} is {value}, below {self.minimum}"
+        if self.maximum is not None and not value <= self.maximum:
+            return f"metric {self.name!r} is {value}, above {self.maximum}"
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gates:
+    """What must hold of a version for one move, beside its stage."""
+
+    verify_artifact: bool = False
+    require_verified: bool = False
+    required_tags: tuple[str, ...] = ()
+    metrics: tuple[MetricThreshold, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """One allowed move; ``*`` stands for any stage."""
+
+    from_stage: str
+    to_stage: str
+    via: Cause
+    gates: Gates = field(default_factory=Gates)
+
+    def matches(self, from_stage: str, to_stage: str) -> bool:
+        """Whether this rule speaks of the move."""
+        return self.from_stage in {ANY, from_stage} and self.to_stage in {
+            ANY,
+            to_stage,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionFacts:
+    """What the policy may know of a version."""
+
+    number: int
+    stage: str
+    status: VersionStatus
+    is_verified: bool
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    stages_before: frozenset[str]  #: every stage it has ever been in
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """An allowed move."""
+
+    cause: Cause
+    to_stage: str
+    verify_artifact: bool
+    is_exclusive: bool
+    incumbent_to: str | None  #: where incumbents go; None in a shared stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagePolicy:
+    """The rules for one set of models.
+
+    Attributes:
+        exclusive: exclusive stage to the stage its incumbent moves to.
+        overrides: (model name glob, policy), first match wins.
+        digest: ``sha256:…`` of the file, recorded with every decision.
+    """
+
+    stages: tuple[str, ...]
+    moves: tuple[Move, ...]
+    exclusive: Mapping[str, str]
+    deletable: frozenset[str]
+    overrides: tuple[tuple[str, "StagePolicy"], ...] = ()
+    digest: str = ""
+
+    def for_model(self, name: str) -> "StagePolicy":
+        """The rules that hold for a model of this name."""
+        for pattern, policy in self.overrides:
+            if fnmatchcase(name, pattern):
+                return policy
+        return self
+
+    def stage(self, text: str, *, field: str = "to_stage") -> str:
+        """The stage that ``text`` names, whatever its case.
+
+        Raises:
+            InvalidInputError: when there is no such stage.
+        """
+        for stage in self.stages:
+            if stage.lower() == text.lower():
+                return stage
+        raise InvalidInputError(
+            f"unknown stage {text[:80]!r}; expected one of {', '.join(self.stages)}",
+            field=field,
+        )
+
+    def allowed_from(self, stage: str) -> tuple[str, ...]:
+        """The stages a transition may go to from here, in the stages' order."""
+        return tuple(
+            target
+            for target in self.stages
+            if target != stage and self._move(stage, target, rollback=False)
+        )
+
+    def decide(
+        self, facts: VersionFacts, to_stage: str, *, rollback: bool = False
+    ) -> Decision:
+        """Decide on a transition, or on a rollback.
+
+        Raises:
+            TransitionRefusedError: naming the allowed stages and each reason.
+        """
+        move = self._move(facts.stage, to_stage, rollback=rollback)
+        reasons = (
+            _gate_refusals(move, facts)
+            if move
+            else [self._refusal(facts.stage, to_stage)]
+        )
+        if rollback and to_stage not in facts.stages_before:
+            reasons.append(f"version {facts.number} has never been in {to_stage}")
+        if not move or reasons:
+            raise self._refused(facts, to_stage, reasons)
+        incumbent_to = self.exclusive.get(to_stage)
+        return Decision(
+            cause=Cause.ROLLBACK if rollback else move.via,
+            to_stage=to_stage,
+            verify_artifact=move.gates.verify_artifact,
+            is_exclusive=incumbent_to is not None,
+            incumbent_to=incumbent_to,
+        )
+
+    def _move(self, from_stage: str, to_stage: str, *, rollback: bool) -> Move | None:
+        if from_stage == to_stage:
+            return None
+        for move in self.moves:
+            if move.matches(from_stage, to_stage) and (
+                rollback or move.via is not Cause.ROLLBACK
+            ):
+                return move
+        return None
+
+    def _refusal(self, from_stage: str, to_stage: str) -> str:
+        if from_stage == to_stage:
+            return f"it is in {to_stage} already"
+        if self._move(from_stage, to_stage, rollback=True):
+            return f"{from_stage} to {to_stage} is allowed by rollback only"
+        return f"{from_stage} to {to_stage} is not an allowed move"
+
+    def _refused(
+        self, facts: VersionFacts, to_stage: str, reasons: list[str]
+    ) -> TransitionRefusedError:
+        allowed = self.allowed_from(facts.stage)
+        return TransitionRefusedError(
+            f"version {facts.number} may not move from {facts.stage} to {to_stage}: "
+            f"{'; '.join(reasons)}. Allowed from {facts.stage}: "
+            f"{', '.join(allowed) or 'none'}",
+            from_stage=facts.stage,
+            to_stage=to_stage,
+            allowed=allowed,
+            reasons=reasons,
+        )
+
+
+def _gate_refusals(move: Move, facts: VersionFacts) -> list[str]:
+    gates = move.gates
+    reasons = []
+    if facts.status is not VersionStatus.READY:
+        reasons.append(f"its status is {facts.status}, not READY")
+    if gates.require_verified and not facts.is_verified:
+        reasons.append("its artifact is not verified")
+    reasons += [
+        f"tag {tag!r} is missing"
+        for tag in gates.required_tags
+        if tag not in facts.tags
+    ]
+    refusals = (threshold.refusal(facts.metrics) for threshold in gates.metrics)
+    return reasons + [refusal for refusal in refusals if refusal]

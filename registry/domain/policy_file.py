@@ -1,0 +1,194 @@
+"""From the policy file's bytes to a ``StagePolicy``.
+
+Rules:
+
+- Every problem of the file is named at once, with the place it stands in.
+- Unknown keys are problems: a misspelt gate must not open a gate.
+- The four built-in stages must be present, None first and Archived last.
+- An ``[[override]]`` replaces the tables it brings for the models its glob
+  matches, first match wins; the rest it takes from the file.
+"""
+
+import hashlib
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+
+from registry.domain.policy import (
+    ANY,
+    ARCHIVED,
+    BUILT_IN_STAGES,
+    NONE,
+    Cause,
+    Gates,
+    MetricThreshold,
+    Move,
+    StagePolicy,
+)
+from registry.errors import ConfigurationError
+
+_VIAS = (Cause.PROMOTION, Cause.ARCHIVAL, Cause.ROLLBACK)
+
+# Values of a parsed TOML file; the schemas below check them.
+Table = Mapping[str, Any]
+
+
+class _Bounds(Schema):
+    min = fields.Float()
+    max = fields.Float()
+
+    @validates_schema
+    def _has_a_bound(self, data: Table, **_: object) -> None:
+        if not data:
+            raise ValidationError("expected { min = … } or { max = … }")
+
+
+class _Move(Schema):
+    from_stage = fields.String(data_key="from", required=True)
+    to_stage = fields.String(data_key="to", required=True)
+    via = fields.String(required=True, validate=validate.OneOf(_VIAS))
+    verify_artifact = fields.Boolean(load_default=False)
+    require_verified = fields.Boolean(load_default=False)
+    required_tags = fields.List(fields.String(), load_default=list)
+    metrics = fields.Dict(fields.String(), fields.Nested(_Bounds), load_default=dict)
+
+
+class _Deletion(Schema):
+    stages = fields.List(fields.String(), required=True)
+
+
+class _Rules(Schema):
+    moves = fields.List(fields.Nested(_Move))
+    exclusive = fields.Dict(fields.String(), fields.String())
+    deletion = fields.Nested(_Deletion)
+
+
+class _Override(_Rules):
+    models = fields.String(required=True, validate=validate.Length(min=1))
+
+
+class _PolicyFile(_Rules):
+    stages = fields.List(fields.String(), required=True)
+    moves = fields.List(fields.Nested(_Move), required=True)
+    override = fields.List(fields.Nested(_Override), load_default=list)
+
+    @validates_schema
+    def _stages_hold_the_built_in_ones(self, data: Table, **_: object) -> None:
+        stages = data["stages"]
+        problems = []
+        missing = [stage for stage in BUILT_IN_STAGES if stage not in stages]
+        if missing:
+            problems.append(f"{', '.join(missing)} must be listed")
+        elif stages[0] != NONE or stages[-1] != ARCHIVED:
+            problems.append("None must stand first and Archived last")
+        if len({stage.lower() for stage in stages}) != len(stages):
+            problems.append("a stage stands there twice")
+        if any(not stage.isidentifier() for stage in stages):
+            problems.append("a stage is named by letters, digits and '_'")
+        if problems:
+            raise ValidationError(problems, "stages")
+
+    @validates_schema
+    def _rules_name_known_stages(self, data: Table, **_: object) -> None:
+        problems: dict[str, list[str]] = {}
+        for rules in (data, *data["override"]):
+            unknown = sorted(_stages_named(rules) - set(data["stages"]))
+            if unknown:
+                message = f"not among the stages: {', '.join(unknown)}"
+                problems.setdefault("_schema", []).append(message)
+            exclusive = _exclusive(rules)
+            if any(stage == NONE or to in exclusive for stage, to in exclusive.items()):
+                problems.setdefault("exclusive", []).append(
+                    "an incumbent must leave for a shared stage, and None has none"
+                )
+        if problems:
+            raise ValidationError(problems)
+
+
+def parse_policy(content: bytes, *, source: str) -> StagePolicy:
+    """Read a policy file.
+
+    Args:
+        content: the file's bytes.
+        source: the file's name, for messages.
+
+    Raises:
+        ConfigurationError: naming every problem.
+    """
+    try:
+        document = tomllib.loads(content.decode("utf-8"))
+        loaded: Table = _PolicyFile().load(document)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError([f"{source}: not valid TOML: {error}"]) from error
+    except ValidationError as error:
+        raise ConfigurationError(
+            [f"{source}: {problem}" for problem in _flattened(error.messages)]
+        ) from error
+    digest = "sha256:" + hashlib.sha256(content).hexdigest()
+    overrides = tuple(
+        (override["models"], _policy({**loaded, **override}, (), digest))
+        for override in loaded["override"]
+    )
+    return _policy(loaded, overrides, digest)
+
+
+def _policy(
+    rules: Table, overrides: tuple[tuple[str, StagePolicy], ...], digest: str
+) -> StagePolicy:
+    return StagePolicy(
+        stages=tuple(rules["stages"]),
+        moves=tuple(_move(entry) for entry in rules["moves"]),
+        exclusive=_exclusive(rules),
+        deletable=frozenset(rules.get("deletion", {}).get("stages", ())),
+        overrides=overrides,
+        digest=digest,
+    )
+
+
+def _move(entry: Table) -> Move:
+    return Move(
+        from_stage=entry["from_stage"],
+        to_stage=entry["to_stage"],
+        via=Cause(entry["via"]),
+        gates=Gates(
+            verify_artifact=entry["verify_artifact"],
+            require_verified=entry["require_verified"],
+            required_tags=tuple(entry["required_tags"]),
+            metrics=tuple(
+                MetricThreshold(
+                    name=name, minimum=bounds.get("min"), maximum=bounds.get("max")
+                )
+                for name, bounds in entry["metrics"].items()
+            ),
+        ),
+    )
+
+
+def _exclusive(rules: Table) -> Mapping[str, str]:
+    return dict(rules.get("exclusive", {}))
+
+
+def _stages_named(rules: Table) -> set[str]:
+    """Every stage that the rules name; only a move may name any of them."""
+    moves = rules.get("moves", ())
+    moved = {move[end] for move in moves for end in ("from_stage", "to_stage")}
+    exclusive = _exclusive(rules)
+    deletable = rules.get("deletion", {}).get("stages", ())
+    return (moved - {ANY}) | {*exclusive, *exclusive.values(), *deletable}
+
+
+def _flattened(
+    messages: Mapping[Any, Any] | Sequence[Any], place: str = ""
+) -> list[str]:
+    """Marshmallow's nested messages as ``place: message`` lines."""
+    if not isinstance(messages, Mapping):
+        return [f"{place or 'file'}: {message}" for message in messages]
+    problems: list[str] = []
+    for key, nested in messages.items():
+        if key == "_schema":
+            problems += _flattened(nested, place)
+        else:
+            problems += _flattened(nested, f"{place}.{key}" if place else str(key))
+    return problems

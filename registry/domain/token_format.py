@@ -1,0 +1,48 @@
+"""The form of a bearer token: prefix, 256 random bits, checksum.
+
+``sg_pat_`` + 43 base62 characters + 6 of CRC32 over them (security reference,
+section 2: GitHub's form). The prefix lets a secret scanner find a leaked token
+and the checksum lets it, and us, tell a real one from a fake one offline.
+"""
+
+import hashlib
+import secrets
+import string
+import zlib
+
+PREFIX = "sg_pat_"
+SECRET_CHARACTERS = 43
+CHECKSUM_CHARACTERS = 6
+PATTERN = (
+    rf"{PREFIX}[0-9A-Za-z]{{{SECRET_CHARACTERS + CHECKSUM_CHARACTERS}}}"  # for scanners
+)
+
+_BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+
+
+def new_token() -> str:
+    """A token nobody has seen before."""
+    secret = "".join(secrets.choice(_BASE62) for _ in range(SECRET_CHARACTERS))
+    return PREFIX + secret + _checksum(secret)
+
+
+def is_well_formed(token: str) -> bool:
+    """Whether prefix, length and checksum fit; costs no database access."""
+    length = len(PREFIX) + SECRET_CHARACTERS + CHECKSUM_CHARACTERS
+    if not token.startswith(PREFIX) or len(token) != length or not token.isascii():
+        return False
+    secret = token[len(PREFIX) : -CHECKSUM_CHARACTERS]
+    return _checksum(secret) == token[-CHECKSUM_CHARACTERS:]
+
+
+def token_digest(token: str) -> str:
+    """SHA-256 in hex: enough for 256 random bits (OWASP ASVS 5.0, 6.5.2)."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _checksum(secret: str) -> str:
+    value, text = zlib.crc32(secret.encode()), ""
+    for _ in range(CHECKSUM_CHARACTERS):
+        value, digit = divmod(value, len(_BASE62))
+        text = _BASE62[digit] + text
+    return text

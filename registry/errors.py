@@ -1,0 +1,176 @@
+"""The errors a registry call can end in, as one small tree.
+
+    RegistryError
+    ├── NotFoundError              the thing named does not exist
+    │   └── ArtifactNotFoundError  no artifact at that address
+    ├── ConflictError              the present state does not allow it
+    │   ├── TransitionRefusedError the stage policy says no
+    │   └── ArtifactChangedError   the artifact is not what was registered
+    ├── StaleExpectationError      the caller's picture of the state is old
+    ├── InvalidInputError          a value breaks a rule; names the field
+    │   └── IdempotencyMismatchError  the key was used with another request
+    ├── NotSignedInError           no credential, or not a valid one
+    ├── PermissionDeniedError      signed in, but the role does not allow it
+    ├── ArtifactStoreError         the artifact store did not do its part
+    ├── ServerUnreachableError     the client got no answer from the server
+    ├── WaitTimeoutError           the client waited as long as it was told to
+    ├── IntegrityViolationError    stored data contradicts itself
+    └── ConfigurationError         settings or policy file; lists every problem
+
+Rules:
+
+- A class docstring is its default message.
+- Facts a program may need are attributes; the message is for people.
+- Nothing here knows HTTP: ``registry.api.problems`` maps classes to statuses.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+
+class RegistryError(Exception):
+    """The registry could not do what was asked."""
+
+    slug: ClassVar[str] = "internal"
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message or (type(self).__doc__ or "").strip()
+        super().__init__(self.message)
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """Machine-readable members for the problem document."""
+        return {}
+
+
+class NotFoundError(RegistryError):
+    """There is no such thing."""
+
+    slug = "not-found"
+
+
+class ArtifactNotFoundError(NotFoundError):
+    """There is no artifact at that address."""
+
+    slug = "artifact-not-found"
+
+
+class ConflictError(RegistryError):
+    """The present state does not allow this."""
+
+    slug = "conflict"
+
+
+class TransitionRefusedError(ConflictError):
+    """The stage policy refuses this transition."""
+
+    slug = "transition-refused"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        from_stage: str,
+        to_stage: str,
+        allowed: Sequence[str],
+        reasons: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.from_stage = from_stage
+        self.to_stage = to_stage
+        self.allowed = tuple(allowed)
+        self.reasons = tuple(reasons)
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """From, to, the stages allowed from here and every reason."""
+        return {
+            "from_stage": self.from_stage,
+            "to_stage": self.to_stage,
+            "allowed": list(self.allowed),
+            "reasons": list(self.reasons),
+        }
+
+
+class ArtifactChangedError(ConflictError):
+    """The artifact is not what was registered."""
+
+    slug = "artifact-changed"
+
+    def __init__(self, message: str, differences: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.differences = tuple(differences)
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """Each difference between the manifest and the store, as a sentence."""
+        return {"differences": list(self.differences)}
+
+
+class StaleExpectationError(RegistryError):
+    """The state has changed since the caller looked."""
+
+    slug = "stale"
+
+
+class InvalidInputError(RegistryError):
+    """A value breaks a rule."""
+
+    slug = "invalid"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """The field at fault, where one is."""
+        return {"errors": {self.field: [self.message]}} if self.field else {}
+
+
+class IdempotencyMismatchError(InvalidInputError):
+    """This idempotency key was used with a different request."""
+
+    slug = "idempotency-mismatch"
+
+
+class NotSignedInError(RegistryError):
+    """A valid token is required."""
+
+    slug = "unauthenticated"
+
+
+class PermissionDeniedError(RegistryError):
+    """Your role does not allow this."""
+
+    slug = "forbidden"
+
+
+class ArtifactStoreError(RegistryError):
+    """The artifact store did not answer as it should."""
+
+    slug = "unavailable"
+
+
+class ServerUnreachableError(RegistryError):
+    """The server does not answer."""
+
+    slug = "unreachable"
+
+
+class WaitTimeoutError(RegistryError):
+    """What was waited for did not happen in time."""
+
+    slug = "wait-timeout"
+
+
+class IntegrityViolationError(RegistryError):
+    """Stored data contradicts itself."""
+
+
+class ConfigurationError(RegistryError):
+    """The configuration cannot be used."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))

@@ -1,0 +1,104 @@
+"""What the first start of the embedded server makes: its key and its first token.
+
+Rules:
+
+- The key that seals webhook secrets is generated into the data directory, for the
+  owner alone, when none is given and the database is the embedded one.
+- The first admin token is the operator's ``BOOTSTRAP_TOKEN``; when there is none
+  and nobody could sign in, one is made and answered, once, to be shown.
+"""
+
+import dataclasses
+import os
+import secrets
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from flask import Flask
+
+from registry.api.parts import Parts
+from registry.artifacts.store import ArtifactStore
+from registry.domain.actors import SYSTEM, Caller
+from registry.domain.token_format import new_token
+from registry.errors import ConfigurationError
+from registry.persistence.database import db, session_factory, write_transaction
+from registry.services import tokens
+from registry.services.transaction import Transaction
+from registry.settings import Settings
+
+KEY_FILE = "secret-key"
+MIN_TOKEN_CHARACTERS = 16
+
+
+def with_secret_key(settings: Settings) -> Settings:
+    """The settings with a key: theirs, or the one of the data directory.
+
+    Makes the data directory of the embedded database, when it is missing.
+
+    Raises:
+        ConfigurationError: when the data directory cannot be written.
+    """
+    try:
+        if settings.is_embedded:
+            settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if settings.secret_keys:
+            return settings
+        key = _generated_key(settings.data_dir)
+    except OSError as error:
+        raise ConfigurationError(
+            [f"STAGEGATE_DATA_DIR: cannot use {settings.data_dir}: {error.strerror}"]
+        ) from error
+    return dataclasses.replace(settings, secret_keys=(key,))
+
+
+def _generated_key(data_dir: Path) -> str:
+    path = data_dir / KEY_FILE
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text(encoding="utf-8").strip()
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(secrets.token_urlsafe(48) + "\n")
+    return path.read_text(encoding="utf-8").strip()
+
+
+def prepare_store(app: Flask) -> None:
+    """Create the bucket or directory when it is missing.
+
+    Raises:
+        ArtifactStoreError: when it is missing and may not be made.
+    """
+    parts: Parts = app.extensions["stagegate"]
+    store: ArtifactStore = parts.store
+    store.prepare()
+
+
+def ensure_first_token(app: Flask) -> str | None:
+    """See that somebody can sign in; answers a token that was made, to be shown.
+
+    Raises:
+        ConfigurationError: when the given bootstrap token is too short.
+    """
+    parts: Parts = app.extensions["stagegate"]
+    given = parts.settings.bootstrap_token
+    if given and len(given) < MIN_TOKEN_CHARACTERS:
+        problem = (
+            "STAGEGATE_BOOTSTRAP_TOKEN needs at least "
+            f"{MIN_TOKEN_CHARACTERS} random characters"
+        )
+        raise ConfigurationError([problem])
+    with app.app_context():
+        begin = partial(write_transaction, session_factory(db.engine))
+        with begin() as session:
+            if not given and tokens.has_tokens(session):
+                return None
+            tx = Transaction(
+                session=session,
+                caller=Caller(actor=SYSTEM),
+                policy=parts.policy,
+                now=datetime.now(UTC),
+            )
+            secret = given or new_token()
+            tokens.ensure_bootstrap_token(tx, secret)
+    return None if given else secret

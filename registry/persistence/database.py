@@ -1,0 +1,111 @@
+"""The database connection: what SQLite and PostgreSQL need to keep the promises.
+
+Rules (security reference, section 4; measured as M3, M8):
+
+- A transaction that will write says so when it begins: ``begin_write``. On
+  SQLite it begins IMMEDIATE, since one that has read cannot be made a writer
+  once another has committed; on PostgreSQL it is an ordinary READ COMMITTED one.
+- SQLite: WAL, ``synchronous=FULL`` (a commit survives a power cut), foreign keys
+  on, 15 s of patience for the one writer.
+- PostgreSQL: bounded waits for locks and statements, so that trouble ends in an
+  answer.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
+
+_WRITES = "stagegate_writes"
+_SQLITE_PATIENCE_SECONDS = 15
+_SQLITE_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    f"PRAGMA busy_timeout = {_SQLITE_PATIENCE_SECONDS * 1000}",
+)
+_POSTGRESQL_OPTIONS = (
+    "-c lock_timeout=15s "
+    "-c statement_timeout=30s "
+    "-c idle_in_transaction_session_timeout=60s"
+)
+_POOL_SIZE = 10  # the threads of a web process, and two to spare
+
+db = SQLAlchemy(session_options={"autoflush": False, "expire_on_commit": False})
+
+
+def engine_options(database_url: str) -> dict[str, Any]:
+    """Keyword arguments for ``create_engine``."""
+    if database_url.startswith("sqlite"):
+        return {"connect_args": {"timeout": _SQLITE_PATIENCE_SECONDS}}
+    return {
+        "connect_args": {"options": _POSTGRESQL_OPTIONS, "connect_timeout": 5},
+        "pool_size": _POOL_SIZE,
+        "max_overflow": 10,
+        "pool_timeout": 10,
+        "pool_pre_ping": True,
+        "pool_recycle": 1800,
+    }
+
+
+def prepare_engine(engine: Engine) -> None:
+    """Attach the SQLite rules; nothing to do for PostgreSQL."""
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+
+
+def begin_write(session: Session) -> None:
+    """Begin the transaction of a change; what the session read before is over."""
+    session.rollback()
+    session.connection(execution_options={_WRITES: True})
+
+
+def end_read(session: Session) -> None:
+    """End a read before something slow begins; what was read stays usable.
+
+    A rollback alone would leave rows behind that are read again when they are next
+    looked at, in a transaction that then stays open.
+    """
+    session.expunge_all()
+    session.rollback()
+
+
+def begin_snapshot(session: Session) -> None:
+    """Begin a read that sees one instant throughout, however long it takes."""
+    session.rollback()
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+
+
+@contextmanager
+def write_transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
+    """A session of its own for one change: committed at the end, once."""
+    with sessions() as session:
+        begin_write(session)
+        yield session
+        session.commit()
+
+
+def session_factory(engine: Engine) -> sessionmaker[Session]:
+    """Sessions for work outside a request, with the options of ``db``."""
+    return sessionmaker(engine, autoflush=False, expire_on_commit=False)
+
+
+def _set_up_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    # The driver must not begin transactions by itself: SQLAlchemy does, below.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in _SQLITE_PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

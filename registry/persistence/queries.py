@@ -1,0 +1,376 @@
+"""The named SELECTs. Each is one statement, and none loads row by row.
+
+Rules:
+
+- ``lock_model`` is the first statement of every change to what belongs to a
+  model; everything else is read after it, so that it is read as it stands.
+- Documents come with their tags and aliases in the same statement.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy.orm import Session, joinedload, undefer, undefer_group
+
+from registry.errors import IntegrityViolationError, NotFoundError
+from registry.persistence.tables import (
+    DOCUMENT,
+    Alias,
+    AuditEntry,
+    ModelVersion,
+    RegisteredModel,
+    StageChange,
+    VersionManifest,
+)
+
+Row = TypeVar("Row", ModelVersion, StageChange)
+
+
+def lock_model(session: Session, name: str) -> RegisteredModel:
+    """The model's row, locked until the transaction ends.
+
+    Raises:
+        NotFoundError: when there is no model of this name.
+    """
+    model = session.scalar(
+        select(RegisteredModel)
+        .where(RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None))
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return _found_model(model, name)
+
+
+def get_model(session: Session, name: str) -> RegisteredModel:
+    """The model with its tags, aliases and stages.
+
+    Raises:
+        NotFoundError: when there is no model of this name.
+    """
+    model = session.scalar(
+        select(RegisteredModel)
+        .where(RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None))
+        .options(undefer_group(DOCUMENT))
+        .execution_options(populate_existing=True)
+    )
+    return _found_model(model, name)
+
+
+def _found_model(model: RegisteredModel | None, name: str) -> RegisteredModel:
+    if model is None:
+        raise NotFoundError(f"there is no model {name!r}")
+    return model
+
+
+def model_id(session: Session, name: str) -> str:
+    """The id of a model.
+
+    Raises:
+        NotFoundError: when there is no model of this name.
+    """
+    found = session.scalar(
+        select(RegisteredModel.id).where(
+            RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None)
+        )
+    )
+    if found is None:
+        raise NotFoundError(f"there is no model {name!r}")
+    return found
+
+
+def manifest(session: Session, version_id: str) -> str:
+    """The canonical manifest of a version that has a digest.
+
+    Raises:
+        IntegrityViolationError: when it is missing.
+    """
+    canonical = session.scalar(
+        select(VersionManifest.canonical).where(
+            VersionManifest.version_id == version_id
+        )
+    )
+    if canonical is None:
+        raise IntegrityViolationError(f"version {version_id} has lost its manifest")
+    return canonical
+
+
+def list_models(
+    session: Session, *, after: str | None, limit: int
+) -> Sequence[RegisteredModel]:
+    """Models by name, from the one behind ``after`` on."""
+    query = (
+        select(RegisteredModel)
+        .where(RegisteredModel.deleted_at.is_(None))
+        .order_by(RegisteredModel.name)
+        .limit(limit)
+        .options(undefer_group(DOCUMENT))
+    )
+    if after is not None:
+        query = query.where(RegisteredModel.name > after)
+    return session.scalars(query).all()
+
+
+def _versions() -> Select[ModelVersion]:
+    """Live versions with their documents, joined to their live model."""
+    return (
+        select(ModelVersion)
+        .join(RegisteredModel, RegisteredModel.id == ModelVersion.model_id)
+        .where(RegisteredModel.deleted_at.is_(None), ModelVersion.deleted_at.is_(None))
+        .options(undefer_group(DOCUMENT))
+        .execution_options(populate_existing=True)
+    )
+
+
+def get_version(session: Session, name: str, number: int) -> ModelVersion:
+    """One version of a model.
+
+    Raises:
+        NotFoundError: when model or version do not exist.
+    """
+    version = session.scalar(
+        _versions().where(RegisteredModel.name == name, ModelVersion.number == number)
+    )
+    if version is None:
+        raise NotFoundError(f"there is no version {number} of model {name!r}")
+    return version
+
+
+def version_with_manifest(
+    session: Session, name: str, number: int
+) -> tuple[ModelVersion, str | None]:
+    """One version, and the canonical manifest of its artifact if it has one.
+
+    Raises:
+        NotFoundError: when model or version do not exist.
+        IntegrityViolationError: when the manifest is missing.
+    """
+    row = session.execute(
+        _versions()
+        .where(RegisteredModel.name == name, ModelVersion.number == number)
+        .outerjoin(VersionManifest, VersionManifest.version_id == ModelVersion.id)
+        .add_columns(VersionManifest.canonical)
+    ).one_or_none()
+    if row is None:
+        raise NotFoundError(f"there is no version {number} of model {name!r}")
+    version, canonical = row
+    if version.artifact_digest and canonical is None:
+        raise IntegrityViolationError(f"version {version.id} has lost its manifest")
+    return version, canonical
+
+
+def list_versions(
+    session: Session,
+    name: str,
+    *,
+    below: int | None,
+    stage: str | None,
+    limit: int,
+) -> Sequence[ModelVersion]:
+    """Versions of a model, newest first, from the one below ``below`` on.
+
+    Raises:
+        NotFoundError: when there is no such model.
+    """
+    conditions = [
+        ModelVersion.model_id == RegisteredModel.id,
+        ModelVersion.deleted_at.is_(None),
+    ]
+    if below is not None:
+        conditions.append(ModelVersion.number < below)
+    if stage is not None:
+        conditions.append(ModelVersion.stage == stage)
+    query = (
+        select(RegisteredModel.id, ModelVersion)
+        .outerjoin(ModelVersion, and_(*conditions))
+        .order_by(ModelVersion.number.desc())
+        .limit(limit)
+        .options(undefer_group(DOCUMENT))
+    )
+    return _rows_of_model(session, name, query)
+
+
+def _rows_of_model(
+    session: Session, name: str, query: Select[str, Row | None]
+) -> Sequence[Row]:
+    """What is joined to a model; its own row alone says that it has nothing."""
+    found = session.execute(
+        query.where(RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None))
+    ).all()
+    if not found:
+        raise NotFoundError(f"there is no model {name!r}")
+    return [row for _, row in found if row is not None]
+
+
+def version_by_alias(session: Session, name: str, alias: str) -> ModelVersion:
+    """The version that an alias points at.
+
+    Raises:
+        NotFoundError: when model or alias do not exist.
+    """
+    version = session.scalar(
+        _versions()
+        .join(Alias, Alias.version_id == ModelVersion.id)
+        .where(RegisteredModel.name == name, Alias.alias == alias)
+    )
+    if version is None:
+        raise NotFoundError(f"model {name!r} has no alias {alias!r}")
+    return version
+
+
+def versions_in_stage(
+    session: Session, model_id: str, stage: str
+) -> Sequence[ModelVersion]:
+    """Every version in a stage, the one that entered last at the end."""
+    entered = (
+        select(func.max(StageChange.sequence))
+        .where(StageChange.version_id == ModelVersion.id)
+        .scalar_subquery()
+    )
+    return session.scalars(
+        _versions()
+        .where(ModelVersion.model_id == model_id, ModelVersion.stage == stage)
+        .order_by(entered)
+    ).all()
+
+
+def reload_versions(session: Session, ids: Sequence[str]) -> None:
+    """Read versions again that the session holds, with their documents."""
+    session.scalars(_versions().where(ModelVersion.id.in_(ids))).all()
+
+
+def stage_holder(
+    session: Session, name: str, stage: str, *, at: datetime | None
+) -> ModelVersion:
+    """The version that is in a stage, or was at ``at``.
+
+    Of several in a shared stage it is the one that entered last. With ``at`` a
+    version counts that was deleted after that; without, only a living one.
+
+    Raises:
+        NotFoundError: when there is (was) none.
+    """
+    latest = select(
+        StageChange.version_id, func.max(StageChange.sequence).label("sequence")
+    ).group_by(StageChange.version_id)
+    query = (
+        select(ModelVersion)
+        .join(RegisteredModel, RegisteredModel.id == ModelVersion.model_id)
+        .where(RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None))
+    )
+    latest = latest.join(
+        RegisteredModel, RegisteredModel.id == StageChange.model_id
+    ).where(RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None))
+    if at is None:
+        query = query.where(ModelVersion.stage == stage).where(
+            ModelVersion.deleted_at.is_(None)
+        )
+    else:
+        latest = latest.where(StageChange.at <= at)
+        query = query.where(
+            or_(ModelVersion.deleted_at.is_(None), ModelVersion.deleted_at > at)
+        )
+    standing = latest.subquery()
+    version = session.scalar(
+        query.join(standing, standing.c.version_id == ModelVersion.id)
+        .join(
+            StageChange,
+            and_(
+                StageChange.version_id == standing.c.version_id,
+                StageChange.sequence == standing.c.sequence,
+            ),
+        )
+        .where(StageChange.to_stage == stage)
+        .order_by(StageChange.sequence.desc())
+        .limit(1)
+        .options(undefer_group(DOCUMENT))
+    )
+    if version is None:
+        when = "was" if at else "is"
+        raise NotFoundError(f"no version of {name!r} {when} in {stage}")
+    return version
+
+
+def stages_before(session: Session, version_id: str) -> frozenset[str]:
+    """Every stage that a version has ever been in."""
+    return frozenset(
+        session.scalars(
+            select(StageChange.to_stage)
+            .where(StageChange.version_id == version_id)
+            .distinct()
+        )
+    )
+
+
+def previous_holder(session: Session, model_id: str, stage: str) -> StageChange | None:
+    """The last entry into ``stage`` by a version that is not in it now."""
+    return session.scalar(
+        select(StageChange)
+        .join(ModelVersion, ModelVersion.id == StageChange.version_id)
+        .where(
+            StageChange.model_id == model_id,
+            StageChange.to_stage == stage,
+            ModelVersion.stage != stage,
+        )
+        .order_by(StageChange.sequence.desc())
+        .limit(1)
+    )
+
+
+def list_history(
+    session: Session,
+    name: str,
+    *,
+    below: int | None,
+    stage: str | None,
+    limit: int,
+) -> Sequence[StageChange]:
+    """A model's stage changes, newest first; registrations are left out.
+
+    Raises:
+        NotFoundError: when there is no such model.
+    """
+    conditions = [
+        StageChange.model_id == RegisteredModel.id,
+        StageChange.from_stage.is_not(None),
+    ]
+    if below is not None:
+        conditions.append(StageChange.sequence < below)
+    if stage is not None:
+        conditions.append(
+            (StageChange.to_stage == stage) | (StageChange.from_stage == stage)
+        )
+    query = (
+        select(RegisteredModel.id, StageChange)
+        .outerjoin(StageChange, and_(*conditions))
+        .order_by(StageChange.sequence.desc())
+        .limit(limit)
+    )
+    return _rows_of_model(session, name, query)
+
+
+def list_audit_entries(
+    session: Session, *, model: str | None, below: int | None, limit: int
+) -> Sequence[AuditEntry]:
+    """Audit entries, newest first."""
+    query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
+    if model is not None:
+        query = query.where(AuditEntry.model == model)
+    if below is not None:
+        query = query.where(AuditEntry.id < below)
+    return session.scalars(query).all()
+
+
+def due_for_sealing(session: Session, now: datetime) -> ModelVersion | None:
+    """A version whose manifest the background should complete, locked."""
+    return session.scalar(
+        select(ModelVersion)
+        .where(ModelVersion.seal_after <= now, ModelVersion.deleted_at.is_(None))
+        .order_by(ModelVersion.seal_after)
+        .limit(1)
+        .options(
+            joinedload(ModelVersion.model), undefer(ModelVersion.declared_manifest)
+        )
+        .with_for_update(skip_locked=True, of=ModelVersion)
+    )

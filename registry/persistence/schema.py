@@ -1,0 +1,42 @@
+"""The schema's version: upgrade it, and tell whether it is the present one.
+
+Alembic keeps the history in ``migrations``; it runs on SQLite and PostgreSQL
+alike. Serving needs only the revision's name, so Alembic itself is loaded by
+``upgrade`` alone: it would hold 15 MB in every web process.
+"""
+
+from pathlib import Path
+
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+#: The newest revision in ``migrations/versions``; a test holds the two together.
+HEAD = "0001"
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the database to ``HEAD``; one process at a time does the work."""
+    # Loaded here for the reason that the module's docstring gives.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["engine"] = engine
+    command.upgrade(config, "head")
+
+
+def schema_problem(session: Session) -> str | None:
+    """Why the database cannot be served from, or None."""
+    try:
+        found = session.scalar(text("SELECT version_num FROM alembic_version"))
+    except SQLAlchemyError:
+        return (
+            "the database does not answer, or has no schema: run stagegate db upgrade"
+        )
+    if found != HEAD:
+        return f"the schema is {found}, expected {HEAD}: run stagegate db upgrade"
+    return None

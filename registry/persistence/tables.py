@@ -1,0 +1,367 @@
+"""Every table of the registry: the schema in one read.
+
+Rules:
+
+- A model row is the lock for all that belongs to the model: its versions,
+  history, events and audit chain (design, section 5).
+- Rows are marked deleted, not removed: history and audit outlive them, and a
+  version number is never used again.
+- Counters on the model row (versions, events, history) are moved under its lock,
+  so what they number has no gap.
+- ``exclusive_stage`` repeats the stage while the policy calls it exclusive; its
+  unique index is what makes "one incumbent" the database's own rule.
+- Aggregates over other tables are deferred: a statement that locks must not
+  read them, since PostgreSQL would take them from the snapshot before the wait.
+
+"model" always means a machine learning model, so this module is ``tables``.
+"""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    column_property,
+    mapped_column,
+    relationship,
+)
+
+from registry.domain.policy import ARCHIVED, NONE
+from registry.persistence.aggregates import JSONArrayAggregate, JSONObjectAggregate
+from webhooks.columns import UTCDateTime
+
+#: The group of deferred columns that the API's documents need.
+DOCUMENT = "document"
+
+_BIG = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER
+
+
+class Base(DeclarativeBase):
+    """The base of the registry's own tables."""
+
+
+class RegisteredModel(Base):
+    """A registered model; the row that is locked before anything changes."""
+
+    __tablename__ = "registered_models"
+    __table_args__ = (
+        Index(
+            "registered_models_name_key",
+            "name",
+            unique=True,
+            sqlite_where=text("deleted_at IS NULL"),
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    description: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    created_by: Mapped[str] = mapped_column(Text)
+    updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    row_version: Mapped[int] = mapped_column(default=1)
+    last_number: Mapped[int] = mapped_column(default=0)
+    last_event: Mapped[int] = mapped_column(default=0)
+    last_history: Mapped[int] = mapped_column(default=0)
+
+    if TYPE_CHECKING:  # mapped at the end of this module
+        tags: Mapped[Any]
+        aliases: Mapped[Any]
+        held_stages: Mapped[Any]
+        latest_version: Mapped[int | None]
+
+
+class ModelTag(Base):
+    """A tag of a model."""
+
+    __tablename__ = "model_tags"
+
+    model_id: Mapped[str] = mapped_column(
+        ForeignKey("registered_models.id"), primary_key=True
+    )
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
+
+
+class ModelVersion(Base):
+    """A numbered version of a model and where its artifact lies."""
+
+    __tablename__ = "model_versions"
+    __table_args__ = (
+        UniqueConstraint("model_id", "number"),
+        Index(
+            "model_versions_one_incumbent",
+            "model_id",
+            "exclusive_stage",
+            unique=True,
+            sqlite_where=text("exclusive_stage IS NOT NULL"),
+            postgresql_where=text("exclusive_stage IS NOT NULL"),
+        ),
+        Index("model_versions_by_stage", "model_id", "stage", "number"),
+        Index(
+            "model_versions_to_seal",
+            "seal_after",
+            sqlite_where=text("seal_after IS NOT NULL"),
+            postgresql_where=text("seal_after IS NOT NULL"),
+        ),
+        CheckConstraint(
+            "status IN ('PENDING_REGISTRATION', 'READY', 'FAILED_REGISTRATION')",
+            name="model_versions_status",
+        ),
+        CheckConstraint(
+            "exclusive_stage IS NULL OR exclusive_stage = stage",
+            name="model_versions_exclusive_stage",
+        ),
+        CheckConstraint(
+            "artifact_state IN ('unverified', 'verified', 'changed')",
+            name="model_versions_artifact_state",
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    model_id: Mapped[str] = mapped_column(ForeignKey("registered_models.id"))
+    number: Mapped[int]
+    stage: Mapped[str] = mapped_column(Text, default=NONE)
+    exclusive_stage: Mapped[str | None] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(Text)
+    status_message: Mapped[str] = mapped_column(Text, default="")
+    source: Mapped[str] = mapped_column(Text)
+    artifact_state: Mapped[str] = mapped_column(Text, default="unverified")
+    artifact_digest: Mapped[str | None] = mapped_column(Text)
+    artifact_size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    run_id: Mapped[str | None] = mapped_column(Text)
+    git_commit: Mapped[str | None] = mapped_column(Text)
+    description: Mapped[str] = mapped_column(Text, default="")
+    params: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
+    metrics: Mapped[dict[str, float]] = mapped_column(JSON, default=dict)
+    datasets: Mapped[list[dict[str, str]]] = mapped_column(JSON, default=list)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    created_by: Mapped[str] = mapped_column(Text)
+    updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    row_version: Mapped[int] = mapped_column(default=1)
+    #: When the background may (again) try to complete the manifest.
+    seal_after: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: What the uploader says the artifact holds, until that is checked.
+    declared_manifest: Mapped[str | None] = mapped_column(Text, deferred=True)
+
+    model: Mapped[RegisteredModel] = relationship(lazy="raise")
+
+    if TYPE_CHECKING:  # mapped at the end of this module
+        tags: Mapped[Any]
+        aliases: Mapped[Any]
+
+
+class VersionTag(Base):
+    """A tag of a version."""
+
+    __tablename__ = "version_tags"
+
+    version_id: Mapped[str] = mapped_column(
+        ForeignKey("model_versions.id"), primary_key=True
+    )
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
+
+
+class VersionManifest(Base):
+    """The manifest of a version: its canonical JSON, as digested."""
+
+    __tablename__ = "version_manifests"
+
+    version_id: Mapped[str] = mapped_column(
+        ForeignKey("model_versions.id"), primary_key=True
+    )
+    canonical: Mapped[str] = mapped_column(Text)
+
+
+class Alias(Base):
+    """A name that points at one version of a model."""
+
+    __tablename__ = "aliases"
+    __table_args__ = (Index("aliases_by_version", "version_id"),)
+
+    model_id: Mapped[str] = mapped_column(
+        ForeignKey("registered_models.id"), primary_key=True
+    )
+    alias: Mapped[str] = mapped_column(Text, primary_key=True)
+    version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.id"))
+    number: Mapped[int]
+
+
+class StageChange(Base):
+    """One version entering one stage; never changed once written.
+
+    A promotion over an incumbent writes two, with one ``transition_id``.
+    Registration writes the first, from no stage into None.
+    """
+
+    __tablename__ = "stage_changes"
+    __table_args__ = (
+        UniqueConstraint("model_id", "sequence"),
+        Index("stage_changes_by_version", "version_id", "sequence"),
+        Index("stage_changes_by_stage", "model_id", "to_stage", "sequence"),
+        Index("stage_changes_by_transition", "transition_id"),
+    )
+
+    id: Mapped[int] = mapped_column(_BIG, primary_key=True, autoincrement=True)
+    model_id: Mapped[str] = mapped_column(ForeignKey("registered_models.id"))
+    version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.id"))
+    number: Mapped[int]
+    sequence: Mapped[int]
+    transition_id: Mapped[str] = mapped_column(Text)
+    from_stage: Mapped[str | None] = mapped_column(Text)
+    to_stage: Mapped[str] = mapped_column(Text)
+    cause: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text, default="")
+    actor_kind: Mapped[str] = mapped_column(Text)
+    actor_name: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(UTCDateTime)
+    #: The event that announced it; registrations have their own event type.
+    event_id: Mapped[str | None] = mapped_column(Text)
+
+
+class AuditChain(Base):
+    """The head of one chain; its row is locked while an entry is appended."""
+
+    __tablename__ = "audit_chains"
+
+    chain: Mapped[str] = mapped_column(Text, primary_key=True)
+    n: Mapped[int]
+    hash: Mapped[str] = mapped_column(String(64))
+
+
+class AuditEntry(Base):
+    """One entry of the audit log. Triggers refuse to change or remove it.
+
+    ``canonical`` is the truth; the other columns repeat it for queries and
+    verification compares them.
+    """
+
+    __tablename__ = "audit_entries"
+    __table_args__ = (
+        UniqueConstraint("chain", "n"),
+        Index("audit_entries_by_model", "model", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(_BIG, primary_key=True, autoincrement=True)
+    chain: Mapped[str] = mapped_column(Text)
+    n: Mapped[int]
+    at: Mapped[str] = mapped_column(Text)
+    action: Mapped[str] = mapped_column(Text)
+    actor: Mapped[str] = mapped_column(Text)
+    model: Mapped[str | None] = mapped_column(Text)
+    version: Mapped[int | None]
+    prev_hash: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64))
+    canonical: Mapped[str] = mapped_column(Text)
+
+
+class Token(Base):
+    """A bearer token: its SHA-256 and what it may do, never the token."""
+
+    __tablename__ = "tokens"
+    __table_args__ = (
+        CheckConstraint(
+            "role IN ('viewer', 'writer', 'promoter', 'admin')", name="tokens_role"
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    role: Mapped[str] = mapped_column(Text)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    created_by: Mapped[str] = mapped_column(Text)
+    expires_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+
+
+class IdempotencyKey(Base):
+    """A request that was carried out, and its answer; kept for a day."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("idempotency_keys_by_age", "created_at"),)
+
+    principal: Mapped[str] = mapped_column(Text, primary_key=True)
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    status: Mapped[int] = mapped_column(default=0)
+    body: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+
+
+RegisteredModel.tags = column_property(
+    select(JSONObjectAggregate(ModelTag.key, ModelTag.value))
+    .where(ModelTag.model_id == RegisteredModel.id)
+    .correlate_except(ModelTag)
+    .scalar_subquery(),
+    deferred=True,
+    group=DOCUMENT,
+)
+RegisteredModel.aliases = column_property(
+    select(JSONObjectAggregate(Alias.alias, Alias.number))
+    .where(Alias.model_id == RegisteredModel.id)
+    .correlate_except(Alias)
+    .scalar_subquery(),
+    deferred=True,
+    group=DOCUMENT,
+)
+#: ``{number: stage}`` of the versions that are in use: neither None nor Archived.
+RegisteredModel.held_stages = column_property(
+    select(JSONObjectAggregate(ModelVersion.number, ModelVersion.stage))
+    .where(
+        ModelVersion.model_id == RegisteredModel.id,
+        ModelVersion.stage.not_in([NONE, ARCHIVED]),
+        ModelVersion.deleted_at.is_(None),
+    )
+    .correlate_except(ModelVersion)
+    .scalar_subquery(),
+    deferred=True,
+    group=DOCUMENT,
+)
+RegisteredModel.latest_version = column_property(
+    select(func.max(ModelVersion.number))
+    .where(
+        ModelVersion.model_id == RegisteredModel.id,
+        ModelVersion.deleted_at.is_(None),
+    )
+    .correlate_except(ModelVersion)
+    .scalar_subquery(),
+    deferred=True,
+    group=DOCUMENT,
+)
+ModelVersion.tags = column_property(
+    select(JSONObjectAggregate(VersionTag.key, VersionTag.value))
+    .where(VersionTag.version_id == ModelVersion.id)
+    .correlate_except(VersionTag)
+    .scalar_subquery(),
+    deferred=True,
+    group=DOCUMENT,
+)
+ModelVersion.aliases = column_property(
+    select(JSONArrayAggregate(Alias.alias))
+    .where(Alias.version_id == ModelVersion.id)
+    .correlate_except(Alias)
+    .scalar_subquery(),
+    deferred=True,
+    group=DOCUMENT,
+)

@@ -1,0 +1,118 @@
+"""What every change of a model does, beside the change itself.
+
+One call writes the audit entry and the event, in the caller's transaction and
+under the model's lock: a change that would forget one of them cannot be
+written. Design, section 5.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from urllib.parse import quote
+
+from registry.domain.actors import Caller
+from registry.domain.timestamps import rfc3339
+from registry.persistence.tables import ModelVersion, RegisteredModel
+from registry.services import audit
+from registry.services.audit import Change
+from registry.services.documents import Document
+from registry.services.transaction import Transaction
+from webhooks import outbox
+from webhooks.events import Event
+
+
+def record_change(
+    tx: Transaction,
+    model: RegisteredModel,
+    change: Change,
+    *,
+    data: Document,
+    at: datetime,
+) -> None:
+    """Audit and announce a change whose action is also its event type."""
+    audit.record(tx, change, chain=audit.chain_of(model), at=at)
+    announce(tx, model, [(change.action, data)], at=at)
+    tx.session.flush()
+
+
+def announce(
+    tx: Transaction,
+    model: RegisteredModel,
+    events: Sequence[tuple[str, Document]],
+    *,
+    at: datetime,
+) -> list[str]:
+    """Store events, given by type and data, with their deliveries; answers their ids.
+
+    ``data["to_stage"]``, where there is one, is the event's target.
+    """
+    actor = {"kind": tx.caller.actor.kind, "name": tx.caller.actor.name}
+    first = model.last_event + 1
+    model.last_event += len(events)
+    rows = outbox.enqueue_all(
+        tx.session,
+        [
+            Event(
+                type=event_type,
+                ordering_key=model.id,
+                subject=model.name,
+                target=data.get("to_stage"),
+                data={
+                    "model": model.name,
+                    **data,
+                    "sequence": sequence,
+                    "actor": actor,
+                },
+                occurred_at=at,
+            )
+            for sequence, (event_type, data) in enumerate(events, start=first)
+        ],
+        now=tx.now,
+    )
+    return [row.id for row in rows]
+
+
+def touch(
+    model: RegisteredModel, version: ModelVersion | None, now: datetime
+) -> datetime:
+    """Mark rows as changed; answers the instant of the change.
+
+    It never lies before the model's last change, even when the clock went back,
+    so that "who held this stage at" stays true.
+    """
+    at = max(now, model.updated_at)
+    model.updated_at = at
+    model.row_version += 1
+    if version is not None:
+        version.updated_at = at
+        version.row_version += 1
+    return at
+
+
+def version_event(
+    caller: Caller, model: RegisteredModel, version: ModelVersion
+) -> Document:
+    """What every event about a version says (design, section 8)."""
+    return {
+        "version": version.number,
+        "stage": version.stage,
+        "status": version.status,
+        "source": version.source,
+        "artifact_digest": version.artifact_digest,
+        "run_id": version.run_id,
+        "tags": version.tags or {},
+        "links": version_links(caller, model, version),
+        "updated_at": rfc3339(version.updated_at),
+    }
+
+
+def version_links(
+    caller: Caller, model: RegisteredModel, version: ModelVersion
+) -> dict[str, str]:
+    """Where a receiver reads more, and reports what became of it."""
+    base = caller.base_url + version_path(model.name, version.number)
+    return {"version": base, "deployments": f"{base}/deployments"}
+
+
+def version_path(name: str, number: int) -> str:
+    """The path of a version below the server's root."""
+    return f"/api/v1/models/{quote(name, safe='')}/versions/{number}"

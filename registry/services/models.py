@@ -1,0 +1,166 @@
+"""Registered models: create, describe, rename, delete."""
+
+import uuid
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from registry.domain import names
+from registry.domain.policy import StagePolicy
+from registry.errors import ConflictError
+from registry.persistence import queries
+from registry.persistence.tables import Alias, ModelVersion, RegisteredModel
+from registry.services.audit import Change
+from registry.services.changes import record_change, touch
+from registry.services.documents import Document, model_document
+from registry.services.tags import Tags, write_model_tags
+from registry.services.transaction import Transaction
+
+CREATED = "registered_model.created"
+UPDATED = "registered_model.updated"
+RENAMED = "registered_model.renamed"
+DELETED = "registered_model.deleted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelChanges:
+    """What to change of a model; None leaves a member as it is.
+
+    Attributes:
+        tags: to set; a value of None removes the tag.
+    """
+
+    name: str | None = None
+    description: str | None = None
+    tags: Tags | None = None
+
+
+def create_model(
+    tx: Transaction, name: str, *, description: str = "", tags: Tags | None = None
+) -> Document:
+    """Register a model.
+
+    Raises:
+        InvalidInputError: for a name or tag that breaks the rules.
+        ConflictError: when the name is taken.
+    """
+    model = RegisteredModel(
+        id=uuid.uuid4().hex,
+        name=names.model_name(name),
+        description=names.clean_text(description, field="description"),
+        created_at=tx.now,
+        created_by=tx.caller.actor.name,
+        updated_at=tx.now,
+        row_version=1,
+        last_number=0,
+        last_event=0,
+        last_history=0,
+    )
+    tx.session.add(model)
+    _flush_name(tx.session, model.name)
+    write_model_tags(tx.session, model.id, tags or {})
+    document = model_document(queries.get_model(tx.session, model.name))
+    record_change(
+        tx,
+        model,
+        Change(action=CREATED, model=model.name, after=document),
+        data={"description": model.description, "tags": document["tags"]},
+        at=tx.now,
+    )
+    return document
+
+
+def update_model(tx: Transaction, name: str, changes: ModelChanges) -> Document:
+    """Describe, tag or rename a model.
+
+    Raises:
+        NotFoundError: when there is no such model.
+        InvalidInputError: for a name or tag that breaks the rules.
+        ConflictError: when the new name is taken.
+    """
+    session = tx.session
+    model = queries.lock_model(session, name)
+    before = model_document(queries.get_model(session, name))
+    if changes.description is not None:
+        model.description = names.clean_text(changes.description, field="description")
+    if changes.name is not None:
+        model.name = names.model_name(changes.name)
+    at = touch(model, None, tx.now)
+    _flush_name(session, model.name)  # before the tags, which flush everything
+    write_model_tags(session, model.id, changes.tags or {})
+    document = model_document(queries.get_model(session, model.name))
+    is_renamed = model.name != name
+    record_change(
+        tx,
+        model,
+        Change(
+            action=RENAMED if is_renamed else UPDATED,
+            model=model.name,
+            before=before,
+            after=document,
+        ),
+        data={
+            "description": model.description,
+            "tags": document["tags"],
+            **({"previous_name": name} if is_renamed else {}),
+        },
+        at=at,
+    )
+    return document
+
+
+def delete_model(tx: Transaction, name: str) -> None:
+    """Delete a model with its versions; history and audit log stay.
+
+    Raises:
+        NotFoundError: when there is no such model.
+        ConflictError: while a version is in a stage that the policy protects.
+    """
+    session = tx.session
+    model = queries.lock_model(session, name)
+    _refuse_protected(session, tx.policy.for_model(name), model)
+    before = model_document(queries.get_model(session, name))
+    at = touch(model, None, tx.now)
+    for version in session.scalars(
+        select(ModelVersion).where(
+            ModelVersion.model_id == model.id, ModelVersion.deleted_at.is_(None)
+        )
+    ):
+        version.deleted_at = at
+        version.exclusive_stage = None
+    session.execute(delete(Alias).where(Alias.model_id == model.id))
+    model.deleted_at = at
+    record_change(
+        tx,
+        model,
+        Change(action=DELETED, model=name, before=before),
+        data={},
+        at=at,
+    )
+
+
+def _refuse_protected(
+    session: Session, policy: StagePolicy, model: RegisteredModel
+) -> None:
+    protected = session.scalars(
+        select(ModelVersion.number).where(
+            ModelVersion.model_id == model.id,
+            ModelVersion.deleted_at.is_(None),
+            ModelVersion.stage.not_in(sorted(policy.deletable)),
+        )
+    ).all()
+    if protected:
+        raise ConflictError(
+            f"versions {', '.join(map(str, protected[:20]))} are in use; only "
+            f"versions in {', '.join(sorted(policy.deletable)) or 'no stage'} "
+            "may be deleted"
+        )
+
+
+def _flush_name(session: Session, name: str) -> None:
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise ConflictError(f"a model named {name!r} exists already") from error

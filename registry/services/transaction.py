@@ -1,0 +1,26 @@
+"""What every change is given: the one transaction it runs in, by whom and when."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from registry.domain.actors import Caller
+from registry.domain.policy import StagePolicy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transaction:
+    """One transaction that changes something.
+
+    Services flush into ``session``; whoever made the transaction commits, once.
+
+    Attributes:
+        session: begun by ``persistence.database.begin_write``.
+        now: the instant of the change, aware.
+    """
+
+    session: Session
+    caller: Caller
+    policy: StagePolicy
+    now: datetime

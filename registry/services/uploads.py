@@ -1,0 +1,143 @@
+"""Completing registrations: hash what lies in the store, then seal the version.
+
+The request does it for small artifacts, the background for large ones
+(``complete_next``), both by the same steps:
+
+1. read which version and what its uploader declared, in a transaction that ends;
+2. hash, and for an upload copy to its final address, with nothing locked;
+3. seal, or fail with the reason, in a transaction that checks again.
+
+A crash between the steps leaves the version pending; the background tries again
+after ``LEASE``.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from registry.artifacts import hashing
+from registry.artifacts.store import ArtifactStore
+from registry.domain.manifests import Manifest
+from registry.errors import (
+    ArtifactChangedError,
+    ArtifactNotFoundError,
+    ConflictError,
+    InvalidInputError,
+)
+from registry.persistence import queries
+from registry.persistence.tables import ModelVersion
+from registry.services.sealing import (
+    fail_registration,
+    final_source,
+    seal_version,
+    upload_source,
+)
+from registry.services.transaction import Transaction
+from registry.services.versions import VersionRef
+
+logger = logging.getLogger(__name__)
+
+#: How long the background has for one artifact before another may try.
+LEASE = timedelta(hours=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sealed:
+    """An artifact that was hashed, and where it lies for good."""
+
+    manifest: Manifest
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    ref: VersionRef
+    version_id: str
+    source: str
+    declared: Manifest | None
+
+
+def seal_upload(store: ArtifactStore, version_id: str, declared: Manifest) -> Sealed:
+    """Hash an upload and copy it to its final address.
+
+    Raises:
+        ArtifactNotFoundError: when nothing was uploaded.
+        InvalidInputError: when it is not what was declared.
+    """
+    target = final_source(store.root_uri, version_id)
+    waiting = upload_source(store.root_uri, version_id)
+    manifest = hashing.seal_upload(store, waiting, target, declared)
+    return Sealed(manifest=manifest, source=target)
+
+
+def complete_next(
+    begin: Callable[[], AbstractContextManager[Transaction]], store: ArtifactStore
+) -> bool:
+    """Complete one registration that was left to the background.
+
+    ``begin`` opens a transaction and commits it at the end. False when nothing
+    is waiting.
+    """
+    with begin() as tx:
+        job = _claim(tx)
+    if job is None:
+        return False
+    try:
+        sealed = _hash(store, job)
+    except (ArtifactNotFoundError, ArtifactChangedError, InvalidInputError) as error:
+        reason = error.message
+        _settle(begin, job, lambda tx: fail_registration(tx, job.ref, reason))
+        return True
+    _settle(
+        begin,
+        job,
+        lambda tx: seal_version(tx, job.ref, sealed.manifest, source=sealed.source),
+    )
+    if job.declared:
+        store.delete_tree(job.source)
+    return True
+
+
+def _claim(tx: Transaction) -> _Job | None:
+    version = queries.due_for_sealing(tx.session, tx.now)
+    if version is None:
+        return None
+    version.seal_after = tx.now + LEASE
+    tx.session.flush()
+    declared = version.declared_manifest
+    return _Job(
+        ref=_ref(version),
+        version_id=version.id,
+        source=version.source,
+        declared=Manifest.from_canonical(declared) if declared else None,
+    )
+
+
+def _ref(version: ModelVersion) -> VersionRef:
+    return VersionRef(model=version.model.name, number=version.number)
+
+
+def _hash(store: ArtifactStore, job: _Job) -> Sealed:
+    if job.declared:
+        return seal_upload(store, job.version_id, job.declared)
+    manifest = hashing.build_manifest(store, job.source)
+    return Sealed(manifest=manifest, source=job.source)
+
+
+def _settle(
+    begin: Callable[[], AbstractContextManager[Transaction]],
+    job: _Job,
+    work: Callable[[Transaction], object],
+) -> None:
+    try:
+        with begin() as tx:
+            work(tx)
+    except ConflictError as error:  # somebody settled it in the meantime
+        logger.info(
+            "registration_settled_elsewhere version=%s at=%s reason=%r",
+            job.version_id,
+            datetime.now(UTC),
+            error.message,
+        )

@@ -1,0 +1,152 @@
+"""Versions as they stand: described, tagged, deleted; and what all changes share."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import delete
+
+from registry.domain import names
+from registry.domain.policy import VersionStatus
+from registry.errors import ConflictError, StaleExpectationError
+from registry.persistence import queries
+from registry.persistence.tables import Alias, ModelVersion, RegisteredModel
+from registry.services.audit import Change
+from registry.services.changes import record_change, touch, version_event
+from registry.services.documents import Document, version_document, version_etag
+from registry.services.tags import Tags, write_version_tags
+from registry.services.transaction import Transaction
+
+UPDATED = "model_version.updated"
+DELETED = "model_version.deleted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionRef:
+    """A version as a caller names it.
+
+    Attributes:
+        if_match: the entity tag the caller last saw; None accepts any.
+    """
+
+    model: str
+    number: int
+    if_match: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionChanges:
+    """What to change of a version; None leaves a member as it is."""
+
+    description: str | None = None
+    tags: Tags | None = None
+
+
+def update_version(
+    tx: Transaction, ref: VersionRef, changes: VersionChanges
+) -> Document:
+    """Describe or tag a version.
+
+    Raises:
+        NotFoundError: when model or version do not exist.
+        InvalidInputError: for a text or tag that breaks the rules.
+        StaleExpectationError: when the entity tag is not the present one.
+    """
+    model, version = lock_version(tx, ref)
+    before = version_document(model.name, version)
+    touch(model, version, tx.now)
+    if changes.description is not None:
+        version.description = names.clean_text(changes.description, field="description")
+    tx.session.flush()
+    write_version_tags(tx.session, version.id, changes.tags or {})
+    return finish_version(tx, model, version, action=UPDATED, before=before)
+
+
+def delete_version(tx: Transaction, ref: VersionRef) -> None:
+    """Delete a version; its number, history and audit entries stay.
+
+    Raises:
+        NotFoundError: when model or version do not exist.
+        ConflictError: when the policy protects versions in its stage.
+        StaleExpectationError: when the entity tag is not the present one.
+    """
+    model, version = lock_version(tx, ref)
+    deletable = tx.policy.for_model(model.name).deletable
+    if version.stage not in deletable:
+        raise ConflictError(
+            f"version {version.number} is in {version.stage}; only versions in "
+            f"{', '.join(sorted(deletable)) or 'no stage'} may be deleted"
+        )
+    before = version_document(model.name, version)
+    at = touch(model, version, tx.now)
+    tx.session.execute(delete(Alias).where(Alias.version_id == version.id))
+    version.deleted_at = at
+    version.exclusive_stage = None
+    version.seal_after = None
+    tx.session.flush()
+    change = Change(
+        action=DELETED, model=model.name, version=version.number, before=before
+    )
+    data = version_event(tx.caller, model, version)
+    record_change(tx, model, change, data=data, at=at)
+
+
+def lock_version(
+    tx: Transaction, ref: VersionRef
+) -> tuple[RegisteredModel, ModelVersion]:
+    """The version as it stands, its model locked.
+
+    Raises:
+        NotFoundError: when model or version do not exist.
+        StaleExpectationError: when the entity tag is not the present one.
+    """
+    model = queries.lock_model(tx.session, ref.model)
+    version = queries.get_version(tx.session, model.name, ref.number)
+    expect_etag(version, ref.if_match)
+    return model, version
+
+
+def expect_etag(version: ModelVersion, if_match: str | None) -> None:
+    """Hold a caller's ``If-Match`` against the version.
+
+    Raises:
+        StaleExpectationError: when the version has changed since.
+    """
+    if if_match is not None and if_match != version_etag(version):
+        raise StaleExpectationError(
+            f"version {version.number} has changed since; its entity tag is "
+            f'now "{version_etag(version)}"'
+        )
+
+
+def require_pending(version: ModelVersion) -> None:
+    """An artifact may change only while its registration is pending.
+
+    Raises:
+        ConflictError: when it is complete or has failed.
+    """
+    if version.status != VersionStatus.PENDING_REGISTRATION:
+        raise ConflictError(
+            f"version {version.number} is {version.status}: its artifact is settled"
+        )
+
+
+def finish_version(
+    tx: Transaction,
+    model: RegisteredModel,
+    version: ModelVersion,
+    *,
+    action: str,
+    before: Document | None,
+) -> Document:
+    """Record the change of a version and answer the version as it now stands."""
+    version = queries.get_version(tx.session, model.name, version.number)
+    document = version_document(model.name, version)
+    change = Change(
+        action=action,
+        model=model.name,
+        version=version.number,
+        before=before,
+        after=document,
+    )
+    data = version_event(tx.caller, model, version)
+    record_change(tx, model, change, data=data, at=version.updated_at)
+    return document

@@ -1,0 +1,98 @@
+"""What runs beside requests: deliveries and the periodic jobs.
+
+Rules:
+
+- The dispatcher is one thread and its senders; APScheduler only ticks the
+  periodic jobs. The queue is the database, never the scheduler's memory.
+- Every job is safe to run in many processes at once: rows are claimed.
+- The same parts run inside ``serve`` and alone in ``worker``.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from flask import Flask
+from sqlalchemy.orm import Session, sessionmaker
+
+from registry.api.parts import Parts
+from registry.domain.actors import SYSTEM, Caller
+from registry.persistence.database import db, session_factory, write_transaction
+from registry.services import idempotency, uploads
+from registry.services.transaction import Transaction
+
+logger = logging.getLogger(__name__)
+
+SEAL_EVERY = timedelta(seconds=2)
+FORGET_KEYS_EVERY = timedelta(hours=1)
+DRAIN = timedelta(seconds=25)
+
+
+class BackgroundWork:
+    """Deliveries and periodic jobs, between ``start`` and ``stop``.
+
+    Made after a fork, not before: threads do not survive one.
+    """
+
+    def __init__(self, app: Flask) -> None:
+        self._parts: Parts = app.extensions["stagegate"]
+        with app.app_context():
+            self._sessions: sessionmaker[Session] = session_factory(db.engine)
+        self._scheduler = BackgroundScheduler(timezone=UTC)
+
+    def start(self) -> None:
+        """Begin to deliver and to tick."""
+        self._parts.dispatcher.start()
+        self._tick(self.complete_registrations, SEAL_EVERY)
+        self._tick(self.forget_old_keys, FORGET_KEYS_EVERY)
+        self._scheduler.start()
+        logger.info("background_work_started")
+
+    def stop(self) -> None:
+        """Claim nothing more and let what is under way end."""
+        self._scheduler.shutdown(wait=False)
+        self._parts.dispatcher.stop(DRAIN)
+
+    def complete_registrations(self) -> None:
+        """Hash the artifacts that were left to the background."""
+        while uploads.complete_next(self._transaction, self._parts.store):
+            self._parts.dispatcher.wake()
+
+    def forget_old_keys(self) -> None:
+        """Remove idempotency keys that are older than a day."""
+        with self._transaction() as tx:
+            idempotency.forget_old_keys(tx.session, now=tx.now)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Transaction]:
+        with write_transaction(self._sessions) as session:
+            yield Transaction(
+                session=session,
+                caller=Caller(actor=SYSTEM),
+                policy=self._parts.policy,
+                now=datetime.now(UTC),
+            )
+
+    def _tick(self, job: object, every: timedelta) -> None:
+        self._scheduler.add_job(
+            job,
+            "interval",
+            seconds=every.total_seconds(),
+            coalesce=True,
+            max_instances=1,
+        )
+
+
+def run_worker(app: Flask) -> None:
+    """Work until SIGTERM or SIGINT, then drain."""
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    work = BackgroundWork(app)
+    work.start()
+    ended.wait()
+    work.stop()

@@ -1,0 +1,383 @@
+"""The audit log: one entry for each change, guarded, and tampering is found."""
+
+import json
+from collections.abc import Sequence
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from registry.domain.audit_chain import DamageKind, Head, seal, verify_export
+from tests.integration.api.driver import (
+    MODEL,
+    ON_BOTH_DATABASES,
+    Document,
+    Driver,
+    problem_of,
+)
+from tests.integration.api.mutations import (
+    MUTATIONS,
+    UPLOADS,
+    Mutation,
+    prepare,
+    resolve,
+)
+
+GUARDS = {
+    "sqlite": [
+        "DROP TRIGGER audit_entries_no_update",
+        "DROP TRIGGER audit_entries_no_delete",
+        "DROP TRIGGER audit_entries_no_replace",
+    ],
+    "postgresql": [
+        "DROP TRIGGER audit_entries_no_change ON audit_entries",
+        "DROP TRIGGER audit_entries_no_truncate ON audit_entries",
+    ],
+}
+
+
+def test_every_route_that_changes_something_is_in_the_table(api: Driver) -> None:
+    changing = {
+        rule.endpoint
+        for rule in api.app.url_map.iter_rules()
+        if (rule.methods or set()) & {"POST", "PUT", "PATCH", "DELETE"}
+    }
+
+    assert changing == {mutation.endpoint for mutation in MUTATIONS} | UPLOADS
+
+
+@ON_BOTH_DATABASES
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
+def test_every_change_has_exactly_one_entry_and_its_events(
+    api: Driver, mutation: Mutation
+) -> None:
+    prepare(api)
+    path = resolve(api, mutation.path)
+    before = api.dump()
+
+    answer = mutation.send(api, path)
+
+    after, entry = api.dump(), api.audit()[-1]
+    added = {table: len(after[table]) - len(before[table]) for table in after}
+    assert answer.status_code == mutation.status
+    assert added["audit_entries"] == 1
+    assert added["webhook_events"] == mutation.events
+    assert entry["action"] == mutation.action
+    assert api.read("/audit/verify")["ok"] is True
+
+
+def test_entry_says_who_did_what_from_where_and_when(api: Driver) -> None:
+    api.ready_versions(1)
+
+    api.move(1, "Staging", reason="good")
+
+    entry = api.audit(MODEL)[-1]
+    assert set(json.loads(entry["entry"])) == {
+        *("v", "n", "at", "chain", "action", "outcome", "actor", "token_id"),
+        *("request_id", "source_ip", "user_agent", "idempotency_key_hash"),
+        *("model", "version", "before", "after", "reason"),
+        *("transition_id", "cause", "artifact_digest", "policy"),
+    }
+    assert entry["actor"] == {"kind": "token", "name": "bootstrap", "role": "admin"}
+    assert entry["source_ip"] == "127.0.0.1"
+    assert entry["user_agent"].startswith("Werkzeug/")
+    assert entry["before"] == {"stage": "None"}
+    assert entry["after"] == {"stage": "Staging", "superseded": []}
+    assert entry["reason"] == "good"
+    assert entry["policy"] == api.parts.policy.digest
+    assert entry["artifact_digest"] == api.version(1)["artifact_digest"]
+
+
+def test_no_credential_is_in_any_entry(api: Driver) -> None:
+    prepare(api)
+    secrets = [
+        json.loads(api.post("/tokens", {"name": "a", "role": "viewer"}).data)["token"],
+        json.loads(api.post("/webhooks", {"url": "http://127.0.0.1:9"}).data)["secret"],
+        "test-token-of-no-value",
+    ]
+
+    log = api.get("/audit/export").get_data(as_text=True)
+
+    assert not [secret for secret in secrets if secret in log]
+
+
+def test_each_model_has_a_chain_and_the_rest_shares_one(api: Driver) -> None:
+    for name in ("fraud", "churn"):
+        api.create_model(name)
+
+    chains = {entry["chain"]: entry["model"] for entry in api.audit()}
+
+    assert len(chains) == 3
+    assert chains["system"] is None
+    assert [entry["n"] for entry in api.audit("fraud")] == [1]
+
+
+def test_entries_are_listed_newest_first_by_model_and_paged(api: Driver) -> None:
+    api.ready_versions(2)
+    api.create_model("churn")
+
+    pages = [api.read(f"/audit?model={MODEL}&limit=3")]
+    while pages[-1]["next_cursor"]:
+        cursor = pages[-1]["next_cursor"]
+        pages.append(api.read(f"/audit?model={MODEL}&limit=3&cursor={cursor}"))
+
+    numbers = [item["n"] for page in pages for item in page["items"]]
+    assert numbers == [5, 4, 3, 2, 1]
+    assert api.read("/audit?model=absent%00")["items"] == []
+
+
+def test_one_model_is_verified_alone(api: Driver) -> None:
+    api.ready_versions(1)
+    api.create_model("churn")
+
+    whole = api.read("/audit/verify")
+    one = api.read(f"/audit/verify?model={MODEL}")
+
+    assert whole == {"ok": True, "entries": 5, "chains": 3, "damage": []}
+    assert one == {"ok": True, "entries": 3, "chains": 1, "damage": []}
+
+
+def test_export_verifies_without_the_database(api: Driver) -> None:
+    prepare(api)
+
+    answer = api.get("/audit/export")
+
+    report = verify_export(answer.get_data(as_text=True).splitlines())
+    assert answer.mimetype == "application/x-ndjson"
+    assert report.ok
+    assert report.entries == api.read("/audit/verify")["entries"]
+
+
+@ON_BOTH_DATABASES
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_entries SET actor = 'mallory' WHERE n = 1",
+        "UPDATE audit_entries SET canonical = ''",
+        "DELETE FROM audit_entries WHERE n = 1",
+        "DELETE FROM audit_entries",
+    ],
+)
+def test_database_refuses_to_change_or_remove_an_entry(
+    api: Driver, statement: str
+) -> None:
+    refuses(api, statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT OR REPLACE INTO audit_entries SELECT * FROM audit_entries",
+        """
+        REPLACE INTO audit_entries
+        SELECT NULL, chain, n, at, action, 'mallory', model, version, prev_hash,
+            hash, canonical FROM audit_entries
+        """,
+    ],
+)
+def test_sqlite_refuses_to_replace_an_entry(api: Driver, statement: str) -> None:
+    refuses(api, statement)
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_postgresql_refuses_to_empty_the_log(api: Driver) -> None:
+    refuses(api, "TRUNCATE audit_entries CASCADE")
+
+
+def refuses(api: Driver, statement: str) -> None:
+    api.create_model()
+
+    with (
+        pytest.raises(DBAPIError, match="the audit log is append-only"),
+        api.engine.begin() as connection,
+    ):
+        connection.execute(text(statement))
+
+    assert api.read("/audit/verify")["ok"] is True
+
+
+def tamper(api: Driver, statements: Sequence[str], **values: object) -> None:
+    """Change the log as somebody would who owns the database."""
+    guards = GUARDS[api.engine.dialect.name]
+    with api.engine.begin() as connection:
+        for statement in guards:
+            connection.execute(text(statement))
+        for statement in statements:
+            used = {k: v for k, v in values.items() if f":{k}" in statement}
+            connection.execute(text(statement), used)
+
+
+_COPY = """
+    INSERT INTO audit_entries
+        (chain, n, at, action, actor, model, version, prev_hash, hash, canonical)
+    SELECT chain, {n}, at, action, actor, model, version, prev_hash, hash, canonical
+    FROM audit_entries WHERE chain = :chain AND n = 3
+"""
+
+# The chain has five entries. The damage is what the first bad entry is called.
+TAMPERING: dict[str, tuple[list[str], DamageKind, int]] = {
+    "an edited text": (
+        [
+            """UPDATE audit_entries SET canonical = replace(canonical, 'd', 'e')
+            WHERE chain = :chain AND n = 2"""
+        ],
+        DamageKind.EDITED,
+        2,
+    ),
+    "an edited hash": (
+        ["UPDATE audit_entries SET hash = prev_hash WHERE chain = :chain AND n = 4"],
+        DamageKind.EDITED,
+        4,
+    ),
+    "an edited link": (
+        ["UPDATE audit_entries SET prev_hash = hash WHERE chain = :chain AND n = 1"],
+        DamageKind.EDITED,
+        1,
+    ),
+    "a removed entry": (
+        ["DELETE FROM audit_entries WHERE chain = :chain AND n = 3"],
+        DamageKind.REMOVED,
+        3,
+    ),
+    "a removed first entry": (
+        ["DELETE FROM audit_entries WHERE chain = :chain AND n = 1"],
+        DamageKind.REMOVED,
+        1,
+    ),
+    "a removed entry, the rest renumbered": (
+        [
+            "DELETE FROM audit_entries WHERE chain = :chain AND n = 3",
+            "UPDATE audit_entries SET n = 3 WHERE chain = :chain AND n = 4",
+            "UPDATE audit_entries SET n = 4 WHERE chain = :chain AND n = 5",
+        ],
+        DamageKind.REORDERED,
+        3,
+    ),
+    "a cut tail": (
+        ["DELETE FROM audit_entries WHERE chain = :chain AND n = 5"],
+        DamageKind.TRUNCATED,
+        5,
+    ),
+    "everything removed": (
+        ["DELETE FROM audit_entries WHERE chain = :chain"],
+        DamageKind.TRUNCATED,
+        1,
+    ),
+    "everything removed, the head as well": (
+        [
+            "DELETE FROM audit_entries WHERE chain = :chain",
+            "DELETE FROM audit_chains WHERE chain = :chain",
+        ],
+        DamageKind.TRUNCATED,
+        1,
+    ),
+    "a removed head": (
+        ["DELETE FROM audit_chains WHERE chain = :chain"],
+        DamageKind.REMOVED,
+        5,
+    ),
+    "an edited head": (
+        ["UPDATE audit_chains SET hash = :zeros WHERE chain = :chain"],
+        DamageKind.EDITED,
+        5,
+    ),
+    "two entries swapped": (
+        [
+            "UPDATE audit_entries SET n = 2147483647 WHERE chain = :chain AND n = 2",
+            "UPDATE audit_entries SET n = 2 WHERE chain = :chain AND n = 3",
+            "UPDATE audit_entries SET n = 3 WHERE chain = :chain AND n = 2147483647",
+        ],
+        DamageKind.REORDERED,
+        2,
+    ),
+    "an entry copied to the end": ([_COPY.format(n=6)], DamageKind.REORDERED, 6),
+}
+
+
+@ON_BOTH_DATABASES
+@pytest.mark.parametrize(("statements", "kind", "n"), TAMPERING.values(), ids=TAMPERING)
+def test_tampering_is_found_in_the_database_and_in_an_export(
+    api: Driver, statements: list[str], kind: DamageKind, n: int
+) -> None:
+    api.ready_versions(2)
+    api.create_model("untouched")
+    chain = api.audit(MODEL)[0]["chain"]
+
+    tamper(api, statements, chain=chain, zeros="0" * 64)
+
+    lines = api.get("/audit/export").get_data(as_text=True).splitlines()
+    for damage in (
+        damage_in(api.read("/audit/verify")),
+        damage_in(api.read(f"/audit/verify?model={MODEL}")),
+        [(each.chain, each.kind, each.n) for each in verify_export(lines).damage],
+    ):
+        assert damage == [(chain, kind, n)]
+    assert api.read("/audit/verify?model=untouched")["ok"] is True
+
+
+def damage_in(report: Document) -> list[tuple[str, str, int]]:
+    assert report["ok"] is False
+    assert all(each["message"] for each in report["damage"])
+    return [(each["chain"], each["kind"], each["n"]) for each in report["damage"]]
+
+
+@ON_BOTH_DATABASES
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_entries SET action = 'x' WHERE chain = :chain AND n = 2",
+        "UPDATE audit_entries SET actor = 'x' WHERE chain = :chain AND n = 2",
+        "UPDATE audit_entries SET model = 'x' WHERE chain = :chain AND n = 2",
+        "UPDATE audit_entries SET version = 9 WHERE chain = :chain AND n = 2",
+        "UPDATE audit_entries SET at = 'x' WHERE chain = :chain AND n = 2",
+    ],
+)
+def test_column_that_contradicts_the_sealed_text_is_found(
+    api: Driver, statement: str
+) -> None:
+    api.ready_versions(1)
+    chain = api.audit(MODEL)[0]["chain"]
+
+    tamper(api, [statement], chain=chain)
+
+    assert damage_in(api.read("/audit/verify")) == [(chain, DamageKind.EDITED, 2)]
+
+
+@ON_BOTH_DATABASES
+def test_entry_appended_by_hand_is_found_however_well_it_is_sealed(
+    api: Driver,
+) -> None:
+    api.ready_versions(1)
+    last = api.audit(MODEL)[-1]
+    head = Head(chain=last["chain"], n=last["n"], hash=last["hash"])
+    sealed_text = json.loads(last["entry"]) | {"reason": "forged"}
+    del sealed_text["chain"], sealed_text["n"]
+    forged = seal(head.chain, head, sealed_text)
+
+    tamper(
+        api,
+        [
+            _COPY.format(n=forged.n),
+            """UPDATE audit_entries
+            SET prev_hash = :prev, hash = :hash, canonical = :canonical
+            WHERE chain = :chain AND n = :n""",
+        ],
+        chain=head.chain,
+        n=forged.n,
+        prev=forged.prev_hash,
+        hash=forged.hash,
+        canonical=forged.canonical,
+    )
+
+    assert damage_in(api.read("/audit/verify")) == [
+        (head.chain, DamageKind.INSERTED, forged.n)
+    ]
+
+
+def test_chain_of_a_renamed_model_is_verified_by_its_new_name(api: Driver) -> None:
+    api.ready_versions(1)
+    api.patch(f"/models/{MODEL}", {"name": "card-fraud"})
+
+    assert api.read("/audit/verify?model=card-fraud")["entries"] == 4
+    problem_of(api.get(f"/audit/verify?model={MODEL}"), 404, "not-found")

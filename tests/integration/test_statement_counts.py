@@ -1,0 +1,306 @@
+"""How many statements a request issues, sign-in included (design, section 9).
+
+- A read issues two: the sign-in, and one that fetches all it answers.
+- A change issues a fixed number, whatever the registry holds.
+- What is counted is what goes to the driver, less BEGIN and COMMIT.
+- The note that a token was used, once in five minutes, is not part of a request;
+  the first request of each test makes it.
+"""
+
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy.orm import Session
+
+from registry.persistence.database import db
+from registry.persistence.queries import get_model
+from registry.persistence.tables import (
+    Alias,
+    ModelTag,
+    ModelVersion,
+    RegisteredModel,
+    StageChange,
+    VersionTag,
+)
+from tests.integration.conftest import close_app, make_app, signed_in
+from tests.integration.statements import statements_of
+from tests.services.postgres import PostgresServer
+
+MODEL = "churn"
+MANY = 200
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+READS = (
+    "/models",
+    "/models?limit=200",
+    f"/models/{MODEL}",
+    f"/models/{MODEL}/versions",
+    f"/models/{MODEL}/versions?limit=200",
+    f"/models/{MODEL}/versions?stage=Archived",
+    f"/models/{MODEL}/versions/1",
+    f"/models/{MODEL}/versions/1/artifacts",
+    f"/models/{MODEL}/stages/Staging",
+    f"/models/{MODEL}/stages/Staging?at=2030-01-01T00:00:00Z",
+    f"/models/{MODEL}/history",
+    f"/models/{MODEL}/history?limit=200",
+    f"/models/{MODEL}/history?stage=Archived",
+    f"/models/{MODEL}/aliases/champion",
+    f"/audit?model={MODEL}",
+    "/webhooks",
+    "/tokens",
+)
+
+# A promotion over an incumbent: sign in (1), decide whether the artifact is to be
+# hashed (1); then, in the transaction: lock the model, read the version and the
+# incumbents (3); write the model, the incumbent, the version (3); read both versions
+# as they now stand (1); append to the audit chain (3); read the subscriptions, count
+# the events, store them (3); store the two lines of the history (1, on SQLite 2).
+PROMOTION = {"sqlite": 17, "postgresql": 16}
+# Registering: sign in, see that the model is there (2); lock it, count, insert
+# the version and its history (4); read the version (1); audit (3); events (3).
+REGISTRATION = 13
+# Each event that anybody subscribed to: number it, store its deliveries.
+DELIVERIES_OF_AN_EVENT = 2
+# A sealed artifact: read its manifest. An idempotency key: look it up, claim it,
+# store the answer.
+MANIFEST = 1
+KEY = 3
+
+
+@pytest.fixture(
+    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)]
+)
+def database(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def app(
+    database: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Flask]:
+    if database == "sqlite":
+        app = make_app(tmp_path)
+        yield app
+        close_app(app)
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    with server.fresh_database() as url:
+        app = make_app(tmp_path, DATABASE_URL=url)
+        yield app
+        close_app(app)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """Signed in, with a model that has a version in Staging and one in Production."""
+    client = signed_in(app)
+    post(client, "/models", {"name": MODEL, "tags": {"team": "risk"}})
+    for to_stages in (["Staging", "Production"], ["Staging"]):
+        register_and_move(client, to_stages)
+    answer = client.put(f"/api/v1/models/{MODEL}/aliases/champion", json={"version": 2})
+    assert answer.status_code == 200, answer.text
+    return client
+
+
+def post(
+    client: FlaskClient, path: str, body: dict[str, object], key: str | None = None
+) -> dict[str, object]:
+    headers = {"Idempotency-Key": key} if key else {}
+    answer = client.post(f"/api/v1{path}", json=body, headers=headers)
+    assert answer.status_code in {200, 201}, answer.text
+    document: dict[str, object] = answer.get_json()
+    return document
+
+
+def register_and_move(client: FlaskClient, to_stages: list[str]) -> int:
+    version = post(
+        client, f"/models/{MODEL}/versions", {"source": "s3://elsewhere/churn"}
+    )
+    number = int(str(version["version"]))
+    for stage in to_stages:
+        move(client, number, stage)
+    return number
+
+
+def move(
+    client: FlaskClient, number: int, to_stage: str, key: str | None = None
+) -> None:
+    path = f"/models/{MODEL}/versions/{number}/transitions"
+    post(client, path, {"to_stage": to_stage}, key)
+
+
+def subscribe(client: FlaskClient, count: int) -> None:
+    for number in range(count):
+        post(client, "/webhooks", {"url": f"http://127.0.0.1:9/{number}"})
+
+
+def fill(app: Flask) -> None:
+    """Two hundred of everything that a list may hold, with tags and aliases."""
+    with app.app_context(), Session(db.engine) as session:
+        model = get_model(session, MODEL)
+        for number in range(1000, 1000 + MANY):
+            add_model(session, f"model-{number}")
+            add_version(session, model.id, number)
+        session.commit()
+
+
+def add_model(session: Session, name: str) -> None:
+    model_id = uuid.uuid4().hex
+    session.add(
+        RegisteredModel(
+            id=model_id, name=name, created_at=NOW, created_by="ci", updated_at=NOW
+        )
+    )
+    session.flush()
+    session.add(ModelTag(model_id=model_id, key="team", value="risk"))
+
+
+def add_version(session: Session, model_id: str, number: int) -> None:
+    """An archived version that has been in Production, tagged and with an alias."""
+    version_id = uuid.uuid4().hex
+    session.add(
+        ModelVersion(
+            id=version_id,
+            model_id=model_id,
+            number=number,
+            stage="Archived",
+            status="READY",
+            source="s3://elsewhere/churn",
+            created_at=NOW,
+            created_by="ci",
+            updated_at=NOW,
+        )
+    )
+    session.flush()
+    session.add(VersionTag(version_id=version_id, key="team", value="risk"))
+    session.add(
+        Alias(
+            model_id=model_id,
+            alias=f"alias-{number}",
+            version_id=version_id,
+            number=number,
+        )
+    )
+    session.add(
+        StageChange(
+            model_id=model_id,
+            version_id=version_id,
+            number=number,
+            sequence=number,
+            transition_id=f"trn_{number}",
+            from_stage="Production",
+            to_stage="Archived",
+            cause="archival",
+            actor_kind="token",
+            actor_name="ci",
+            at=NOW,
+        )
+    )
+
+
+def test_a_read_issues_two_statements_for_one_row_and_for_many(
+    app: Flask, client: FlaskClient
+) -> None:
+    with_few = statements_by_read(app, client)
+    fill(app)
+    with_many = statements_by_read(app, client)
+
+    assert with_few == dict.fromkeys(READS, 2)
+    assert with_many == dict.fromkeys(READS, 2)
+
+
+def statements_by_read(app: Flask, client: FlaskClient) -> dict[str, int]:
+    counts = {}
+    for path in READS:
+        with statements_of(app) as seen:
+            answer = client.get(f"/api/v1{path}")
+        assert answer.status_code == 200, answer.text
+        counts[path] = len(seen)
+    return counts
+
+
+def test_an_empty_list_takes_no_more_than_a_full_one(
+    app: Flask, client: FlaskClient
+) -> None:
+    post(client, "/models", {"name": "empty"})
+
+    with statements_of(app) as seen:
+        for path in ("versions", "history"):
+            answer = client.get(f"/api/v1/models/empty/{path}")
+            assert answer.get_json()["items"] == []
+
+    assert len(seen) == 4, seen
+
+
+@pytest.mark.parametrize("subscriptions", [0, 1, 20])
+def test_a_promotion_issues_a_fixed_number_of_statements(
+    app: Flask, client: FlaskClient, database: str, subscriptions: int
+) -> None:
+    subscribe(client, subscriptions)
+    sent = 2 * DELIVERIES_OF_AN_EVENT if subscriptions else 0
+    expected = PROMOTION[database] + sent
+
+    with statements_of(app) as early:
+        move(client, 2, "Production")
+    lengthen_history(app, client)
+    late_number = register_and_move(client, ["Staging"])
+    with statements_of(app) as late:
+        move(client, late_number, "Production")
+
+    assert len(early) == expected, "\n".join(early)
+    assert len(late) == expected, "\n".join(late)
+
+
+def lengthen_history(app: Flask, client: FlaskClient) -> None:
+    """More versions, stage changes, audit entries, events and deliveries."""
+    fill(app)
+    for _ in range(5):
+        post(client, f"/models/{MODEL}/rollback", {"to_version": 1})
+        post(client, f"/models/{MODEL}/rollback", {"to_version": 2})
+
+
+@pytest.mark.parametrize("subscriptions", [0, 1, 20])
+def test_registering_issues_a_fixed_number_of_statements(
+    app: Flask, client: FlaskClient, subscriptions: int
+) -> None:
+    subscribe(client, subscriptions)
+    expected = REGISTRATION + (DELIVERIES_OF_AN_EVENT if subscriptions else 0)
+
+    with statements_of(app) as early:
+        register_and_move(client, [])
+    fill(app)
+    with statements_of(app) as late:
+        register_and_move(client, [])
+
+    assert len(early) == expected, "\n".join(early)
+    assert len(late) == expected, "\n".join(late)
+
+
+def test_what_a_promotion_is_asked_for_besides_costs_a_few_statements(
+    app: Flask, client: FlaskClient, database: str
+) -> None:
+    subscribe(client, 1)
+    number = register_sealed(client)
+    move(client, number, "Staging")
+
+    with statements_of(app) as seen:
+        move(client, number, "Production", key="build-7")
+
+    expected = PROMOTION[database] + 2 * DELIVERIES_OF_AN_EVENT + MANIFEST + KEY
+    assert len(seen) == expected, "\n".join(seen)
+    assert expected <= 25
+
+
+def register_sealed(client: FlaskClient) -> int:
+    """A version whose artifact lies in our store."""
+    version = post(client, f"/models/{MODEL}/versions", {})
+    path = f"/models/{MODEL}/versions/{version['version']}"
+    upload = client.put(f"/api/v1{path}/artifacts/model.bin", data=b"")
+    assert upload.status_code == 201, upload.text
+    post(client, f"{path}/finalize", {"files": [upload.get_json()]})
+    return int(str(version["version"]))

@@ -1,0 +1,146 @@
+"""A real ``stagegate serve``, as its users start it, for tests that talk HTTP.
+
+- Each server has a directory, a port and a bootstrap token of its own.
+- Webhooks may reach 127.0.0.1, where the tests' receivers are.
+- It is stopped, or killed, by its own process id.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+
+from registry.client import RegistryClient
+from registry.domain.token_format import new_token
+from tests.services.processes import free_port, stop, wait_until_ready
+
+START_SECONDS = 30.0
+ANSWER_SECONDS = 2.0
+KEY = "test-key-" * 4  # seals webhook secrets of databases that tests throw away
+
+
+def server_environment(directory: Path, **settings: str) -> dict[str, str]:
+    """The environment of a server of its own; ``settings`` without the prefix."""
+    own = {
+        "DATA_DIR": str(directory / "data"),
+        "SECRET_KEY": KEY,
+        "WEBHOOK_ALLOW_HTTP": "true",
+        "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+        **settings,
+    }
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("STAGEGATE_")
+    }
+    return inherited | {f"STAGEGATE_{name}": value for name, value in own.items()}
+
+
+@dataclass(kw_only=True)
+class RunningServer:
+    """A server process and how to reach it."""
+
+    directory: Path
+    environment: Mapping[str, str]
+    token: str
+    port: int
+    command: tuple[str, ...] = (sys.executable, "-m", "registry.cli.main")
+    process: subprocess.Popen[bytes] | None = None
+    log_file: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.log_file = self.directory / "server.log"
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The process that was started; gunicorn's arbiter."""
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*self.command, "serve", "--port", str(self.port)],
+                env=dict(self.environment),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.directory,
+                start_new_session=True,
+            )
+        wait_until_ready(
+            self.process,
+            self.is_answering,
+            log_file=self.log_file,
+            timeout_seconds=START_SECONDS,
+        )
+
+    def is_answering(self) -> bool:
+        """Whether ``/healthz`` answers 200 now."""
+        try:
+            answer = requests.get(f"{self.url}/healthz", timeout=ANSWER_SECONDS)
+        except requests.RequestException:
+            return False
+        return answer.status_code == 200
+
+    def stop(self) -> None:
+        """Ask it to end, as Kubernetes does."""
+        assert self.process is not None
+        stop(self.process)
+
+    def kill(self) -> None:
+        """End it and its workers at once, as a power cut would."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def client(self) -> RegistryClient:
+        """A client signed in as admin."""
+        return RegistryClient(self.url, self.token)
+
+    def http(self) -> requests.Session:
+        """A plain session signed in as admin."""
+        session = requests.Session()
+        session.trust_env = False
+        session.headers["Authorization"] = f"Bearer {self.token}"
+        return session
+
+
+@contextmanager
+def running_server(directory: Path, **settings: str) -> Iterator[RunningServer]:
+    """A server that answers; ``settings`` are ``STAGEGATE_`` names without it."""
+    token = new_token()
+    server = RunningServer(
+        directory=directory,
+        environment=server_environment(directory, BOOTSTRAP_TOKEN=token, **settings),
+        token=token,
+        port=free_port(),
+    )
+    upgrade_database(server)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def upgrade_database(server: RunningServer) -> None:
+    """Bring a database that ``serve`` does not upgrade to the present schema."""
+    subprocess.run(
+        [*server.command, "db", "upgrade"],
+        env=dict(server.environment),
+        check=True,
+        capture_output=True,
+        cwd=server.directory,
+    )

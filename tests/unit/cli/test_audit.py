@@ -1,0 +1,141 @@
+"""``stagegate audit``: offline, from a server, and from the database."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from registry.domain.audit_chain import Head, export_lines, seal
+from tests.unit.cli.conftest import Run
+from tests.unit.fake_registry import Answer, FakeRegistry
+
+
+def export_text() -> str:
+    """A sound export of one chain with two entries."""
+    first = seal("system", None, {"action": "token.created"})
+    head = Head(chain="system", n=1, hash=first.hash)
+    second = seal("system", head, {"action": "token.revoked"})
+    last = Head(chain="system", n=2, hash=second.hash)
+    return "".join(f"{line}\n" for line in export_lines([([first, second], last)]))
+
+
+def test_a_sound_export_is_found_intact_offline(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+    file.write_text(export_text())
+
+    result = run("audit", "verify", str(file))
+
+    assert result.exit_code == 0
+    assert result.stdout == "2 entries in 1 chains: intact.\n"
+
+
+def test_damage_is_named_and_ends_with_1(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+    file.write_text(export_text().replace("token.revoked", "token.deleted"))
+
+    result = run("audit", "verify", str(file))
+    shown = json.loads(run("audit", "verify", str(file), "-o", "json").stdout)
+
+    assert result.exit_code == 1
+    assert result.stdout.startswith("Damaged: chain system, entry 2: edited: ")
+    assert result.stdout.endswith("DAMAGED.\n")
+    assert shown["ok"] is False
+    assert shown["damage"][0]["kind"] == "edited"
+
+
+def test_a_file_that_is_no_text_is_damaged_and_no_crash(
+    run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "audit.jsonl"
+    file.write_bytes(b"\xff\xfe\x00\n")
+
+    result = run("audit", "verify", str(file))
+
+    assert result.exit_code == 1
+    assert "Damaged: chain -, entry 1: malformed" in result.stdout
+
+
+def test_a_server_is_verified_by_its_export(fake: FakeRegistry, run: Run) -> None:
+    fake.on(
+        "GET", "/api/v1/audit/export", lambda _: Answer(200, export_text().encode())
+    )
+
+    result = run("audit", "verify")
+
+    assert result.stdout == "2 entries in 1 chains: intact.\n"
+
+
+def test_an_export_is_printed_or_written_whole(
+    fake: FakeRegistry, run: Run, tmp_path: Path
+) -> None:
+    fake.on(
+        "GET", "/api/v1/audit/export", lambda _: Answer(200, export_text().encode())
+    )
+    file = tmp_path / "audit.jsonl"
+
+    printed = run("audit", "export")
+    written = run("audit", "export", "--to", str(file))
+
+    assert printed.stdout == export_text()
+    assert file.read_text() == export_text()
+    assert "Wrote 4 lines" in written.stderr
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_broken_export_does_not_pass_for_a_whole_one(
+    fake: FakeRegistry, run: Run, tmp_path: Path
+) -> None:
+    fake.on(
+        "GET",
+        "/api/v1/audit/export",
+        lambda _: Answer(200, export_text().encode(), cut_at=50),
+    )
+
+    result = run("audit", "export", "--to", str(tmp_path / "audit.jsonl"))
+
+    assert result.exit_code == 8
+    assert not (tmp_path / "audit.jsonl").exists()
+
+
+def test_without_file_and_address_the_settings_name_the_database(
+    run: Run, tmp_path: Path
+) -> None:
+    result = run(
+        "audit", "verify",
+        env={"STAGEGATE_URL": None, "STAGEGATE_DATA_DIR": str(tmp_path)},
+    )  # fmt: skip
+
+    assert result.exit_code == 5
+    assert f"There is no database {tmp_path}/stagegate.db" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no database at all" * 50])
+def test_a_database_that_is_none_ends_without_a_traceback(
+    run: Run, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "stagegate.db").write_bytes(content)
+
+    result = run(
+        "audit", "verify",
+        env={"STAGEGATE_URL": None, "STAGEGATE_DATA_DIR": str(tmp_path)},
+    )  # fmt: skip
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: The database cannot be read: ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_database_server_that_is_down_ends_without_a_traceback(run: Run) -> None:
+    result = run(
+        "audit", "verify",
+        env={
+            "STAGEGATE_URL": None,
+            "STAGEGATE_DATABASE_URL": "postgresql+psycopg://nobody@127.0.0.1:1/none",
+            "STAGEGATE_SECRET_KEY": "test-key-" * 4,
+        },
+    )  # fmt: skip
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: The database cannot be read: ")
+    assert len(result.stderr.splitlines()) == 1

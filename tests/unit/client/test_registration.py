@@ -1,0 +1,271 @@
+"""Making a version: uploads, links, and what happens when they break off."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from registry import errors
+from registry.client import RegistryClient
+from registry.client.uploads import HashingReader, local_files
+from tests.unit.fake_registry import (
+    Answer,
+    Asked,
+    FakeRegistry,
+    json_answer,
+    version_document,
+)
+
+VERSIONS = "/models/fraud/versions"
+PENDING = version_document(status="PENDING_REGISTRATION")
+
+
+@pytest.fixture
+def model_directory(tmp_path: Path) -> Path:
+    directory = tmp_path / "model"
+    (directory / "deep").mkdir(parents=True)
+    (directory / "weights.bin").write_bytes(b"w" * 300_000)
+    (directory / "deep" / "a b%.txt").write_bytes(b"text")
+    (directory / "empty").write_bytes(b"")
+    return directory
+
+
+def receipt(asked: Asked) -> Answer:
+    return json_answer({"sha256": hashlib.sha256(asked.body).hexdigest()}, status=201)
+
+
+def accept_uploads(fake: FakeRegistry, *, base: str | None = None) -> None:
+    """Let the registry take uploads itself, or send them to a store at ``base``."""
+    fake.json("POST", VERSIONS, PENDING, status=201)
+
+    def target(asked: Asked) -> Answer:
+        path = asked.json["path"].replace(" ", "%20")
+        own = f"http://elsewhere.example.com/api/v1{VERSIONS}/1/artifacts/"
+        own += path.replace("%.", "%25.")
+        url = f"{base}/bucket/{path}?signature=s" if base else own
+        return json_answer({"method": "PUT", "url": url, "headers": {"X-Sum": "1"}})
+
+    fake.on("POST", f"/api/v1{VERSIONS}/1/uploads", target)
+    fake.json("POST", f"{VERSIONS}/1/finalize", version_document())
+    fake.json("POST", f"{VERSIONS}/1/abort", version_document(status="FAILED"))
+
+
+def test_a_directory_is_uploaded_file_by_file_and_finalized(
+    fake: FakeRegistry, client: RegistryClient, model_directory: Path
+) -> None:
+    accept_uploads(fake)
+    for path in ("deep/a%20b%25.txt", "empty", "weights.bin"):
+        fake.on("PUT", f"/api/v1{VERSIONS}/1/artifacts/{path}", receipt)
+    progress: list[tuple[int, int]] = []
+
+    version = client.register(
+        "fraud",
+        model_directory,
+        on_progress=lambda done, total: progress.append((done, total)),
+        run_id="r1",
+        metrics={"auc": 0.9},
+    )
+
+    assert version.status == "READY"
+    (created,) = fake.asked_for("POST", VERSIONS)
+    assert created.json == {"run_id": "r1", "metrics": {"auc": 0.9}}
+    (finalized,) = fake.asked_for("POST", f"{VERSIONS}/1/finalize")
+    assert finalized.json["files"] == [
+        {
+            "path": path,
+            "size_bytes": len(body),
+            "sha256": hashlib.sha256(body).hexdigest(),
+        }
+        for path, body in [
+            ("deep/a b%.txt", b"text"),
+            ("empty", b""),
+            ("weights.bin", b"w" * 300_000),
+        ]
+    ]
+    assert progress[0] == (0, 300_004)
+    assert progress[-1] == (300_004, 300_004)
+    puts = [one for one in fake.asked if one.method == "PUT"]
+    assert [one.headers["Content-Length"] for one in puts] == ["4", "0", "300000"]
+    assert all(one.headers["Authorization"].startswith("Bearer") for one in puts)
+    assert all(one.headers["X-Sum"] == "1" for one in puts)
+
+
+def test_a_presigned_upload_does_not_carry_our_token(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    (tmp_path / "m.bin").write_bytes(b"abc")
+    accept_uploads(fake, base=fake.url)
+    fake.on("PUT", "/bucket/m.bin", lambda _: Answer(200))
+
+    client.register("fraud", str(tmp_path / "m.bin"))
+
+    (put,) = [one for one in fake.asked if one.method == "PUT"]
+    assert put.body == b"abc"
+    assert put.query == {"signature": "s"}
+    assert "Authorization" not in put.headers
+
+
+def test_an_upload_that_a_gateway_lost_is_sent_again_from_the_start(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    (tmp_path / "m.bin").write_bytes(b"abc")
+    accept_uploads(fake)
+    fake.on(
+        "PUT", f"/api/v1{VERSIONS}/1/artifacts/m.bin", lambda _: Answer(503), receipt
+    )
+
+    client.register("fraud", tmp_path / "m.bin")
+
+    puts = [one.body for one in fake.asked if one.method == "PUT"]
+    assert puts == [b"abc", b"abc"]
+
+
+def test_a_file_that_arrives_as_another_is_found_and_the_version_given_up(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    (tmp_path / "m.bin").write_bytes(b"abc")
+    accept_uploads(fake)
+    fake.json("PUT", f"{VERSIONS}/1/artifacts/m.bin", {"sha256": "0" * 64})
+
+    with pytest.raises(errors.ArtifactChangedError, match=r"m\.bin arrived"):
+        client.register("fraud", tmp_path / "m.bin")
+
+    (aborted,) = fake.asked_for("POST", f"{VERSIONS}/1/abort")
+    assert "arrived with another digest" in aborted.json["reason"]
+
+
+def test_ctrl_c_gives_the_version_up(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    (tmp_path / "m.bin").write_bytes(b"abc")
+    accept_uploads(fake)
+
+    def interrupt(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        client.register("fraud", tmp_path / "m.bin", on_progress=interrupt)
+
+    (aborted,) = fake.asked_for("POST", f"{VERSIONS}/1/abort")
+    assert aborted.json == {"reason": "KeyboardInterrupt"}
+
+
+def test_the_first_error_is_told_even_when_giving_up_fails(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    (tmp_path / "m.bin").write_bytes(b"abc")
+    fake.json("POST", VERSIONS, PENDING)
+    fake.problem("POST", f"{VERSIONS}/1/uploads", "invalid", status=422)
+    fake.problem("POST", f"{VERSIONS}/1/abort", "conflict", status=409)
+
+    with pytest.raises(errors.InvalidInputError):
+        client.register("fraud", tmp_path / "m.bin")
+
+
+def test_a_version_that_is_hashed_in_the_background_is_waited_for(
+    fake: FakeRegistry, client: RegistryClient
+) -> None:
+    fake.json("POST", VERSIONS, PENDING, status=201)
+    fake.json("GET", f"{VERSIONS}/1", PENDING)
+    fake.json("GET", f"{VERSIONS}/1", version_document())
+
+    version = client.register("fraud", "s3://models/fraud/1")
+
+    assert version.status == "READY"
+    (created,) = fake.asked_for("POST", VERSIONS)
+    assert created.json == {"source": "s3://models/fraud/1"}
+
+
+def test_a_registration_that_fails_says_why(
+    fake: FakeRegistry, client: RegistryClient
+) -> None:
+    failed = version_document(status="FAILED_REGISTRATION", status_message="gone")
+    fake.json("POST", VERSIONS, failed)
+
+    with pytest.raises(errors.RegistryError, match="version 1 failed: gone"):
+        client.register("fraud", "s3://models/fraud/1")
+
+
+def test_a_registration_that_takes_too_long_is_left_to_the_server(
+    fake: FakeRegistry, client: RegistryClient
+) -> None:
+    fake.json("POST", VERSIONS, PENDING)
+    fake.json("GET", f"{VERSIONS}/1", PENDING)
+
+    with pytest.raises(errors.WaitTimeoutError):
+        client.register("fraud", "s3://models/fraud/1", wait_seconds=0)
+
+    assert not fake.asked_for("POST", f"{VERSIONS}/1/abort")
+
+
+def test_nothing_to_upload_leaves_no_version_behind(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    with pytest.raises(errors.InvalidInputError, match="does not exist"):
+        client.register("fraud", tmp_path / "absent")
+    with pytest.raises(errors.InvalidInputError, match="holds no file"):
+        client.register("fraud", tmp_path)
+
+    assert fake.asked == []
+
+
+def test_links_to_files_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "blob").write_bytes(b"abc")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "weights").symlink_to(tmp_path / "blob")
+
+    (found,) = local_files(model)
+
+    assert (found.path, found.size_bytes) == ("weights", 3)
+
+
+def test_a_link_to_a_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "loop").symlink_to(tmp_path)
+
+    with pytest.raises(errors.InvalidInputError, match="link to a directory"):
+        local_files(tmp_path / "model")
+
+
+def test_a_dangling_link_and_a_pipe_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "gone").symlink_to(tmp_path / "absent")
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(errors.InvalidInputError, match="cannot be read"):
+        local_files(tmp_path / "a")
+    with pytest.raises(errors.InvalidInputError, match="is not a file"):
+        local_files(tmp_path / "pipe")
+
+
+def test_names_are_sent_in_one_unicode_form(tmp_path: Path) -> None:
+    (tmp_path / "cafe\u0301").write_bytes(b"")
+
+    assert [one.path for one in local_files(tmp_path)] == ["caf\u00e9"]
+
+
+def test_a_file_that_grows_is_sent_as_long_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "m"
+    file.write_bytes(b"abcdef")
+
+    with file.open("rb") as opened:
+        reader = HashingReader(opened, 3, lambda _: None)
+
+        assert b"".join(reader) == b"abc"
+        assert reader.read() == b""
+        assert reader.tell() == 3
+        assert reader.hexdigest() == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_a_file_that_shrinks_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "m"
+    file.write_bytes(b"abc")
+
+    with file.open("rb") as opened:
+        reader = HashingReader(opened, 6, lambda _: None)
+        reader.read(3)
+
+        with pytest.raises(errors.ArtifactChangedError, match="shorter"):
+            reader.read()

@@ -1,0 +1,96 @@
+"""Which names, aliases, tags and texts are accepted, and in which form."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry.domain import names
+from registry.errors import InvalidInputError
+
+NFD, NFC = "u\u0308ber", "\u00fcber"
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "a\udfffb"])
+def test_text_that_no_database_stores_is_refused_with_the_field_named(
+    text: str,
+) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        names.clean_text(text, field="reason")
+
+    assert caught.value.field == "reason"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+def test_every_other_text_is_kept_in_nfc(text: str) -> None:
+    assert names.clean_text(text, field="reason") == unicodedata.normalize("NFC", text)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["fraud", "Fraud Model 2", "模型", "a.b", "...", "%2e%2e", "a\\b", "n" * 256, "😀"],
+)
+def test_model_may_have_a_name_that_mlflow_accepts(name: str) -> None:
+    assert names.model_name(name) == name
+
+
+def test_two_spellings_of_one_name_are_one_name() -> None:
+    assert names.model_name(NFD) == names.model_name(NFC) == NFC
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", "\u00a0", "n" * 257, ".", "..", "a/b", "a:b", "a\nb", "a\x7fb", "a\0b"],
+)
+def test_model_may_not_have_this_name(name: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        names.model_name(name)
+
+    assert caught.value.field == "name"
+
+
+@pytest.mark.parametrize("alias", ["champion", "v", "v1x", "Ünicode-1_2", "a" * 255])
+def test_alias_of_letters_digits_and_dashes_is_accepted(alias: str) -> None:
+    assert names.alias_name(alias) == alias
+
+
+@pytest.mark.parametrize("alias", ["", "a b", "a/b", "a.b", "a" * 256, "a\n"])
+def test_alias_of_other_characters_is_refused(alias: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        names.alias_name(alias)
+
+    assert caught.value.field == "alias"
+
+
+@pytest.mark.parametrize("alias", ["latest", "LATEST", "v1", "V007"])
+def test_alias_that_means_something_else_to_mlflow_is_reserved(alias: str) -> None:
+    with pytest.raises(InvalidInputError, match="reserved"):
+        names.alias_name(alias)
+
+
+@pytest.mark.parametrize(
+    "key", ["owner", "mlflow.source.name", "a/b-c", "a b:c", "模", "k" * 250]
+)
+def test_tag_is_kept_and_null_marks_one_to_remove(key: str) -> None:
+    given_tags = {key: "", "gone": None, NFD: NFD}
+
+    assert names.tags(given_tags) == {key: "", "gone": None, NFC: NFC}
+
+
+@pytest.mark.parametrize(
+    "key", ["", "a//b", "/a", "a/", "../a", "a/./b", "a=b", "k" * 251, "a\nb", "a\0b"]
+)
+def test_tag_with_such_a_key_is_refused(key: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        names.tags({key: "value"})
+
+    assert caught.value.field == "tags"
+
+
+def test_tag_value_has_a_bound() -> None:
+    longest = "v" * names.MAX_TAG_VALUE_CHARACTERS
+
+    assert names.tags({"a": longest}) == {"a": longest}
+    with pytest.raises(InvalidInputError, match="'a'"):
+        names.tags({"a": longest + "v"})

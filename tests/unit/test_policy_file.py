@@ -1,0 +1,228 @@
+"""Which policy files are refused, and that every problem is named at once."""
+
+import hashlib
+
+import pytest
+
+from registry.domain.policy_file import parse_policy
+from registry.errors import ConfigurationError
+from registry.settings import packaged_config
+
+HEAD = 'stages = ["None", "Staging", "Production", "Archived"]\n'
+MOVE = '[[moves]]\nfrom = "None"\nto = "Staging"\nvia = "promotion"\n'
+
+
+def problems_of(text: str | bytes) -> list[str]:
+    content = text if isinstance(text, bytes) else text.encode()
+    with pytest.raises(ConfigurationError) as caught:
+        parse_policy(content, source="p.toml")
+    assert all(problem.startswith("p.toml: ") for problem in caught.value.problems)
+    return [problem.removeprefix("p.toml: ") for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize("name", ["policy.toml", "policy-open.toml"])
+def test_packaged_policy_is_read_and_its_digest_is_that_of_the_file(name: str) -> None:
+    content = packaged_config(name).read_bytes()
+
+    policy = parse_policy(content, source=name)
+
+    assert policy.digest == "sha256:" + hashlib.sha256(content).hexdigest()
+    assert policy.stages == ("None", "Staging", "Production", "Archived")
+
+
+def test_least_policy_is_shared_stages_and_nothing_may_be_deleted() -> None:
+    policy = parse_policy((HEAD + MOVE).encode(), source="p.toml")
+
+    assert policy.exclusive == {}
+    assert policy.deletable == frozenset()
+    assert policy.overrides == ()
+
+
+STAGES = "stages = {}\n" + MOVE
+MALFORMED = {
+    "not TOML": ("stages = [", "not valid TOML"),
+    "a key twice": (HEAD + HEAD + MOVE, "not valid TOML"),
+    "not UTF-8": (b"\xff\xfe", "not valid TOML"),
+    "empty": ("", "stages: Missing data for required field."),
+    "no moves": (HEAD, "moves: Missing data for required field."),
+    "stages no list": ('stages = "None"\n' + MOVE, "stages: Not a valid list."),
+    "stages of numbers": (STAGES.format("[1, 2]"), "stages.0: Not a valid string."),
+    "no stages": (
+        STAGES.format("[]"),
+        "stages: None, Staging, Production, Archived must be listed",
+    ),
+    "a stage missing": (
+        STAGES.format('["None", "Staging", "Archived"]'),
+        "stages: Production must be listed",
+    ),
+    "stages out of order": (
+        STAGES.format('["Staging", "None", "Production", "Archived"]'),
+        "stages: None must stand first and Archived last",
+    ),
+    "a stage behind Archived": (
+        STAGES.format('["None", "Staging", "Production", "Archived", "Gone"]'),
+        "stages: None must stand first and Archived last",
+    ),
+    "a stage twice in another case": (
+        STAGES.format('["None", "Staging", "staging", "Production", "Archived"]'),
+        "stages: a stage stands there twice",
+    ),
+    "a stage with a blank": (
+        STAGES.format('["None", "Staging", "On hold", "Production", "Archived"]'),
+        "stages: a stage is named by letters, digits and '_'",
+    ),
+    "a move without an end": (
+        HEAD + '[[moves]]\nfrom = "None"\nvia = "promotion"',
+        "moves.0.to: Missing data for required field.",
+    ),
+    "an unknown way": (
+        HEAD + MOVE.replace("promotion", "teleport"),
+        "moves.0.via: Must be one of: promotion, archival, rollback.",
+    ),
+    "a way that is not for policies": (
+        HEAD + MOVE.replace("promotion", "superseded"),
+        "moves.0.via: Must be one of: promotion, archival, rollback.",
+    ),
+    "a misspelt gate": (
+        HEAD + MOVE + "verfy_artifact = true",
+        "moves.0.verfy_artifact: Unknown field.",
+    ),
+    "an unknown table": (HEAD + MOVE + "[gates]\n", "gates: Unknown field."),
+    "a gate that is no boolean": (
+        HEAD + MOVE + "verify_artifact = 7",
+        "moves.0.verify_artifact: Not a valid boolean.",
+    ),
+    "tags that are no list": (
+        HEAD + MOVE + 'required_tags = "reviewed"',
+        "moves.0.required_tags: Not a valid list.",
+    ),
+    "a metric without bounds": (
+        HEAD + MOVE + "metrics = { accuracy = {} }",
+        "moves.0.metrics.accuracy.value: expected { min = … } or { max = … }",
+    ),
+    "a metric with an unknown bound": (
+        HEAD + MOVE + "metrics = { accuracy = { least = 1 } }",
+        "moves.0.metrics.accuracy.value.least: Unknown field.",
+    ),
+    "a bound that is no number": (
+        HEAD + MOVE + 'metrics = { accuracy = { min = "high" } }',
+        "moves.0.metrics.accuracy.value.min: Not a valid number.",
+    ),
+    "a bound that nothing passes": (
+        HEAD + MOVE + "metrics = { accuracy = { min = nan } }",
+        "moves.0.metrics.accuracy.value.min: Special numeric values",
+    ),
+    "a move to an unknown stage": (
+        HEAD + MOVE.replace("Staging", "Canary"),
+        "file: not among the stages: Canary",
+    ),
+    "deletion in an unknown stage": (
+        HEAD + MOVE + '[deletion]\nstages = ["Gone"]',
+        "file: not among the stages: Gone",
+    ),
+    "deletion in any stage": (
+        HEAD + MOVE + '[deletion]\nstages = ["*"]',
+        "file: not among the stages: *",
+    ),
+    "deletion without stages": (
+        HEAD + MOVE + "[deletion]\n",
+        "deletion.stages: Missing data for required field.",
+    ),
+    "an incumbent that goes nowhere": (
+        HEAD + MOVE + '[exclusive]\nProduction = "Gone"',
+        "file: not among the stages: Gone",
+    ),
+    "an incumbent that goes anywhere": (
+        HEAD + MOVE + '[exclusive]\nProduction = "*"',
+        "file: not among the stages: *",
+    ),
+    "an incumbent that stays": (
+        HEAD + MOVE + '[exclusive]\nProduction = "Production"',
+        "exclusive: an incumbent must leave for a shared stage",
+    ),
+    "an incumbent that meets another": (
+        HEAD + MOVE + '[exclusive]\nProduction = "Staging"\nStaging = "Archived"',
+        "exclusive: an incumbent must leave for a shared stage",
+    ),
+    "None exclusive": (
+        HEAD + MOVE + '[exclusive]\nNone = "Archived"',
+        "exclusive: an incumbent must leave for a shared stage",
+    ),
+    "an override for nobody": (
+        HEAD + MOVE + "[[override]]\n",
+        "override.0.models: Missing data for required field.",
+    ),
+    "an override with an empty pattern": (
+        HEAD + MOVE + '[[override]]\nmodels = ""',
+        "override.0.models: Shorter than minimum length 1.",
+    ),
+    "an override with stages of its own": (
+        HEAD + MOVE + '[[override]]\nmodels = "a"\nstages = ["None"]',
+        "override.0.stages: Unknown field.",
+    ),
+    "an override with an unknown stage": (
+        HEAD + MOVE + '[[override]]\nmodels = "a"\n[override.exclusive]\nQ = "None"',
+        "file: not among the stages: Q",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), MALFORMED.values(), ids=MALFORMED.keys())
+def test_malformed_file_is_refused_with_the_place_named(
+    text: str | bytes, expected: str
+) -> None:
+    problems = problems_of(text)
+
+    assert any(problem.startswith(expected) for problem in problems)
+
+
+def test_every_problem_of_a_file_is_named_at_once() -> None:
+    problems = problems_of(
+        """
+        stages = ["None", 5]
+        surprise = true
+        [[moves]]
+        from = "None"
+        via = "by hand"
+        [deletion]
+        stages = "None"
+        [[override]]
+        models = ""
+        """
+    )
+
+    assert {problem.partition(": ")[0] for problem in problems} == {
+        "stages.1",
+        "surprise",
+        "moves.0.to",
+        "moves.0.via",
+        "deletion.stages",
+        "override.0.models",
+    }
+
+
+def test_rules_that_contradict_the_stages_are_named_at_once() -> None:
+    problems = problems_of(
+        """
+        stages = ["Staging", "None", "no good", "none", "Production", "Archived"]
+        [[moves]]
+        from = "Here"
+        to = "There"
+        via = "promotion"
+        [exclusive]
+        Production = "Production"
+        [[override]]
+        models = "a"
+        [override.deletion]
+        stages = ["Elsewhere"]
+        """
+    )
+
+    assert set(problems) == {
+        "stages: None must stand first and Archived last",
+        "stages: a stage stands there twice",
+        "stages: a stage is named by letters, digits and '_'",
+        "file: not among the stages: Here, There",
+        "file: not among the stages: Elsewhere",
+        "exclusive: an incumbent must leave for a shared stage, and None has none",
+    }
