@@ -1,0 +1,259 @@
+"""The process that is killed: the real application, serving and delivering.
+
+- ``create_app`` and ``BackgroundWork`` as ``stagegate serve`` runs them, behind a
+  threaded WSGI server, in one process. Nothing in production code knows of this.
+- What is watched is watched from outside: engine and session events, and the
+  dispatcher, sender, guard and socket by subclasses that say where they are and
+  call what they inherit.
+- Only the pace differs: a short lease (a crash is found soon), a short sweep, and
+  retries without delay.
+- Import this module in a fork server: a target then starts in a tenth of a second.
+"""
+
+import dataclasses
+import logging
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from typing import Any, ClassVar
+
+from flask import Flask, Response, request
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.orm import Session
+from werkzeug.serving import make_server
+
+from registry.api.parts import Parts
+from registry.app import create_app
+from registry.persistence.database import db, session_factory, write_transaction
+from registry.settings import Settings
+from registry.worker import BackgroundWork
+from tests.crash.points import Plan, Trap, points_of, statement_name
+from webhooks import dispatcher as dispatcher_module
+from webhooks import retry
+from webhooks.address_guard import AddressGuard
+from webhooks.claims import Claim
+from webhooks.dispatcher import Dispatcher
+from webhooks.sender import Sender, SendResult
+
+WRITES = "stagegate_writes"  # the execution option that begin_write sets
+WRITING_VERBS = frozenset({"insert", "update", "delete"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetOptions:
+    """How one target runs; ``plan`` None is a target that survives."""
+
+    environment: Mapping[str, str]
+    log_file: Path
+    plan: Plan | None = None
+    lease_seconds: float
+    sweep_seconds: float
+    poll_seconds: float = 0.1
+
+
+class _Socket(socket.socket):
+    """A connection to a receiver that says what has passed through it."""
+
+    trap: ClassVar[Trap]
+    _sent_count = 0
+    _has_answer = False
+
+    def sendall(self, *arguments: Any) -> None:  # noqa: ANN401  # socket's own signature.
+        super().sendall(*arguments)
+        self._sent_count += 1
+        self.trap.reach("head sent" if self._sent_count == 1 else "body sent")
+
+    def recv_into(self, *arguments: Any) -> int:  # noqa: ANN401  # as above
+        count = super().recv_into(*arguments)
+        if not self._has_answer:
+            self._has_answer = True
+            self.trap.reach("answer arrived")
+        return count
+
+
+class _Guard(AddressGuard):
+    trap: Trap
+
+    def connect(
+        self, host: str, port: int, *, scheme: str, timeout_seconds: float
+    ) -> socket.socket:
+        self.trap.reach("before connect")
+        made = super().connect(
+            host, port, scheme=scheme, timeout_seconds=timeout_seconds
+        )
+        self.trap.reach("connected")
+        return _Socket(fileno=made.detach())
+
+
+class _Sender(Sender):
+    trap: Trap
+
+    def send(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, now: datetime
+    ) -> SendResult:
+        with self.trap.during("send"):
+            result = super().send(url, body, headers, now=now)
+            self.trap.reach("answer read")
+        return result
+
+
+class _Dispatcher(Dispatcher):
+    trap: Trap
+
+    def wake(self) -> None:
+        super().wake()
+        if self.trap.phase == "change":
+            self.trap.reach("woken")
+
+    def _claim(self, limit: int) -> list[Claim]:
+        with self.trap.during("claim"):
+            return super()._claim(limit)
+
+    def _sweep(self) -> None:
+        with self.trap.during("sweep"):
+            super()._sweep()
+
+    def _record_once(self, claim: Claim, result: SendResult) -> None:
+        with self.trap.during("record"):
+            super()._record_once(claim, result)
+
+
+class _Transactions:
+    """Follows the statements of the transactions that write."""
+
+    def __init__(self, engine: Engine, trap: Trap) -> None:
+        self._trap = trap
+        self._thread = threading.local()
+        event.listen(engine, "begin", self._begun)
+        event.listen(engine, "before_cursor_execute", self._before)
+        event.listen(engine, "after_cursor_execute", self._after)
+        event.listen(engine, "commit", self._commit)
+        event.listen(Session, "after_commit", self._committed)
+
+    def _begun(self, connection: Connection) -> None:
+        self._thread.wrote = False
+        if _is_writing(connection):
+            self._trap.reach("begun")
+
+    def _before(
+        self, connection: Connection, _cursor: object, statement: str, *_: object
+    ) -> None:
+        self._pass("before", connection, statement)
+
+    def _after(
+        self, connection: Connection, _cursor: object, statement: str, *_: object
+    ) -> None:
+        self._pass("after", connection, statement)
+
+    def _pass(self, moment: str, connection: Connection, statement: str) -> None:
+        if not _is_writing(connection) or statement.startswith("BEGIN"):
+            return
+        name = statement_name(statement)
+        if name.split()[0] in WRITING_VERBS:
+            self._thread.wrote = True
+        self._trap.reach(f"{moment} {name}")
+
+    def _commit(self, connection: Connection) -> None:
+        # Most claims and sweeps find nothing; their commits are no points.
+        if not self._has_written:
+            return
+        self._trap.reach("before commit")
+        if self._trap.is_due("during commit"):
+            self._kill_during(connection)
+
+    def _kill_during(self, connection: Connection) -> None:
+        if connection.dialect.name == "sqlite":
+            self._trap.kill_within_commit()
+            return
+        driver: Any = connection.connection.driver_connection
+        driver.pgconn.send_query(b"COMMIT")
+        driver.pgconn.flush()
+        self._trap.kill(f"{self._trap.phase} during commit")
+
+    def _committed(self, _session: Session) -> None:
+        if self._has_written:
+            self._trap.reach("after commit")
+
+    @property
+    def _has_written(self) -> bool:
+        return bool(getattr(self._thread, "wrote", False))
+
+
+def _is_writing(connection: Connection) -> bool:
+    return bool(connection.get_execution_options().get(WRITES))
+
+
+def _watch_requests(app: Flask, trap: Trap) -> None:
+    def begin() -> None:
+        trap.phase = "change" if request.method == "POST" else None
+        trap.reach("request received")
+
+    def end(answer: Response) -> Response:
+        trap.reach("answer made")
+        answer.call_on_close(partial(trap.reach, "answer sent"))
+        return answer
+
+    app.before_request(begin)
+    app.after_request(end)
+
+
+def _watched_dispatcher(
+    parts: Parts, engine: Engine, trap: Trap, options: TargetOptions
+) -> Dispatcher:
+    settings = parts.settings
+    guard = _Guard(
+        settings.webhook_allowed_networks, allow_http=settings.webhook_allow_http
+    )
+    # A context of its own saves the loading of a bundle; nothing here is TLS.
+    sender = _Sender(guard, tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    dispatcher = _Dispatcher(
+        partial(write_transaction, session_factory(engine)),
+        parts.webhooks.box,
+        sender,
+        lease=timedelta(seconds=options.lease_seconds),
+        poll=timedelta(seconds=options.poll_seconds),
+    )
+    guard.trap = sender.trap = dispatcher.trap = _Socket.trap = trap
+    return dispatcher
+
+
+def build(options: TargetOptions, trap: Trap) -> Flask:
+    """The application with its dispatcher replaced by one that is watched."""
+    dispatcher_module.SWEEP_SECONDS = options.sweep_seconds
+    retry.SCHEDULE_SECONDS = (0,) * retry.MAX_ATTEMPTS
+    app = create_app(Settings.from_env(options.environment))
+    parts: Parts = app.extensions["stagegate"]
+    with app.app_context():
+        engine = db.engine
+    watched = _watched_dispatcher(parts, engine, trap, options)
+    app.extensions["stagegate"] = dataclasses.replace(parts, dispatcher=watched)
+    _Transactions(engine, trap)
+    _watch_requests(app, trap)
+    return app
+
+
+def run(options: TargetOptions, to_driver: Pipe) -> None:
+    """Serve and deliver until killed; the first message is the port."""
+    with options.log_file.open("ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    logging.basicConfig(level=logging.WARNING, force=True)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    database = (
+        "sqlite"
+        if options.environment["STAGEGATE_DATABASE_URL"].startswith("sqlite")
+        else "postgresql"
+    )
+    trap = Trap(options.plan, to_driver.send, frozenset(points_of(database)))
+    app = build(options, trap)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    BackgroundWork(app).start()
+    to_driver.send(server.port)
+    server.serve_forever()
