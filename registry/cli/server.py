@@ -7,7 +7,7 @@ import click
 from flask import Flask
 
 from registry.app import create_app
-from registry.errors import RegistryError
+from registry.cli.database_trouble import database_of, require_schema
 from registry.first_start import ensure_first_token, prepare_store, with_secret_key
 from registry.logs import configure_logging
 from registry.persistence import database, schema
@@ -37,6 +37,7 @@ def serve(host: str, port: int, *, deliver: bool | None) -> None:
     app = create_app(settings)
     if settings.is_embedded:
         _upgrade(app)
+    require_schema(app)
     prepare_store(app)
     _show_first_token(app)
     click.echo(f"Stagegate serves on http://{host}:{port}", err=True)
@@ -60,10 +61,7 @@ def serve(host: str, port: int, *, deliver: bool | None) -> None:
 def worker() -> None:
     """Deliver webhooks and run the periodic jobs, without serving."""
     app = create_app(_settings())
-    with app.app_context():
-        problem = schema.schema_problem(database.db.session())
-    if problem:
-        raise RegistryError(problem)
+    require_schema(app)
     run_worker(app)
 
 
@@ -88,7 +86,7 @@ def _settings() -> Settings:
 
 
 def _upgrade(app: Flask) -> None:
-    with app.app_context():
+    with database_of(app):
         schema.upgrade(database.db.engine)
 
 
