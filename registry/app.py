@@ -19,6 +19,7 @@ from registry.api import (
     webhooks,
 )
 from registry.api.converters import register_converters
+from registry.api.hosts import HostCheckingFlask
 from registry.api.parts import Parts
 from registry.api.problems import ProblemApi, register_problem_handlers
 from registry.api.strict_json import StrictJSONProvider
@@ -56,13 +57,12 @@ def create_app(settings: Settings) -> Flask:
         ConfigurationError: for a policy file, an artifact store or a route that
             cannot be used.
     """
-    app = Flask("registry", static_folder=None)
+    app = HostCheckingFlask("registry", allowed_hosts=settings.allowed_hosts)
     app.json = StrictJSONProvider(app)
     app.url_map.merge_slashes = False
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.database_url,
         SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings.database_url),
-        TRUSTED_HOSTS=list(settings.allowed_hosts) or None,
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
         API_TITLE="Stagegate",
         API_VERSION=__version__,

@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.long, pytest.mark.service]
 SECRETS_DIRECTORY = "/run/secrets/stagegate/"
 DATA_DIRECTORY = "/var/lib/stagegate/"
 START_SECONDS = 30.0
+POD_ADDRESS = "10.1.2.3:8000"
 
 
 @pytest.fixture
@@ -100,10 +101,10 @@ def running(
 def probe(port: int, container_probe: Document) -> int:
     """The status that the probe of the manifest gets."""
     request = container_probe["httpGet"]
-    headers = {header["name"]: header["value"] for header in request["httpHeaders"]}
+    by_address = {"Host": POD_ADDRESS}  # kubelet asks by it; here it reaches nobody
     try:
         return requests.get(
-            f"http://127.0.0.1:{port}{request['path']}", headers=headers, timeout=2
+            f"http://127.0.0.1:{port}{request['path']}", headers=by_address, timeout=2
         ).status_code
     except requests.RequestException:
         return 0

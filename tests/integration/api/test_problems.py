@@ -94,6 +94,18 @@ def test_request_for_a_host_that_is_not_ours_is_refused(tmp_path: Path) -> None:
     close_app(app)
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_probe_that_asks_by_the_address_of_the_pod_is_answered(
+    tmp_path: Path, path: str
+) -> None:
+    app = make_app(tmp_path, ALLOWED_HOSTS="registry.example")
+
+    answer = app.test_client().get(path, headers={"Host": "10.1.2.3:8000"})
+
+    assert answer.status_code == 200
+    close_app(app)
+
+
 def test_answer_that_comes_as_an_exception_is_passed_on(api: Driver) -> None:
     redirect = Response(status=308, headers={"Location": "/elsewhere"})
 

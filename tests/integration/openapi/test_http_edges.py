@@ -145,7 +145,7 @@ def test_a_host_that_is_not_allowed_is_a_400_problem(tmp_path: Path) -> None:
         client = signed_in(app)
         good = client.get(MODELS, base_url="http://registry.example.com")
         assert good.status_code == 200
-        for path in (MODELS, "/healthz", "/nowhere", "/api/v1/docs"):
+        for path in (MODELS, "/healthz/", "/nowhere", "/api/v1/docs"):
             answer = client.get(path, base_url="http://rebound.example.net")
             assert_problem(answer, 400)
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
