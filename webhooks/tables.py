@@ -28,6 +28,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     CheckConstraint,
     ColumnElement,
     ForeignKey,
@@ -88,6 +89,14 @@ class DeliveryKind(StrEnum):
     TEST = "test"  #: a ping on request, tried once
 
 
+class ReplayState(StrEnum):
+    """Where a replay of a range stands."""
+
+    RUNNING = "running"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
 class AttemptOutcome(StrEnum):
     """What is known of an attempt."""
 
@@ -102,6 +111,12 @@ LIVE_STATES = (
     DeliveryState.SENDING,
     DeliveryState.HELD,
     DeliveryState.BLOCKED,
+)
+FINAL_STATES = (
+    DeliveryState.DELIVERED,
+    DeliveryState.DEAD,
+    DeliveryState.SUPERSEDED,
+    DeliveryState.EXPIRED,
 )
 
 
@@ -149,11 +164,34 @@ class Subscription(Base):
     format: Mapped[str] = mapped_column(Text, default="standard")
     ordering: Mapped[str] = mapped_column(Text, default=Ordering.KEY)
     on_poison: Mapped[str] = mapped_column(Text, default=OnPoison.HOLD)
+    #: What the format needs to know, checked by it.
+    options: Mapped[dict[str, Any]] = mapped_column(
+        JSON, default=dict, server_default="{}"
+    )
+    #: Headers of the receiver's, whose values may hold placeholders.
+    headers: Mapped[dict[str, str]] = mapped_column(
+        JSON, default=dict, server_default="{}"
+    )
+    #: What the placeholders stand for: a sealed JSON object.
+    sealed_credentials: Mapped[str | None] = mapped_column(Text)
+    ca_certificate: Mapped[str | None] = mapped_column(Text)
+    client_certificate: Mapped[str | None] = mapped_column(Text)
+    sealed_client_key: Mapped[str | None] = mapped_column(Text)
+    signatures: Mapped[list[str]] = mapped_column(
+        JSON, default=lambda: ["v1"], server_default='["v1"]'
+    )
+    #: The delays before each attempt where the default schedule does not fit.
+    schedule_seconds: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
+    max_age_seconds: Mapped[int | None]
     state: Mapped[str] = mapped_column(Text, default=SubscriptionState.ACTIVE)
+    state_reason: Mapped[str | None] = mapped_column(Text)
     consecutive_failures: Mapped[int] = mapped_column(default=0)
     failing_since: Mapped[datetime | None] = mapped_column(UTCDateTime)
     breaker_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    max_age_seconds: Mapped[int | None]
+    #: How often the breaker opened since the last success.
+    breaker_trips: Mapped[int] = mapped_column(default=0, server_default="0")
+    #: How many warnings were announced since the last success.
+    warnings: Mapped[int] = mapped_column(default=0, server_default="0")
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     created_by: Mapped[str] = mapped_column(Text)
     updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
@@ -174,7 +212,10 @@ class SubscriptionSecret(Base):
     subscription_id: Mapped[str] = mapped_column(
         ForeignKey(Subscription.id), index=True
     )
+    scheme: Mapped[str] = mapped_column(Text, default="v1", server_default="v1")
     sealed: Mapped[str] = mapped_column(Text)
+    #: What a receiver verifies with, where the scheme is asymmetric.
+    public_key: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     not_after: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
@@ -183,7 +224,17 @@ class EventRow(Base):
     """An event as it was committed; its id is the webhook-id of every attempt."""
 
     __tablename__ = "webhook_events"
-    __table_args__ = (Index(None, "created_at", "id"),)
+    __table_args__ = (
+        Index(None, "created_at", "id"),
+        Index("uq_webhook_events_position", "position", unique=True),
+        Index(
+            "ix_webhook_events_unplaced",
+            "occurred_at",
+            "sequence",
+            sqlite_where=text("position IS NULL"),
+            postgresql_where=text("position IS NULL"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
     type: Mapped[str] = mapped_column(Text)
@@ -193,8 +244,22 @@ class EventRow(Base):
     data: Mapped[dict[str, Any]] = mapped_column(JSON)
     #: How many deliveries of kind ``event`` were stored with it.
     fanout: Mapped[int]
+    #: The caller's number of the event within its ordering key.
+    sequence: Mapped[int] = mapped_column(default=0, server_default="0")
+    #: Its place in the feed, given after the commit (``webhooks.feed``).
+    position: Mapped[int | None] = mapped_column(BigInteger)
     occurred_at: Mapped[datetime] = mapped_column(UTCDateTime)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+
+
+class Feed(Base):
+    """The last position given in the feed; its one row is the lock for giving."""
+
+    __tablename__ = "webhook_feed"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    last_position: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class OrderingKey(Base):
@@ -253,6 +318,12 @@ class Delivery(Base):
             sqlite_where=text("state = 'sending'"),
             postgresql_where=text("state = 'sending'"),
         ),
+        Index(
+            "ix_webhook_deliveries_final",
+            "updated_at",
+            sqlite_where=text(f"state IN ({_sql_list(FINAL_STATES)})"),
+            postgresql_where=text(f"state IN ({_sql_list(FINAL_STATES)})"),
+        ),
         Index(None, "subscription_id", "id"),
         # Rows change state a few times each: room on the page keeps the updates
         # of unindexed columns from touching the indexes.
@@ -272,6 +343,11 @@ class Delivery(Base):
     reason: Mapped[str | None] = mapped_column(Text)
     body: Mapped[bytes] = mapped_column(LargeBinary)
     content_type: Mapped[str] = mapped_column(Text)
+    #: Headers that the format rendered, frozen with the body.
+    headers: Mapped[dict[str, str]] = mapped_column(
+        JSON, default=dict, server_default="{}"
+    )
+    #: What the receiver started because of it: an address or an id.
     receipt: Mapped[str | None] = mapped_column(Text)
     attempt_count: Mapped[int] = mapped_column(default=0)
     #: The attempts made before the present budget began.
@@ -294,9 +370,13 @@ class Attempt(Base):
     started_at: Mapped[datetime] = mapped_column(UTCDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     outcome: Mapped[str] = mapped_column(Text)
+    #: The address that was connected to.
+    address: Mapped[str | None] = mapped_column(Text)
     status: Mapped[int | None]
     error: Mapped[str | None] = mapped_column(Text)
     duration_seconds: Mapped[float | None]
+    #: Seconds of each part: name, connect, tls, first_byte.
+    timings: Mapped[dict[str, float] | None] = mapped_column(JSON(none_as_null=True))
     request_headers: Mapped[dict[str, str] | None] = mapped_column(
         JSON(none_as_null=True)
     )
@@ -304,6 +384,39 @@ class Attempt(Base):
         JSON(none_as_null=True)
     )
     response_body: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class Replay(Base):
+    """A range of events to be sent again to one subscription, at a measured pace."""
+
+    __tablename__ = "webhook_replays"
+    __table_args__ = (
+        _one_of("state", ReplayState),
+        Index(
+            "ix_webhook_replays_running",
+            "next_at",
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    subscription_id: Mapped[str] = mapped_column(ForeignKey(Subscription.id))
+    since: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    until: Mapped[datetime] = mapped_column(UTCDateTime)
+    event_types: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    subject_pattern: Mapped[str | None] = mapped_column(Text)
+    delivery_states: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    per_second: Mapped[float]
+    state: Mapped[str] = mapped_column(Text, default=ReplayState.RUNNING)
+    total: Mapped[int]
+    done: Mapped[int] = mapped_column(default=0)
+    #: The last delivery that was sent again.
+    cursor: Mapped[str | None] = mapped_column(Text)
+    next_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    created_by: Mapped[str] = mapped_column(Text)
+    updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
 
 
 def state_in(column: Any, *states: DeliveryState) -> ColumnElement[bool]:  # noqa: ANN401  # SQLAlchemy's attribute types differ between a table and its alias.

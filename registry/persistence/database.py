@@ -26,6 +26,7 @@ _SQLITE_PATIENCE_SECONDS = 15
 _SQLITE_PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
+    "PRAGMA cache_size = -256",
     "PRAGMA foreign_keys = ON",
     f"PRAGMA busy_timeout = {_SQLITE_PATIENCE_SECONDS * 1000}",
 )
@@ -42,7 +43,7 @@ db = SQLAlchemy(session_options={"autoflush": False, "expire_on_commit": False})
 def engine_options(database_url: str) -> dict[str, Any]:
     """Keyword arguments for ``create_engine``."""
     if database_url.startswith("sqlite"):
-        return {"connect_args": {"timeout": _SQLITE_PATIENCE_SECONDS}}
+        return {"connect_args": {"timeout": _SQLITE_PATIENCE_SECONDS, "cached_statements": 32}}
     return {
         "connect_args": {"options": _POSTGRESQL_OPTIONS, "connect_timeout": 5},
         "pool_size": _POOL_SIZE,

@@ -238,6 +238,37 @@ class StageChange(Base):
     event_id: Mapped[str | None] = mapped_column(Text)
 
 
+class Deployment(Base):
+    """What a consumer reported of one version in one environment.
+
+    The row holds the last word; the audit log has every report.
+    """
+
+    __tablename__ = "deployments"
+    __table_args__ = (
+        Index("deployments_by_version", "version_id", "id"),
+        Index("deployments_by_transition", "transition_id"),
+        CheckConstraint(
+            "status IN ('pending', 'in_progress', 'succeeded', 'failed')",
+            name="deployments_status",
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    model_id: Mapped[str] = mapped_column(ForeignKey("registered_models.id"))
+    version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.id"))
+    number: Mapped[int]
+    transition_id: Mapped[str | None] = mapped_column(Text)
+    delivery_id: Mapped[str | None] = mapped_column(Text)
+    environment: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(Text)
+    url: Mapped[str | None] = mapped_column(Text)
+    description: Mapped[str] = mapped_column(Text, default="")
+    reported_by: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
+
+
 class AuditChain(Base):
     """The head of one chain; its row is locked while an entry is appended."""
 
