@@ -33,7 +33,8 @@ class Event:
     """Something that happened.
 
     Events of one ``ordering_key`` reach each subscription in the order in which
-    they were committed.
+    they were committed. ``sequence`` is the caller's number of the event within
+    its key; the feed goes by it where two have one instant.
 
     Raises:
         ValueError: the type is not dotted words, the instant is naive, or the
@@ -46,6 +47,7 @@ class Event:
     target: str | None
     data: Mapping[str, Any]
     occurred_at: datetime
+    sequence: int = 0
 
     def __post_init__(self) -> None:
         if not EVENT_TYPE.fullmatch(self.type):

@@ -95,6 +95,7 @@ def _event_row(event: Event, *, fanout: int, now: datetime) -> EventRow:
         target=event.target,
         data=dict(event.data),
         fanout=fanout,
+        sequence=event.sequence,
         occurred_at=event.occurred_at,
         created_at=now,
     )

@@ -27,6 +27,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     JSON,
     BigInteger,
     CheckConstraint,
@@ -37,6 +38,7 @@ from sqlalchemy import (
     MetaData,
     Text,
     UniqueConstraint,
+    event,
     literal_column,
     text,
 )
@@ -260,6 +262,13 @@ class Feed(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     last_position: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+event.listen(
+    Feed.__table__,
+    "after_create",
+    DDL("INSERT INTO webhook_feed (id, last_position) VALUES (1, 0)"),
+)
 
 
 class OrderingKey(Base):

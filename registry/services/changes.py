@@ -63,6 +63,7 @@ def announce(
                     "actor": actor,
                 },
                 occurred_at=at,
+                sequence=sequence,
             )
             for sequence, (event_type, data) in enumerate(events, start=first)
         ],

@@ -1,0 +1,134 @@
+"""Every event in one line, for consumers that were away.
+
+Rules:
+
+- Neither ids nor instants tell which event was committed last: a reader that goes
+  by them skips what commits late. An event therefore gets its position after its
+  commit, under the lock of the feed's one row.
+- That lock is held until the positions are committed, so whoever sees a position
+  sees every position before it, and none can come in between.
+- Events of one ordering key are placed in their order, because their instants
+  never decrease and ``sequence`` parts those of one instant.
+- Events about subscriptions (``webhook.*``) have positions and are not shown: they
+  are the operator's, not the consumers'.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, or_, select, true, update
+from sqlalchemy.orm import Session, aliased
+
+from webhooks.tables import EventRow, Feed
+
+PLACED_AT_ONCE = 1000
+_OURS = "webhook."
+
+
+@dataclass(frozen=True)
+class FeedPage:
+    """Events in the order of their positions, and where to go on.
+
+    Attributes:
+        next_position: the reader's next ``after``, whether or not there was more.
+        last_position: the last position given so far.
+        has_unplaced: whether committed events wait for a position.
+    """
+
+    events: Sequence[EventRow]
+    next_position: int
+    last_position: int
+    has_unplaced: bool
+
+
+def place(session: Session, *, limit: int = PLACED_AT_ONCE) -> int:
+    """Give positions to events that have none; say to how many.
+
+    The caller commits at once: others wait for the feed's lock.
+    """
+    feed = session.scalars(
+        select(Feed).with_for_update().execution_options(populate_existing=True)
+    ).one()
+    # A statement of its own, after the lock: it sees what was committed meanwhile.
+    ids = session.scalars(
+        select(EventRow.id)
+        .where(EventRow.position.is_(None))
+        .order_by(EventRow.occurred_at, EventRow.sequence, EventRow.id)
+        .limit(limit)
+    ).all()
+    if not ids:
+        return 0
+    first = feed.last_position + 1
+    session.execute(
+        update(EventRow),
+        [
+            {"id": event_id, "position": position}
+            for position, event_id in enumerate(ids, start=first)
+        ],
+    )
+    feed.last_position += len(ids)
+    session.flush()
+    return len(ids)
+
+
+def has_unplaced(session: Session) -> bool:
+    """Tell whether committed events wait for a position."""
+    return bool(session.scalar(select(_unplaced())))
+
+
+def read(
+    session: Session,
+    *,
+    after: int,
+    limit: int,
+    event_type: str | None = None,
+    subject: str | None = None,
+) -> FeedPage:
+    """Read events behind a position, in one statement.
+
+    ``event_type`` is an exact type or ``prefix.*``.
+    """
+    query = (
+        select(EventRow)
+        .where(EventRow.position > after, ~EventRow.type.startswith(_OURS))
+        .order_by(EventRow.position)
+        .limit(limit)
+    )
+    if event_type is not None:
+        query = query.where(is_of_types([event_type]))
+    if subject is not None:
+        query = query.where(EventRow.subject == subject)
+    shown = query.subquery()
+    event = aliased(EventRow, shown)
+    rows = session.execute(
+        select(Feed.last_position, _unplaced(), shown.c.position, event)
+        .outerjoin(event, true())
+        .order_by(shown.c.position)
+    ).all()
+    last_position, is_waiting, _, _ = rows[0]
+    events = [found for *_, found in rows if found is not None]
+    is_full = len(events) == limit
+    return FeedPage(
+        events=events,
+        # A page that is not full has looked at everything that there is.
+        next_position=rows[-1][2] if is_full else max(after, last_position),
+        last_position=last_position,
+        has_unplaced=bool(is_waiting),
+    )
+
+
+def is_of_types(filters: Sequence[str]) -> ColumnElement[bool]:
+    """Say in SQL what ``events.matches_event_type`` says."""
+    return or_(*(_is_of_type(entry) for entry in filters))
+
+
+def _is_of_type(entry: str) -> ColumnElement[bool]:
+    if entry == "*":
+        return true()
+    if entry.endswith(".*"):
+        return EventRow.type.startswith(entry[:-1], autoescape=True)
+    return EventRow.type == entry
+
+
+def _unplaced() -> ColumnElement[bool]:
+    return select(EventRow.id).where(EventRow.position.is_(None)).exists()
