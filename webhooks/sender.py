@@ -24,7 +24,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -32,7 +32,6 @@ from typing import Any, Self
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
@@ -41,6 +40,7 @@ from webhooks.address_guard import AddressGuard
 from webhooks.errors import BlockedAddressError, UnreachableError
 from webhooks.retry import parse_retry_after
 from webhooks.tables import AttemptOutcome
+from webhooks.tls import Tls, TlsContexts
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,11 @@ SECRET_HEADERS = frozenset({"webhook-signature", "authorization"})
 
 @dataclass(frozen=True)
 class SendResult:
-    """What became of one attempt; ``outcome`` is delivered or failed."""
+    """What became of one attempt; ``outcome`` is delivered or failed.
+
+    ``address`` is the one that was connected to. ``timings`` are the seconds of
+    each part that ended: ``name``, ``connect``, ``tls``, ``first_byte``.
+    """
 
     outcome: AttemptOutcome
     status: int | None = None
@@ -65,6 +69,8 @@ class SendResult:
     response_headers: Mapping[str, str] = field(default_factory=dict)
     response_body: bytes = b""
     duration_seconds: float = 0.0
+    address: str | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_delivered(self) -> bool:
@@ -157,10 +163,11 @@ class _GuardedPools(PoolManager):
     """Makes pools whose connections go through the guard."""
 
     def __init__(
-        self, connect: Callable[..., socket.socket], tls: ssl.SSLContext
+        self, connect: Callable[..., socket.socket], tls: Callable[[], ssl.SSLContext]
     ) -> None:
-        super().__init__(num_pools=1, maxsize=1, ssl_context=tls)
+        super().__init__(num_pools=1, maxsize=1)
         self._connect = connect
+        self._tls = tls
 
     def _new_pool(
         self,
@@ -169,6 +176,9 @@ class _GuardedPools(PoolManager):
         port: int,
         request_context: dict[str, Any] | None = None,
     ) -> HTTPConnectionPool:
+        request_context = dict(request_context or self.connection_pool_kw)
+        if scheme == "https":
+            request_context["ssl_context"] = self._tls()
         pool = super()._new_pool(scheme, host, port, request_context)
         kind = (
             _GuardedHTTPSConnection
@@ -188,7 +198,7 @@ class _GuardedAdapter(HTTPAdapter):
     """A ``requests`` adapter for one POST."""
 
     def __init__(
-        self, connect: Callable[..., socket.socket], tls: ssl.SSLContext
+        self, connect: Callable[..., socket.socket], tls: Callable[[], ssl.SSLContext]
     ) -> None:
         self._connect = connect
         self._tls = tls
@@ -223,10 +233,17 @@ class Sender:
     ) -> None:
         self.guard = guard
         self.timeouts = timeouts or Timeouts()
-        self._tls = tls or ssl.create_default_context(cafile=DEFAULT_CA_BUNDLE_PATH)
+        self._contexts = TlsContexts(tls)
 
     def send(
-        self, url: str, body: bytes, headers: Mapping[str, str], *, now: datetime
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        now: datetime,
+        tls: Tls | None = None,
+        secrets: Sequence[str] = (),  # noqa: ARG002  # Redaction follows.
     ) -> SendResult:
         """POST the body and say what came of it; never raises for the receiver.
 
@@ -236,6 +253,8 @@ class Sender:
             body: the exact bytes that were signed.
             headers: the signature and the content type.
             now: what an HTTP date in ``Retry-After`` is measured from.
+            tls: the receiver's own authority and our certificate for it.
+            secrets: clear values that no part of the result may show.
         """
         started = time.monotonic()
         sent_headers = {
@@ -245,7 +264,7 @@ class Sender:
             "connection": "close",
         }
         with _Exchange(self.timeouts.total_seconds) as exchange:
-            answer = self._exchange(exchange, url, body, sent_headers)
+            answer = self._exchange(exchange, url, body, sent_headers, tls=tls)
         return SendResult(
             outcome=answer.outcome,
             status=answer.status,
@@ -258,9 +277,17 @@ class Sender:
         )
 
     def _exchange(
-        self, exchange: _Exchange, url: str, body: bytes, headers: Mapping[str, str]
+        self,
+        exchange: _Exchange,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        tls: Tls | None,
     ) -> "_Answer":
-        adapter = _GuardedAdapter(partial(self._connect, exchange), self._tls)
+        adapter = _GuardedAdapter(
+            partial(self._connect, exchange), partial(self._contexts.get, tls)
+        )
         try:
             self.guard.check_url(url)
             request = requests.Request("POST", url, data=body, headers=headers)

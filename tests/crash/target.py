@@ -16,7 +16,7 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -41,6 +41,7 @@ from webhooks.address_guard import AddressGuard
 from webhooks.claims import Claim
 from webhooks.dispatcher import Dispatcher
 from webhooks.sender import Sender, SendResult
+from webhooks.tls import Tls
 
 WRITES = "stagegate_writes"  # the execution option that begin_write sets
 WRITING_VERBS = frozenset({"insert", "update", "delete"})
@@ -96,10 +97,17 @@ class _Sender(Sender):
     trap: Trap
 
     def send(
-        self, url: str, body: bytes, headers: Mapping[str, str], *, now: datetime
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        now: datetime,
+        tls: Tls | None = None,
+        secrets: Sequence[str] = (),
     ) -> SendResult:
         with self.trap.during("send"):
-            result = super().send(url, body, headers, now=now)
+            result = super().send(url, body, headers, now=now, tls=tls, secrets=secrets)
             self.trap.reach("answer read")
         return result
 
