@@ -19,6 +19,7 @@ from werkzeug.datastructures import Range
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from registry.api.blueprints import Blueprint
+from registry.api.body_limits import accepts_body
 from registry.api.changing import answer_once, commit, parts
 from registry.api.paging import decode_cursor, page
 from registry.api.schemas.base import PageQuery
@@ -48,7 +49,7 @@ from registry.persistence import queries
 from registry.persistence.database import db, end_read
 from registry.persistence.tables import ModelVersion
 from registry.services import sealing, uploads
-from registry.services.artifacts import INLINE_BYTES
+from registry.services.artifacts import is_hashed_inline
 from registry.services.changes import version_path
 from registry.services.versions import VersionRef, require_pending
 
@@ -56,6 +57,8 @@ blueprint = Blueprint("artifacts", __name__, description="Artifacts of versions"
 
 UPLOAD_EXPIRES = timedelta(minutes=15)
 DOWNLOAD_EXPIRES = timedelta(minutes=15)
+#: 100,000 files with short paths, or 12,000 with the longest that are allowed.
+MAX_LIST_BYTES = 16 * 1024 * 1024
 #: Smaller files are not worth a second request.
 REDIRECT_ABOVE_BYTES = 1024 * 1024
 
@@ -119,6 +122,7 @@ def upload_file(name: str, number: int, path: str) -> Response:
 
 @blueprint.route(f"{_VERSION}/finalize", methods=["POST"])
 @requires(Permission.WRITE)
+@accepts_body(MAX_LIST_BYTES)
 @blueprint.arguments(DeclaredManifest)
 @blueprint.response(200, VersionDocument)
 @blueprint.alt_response(409, description="The version's artifact is settled")
@@ -126,8 +130,9 @@ def upload_file(name: str, number: int, path: str) -> Response:
 def finalize(body: dict[str, Any], name: str, number: int) -> Response:
     """Declare an upload complete: it is hashed, and the version READY.
 
-    A large artifact is hashed in the background; the version stays
-    PENDING_REGISTRATION meanwhile.
+    An artifact that is large or has many files is hashed in the background; the
+    version stays PENDING_REGISTRATION meanwhile. The list may name 100,000 files
+    and have 16 MiB.
     """
     declared = Manifest(tuple(FileEntry(**file) for file in body["files"]))
     return answer_once(lambda: _finalize(name, number, declared))
@@ -141,7 +146,7 @@ def _finalize(name: str, number: int, declared: Manifest) -> Response:
         return commit(lambda tx: sealing.seal_version(tx, ref, declared, source=source))
     _require_upload(version)
     end_read(db.session())
-    if declared.size_bytes > INLINE_BYTES:
+    if not is_hashed_inline(declared.files):
         return commit(lambda tx: sealing.schedule_sealing(tx, ref, declared))
     store = parts().store
     try:

@@ -159,7 +159,7 @@ def test_web_process_is_built_from_its_environment(
 def test_background_delivers_and_completes_registrations(
     tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("registry.api.artifacts.INLINE_BYTES", 0)
+    monkeypatch.setattr("registry.services.artifacts.INLINE_BYTES", 0)
     app = make_app(tmp_path)
     api = Driver(app, signed_in(app))
     api.post("/webhooks", {"url": receiver.url, "event_types": ["model_version.*"]})

@@ -290,7 +290,7 @@ def test_absent_file_is_not_found(sealed: Driver) -> None:
 def test_large_upload_is_left_to_the_background(
     pending: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("registry.api.artifacts.INLINE_BYTES", 3)
+    monkeypatch.setattr("registry.services.artifacts.INLINE_BYTES", 3)
 
     waiting = pending.upload(1)
     pending.work_in_background()
@@ -310,7 +310,7 @@ def test_large_upload_is_left_to_the_background(
 def test_large_upload_that_is_not_as_declared_fails_in_the_background(
     pending: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("registry.api.artifacts.INLINE_BYTES", 3)
+    monkeypatch.setattr("registry.services.artifacts.INLINE_BYTES", 3)
     pending.put(FILE, data=b"weighty")
 
     pending.post(f"{ONE}/finalize", declared({"model.bin": b"weights"}))
@@ -323,7 +323,7 @@ def test_large_upload_that_is_not_as_declared_fails_in_the_background(
 def test_version_given_up_while_it_waits_stays_given_up(
     pending: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("registry.api.artifacts.INLINE_BYTES", 3)
+    monkeypatch.setattr("registry.services.artifacts.INLINE_BYTES", 3)
     pending.upload(1)
     pending.post(f"{ONE}/abort", {"reason": "no longer needed"})
 
@@ -335,7 +335,7 @@ def test_version_given_up_while_it_waits_stays_given_up(
 def test_version_given_up_while_it_is_hashed_stays_given_up(
     pending: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("registry.api.artifacts.INLINE_BYTES", 3)
+    monkeypatch.setattr("registry.services.artifacts.INLINE_BYTES", 3)
     pending.upload(1)
     seal_upload = hashing.seal_upload
 
