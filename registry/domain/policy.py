@@ -122,6 +122,8 @@ class StagePolicy:
 
     Attributes:
         exclusive: exclusive stage to the stage its incumbent moves to.
+        automatic_rollback: exclusive stages that a version leaves by rollback when
+            its deployment is reported to have failed.
         overrides: (model name glob, policy), first match wins.
         digest: ``sha256:…`` of the file, recorded with every decision.
     """
@@ -130,6 +132,7 @@ class StagePolicy:
     moves: tuple[Move, ...]
     exclusive: Mapping[str, str]
     deletable: frozenset[str]
+    automatic_rollback: frozenset[str] = frozenset()
     overrides: tuple[tuple[str, "StagePolicy"], ...] = ()
     digest: str = ""
 

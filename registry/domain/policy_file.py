@@ -63,6 +63,7 @@ class _Rules(Schema):
     moves = fields.List(fields.Nested(_Move))
     exclusive = fields.Dict(fields.String(), fields.String())
     deletion = fields.Nested(_Deletion)
+    automatic_rollback = fields.List(fields.String())
 
 
 class _Override(_Rules):
@@ -103,6 +104,10 @@ class _PolicyFile(_Rules):
                 problems.setdefault("exclusive", []).append(
                     "an incumbent must leave for a shared stage, and None has none"
                 )
+            if _shared_rollbacks({**data, **rules}):
+                problems["automatic_rollback"] = [
+                    "only an exclusive stage has one version to put back"
+                ]
         if problems:
             raise ValidationError(problems)
 
@@ -142,6 +147,7 @@ def _policy(
         moves=tuple(_move(entry) for entry in rules["moves"]),
         exclusive=_exclusive(rules),
         deletable=frozenset(rules.get("deletion", {}).get("stages", ())),
+        automatic_rollback=frozenset(rules.get("automatic_rollback", ())),
         overrides=overrides,
         digest=digest,
     )
@@ -170,13 +176,20 @@ def _exclusive(rules: Table) -> Mapping[str, str]:
     return dict(rules.get("exclusive", {}))
 
 
+def _shared_rollbacks(rules: Table) -> set[str]:
+    """The stages that are rolled back automatically although they are shared."""
+    return set(rules.get("automatic_rollback", ())) - _exclusive(rules).keys()
+
+
 def _stages_named(rules: Table) -> set[str]:
     """Every stage that the rules name; only a move may name any of them."""
     moves = rules.get("moves", ())
     moved = {move[end] for move in moves for end in ("from_stage", "to_stage")}
     exclusive = _exclusive(rules)
     deletable = rules.get("deletion", {}).get("stages", ())
-    return (moved - {ANY}) | {*exclusive, *exclusive.values(), *deletable}
+    rolled_back = rules.get("automatic_rollback", ())
+    named = {*exclusive, *exclusive.values(), *deletable, *rolled_back}
+    return (moved - {ANY}) | named
 
 
 def _flattened(

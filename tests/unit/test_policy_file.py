@@ -148,6 +148,26 @@ MALFORMED = {
         HEAD + MOVE + '[exclusive]\nNone = "Archived"',
         "exclusive: an incumbent must leave for a shared stage",
     ),
+    "a rollback in a shared stage": (
+        'automatic_rollback = ["Staging"]\n' + HEAD + MOVE,
+        "automatic_rollback: only an exclusive stage has one version",
+    ),
+    "a rollback in a stage that an override shares": (
+        'automatic_rollback = ["Production"]\n'
+        + HEAD
+        + MOVE
+        + '[exclusive]\nProduction = "Archived"\n'
+        + '[[override]]\nmodels = "a"\n[override.exclusive]\n',
+        "automatic_rollback: only an exclusive stage has one version",
+    ),
+    "a rollback in an unknown stage": (
+        'automatic_rollback = ["Gone"]\n' + HEAD + MOVE,
+        "file: not among the stages: Gone",
+    ),
+    "a rollback that is no list": (
+        'automatic_rollback = "Production"\n' + HEAD + MOVE,
+        "automatic_rollback: Not a valid list.",
+    ),
     "an override for nobody": (
         HEAD + MOVE + "[[override]]\n",
         "override.0.models: Missing data for required field.",
@@ -226,3 +246,24 @@ def test_rules_that_contradict_the_stages_are_named_at_once() -> None:
         "file: not among the stages: Elsewhere",
         "exclusive: an incumbent must leave for a shared stage, and None has none",
     }
+
+
+def test_stages_that_roll_back_by_themselves_may_differ_by_model() -> None:
+    text = (
+        'automatic_rollback = ["Production"]\n'
+        + HEAD
+        + MOVE
+        + '[exclusive]\nProduction = "Archived"\n'
+        + '[[override]]\nmodels = "by-hand-*"\nautomatic_rollback = []\n'
+    )
+
+    policy = parse_policy(text.encode(), source="p.toml")
+
+    assert policy.for_model("fraud").automatic_rollback == {"Production"}
+    assert policy.for_model("by-hand-1").automatic_rollback == frozenset()
+
+
+def test_nothing_rolls_back_by_itself_unless_the_file_says_so() -> None:
+    content = packaged_config("policy.toml").read_bytes()
+
+    assert parse_policy(content, source="policy.toml").automatic_rollback == frozenset()
