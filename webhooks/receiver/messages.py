@@ -1,0 +1,222 @@
+"""A request, verified and judged: ``Receiver.receive`` gives a ``Message``."""
+
+import json
+import re
+import secrets as random_source
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol, Self
+
+from .errors import MalformedError, SignatureError, TooOldError
+from .signatures import signature_check
+from .stores import MemoryStore, Standing, Store, Ticket
+
+# A sender signs with ten live secrets at most, by two schemes.
+MAX_SIGNATURES = 32
+MAX_SEQUENCE = 2**63 - 1
+# Without a dot: what is signed is joined by dots, and must be read one way only.
+MESSAGE_ID = re.compile(r"[!-\-/-~]{1,256}")
+TIMESTAMP = re.compile(r"[0-9]{1,12}")
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(eq=False, kw_only=True)
+class Message:
+    """A verified event. Use it in a ``with`` block, or call ``done`` or ``release``.
+
+    Attributes:
+        id: the same over all attempts and replays of an event.
+        type: what happened, such as ``model_version.stage_changed``.
+        timestamp: when it happened, aware.
+        data: what is known about it.
+        standing: whether there is anything to do.
+        is_replay: somebody asked for it to be sent again. The registry may have
+            moved on since; ask it before acting.
+        deployment_token: reports the deployment back, where the delivery has one.
+    """
+
+    id: str
+    type: str
+    timestamp: datetime
+    data: Mapping[str, Any]
+    standing: Standing
+    is_replay: bool
+    deployment_token: str | None = field(repr=False)
+    _store: Store = field(repr=False)
+    _ticket: Ticket | None = field(repr=False)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it is neither a duplicate nor overtaken."""
+        return self.standing is Standing.NEW
+
+    def done(self) -> None:
+        """Remember it as dealt with; answer 2xx only after this."""
+        if self._ticket is not None:
+            self._store.finish(self._ticket)
+        self._ticket = None
+
+    def release(self) -> None:
+        """Give it up: its next attempt is new again. After ``done`` it does nothing."""
+        if self._ticket is not None:
+            self._store.release(self._ticket)
+        self._ticket = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, exception_type: object, *_details: object) -> None:
+        if exception_type is None:
+            self.done()
+        else:
+            self.release()
+
+
+class Headers(Protocol):
+    """Any mapping of header names, in any case, to values: a dict, Flask's."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Every header."""
+        ...
+
+
+class Receiver:
+    """Verifies the requests of one subscription and tells what is new."""
+
+    def __init__(
+        self,
+        secrets: str | Sequence[str],
+        *,
+        tolerance: timedelta = timedelta(minutes=5),
+        store: Store | None = None,
+        busy_for: timedelta = timedelta(minutes=10),
+    ) -> None:
+        """Prepare to verify.
+
+        Args:
+            secrets: the signing secret (``whsec_``) or public key (``whpk_``), or
+                several while they are rotated.
+            tolerance: how far the clocks and the way may be apart.
+            store: what is remembered; a ``MemoryStore`` unless given.
+            busy_for: how long a message that is neither done nor released, because
+                its process died, keeps its model closed. Longer than any work takes.
+
+        Raises:
+            ValueError: no secret, one that is malformed, or a public key without
+                the ``cryptography`` package.
+        """
+        given = [secrets] if isinstance(secrets, str) else list(secrets)
+        if not given:
+            raise ValueError("a receiver needs at least one secret")
+        self._checks = [signature_check(secret) for secret in given]
+        self._tolerance = tolerance
+        self._busy_for = busy_for
+        self._store = MemoryStore() if store is None else store
+
+    def receive(
+        self, headers: Headers, body: bytes, now: datetime | None = None
+    ) -> Message:
+        """Verify a request and say what it is to this consumer.
+
+        Args:
+            headers: all of them; names in any case.
+            body: the bytes as they came; parsed and written anew they differ.
+            now: the aware present instant; the system's unless given.
+
+        Raises:
+            SignatureError: not signed with a known secret.
+            TooOldError: signed outside the tolerance.
+            MalformedError: signed, but no event.
+            BusyError: the message or another of its model is being worked on.
+        """
+        received_at = datetime.now(UTC) if now is None else now
+        given = {name.lower(): value for name, value in headers.items()}
+        message_id = self._verify(given, body, received_at)
+        event = _parse(body)
+        is_replay = given.get("webhook-replay") == "true"
+        ticket = Ticket(
+            message_id=message_id,
+            key=event.model,
+            position=None if is_replay else event.position,
+            received_at=_microseconds(received_at),
+            busy_until=_microseconds(received_at + self._busy_for),
+            token=random_source.token_hex(8),
+        )
+        standing = self._store.begin(ticket)
+        return Message(
+            id=message_id,
+            type=event.type,
+            timestamp=event.timestamp,
+            data=event.data,
+            standing=standing,
+            is_replay=is_replay,
+            deployment_token=given.get("webhook-deployment-token"),
+            _store=self._store,
+            _ticket=ticket if standing is Standing.NEW else None,
+        )
+
+    def _verify(self, given: dict[str, str], body: bytes, now: datetime) -> str:
+        """Check signature and age; give the message id."""
+        message_id = given.get("webhook-id", "")
+        timestamp = given.get("webhook-timestamp", "")
+        if not MESSAGE_ID.fullmatch(message_id) or not TIMESTAMP.fullmatch(timestamp):
+            raise SignatureError("The headers webhook-id and -timestamp are malformed.")
+        signed = f"{message_id}.{timestamp}.".encode() + body
+        signatures = given.get("webhook-signature", "").split()[:MAX_SIGNATURES]
+        # Every pair is tried, so that the time taken tells nothing.
+        if True not in [
+            check(signature, signed)
+            for check in self._checks
+            for signature in signatures
+        ]:
+            raise SignatureError
+        age_seconds = now.timestamp() - int(timestamp)
+        if abs(age_seconds) > self._tolerance.total_seconds():
+            raise TooOldError
+        return message_id
+
+
+@dataclass(frozen=True)
+class _Event:
+    """The members of a standard body."""
+
+    type: str
+    timestamp: datetime
+    data: dict[str, Any]
+
+    @property
+    def model(self) -> str | None:
+        """The model that it is about."""
+        model = self.data.get("model")
+        return model if isinstance(model, str) else None
+
+    @property
+    def position(self) -> tuple[int, int] | None:
+        """Its place among the events of the model."""
+        sequence = self.data.get("sequence")
+        if type(sequence) is not int or not 0 <= sequence <= MAX_SEQUENCE:
+            return None
+        return _microseconds(self.timestamp), sequence
+
+
+def _parse(body: bytes) -> _Event:
+    try:
+        document = json.loads(body)
+        event = _Event(
+            document["type"],
+            datetime.fromisoformat(document["timestamp"]),
+            document["data"],
+        )
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise MalformedError from error
+    is_event = isinstance(event.type, str) and isinstance(event.data, dict)
+    if not is_event or event.timestamp.tzinfo is None:
+        raise MalformedError
+    return event
+
+
+def _microseconds(instant: datetime) -> int:
+    return (instant - EPOCH) // MICROSECOND
