@@ -11,7 +11,7 @@ Rules:
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -24,11 +24,13 @@ from registry.domain.actors import SYSTEM, Caller
 from registry.persistence.database import db, session_factory, write_transaction
 from registry.services import idempotency, uploads
 from registry.services.transaction import Transaction
+from webhooks.dispatcher import utc_now
 
 logger = logging.getLogger(__name__)
 
 SEAL_EVERY = timedelta(seconds=2)
 FORGET_KEYS_EVERY = timedelta(hours=1)
+GIVE_UP_UPLOADS_EVERY = timedelta(hours=1)
 DRAIN = timedelta(seconds=25)
 
 
@@ -38,7 +40,8 @@ class BackgroundWork:
     Made after a fork, not before: threads do not survive one.
     """
 
-    def __init__(self, app: Flask) -> None:
+    def __init__(self, app: Flask, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self._clock = clock
         self._parts: Parts = app.extensions["stagegate"]
         with app.app_context():
             self._sessions: sessionmaker[Session] = session_factory(db.engine)
@@ -49,6 +52,7 @@ class BackgroundWork:
         self._parts.dispatcher.start()
         self._tick(self.complete_registrations, SEAL_EVERY)
         self._tick(self.forget_old_keys, FORGET_KEYS_EVERY)
+        self._tick(self.give_up_uploads, GIVE_UP_UPLOADS_EVERY)
         self._scheduler.start()
         logger.info("background_work_started")
 
@@ -60,6 +64,11 @@ class BackgroundWork:
     def complete_registrations(self) -> None:
         """Hash the artifacts that were left to the background."""
         while uploads.complete_next(self._transaction, self._parts.store):
+            self._parts.dispatcher.wake()
+
+    def give_up_uploads(self) -> None:
+        """Fail the registrations whose uploads nobody finished in a week."""
+        while uploads.give_up_next(self._transaction, self._parts.store):
             self._parts.dispatcher.wake()
 
     def forget_old_keys(self) -> None:
@@ -74,7 +83,7 @@ class BackgroundWork:
                 session=session,
                 caller=Caller(actor=SYSTEM),
                 policy=self._parts.policy,
-                now=datetime.now(UTC),
+                now=self._clock(),
             )
 
     def _tick(self, job: object, every: timedelta) -> None:

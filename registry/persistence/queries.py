@@ -14,6 +14,7 @@ from typing import TypeVar
 from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session, joinedload, undefer, undefer_group
 
+from registry.domain.policy import VersionStatus
 from registry.errors import IntegrityViolationError, NotFoundError
 from registry.persistence.tables import (
     DOCUMENT,
@@ -360,6 +361,29 @@ def list_audit_entries(
     if below is not None:
         query = query.where(AuditEntry.id < below)
     return session.scalars(query).all()
+
+
+def oldest_unfinished_upload(
+    session: Session, *, created_before: datetime
+) -> tuple[str, ModelVersion] | None:
+    """A version that still waits for its upload to be finalized, and its model's name.
+
+    Read without a lock: look again under the model's before changing anything.
+    """
+    row = session.execute(
+        select(RegisteredModel.name, ModelVersion)
+        .join(RegisteredModel, RegisteredModel.id == ModelVersion.model_id)
+        .where(
+            ModelVersion.status == VersionStatus.PENDING_REGISTRATION,
+            ModelVersion.seal_after.is_(None),
+            ModelVersion.created_at < created_before,
+            ModelVersion.deleted_at.is_(None),
+            RegisteredModel.deleted_at.is_(None),
+        )
+        .order_by(ModelVersion.created_at)
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else (row[0], row[1])
 
 
 def due_for_sealing(session: Session, now: datetime) -> ModelVersion | None:

@@ -8,7 +8,7 @@ The request does it for small artifacts, the background for large ones
 3. seal, or fail with the reason, in a transaction that checks again.
 
 A crash between the steps leaves the version pending; the background tries again
-after ``LEASE``.
+after ``LEASE``. An upload that nobody finalizes is given up after ``UNFINISHED_FOR``.
 """
 
 import logging
@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from registry.artifacts import hashing
 from registry.artifacts.store import ArtifactStore
 from registry.domain.manifests import Manifest
+from registry.domain.policy import VersionStatus
 from registry.errors import (
     ArtifactChangedError,
     ArtifactNotFoundError,
@@ -35,12 +36,16 @@ from registry.services.sealing import (
     upload_source,
 )
 from registry.services.transaction import Transaction
-from registry.services.versions import VersionRef
+from registry.services.versions import VersionRef, lock_version
 
 logger = logging.getLogger(__name__)
 
 #: How long the background has for one artifact before another may try.
 LEASE = timedelta(hours=1)
+
+#: How long a version may wait for its upload to be finalized or aborted.
+UNFINISHED_FOR = timedelta(days=7)
+_UNFINISHED = f"the upload was not finished within {UNFINISHED_FOR.days} days"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +103,38 @@ def complete_next(
     if job.declared:
         store.delete_tree(job.source)
     return True
+
+
+def give_up_next(
+    begin: Callable[[], AbstractContextManager[Transaction]], store: ArtifactStore
+) -> bool:
+    """Fail one registration whose upload was left unfinished, and remove its files.
+
+    ``begin`` opens a transaction and commits it at the end. False when there is
+    none. A crash before the files are removed leaves them behind.
+    """
+    with begin() as tx:
+        found = queries.oldest_unfinished_upload(
+            tx.session, created_before=tx.now - UNFINISHED_FOR
+        )
+        if found is None:
+            return False
+        name, version = found
+        ref = VersionRef(model=name, number=version.number)
+        _, version = lock_version(tx, ref)
+        is_unfinished = _is_unfinished(version)
+        if is_unfinished:
+            fail_registration(tx, ref, _UNFINISHED)
+    if is_unfinished:
+        store.delete_tree(upload_source(store.root_uri, version.id))
+        logger.info("upload_given_up version=%s", version.id)
+    return True
+
+
+def _is_unfinished(version: ModelVersion) -> bool:
+    """Whether nobody has finalized, aborted or deleted it meanwhile."""
+    is_pending = version.status == VersionStatus.PENDING_REGISTRATION
+    return is_pending and version.seal_after is None
 
 
 def _claim(tx: Transaction) -> _Job | None:
