@@ -5,10 +5,15 @@
     ├── UnknownSubscriptionError   no such subscription, or it was deleted
     ├── UnknownDeliveryError       no such delivery
     ├── DeliveryStateError         the delivery's state does not allow it
+    ├── InvalidReplayError         a field of a replay breaks a rule
+    ├── UnknownReplayError         no such replay
+    ├── ReplayStateError           the replay's state does not allow it
     ├── UnsealError                a stored secret cannot be decrypted
     ├── RenderError                a format cannot express the event
+    ├── UnsendableError            a request cannot be put together
     ├── BlockedAddressError        the host is not one webhooks may reach
-    └── UnreachableError           no connection could be made
+    ├── UnreachableError           no connection could be made
+    └── TLSMaterialError           a certificate or key is of no use to OpenSSL
 
 Rules:
 
@@ -45,6 +50,22 @@ class DeliveryStateError(WebhooksError):
     """The state of the delivery does not allow this."""
 
 
+class InvalidReplayError(WebhooksError):
+    """A value of the replay breaks a rule."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class UnknownReplayError(WebhooksError):
+    """There is no such replay."""
+
+
+class ReplayStateError(WebhooksError):
+    """The replay has ended already."""
+
+
 class UnsealError(WebhooksError):
     """The stored secret cannot be decrypted with the present keys."""
 
@@ -53,9 +74,17 @@ class RenderError(WebhooksError):
     """The format cannot express this event."""
 
 
+class UnsendableError(WebhooksError):
+    """The request cannot be put together."""
+
+
 class BlockedAddressError(WebhooksError):
     """The host could not be resolved to an allowed address."""
 
 
 class UnreachableError(WebhooksError):
     """No connection could be made."""
+
+
+class TLSMaterialError(WebhooksError):
+    """The certificate or key cannot be used."""
