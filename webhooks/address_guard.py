@@ -8,7 +8,8 @@ Rules:
   operator allows.
 - A name is resolved once per connection. One blocked answer refuses them all;
   the connection goes to a vetted literal, and the peer is checked once more.
-- IPv4 inside IPv6 is decoded. IPv6 outside 2000::/3 is refused.
+- IPv4 inside IPv6 (mapped, NAT64, 6to4, Teredo, ISATAP) is decoded and judged.
+  IPv6 outside 2000::/3 is refused.
 - Link-local networks and the metadata services of clouds stay refused even
   inside a network that the operator allows.
 - Whoever owns the URL learns one sentence for every refusal: which inside names
@@ -20,25 +21,25 @@ addresses through. Sources: the IANA special-purpose registries, RFC 6052, RFC 6
 
 import ipaddress
 import logging
-import queue
+import re
 import socket
-import threading
 import time
 from collections.abc import Callable, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from webhooks.errors import BlockedAddressError, UnreachableError
+from webhooks.resolving import BoundedResolver, Resolver, resolve_by_system
 
 logger = logging.getLogger(__name__)
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-Resolver = Callable[[str, int], Sequence[str]]
+Step = Callable[[str, str | None], None]
 
 MAX_URL_LENGTH = 2048
 HTTPS_PORTS = frozenset({443, 8443})
 HTTP_PORTS = HTTPS_PORTS | {80}
-MAX_RESOLVING_THREADS = 32
+MIN_SHARE_SECONDS = 0.5
 
 
 def _networks(*texts: str) -> tuple[IPNetwork, ...]:
@@ -63,6 +64,11 @@ _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _IPV4_IN_LAST_BITS = _networks("::/96", "64:ff9b::/96", "64:ff9b:1::/48")
 _SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")
 _TEREDO = ipaddress.IPv6Network("2001::/32")
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+# Interface identifiers 0000:5efe and 0200:5efe (RFC 5214 §6.1).
+_ISATAP = 0x00005EFE
+_ISATAP_MASK = 0xFDFFFFFF
+_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 
 
 def _is_in(address: IPAddress, networks: Sequence[IPNetwork]) -> bool:
@@ -81,25 +87,33 @@ def canonical_address(text: str) -> IPAddress:
     return address
 
 
-def embedded_ipv4(address: IPAddress) -> ipaddress.IPv4Address | None:
-    """Find the IPv4 address that a translating network would reach."""
+def embedded_ipv4(address: IPAddress) -> tuple[ipaddress.IPv4Address, ...]:
+    """Find the IPv4 addresses that a translating network could reach."""
     if not isinstance(address, ipaddress.IPv6Address):
-        return None
+        return ()
     value = int(address)
+    found: list[int] = []
     # "::" and "::1" lie in ::/96 and stand for themselves.
     if value > 1 and _is_in(address, _IPV4_IN_LAST_BITS):
-        return ipaddress.IPv4Address(value & 0xFFFFFFFF)
+        found.append(value)
+    if address in _LOCAL_NAT64:
+        found += _rfc6052_choices(value)
     if address in _SIX_TO_FOUR:
-        return ipaddress.IPv4Address((value >> 80) & 0xFFFFFFFF)
+        found.append(value >> 80)
     if address in _TEREDO:
-        return ipaddress.IPv4Address(~value & 0xFFFFFFFF)
-    return None
+        found.append(~value)
+    if (value >> 32) & _ISATAP_MASK == _ISATAP:
+        found.append(value)
+    return tuple(ipaddress.IPv4Address(entry & 0xFFFFFFFF) for entry in found)
 
 
-def resolve_by_system(host: str, port: int) -> Sequence[str]:
-    """Ask the system's resolver for every stream address of the host."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
+def _rfc6052_choices(value: int) -> list[int]:
+    """Read the address at each place where a /48, /56 or /64 prefix puts it.
+
+    Bits 64 to 71 are skipped by every one of them (RFC 6052 §2.2).
+    """
+    without_u = (value >> 64) << 56 | value & ((1 << 56) - 1)
+    return [without_u >> shift for shift in (40, 32, 24)]
 
 
 def _literal(host: str) -> IPAddress | None:
@@ -113,6 +127,10 @@ def _literal(host: str) -> IPAddress | None:
         return ipaddress.IPv4Address(socket.inet_aton(host))
     except OSError:
         return None
+
+
+def _ignore(_step: str, _address: str | None) -> None:
+    """Whoever does not ask is told nothing."""
 
 
 def _split(url: str) -> SplitResult:
@@ -154,14 +172,12 @@ class AddressGuard:
     ) -> None:
         self.allowed_networks = tuple(map(ipaddress.ip_network, allowed_networks))
         self.allow_http = allow_http
-        self.resolver = resolver
-        self._slots = threading.BoundedSemaphore(MAX_RESOLVING_THREADS)
+        self._names = BoundedResolver(resolver)
 
     def allows(self, address: IPAddress, port: int, scheme: str = "https") -> bool:
         """Tell whether a connection to the address and port may be made."""
-        inner = embedded_ipv4(address)
-        judged = [address] if inner is None else [address, inner]
-        if any(_is_in(entry, NEVER_ALLOWED) for entry in judged):
+        embedded = embedded_ipv4(address)
+        if any(_is_in(entry, NEVER_ALLOWED) for entry in (address, *embedded)):
             return False
         if _is_in(address, self.allowed_networks):
             return True
@@ -169,7 +185,7 @@ class AddressGuard:
             return False
         if isinstance(address, ipaddress.IPv6Address) and address not in GLOBAL_UNICAST:
             return False
-        return not _is_in(address, DENIED)
+        return not any(_is_in(entry, DENIED) for entry in (address, *embedded))
 
     def check_url(self, url: str) -> None:
         """Judge a URL before it is saved, without asking the network.
@@ -189,6 +205,8 @@ class AddressGuard:
             raise ValueError("the URL must not have a fragment")
         if not parts.hostname:
             raise ValueError("the URL has no host")
+        if not _HOST.fullmatch(parts.hostname):
+            raise ValueError("the host of the URL is neither a name nor an address")
         self._check_place(parts.hostname, _port_of(parts), parts.scheme)
 
     def _check_place(self, host: str, port: int, scheme: str) -> None:
@@ -210,7 +228,13 @@ class AddressGuard:
             BlockedAddressError: it does not resolve in time, or one answer is
                 blocked. Both read the same to the owner of the URL.
         """
-        texts = list(dict.fromkeys(self._resolve(host, port, timeout_seconds)))
+        address = _literal(host)
+        found = (
+            self._names.resolve(host, port, timeout_seconds)
+            if address is None
+            else [str(address)]
+        )
+        texts = list(dict.fromkeys(found))
         for text in texts:
             # A zone ("%eth0") only ever belongs to a link-local address.
             if "%" in text or not self.allows(canonical_address(text), port, scheme):
@@ -223,32 +247,19 @@ class AddressGuard:
             raise BlockedAddressError
         return texts
 
-    def _resolve(self, host: str, port: int, timeout_seconds: float) -> Sequence[str]:
-        """Resolve in a thread: the system's resolver knows no timeout."""
-        give_up_at = time.monotonic() + timeout_seconds
-        if not self._slots.acquire(timeout=timeout_seconds):
-            raise BlockedAddressError
-        answers: queue.Queue[Sequence[str]] = queue.Queue(1)
-
-        def ask() -> None:
-            try:
-                answers.put(self.resolver(host, port))
-            except (OSError, UnicodeError):
-                # UnicodeError is what the idna codec says of an impossible label.
-                answers.put([])
-            finally:
-                self._slots.release()
-
-        threading.Thread(target=ask, name="webhook-resolver", daemon=True).start()
-        try:
-            return answers.get(timeout=max(0.0, give_up_at - time.monotonic()))
-        except queue.Empty:
-            raise BlockedAddressError from None
-
     def connect(
-        self, host: str, port: int, *, scheme: str, timeout_seconds: float
+        self,
+        host: str,
+        port: int,
+        *,
+        scheme: str,
+        timeout_seconds: float,
+        on_step: Step = _ignore,
     ) -> socket.socket:
         """Resolve, vet and connect, all within one timeout.
+
+        ``on_step`` is told ``("name", None)`` when every address was vetted and
+        ``("connect", address)`` when one is connected to.
 
         Raises:
             BlockedAddressError: the host may not be reached.
@@ -256,23 +267,28 @@ class AddressGuard:
         """
         give_up_at = time.monotonic() + timeout_seconds
         addresses = self.vet(host, port, scheme=scheme, timeout_seconds=timeout_seconds)
+        on_step("name", None)
         failure = "no connection in time"
         for index, address in enumerate(addresses):
-            # An equal share each: one dead address must not use up the others'.
-            share = (give_up_at - time.monotonic()) / (len(addresses) - index)
-            if share <= 0:
+            remaining = give_up_at - time.monotonic()
+            if remaining <= 0:
                 break
+            # A share each: one dead address must not use up the others' time. And
+            # no less than a far receiver needs, however many addresses there are.
+            share = max(remaining / (len(addresses) - index), MIN_SHARE_SECONDS)
             try:
-                connection = socket.create_connection((address, port), share)
+                connection = socket.create_connection(
+                    (address, port), min(share, remaining)
+                )
             except OSError as error:
                 failure = _describe(error)
             else:
-                return self._recheck(connection, port, scheme)
+                self._recheck(connection, port, scheme)
+                on_step("connect", address)
+                return connection
         raise UnreachableError(failure)
 
-    def _recheck(
-        self, connection: socket.socket, port: int, scheme: str
-    ) -> socket.socket:
+    def _recheck(self, connection: socket.socket, port: int, scheme: str) -> None:
         """Judge the peer that the socket really has."""
         try:
             peer = canonical_address(connection.getpeername()[0])
@@ -282,7 +298,6 @@ class AddressGuard:
         if not self.allows(peer, port, scheme):
             connection.close()
             raise BlockedAddressError
-        return connection
 
 
 def _describe(error: OSError) -> str:

@@ -15,42 +15,35 @@ Rules:
 - A complete 2xx head in time is a success even if the body then stalls. 64 KiB
   of the body are read, never decompressed.
 - Errors are said in our words: nothing a receiver wrote ends up in ``error``.
+- Secrets are replaced in everything that is recorded (``webhooks.redaction``).
 """
 
-import contextlib
 import http.client
-import logging
-import socket
-import ssl
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Self
+from ssl import SSLContext
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
 from webhooks.address_guard import AddressGuard
-from webhooks.errors import BlockedAddressError, UnreachableError
+from webhooks.exchange import Exchange, Timeouts
+from webhooks.failures import EXPIRED, explain
+from webhooks.guarded_adapter import GuardedAdapter
+from webhooks.redaction import Redactor
 from webhooks.retry import parse_retry_after
 from webhooks.tables import AttemptOutcome
 from webhooks.tls import Tls, TlsContexts
 
-logger = logging.getLogger(__name__)
+__all__ = ["SendResult", "Sender", "Timeouts"]
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_HEADERS = 100
 MAX_HEADER_LENGTH = 1024
-MAX_WRAPPINGS = 10
 USER_AGENT = "stagegate-webhooks/1"
-REDACTED = "(redacted)"
-SECRET_HEADERS = frozenset({"webhook-signature", "authorization"})
 
 
 @dataclass(frozen=True)
@@ -79,149 +72,24 @@ class SendResult:
 
 
 @dataclass(frozen=True)
-class Timeouts:
-    """How long each part of an exchange may take, in seconds."""
+class _Answer:
+    """What came back, as it came."""
 
-    connect_seconds: float = 5.0
-    read_seconds: float = 10.0
-    total_seconds: float = 20.0
-
-
-class _Exchange:
-    """The deadline of one POST, and the socket it cuts."""
-
-    def __init__(self, total_seconds: float) -> None:
-        self.is_expired = False
-        self._give_up_at = time.monotonic() + total_seconds
-        self._lock = threading.Lock()
-        self._watched: socket.socket | None = None
-        self._watchdog = threading.Timer(total_seconds, self._expire)
-        self._watchdog.daemon = True
-
-    def __enter__(self) -> Self:
-        self._watchdog.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._watchdog.cancel()
-        with self._lock:
-            if self._watched is not None:
-                self._watched.close()
-
-    @property
-    def remaining_seconds(self) -> float:
-        return max(0.001, self._give_up_at - time.monotonic())
-
-    def watch(self, connection: socket.socket) -> None:
-        """Remember the connection; cut it at once when time is already up."""
-        with self._lock:
-            # TLS moves the descriptor into another object. A duplicate stays
-            # ours, and shutting it down ends the same connection.
-            self._watched = connection.dup()
-            if self.is_expired:
-                self._cut()
-
-    def _expire(self) -> None:
-        with self._lock:
-            self.is_expired = True
-            self._cut()
-
-    def _cut(self) -> None:
-        if self._watched is not None:
-            with contextlib.suppress(OSError):
-                self._watched.shutdown(socket.SHUT_RDWR)
-
-
-Connector = Callable[[str, int], socket.socket]
-
-# The first that fits, so the narrower ones stand first.
-_EXPLANATIONS: tuple[tuple[type[Exception], str], ...] = (
-    (requests.exceptions.Timeout, "the receiver stopped answering"),
-    (
-        requests.exceptions.ConnectionError,
-        "the connection broke or the answer was not HTTP",
-    ),
-    (ValueError, "the URL is not allowed"),
-)
-
-
-class _GuardedHTTPConnection(HTTPConnection):
-    connector: Connector
-
-    def _new_conn(self) -> socket.socket:
-        return self.connector(self.host, self.port or self.default_port)
-
-
-class _GuardedHTTPSConnection(HTTPSConnection):
-    connector: Connector
-
-    def _new_conn(self) -> socket.socket:
-        return self.connector(self.host, self.port or self.default_port)
-
-
-class _GuardedPools(PoolManager):
-    """Makes pools whose connections go through the guard."""
-
-    def __init__(
-        self, connect: Callable[..., socket.socket], tls: Callable[[], ssl.SSLContext]
-    ) -> None:
-        super().__init__(num_pools=1, maxsize=1)
-        self._connect = connect
-        self._tls = tls
-
-    def _new_pool(
-        self,
-        scheme: str,
-        host: str,
-        port: int,
-        request_context: dict[str, Any] | None = None,
-    ) -> HTTPConnectionPool:
-        request_context = dict(request_context or self.connection_pool_kw)
-        if scheme == "https":
-            request_context["ssl_context"] = self._tls()
-        pool = super()._new_pool(scheme, host, port, request_context)
-        kind = (
-            _GuardedHTTPSConnection
-            if isinstance(pool, HTTPSConnectionPool)
-            else _GuardedHTTPConnection
-        )
-        bound = type(
-            kind.__name__,
-            (kind,),
-            {"connector": staticmethod(partial(self._connect, scheme=scheme))},
-        )
-        pool.ConnectionCls = bound
-        return pool
-
-
-class _GuardedAdapter(HTTPAdapter):
-    """A ``requests`` adapter for one POST."""
-
-    def __init__(
-        self, connect: Callable[..., socket.socket], tls: Callable[[], ssl.SSLContext]
-    ) -> None:
-        self._connect = connect
-        self._tls = tls
-        super().__init__(max_retries=0)
-
-    def init_poolmanager(self, *_: object, **__: object) -> None:
-        self.poolmanager = _GuardedPools(self._connect, self._tls)
-
-    def cert_verify(self, *_: object) -> None:
-        """Leave it to the context, which verifies chain and host name.
-
-        Loading the bundle into every connection, as ``requests`` does, costs
-        about 20 ms of processor time each.
-        """
+    status: int | None = None
+    error: str | None = None
+    retry_after: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
 
 
 class Sender:
-    """Sends signed bodies; holds no state between sends and is thread-safe.
+    """Sends signed bodies; keeps TLS contexts alone between sends; thread-safe.
 
     Args:
         guard: judges every address before it is connected to.
         timeouts: the parts' limits and the total one.
-        tls: verifies receivers; by default with the bundle of ``certifi``.
+        tls: verifies receivers without an authority of their own; by default with
+            the bundle of ``certifi``.
     """
 
     def __init__(
@@ -229,7 +97,7 @@ class Sender:
         guard: AddressGuard,
         *,
         timeouts: Timeouts | None = None,
-        tls: ssl.SSLContext | None = None,
+        tls: SSLContext | None = None,
     ) -> None:
         self.guard = guard
         self.timeouts = timeouts or Timeouts()
@@ -243,7 +111,7 @@ class Sender:
         *,
         now: datetime,
         tls: Tls | None = None,
-        secrets: Sequence[str] = (),  # noqa: ARG002  # Redaction follows.
+        secrets: Sequence[str] = (),
     ) -> SendResult:
         """POST the body and say what came of it; never raises for the receiver.
 
@@ -263,68 +131,39 @@ class Sender:
             "accept-encoding": "identity",
             "connection": "close",
         }
-        with _Exchange(self.timeouts.total_seconds) as exchange:
-            answer = self._exchange(exchange, url, body, sent_headers, tls=tls)
+        request = requests.Request("POST", url, data=body, headers=sent_headers)
+        with Exchange(self.guard, self.timeouts) as exchange:
+            answer = self._exchange(exchange, request, tls)
+        redactor = Redactor(secrets, sent_headers)
         return SendResult(
-            outcome=answer.outcome,
+            outcome=AttemptOutcome.FAILED if answer.error else AttemptOutcome.DELIVERED,
             status=answer.status,
-            error=answer.error,
+            error=answer.error and redactor.text(answer.error),
             retry_after=parse_retry_after(answer.retry_after, now),
-            request_headers=_redact(sent_headers),
-            response_headers=answer.headers,
-            response_body=answer.body,
+            request_headers=redactor.request_headers(sent_headers),
+            response_headers=_shorten(redactor.response_headers(answer.headers)),
+            response_body=redactor.body(answer.body)[:MAX_BODY_BYTES],
             duration_seconds=round(time.monotonic() - started, 6),
+            address=exchange.address,
+            timings=exchange.timings,
         )
 
     def _exchange(
-        self,
-        exchange: _Exchange,
-        url: str,
-        body: bytes,
-        headers: Mapping[str, str],
-        *,
-        tls: Tls | None,
-    ) -> "_Answer":
-        adapter = _GuardedAdapter(
-            partial(self._connect, exchange), partial(self._contexts.get, tls)
-        )
+        self, exchange: Exchange, request: requests.Request, tls: Tls | None
+    ) -> _Answer:
+        adapter = GuardedAdapter(exchange, partial(self._contexts.get, tls))
+        limits = (self.timeouts.connect_seconds, self.timeouts.read_seconds)
         try:
-            self.guard.check_url(url)
-            request = requests.Request("POST", url, data=body, headers=headers)
-            limits = (self.timeouts.connect_seconds, self.timeouts.read_seconds)
+            self.guard.check_url(request.url or "")
             response = adapter.send(request.prepare(), stream=True, timeout=limits)
         except Exception as error:  # noqa: BLE001  # Whatever a receiver or its URL provokes is a failed attempt, and the reason is kept.
-            return _Answer(error=_explain(error, is_expired=exchange.is_expired))
+            return _Answer(error=EXPIRED if exchange.is_expired else explain(error))
         finally:
             adapter.close()
         if exchange.is_expired:
             response.close()
-            return _Answer(error=_explain(None, is_expired=True))
+            return _Answer(error=EXPIRED)
         return _read(response)
-
-    def _connect(
-        self, exchange: _Exchange, host: str, port: int, *, scheme: str
-    ) -> socket.socket:
-        timeout = min(self.timeouts.connect_seconds, exchange.remaining_seconds)
-        connection = self.guard.connect(
-            host.strip("[]"), port, scheme=scheme, timeout_seconds=timeout
-        )
-        connection.settimeout(self.timeouts.connect_seconds)
-        exchange.watch(connection)
-        return connection
-
-
-@dataclass(frozen=True)
-class _Answer:
-    status: int | None = None
-    error: str | None = None
-    retry_after: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-
-    @property
-    def outcome(self) -> AttemptOutcome:
-        return AttemptOutcome.FAILED if self.error else AttemptOutcome.DELIVERED
 
 
 def _read(response: requests.Response) -> _Answer:
@@ -349,53 +188,11 @@ def _read(response: requests.Response) -> _Answer:
         status=status,
         error=None if is_success else f"the receiver answered {status}",
         retry_after=None if is_success else response.headers.get("retry-after"),
-        headers=_shorten(response.headers),
-        body=bytes(body[:MAX_BODY_BYTES]),
+        headers=response.headers,
+        body=bytes(body),
     )
 
 
 def _shorten(headers: Mapping[str, str]) -> dict[str, str]:
     entries = list(headers.items())[:MAX_HEADERS]
-    return {name.lower(): value[:MAX_HEADER_LENGTH] for name, value in entries}
-
-
-def _redact(headers: Mapping[str, str]) -> dict[str, str]:
-    return {
-        name: REDACTED if name.lower() in SECRET_HEADERS else value
-        for name, value in headers.items()
-    }
-
-
-def _explain(error: Exception | None, *, is_expired: bool) -> str:
-    if is_expired:
-        return "no complete answer before the deadline"
-    if isinstance(error, BlockedAddressError | UnreachableError):
-        return error.message
-    if isinstance(error, requests.exceptions.SSLError):
-        return _explain_tls(error)
-    for kind, sentence in _EXPLANATIONS:
-        if isinstance(error, kind):
-            return sentence
-    logger.error("webhook_send_failed", exc_info=error)
-    return "the request could not be made"
-
-
-def _explain_tls(error: BaseException) -> str:
-    """Find why a certificate was refused, in OpenSSL's words."""
-    cause: BaseException | None = error
-    # Three layers wrap it; the bound is for a chain that bites its tail.
-    for _ in range(MAX_WRAPPINGS):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"TLS: {cause.verify_message}"
-        cause = _inner_cause(cause)
-    return "TLS: the handshake failed"
-
-
-def _inner_cause(error: BaseException | None) -> BaseException | None:
-    """Step from a wrapping error to what it wraps."""
-    if error is None:
-        return None
-    for argument in (*error.args, getattr(error, "reason", None)):
-        if isinstance(argument, BaseException):
-            return argument
-    return error.__cause__ or error.__context__
+    return {name: value[:MAX_HEADER_LENGTH] for name, value in entries}

@@ -25,6 +25,8 @@ from dataclasses import dataclass, field
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
+from webhooks.errors import TLSMaterialError
+
 MAX_CONTEXTS = 16
 
 
@@ -72,7 +74,7 @@ class TlsContexts:
         """Give the context for the material.
 
         Raises:
-            ValueError: OpenSSL cannot use the material; nothing of it is quoted.
+            TLSMaterialError: OpenSSL cannot use it; nothing of it is quoted.
         """
         wanted = tls or PUBLIC
         # One at a time: a wave of sends to a new receiver makes one context.
@@ -92,7 +94,7 @@ def make_context(tls: Tls) -> ssl.SSLContext:
     """Make a client's context: TLS 1.2 or newer, chain and name verified.
 
     Raises:
-        ValueError: OpenSSL cannot use the material.
+        TLSMaterialError: OpenSSL cannot use the material.
     """
     # Not create_default_context: it writes session keys where the environment says.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -103,7 +105,7 @@ def make_context(tls: Tls) -> ssl.SSLContext:
         else:
             context.load_verify_locations(cadata=tls.ca_certificate)
     except (ssl.SSLError, ValueError) as error:
-        raise ValueError("the authority's certificate cannot be used") from error
+        raise TLSMaterialError("the CA certificate cannot be used") from error
     if tls.client_certificate is not None:
         _load_client(context, tls.client_certificate, tls.client_key or "")
     return context
@@ -116,7 +118,9 @@ def _load_client(context: ssl.SSLContext, certificate: str, key: str) -> None:
             # Without a password at hand OpenSSL would ask the terminal for one.
             context.load_cert_chain(path, password=_refuse)
     except (ssl.SSLError, ValueError) as error:
-        raise ValueError("the client certificate or its key cannot be used") from error
+        raise TLSMaterialError(
+            "the client certificate or its key cannot be used"
+        ) from error
 
 
 def _refuse() -> str:

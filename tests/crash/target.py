@@ -37,7 +37,7 @@ from registry.worker import BackgroundWork
 from tests.crash.points import Plan, Trap, points_of, statement_name
 from webhooks import dispatcher as dispatcher_module
 from webhooks import retry
-from webhooks.address_guard import AddressGuard
+from webhooks.address_guard import AddressGuard, Step
 from webhooks.claims import Claim
 from webhooks.dispatcher import Dispatcher
 from webhooks.sender import Sender, SendResult
@@ -83,11 +83,21 @@ class _Guard(AddressGuard):
     trap: Trap
 
     def connect(
-        self, host: str, port: int, *, scheme: str, timeout_seconds: float
+        self,
+        host: str,
+        port: int,
+        *,
+        scheme: str,
+        timeout_seconds: float,
+        on_step: Step = lambda _step, _address: None,
     ) -> socket.socket:
         self.trap.reach("before connect")
         made = super().connect(
-            host, port, scheme=scheme, timeout_seconds=timeout_seconds
+            host,
+            port,
+            scheme=scheme,
+            timeout_seconds=timeout_seconds,
+            on_step=on_step,
         )
         self.trap.reach("connected")
         return _Socket(fileno=made.detach())

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -288,11 +289,16 @@ class SlowGuard(AddressGuard):
     """Connects only after the deadline has passed."""
 
     def connect(
-        self, host: str, port: int, *, scheme: str, timeout_seconds: float
+        self,
+        host: str,
+        port: int,
+        *,
+        timeout_seconds: float,
+        **options: Any,  # noqa: ANN401  # Passed on as they are.
     ) -> socket.socket:
         time.sleep(DEADLINE_SECONDS + 0.1)
         enough = max(1.0, timeout_seconds)
-        return super().connect(host, port, scheme=scheme, timeout_seconds=enough)
+        return super().connect(host, port, timeout_seconds=enough, **options)
 
 
 def test_a_connection_made_after_the_deadline_is_cut_at_once() -> None:
@@ -307,9 +313,12 @@ class BrokenGuard(AddressGuard):
     """Stands for a fault in our own code."""
 
     def connect(
-        self, host: str, port: int, *, scheme: str, timeout_seconds: float
+        self,
+        host: str,
+        port: int,
+        **options: Any,  # noqa: ANN401  # Told in the error.
     ) -> socket.socket:
-        raise KeyError(host, port, scheme, timeout_seconds)
+        raise KeyError(host, port, options)
 
 
 def test_a_fault_of_ours_is_a_failed_attempt_and_is_logged(

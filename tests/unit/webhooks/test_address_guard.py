@@ -1,18 +1,14 @@
 """The corpus of hostile URLs and addresses: none may pass."""
 
+import ipaddress
 import socket
 import threading
 
 import pytest
 
-from webhooks.address_guard import (
-    MAX_RESOLVING_THREADS,
-    AddressGuard,
-    canonical_address,
-    embedded_ipv4,
-    resolve_by_system,
-)
+from webhooks.address_guard import AddressGuard, canonical_address, embedded_ipv4
 from webhooks.errors import BlockedAddressError, UnreachableError
+from webhooks.resolving import MAX_THREADS, resolve_by_system
 
 HOSTILE_ADDRESSES = """
     0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255 100.64.0.1 100.100.100.200
@@ -176,21 +172,37 @@ def test_metadata_stays_denied_whatever_the_operator_allows(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "inner"),
+    ("text", "embedded"),
     [
-        ("64:ff9b::a9fe:a9fe", "169.254.169.254"),
-        ("2002:7f00:1::", "127.0.0.1"),
-        ("2001:0:4136:e378:8000:63bf:3fff:fdd2", "192.0.2.45"),
-        ("::7f00:1", "127.0.0.1"),
-        ("::1", None),
-        ("2606:4700::1", None),
-        ("8.8.8.8", None),
+        ("64:ff9b::a9fe:a9fe", ["169.254.169.254"]),
+        ("2002:7f00:1::", ["127.0.0.1"]),
+        ("2001:0:4136:e378:8000:63bf:3fff:fdd2", ["192.0.2.45"]),
+        ("::7f00:1", ["127.0.0.1"]),
+        ("2606:4700::5efe:a00:1", ["10.0.0.1"]),
+        ("2606:4700::200:5efe:a00:1", ["10.0.0.1"]),
+        ("::1", []),
+        ("2606:4700::1", []),
+        ("8.8.8.8", []),
     ],
 )
-def test_embedded_ipv4_is_decoded(text: str, inner: str | None) -> None:
-    found = embedded_ipv4(canonical_address(text))
+def test_embedded_ipv4_is_decoded(text: str, embedded: list[str]) -> None:
+    assert [str(inner) for inner in embedded_ipv4(canonical_address(text))] == embedded
 
-    assert (None if found is None else str(found)) == inner
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "64:ff9b:1:a9fe:a9:fe00::",  # /48
+        "64:ff9b:1:a9:fe:a9fe::",  # /56
+        "64:ff9b:1::a9:fea9:fe00:0",  # /64
+        "64:ff9b:1::a9fe:a9fe",  # /96
+    ],
+)
+def test_every_place_of_a_local_nat64_prefix_is_read(text: str) -> None:
+    assert ipaddress.IPv4Address("169.254.169.254") in embedded_ipv4(
+        canonical_address(text)
+    )
+    assert not AddressGuard(["64:ff9b:1::/48"]).allows(canonical_address(text), 443)
 
 
 def test_a_network_that_is_none_is_refused_at_the_start() -> None:
@@ -230,14 +242,14 @@ def test_stalled_resolvers_are_bounded_and_do_not_stop_the_caller() -> None:
 
     guard = AddressGuard(resolver=stall)
     before = threading.active_count()
-    for _ in range(MAX_RESOLVING_THREADS + 2):
+    for number in range(MAX_THREADS + 2):
         with pytest.raises(BlockedAddressError):
-            guard.vet("hooks.example", 443, scheme="https", timeout_seconds=0.005)
+            guard.vet(f"{number}.example", 443, scheme="https", timeout_seconds=0.005)
 
     stalled = threading.active_count() - before
     release.set()
 
-    assert stalled <= MAX_RESOLVING_THREADS
+    assert stalled <= MAX_THREADS
 
 
 def test_the_system_resolver_knows_this_machine() -> None:

@@ -1,0 +1,120 @@
+"""The deadline of one POST, the socket it cuts, and the time each part took."""
+
+import contextlib
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from typing import Self
+
+from webhooks.address_guard import AddressGuard
+from webhooks.errors import BlockedAddressError
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long each part of an exchange may take, in seconds.
+
+    ``connect_seconds`` holds for the name and all its addresses together, and for
+    each read of the handshake; ``read_seconds`` for each read of the answer;
+    ``total_seconds`` for everything. A refusal takes a multiple of
+    ``refusal_seconds``.
+    """
+
+    connect_seconds: float = 5.0
+    read_seconds: float = 10.0
+    total_seconds: float = 20.0
+    refusal_seconds: float = 0.25
+
+
+class Exchange:
+    """One POST, as a context manager around it.
+
+    A watchdog shuts the socket when time is up. ``timings`` are the seconds of each
+    part that ended: ``name``, ``connect``, ``tls``, ``first_byte``; ``address`` is
+    the one that was connected to.
+    """
+
+    def __init__(self, guard: AddressGuard, timeouts: Timeouts) -> None:
+        self.is_expired = False
+        self.address: str | None = None
+        self.timings: dict[str, float] = {}
+        self._guard = guard
+        self._timeouts = timeouts
+        self._marked_at = time.monotonic()
+        self._give_up_at = self._marked_at + timeouts.total_seconds
+        self._lock = threading.Lock()
+        self._watched: socket.socket | None = None
+        self._watchdog = threading.Timer(timeouts.total_seconds, self._expire)
+        self._watchdog.daemon = True
+
+    def __enter__(self) -> Self:
+        self._watchdog.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._watchdog.cancel()
+        with self._lock:
+            if self._watched is not None:
+                self._watched.close()
+
+    @property
+    def remaining_seconds(self) -> float:
+        """Time until the deadline, never quite none: 0 would mean no timeout."""
+        return max(0.001, self._give_up_at - time.monotonic())
+
+    def connect(self, host: str, port: int, scheme: str) -> socket.socket:
+        """Connect through the guard; what is connected is cut at the deadline.
+
+        Raises:
+            BlockedAddressError: the host may not be reached.
+            UnreachableError: no vetted address accepted a connection in time.
+        """
+        limit = self._timeouts.connect_seconds
+        started = time.monotonic()
+        try:
+            connection = self._guard.connect(
+                host.strip("[]"),
+                port,
+                scheme=scheme,
+                timeout_seconds=min(limit, self.remaining_seconds),
+                on_step=self._step,
+            )
+        except BlockedAddressError:
+            # How long it took must not tell an inside name from one that is none.
+            grain = self._timeouts.refusal_seconds
+            elapsed = time.monotonic() - started
+            time.sleep(min(-elapsed % grain, self.remaining_seconds))
+            raise
+        connection.settimeout(limit)
+        self._watch(connection)
+        return connection
+
+    def mark(self, part: str) -> None:
+        """Note that a part has ended now."""
+        now = time.monotonic()
+        self.timings[part] = round(now - self._marked_at, 6)
+        self._marked_at = now
+
+    def _step(self, part: str, address: str | None) -> None:
+        self.mark(part)
+        self.address = address
+
+    def _watch(self, connection: socket.socket) -> None:
+        """Remember the connection; cut it at once when time is already up."""
+        with self._lock:
+            # TLS moves the descriptor into another object. A duplicate stays
+            # ours, and shutting it down ends the same connection.
+            self._watched = connection.dup()
+            if self.is_expired:
+                self._cut()
+
+    def _expire(self) -> None:
+        with self._lock:
+            self.is_expired = True
+            self._cut()
+
+    def _cut(self) -> None:
+        if self._watched is not None:
+            with contextlib.suppress(OSError):
+                self._watched.shutdown(socket.SHUT_RDWR)
