@@ -16,15 +16,17 @@ import logging
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import func, insert, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from webhooks.events import PING_EVENT_TYPE, Event, new_sortable_id, standard_body
-from webhooks.formats.standard import CONTENT_TYPE
+from webhooks import formats
+from webhooks.events import PING_EVENT_TYPE, Event, new_sortable_id
 from webhooks.outbox import store_event
+from webhooks.signing import Scheme
 from webhooks.subscriptions import REASON_DELETED, get
 from webhooks.tables import (
     LIVE_STATES,
@@ -58,7 +60,19 @@ class Claim:
     url: str
     body: bytes
     content_type: str
+    #: Every live signing secret of every scheme, newest first.
     sealed_secrets: tuple[str, ...]
+    format: str = "standard"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    #: The owner's headers, with placeholders.
+    headers: Mapping[str, str] = field(default_factory=dict)
+    #: The headers that the format rendered.
+    delivery_headers: Mapping[str, str] = field(default_factory=dict)
+    sealed_credentials: str | None = None
+    signatures: tuple[str, ...] = (Scheme.V1,)
+    ca_certificate: str | None = None
+    client_certificate: str | None = None
+    sealed_client_key: str | None = None
 
 
 def claim_due(
@@ -89,6 +103,7 @@ def start_test(
 
     Raises:
         UnknownSubscriptionError: there is none.
+        RenderError: its format cannot express a ping.
     """
     subscription = get(session, subscription_id)
     event = Event(
@@ -100,6 +115,7 @@ def start_test(
         occurred_at=now,
     )
     row = store_event(session, event, fanout=0, now=now)
+    rendered = formats.render(subscription.format, row.id, event, subscription.options)
     delivery_id = new_sortable_id("dlv", now)
     delivery = Delivery(
         id=delivery_id,
@@ -111,8 +127,9 @@ def start_test(
         ordering_key=delivery_id,
         sequence=1,
         state=DeliveryState.PENDING,
-        body=standard_body(event),
-        content_type=CONTENT_TYPE,
+        body=rendered.body,
+        content_type=rendered.content_type,
+        headers=dict(rendered.headers),
         attempt_count=0,
         next_attempt_at=now,
         created_at=now,
@@ -240,6 +257,15 @@ def _claim(
         body=delivery.body,
         content_type=delivery.content_type,
         sealed_secrets=tuple(sealed_secrets),
+        format=subscription.format,
+        options=subscription.options,
+        headers=subscription.headers,
+        delivery_headers=delivery.headers,
+        sealed_credentials=subscription.sealed_credentials,
+        signatures=tuple(subscription.signatures),
+        ca_certificate=subscription.ca_certificate,
+        client_certificate=subscription.client_certificate,
+        sealed_client_key=subscription.sealed_client_key,
     )
 
 

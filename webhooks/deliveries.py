@@ -203,6 +203,7 @@ def _replay(delivery: Delivery, now: datetime) -> Delivery:
         sequence=1,
         body=delivery.body,
         content_type=delivery.content_type,
+        headers=delivery.headers,
         next_attempt_at=now,
         created_at=now,
         updated_at=now,

@@ -17,7 +17,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -27,20 +27,26 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from webhooks.claims import Claim, claim_due, database_now, start_test
-from webhooks.errors import UnsealError
+from webhooks.errors import UnsendableError
+from webhooks.outgoing import NOTHING_LENT, prepare
 from webhooks.results import record_result, sweep_expired_leases
 from webhooks.sealing import SecretBox
 from webhooks.sender import Sender, SendResult
-from webhooks.signing import sign
-from webhooks.tables import AttemptOutcome, DeliveryKind
+from webhooks.tables import AttemptOutcome
 
 logger = logging.getLogger(__name__)
 
 Begin = Callable[[], AbstractContextManager[Session]]
+Lend = Callable[[Claim], Mapping[str, str]]
 
 SWEEP_SECONDS = 5.0
 DATABASE_RETRY_SECONDS = 0.5
-REPLAY_HEADER = "webhook-replay"
+
+
+def lend_nothing(claim: Claim) -> Mapping[str, str]:
+    """Add nothing to any send."""
+    del claim
+    return NOTHING_LENT
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,9 @@ class Dispatcher:
             commits when the block ends and rolls back when it raises.
         box: opens the signing secrets.
         sender: sends.
+        lend: gives what the application adds to a send, by names of
+            ``LENT_NAMES``; the same for every attempt at one delivery. Called
+            outside any transaction; it may raise what a database raises.
         concurrency: how many requests may be under way at once.
         lease: longer than a send can take in all.
         poll: how long to wait without a wake-up.
@@ -80,10 +89,12 @@ class Dispatcher:
         lease: timedelta = timedelta(seconds=60),
         poll: timedelta = timedelta(seconds=1),
         clock: Callable[[], datetime] = utc_now,
+        lend: Lend = lend_nothing,
     ) -> None:
         self._begin = begin
         self._box = box
         self._sender = sender
+        self._lend = lend
         self._concurrency = concurrency
         self._lease = lease
         self._poll_seconds = poll.total_seconds()
@@ -235,20 +246,21 @@ class Dispatcher:
     def _send(self, claim: Claim) -> SendResult:
         now = self._clock()
         try:
-            secrets = [self._box.open(sealed) for sealed in claim.sealed_secrets]
-            headers = sign(claim.event_id, now, claim.body, secrets)
-        except (UnsealError, ValueError) as error:
+            outgoing = prepare(claim, self._box, now, self._lend(claim))
+        except UnsendableError as error:
             logger.error(  # noqa: TRY400  # A traceback says nothing more, and could show a secret.
-                "webhook_not_signed delivery=%s error=%s",
-                *(claim.delivery_id, type(error).__name__),
+                "webhook_not_prepared delivery=%s reason=%s",
+                *(claim.delivery_id, error.message),
             )
-            return SendResult(
-                AttemptOutcome.FAILED, error="the signing secret cannot be used"
-            )
-        headers["content-type"] = claim.content_type
-        if claim.kind == DeliveryKind.REPLAY:
-            headers[REPLAY_HEADER] = "true"
-        return self._sender.send(claim.url, claim.body, headers, now=now)
+            return SendResult(AttemptOutcome.FAILED, error=error.message)
+        return self._sender.send(
+            outgoing.url,
+            outgoing.body,
+            outgoing.headers,
+            now=now,
+            tls=outgoing.tls,
+            secrets=outgoing.secrets,
+        )
 
     def _record(self, claim: Claim, result: SendResult, give_up_at: float) -> None:
         """Offer the result until the lease is over, however long the database is."""

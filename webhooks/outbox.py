@@ -14,6 +14,7 @@ Locks are taken in one order: subscription, ordering keys, deliveries.
 """
 
 import logging
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -134,13 +135,14 @@ def _store_deliveries(
     rendered: dict[str, dict[str, Any]] = {}
     values = []
     for subscription in subscriptions:
-        name = subscription.format
-        if name not in rendered:
-            rendered[name] = _render(name, row.id, event)
+        # Subscriptions that say the same get the same bytes, rendered once.
+        kind = json.dumps([subscription.format, subscription.options], sort_keys=True)
+        if kind not in rendered:
+            rendered[kind] = _render(subscription, row.id, event)
         values.append(
             _delivery_values(subscription, row, sequences, now)
             | _birth_state(subscription)
-            | rendered[name]
+            | rendered[kind]
         )
     session.execute(insert(Delivery), values)
 
@@ -214,21 +216,24 @@ def _supersede(
     )
 
 
-def _render(format_name: str, event_id: str, event: Event) -> dict[str, Any]:
+def _render(subscription: Subscription, event_id: str, event: Event) -> dict[str, Any]:
     """Freeze the bytes; a failure makes the delivery dead from birth."""
     try:
-        rendered = formats.render(format_name, event_id, event)
+        rendered = formats.render(name, event_id, event, subscription.options)
     except RenderError as error:
-        logger.exception(
-            "webhook_render_failed event=%s format=%s", event_id, format_name
-        )
+        logger.exception("webhook_render_failed event=%s format=%s", event_id, name)
         return {
             "state": DeliveryState.DEAD,
             "reason": f"not rendered: {error.message}",
+    name = subscription.format
             "body": b"",
             "content_type": "",
         }
-    return {"body": rendered.body, "content_type": rendered.content_type}
+    return {
+        "body": rendered.body,
+        "content_type": rendered.content_type,
+        "headers": dict(rendered.headers),
+    }
 
 
 def _delivery_values(
@@ -236,6 +241,7 @@ def _delivery_values(
     row: EventRow,
     sequences: Mapping[str, int],
     now: datetime,
+            "headers": {},
 ) -> dict[str, Any]:
     # Without an order, each event is a key of its own.
     sequence = sequences.get(subscription.id)

@@ -1,12 +1,15 @@
-"""Standard Webhooks 1.0 signatures, symmetric scheme ``v1``.
+"""Standard Webhooks 1.0 signatures, schemes ``v1`` and ``v1a``.
 
-- A secret is ``whsec_`` and the base64 of 32 random bytes; the decoded bytes are
-  the key ("Signature scheme").
+- ``v1``: HMAC-SHA256. A secret is ``whsec_`` and the base64 of 32 random bytes; the
+  decoded bytes are the key ("Signature scheme").
+- ``v1a``: ed25519. A private key is ``whsk_`` and the base64 of seed and public key
+  (64 bytes, as libsodium has it); the receiver gets ``whpk_`` and the base64 of the
+  32 public bytes.
 - The timestamp is the attempt's, the id stays the same over all attempts.
 - Every live secret signs; the signatures are joined by a space, so a receiver
   may hold the old or the new secret while they overlap.
-- The ``standardwebhooks`` library computes the signature. It misreads aware
-  datetimes that are not in UTC, so this module converts first.
+- The ``standardwebhooks`` library computes ``v1``. It misreads aware datetimes that
+  are not in UTC, so this module converts first.
 """
 
 import base64
@@ -14,14 +17,31 @@ import binascii
 import secrets as random_source
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from math import floor
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from standardwebhooks.webhooks import Webhook
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  # A public prefix, not a secret.
+PRIVATE_KEY_PREFIX = "whsk_"
+PUBLIC_KEY_PREFIX = "whpk_"
 SECRET_BYTES = 32
 MIN_SECRET_BYTES = 24
 MAX_SECRET_BYTES = 64
+SEED_BYTES = 32
+
+
+class Scheme(StrEnum):
+    """How a message is signed; the value stands before each signature."""
+
+    V1 = "v1"  #: HMAC-SHA256, one secret on both sides
+    V1A = "v1a"  #: ed25519, the receiver cannot sign
+
+
+def scheme_of(secret: str) -> Scheme:
+    """Tell by its prefix what a secret signs with."""
+    return Scheme.V1A if secret.startswith(PRIVATE_KEY_PREFIX) else Scheme.V1
 
 
 def new_secret() -> str:
@@ -32,8 +52,21 @@ def new_secret() -> str:
     )
 
 
+def new_private_key() -> str:
+    """Make an ed25519 key."""
+    key = Ed25519PrivateKey.generate()
+    pair = key.private_bytes_raw() + key.public_key().public_bytes_raw()
+    return PRIVATE_KEY_PREFIX + base64.b64encode(pair).decode()
+
+
+def public_key_of(private_key: str) -> str:
+    """Give what a receiver verifies ``v1a`` with."""
+    public = _read_private_key(private_key).public_key().public_bytes_raw()
+    return PUBLIC_KEY_PREFIX + base64.b64encode(public).decode()
+
+
 def check_secret(secret: str) -> None:
-    """Refuse what is not a Standard Webhooks secret.
+    """Refuse what is not a symmetric Standard Webhooks secret.
 
     Raises:
         ValueError: the prefix, the base64 or the length (24 to 64 bytes) is wrong.
@@ -59,7 +92,7 @@ def sign(
         message_id: the event's id, without dots.
         attempted_at: the aware instant of this attempt.
         body: the exact bytes that will be sent; UTF-8.
-        secrets: every live secret, newest first.
+        secrets: every live secret or private key, newest first.
 
     Raises:
         ValueError: no secret, a dotted id, or a naive instant.
@@ -73,7 +106,9 @@ def sign(
     instant = attempted_at.astimezone(UTC)
     text = body.decode()
     signatures = [
-        Webhook(secret).sign(msg_id=message_id, timestamp=instant, data=text)
+        _sign_v1a(secret, f"{message_id}.{floor(instant.timestamp())}.{text}")
+        if scheme_of(secret) is Scheme.V1A
+        else Webhook(secret).sign(msg_id=message_id, timestamp=instant, data=text)
         for secret in secrets
     ]
     return {
@@ -81,3 +116,13 @@ def sign(
         "webhook-timestamp": str(floor(instant.timestamp())),
         "webhook-signature": " ".join(signatures),
     }
+
+
+def _sign_v1a(private_key: str, signed_text: str) -> str:
+    signature = _read_private_key(private_key).sign(signed_text.encode())
+    return f"{Scheme.V1A},{base64.b64encode(signature).decode()}"
+
+
+def _read_private_key(text: str) -> Ed25519PrivateKey:
+    pair = base64.b64decode(text.removeprefix(PRIVATE_KEY_PREFIX), validate=True)
+    return Ed25519PrivateKey.from_private_bytes(pair[:SEED_BYTES])

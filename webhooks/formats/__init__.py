@@ -1,39 +1,56 @@
 """How an event is put into bytes, by the name a subscription chose.
 
-- A format turns (message id, event) into a body and a content type. It is a pure
-  function: no I/O, no clock.
-- The bytes are made once, when the event is stored, and frozen: what is signed,
-  sent and shown is the same on every attempt.
+- The bytes are made once, when the event is stored, and frozen: what is stored and
+  shown is the same on every attempt, and so is what is signed and sent, secrets
+  filled in, while the secrets stay the same.
 - A format that cannot express an event raises ``RenderError``. The delivery is
   then stored dead with the reason; the caller's change never fails because of it.
+- What can be known before is refused when the subscription is saved: options are
+  read, and a sample event as large as usual ones get is rendered.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
+from typing import Any
 
-from webhooks.errors import RenderError
+from webhooks.errors import InvalidSubscriptionError, RenderError
 from webhooks.events import Event
-from webhooks.formats import standard
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """The frozen bytes of a delivery."""
-
-    body: bytes
-    content_type: str
-
-
-Renderer = Callable[[str, Event], bytes]
-
-# Each format is its renderer and its content type.
-FORMATS: Mapping[str, tuple[Renderer, str]] = MappingProxyType(
-    {"standard": (standard.render, standard.CONTENT_TYPE)}
+from webhooks.formats import (
+    cloudevents,
+    github,
+    gitlab,
+    jenkins,
+    slack,
+    standard,
+    teams,
 )
+from webhooks.formats.contract import Format, Options, Rendered
+
+FORMATS: Mapping[str, Format] = MappingProxyType(
+    {
+        "standard": standard.FORMAT,
+        "cloudevents": cloudevents.FORMAT,
+        "github": github.FORMAT,
+        "gitlab": gitlab.FORMAT,
+        "jenkins": jenkins.FORMAT,
+        "slack": slack.FORMAT,
+        "teams": teams.FORMAT,
+    }
+)
+NO_OPTIONS: Options = MappingProxyType({})
+
+# Escaped in JSON or a form, a character like this takes six bytes.
+_LONG_TEXT = "é" * 500
+_SAMPLE_DATA_PARTS = 4
+_SAMPLE_ID = "msg_" + "a" * 26
+_DATA_PATH = re.compile(r"data(\.[^.\s{}\"']+)+")
 
 
-def render(format_name: str, message_id: str, event: Event) -> Rendered:
+def render(
+    format_name: str, message_id: str, event: Event, options: Options = NO_OPTIONS
+) -> Rendered:
     """Render the event in the named format.
 
     Raises:
@@ -41,9 +58,8 @@ def render(format_name: str, message_id: str, event: Event) -> Rendered:
     """
     if format_name not in FORMATS:
         raise RenderError(f"there is no format named {format_name!r}")
-    renderer, content_type = FORMATS[format_name]
     try:
-        return Rendered(renderer(message_id, event), content_type)
+        return FORMATS[format_name].render(message_id, event, options)
     except RenderError:
         raise
     except Exception as error:
@@ -51,3 +67,60 @@ def render(format_name: str, message_id: str, event: Event) -> Rendered:
         raise RenderError(
             f"format {format_name!r} failed: {type(error).__name__}"
         ) from error
+
+
+def check(format_name: str, options: Options) -> Rendered:
+    """Judge options before they are saved; give a sample of what they render.
+
+    Raises:
+        InvalidSubscriptionError: names the option at fault.
+    """
+    if format_name not in FORMATS:
+        raise InvalidSubscriptionError(
+            "format", f"must be one of {', '.join(sorted(FORMATS))}"
+        )
+    FORMATS[format_name].check(options)
+    try:
+        return render(format_name, _SAMPLE_ID, _sample_event(options), options)
+    except RenderError as error:
+        raise InvalidSubscriptionError("options", error.message) from error
+
+
+def find_receipt(
+    format_name: str, status: int, headers: Mapping[str, str], body: bytes
+) -> str | None:
+    """Find in a 2xx answer what the receiver started; never raises."""
+    known = FORMATS.get(format_name)
+    return None if known is None else known.receipt(status, headers, body)
+
+
+def _sample_event(options: Options) -> Event:
+    """Make an event with a long text at every path that the options name."""
+    data: dict[str, Any] = {f"text_{n}": _LONG_TEXT for n in range(_SAMPLE_DATA_PARTS)}
+    for match in _DATA_PATH.finditer(_all_texts(options)):
+        _put(data, match[0].split(".")[1:])
+    return Event(
+        type="sample." + "a" * 80,
+        ordering_key="sample",
+        subject="é" * 250,
+        target=None,
+        data=data,
+        occurred_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+
+def _put(data: dict[str, Any], names: list[str]) -> None:
+    *outer, last = names
+    for name in outer:
+        inner = data.get(name)
+        if not isinstance(inner, dict):
+            inner = data[name] = {}
+        data = inner
+    data.setdefault(last, _LONG_TEXT)
+
+
+def _all_texts(value: object) -> str:
+    """Join every text within the options."""
+    if isinstance(value, Mapping):
+        return " ".join(map(_all_texts, value.values()))
+    return value if isinstance(value, str) else ""

@@ -12,6 +12,7 @@ from tests.integration.webhooks.conftest import NOW, World, make_event
 from webhooks import deliveries, formats, outbox
 from webhooks.errors import RenderError
 from webhooks.events import Event
+from webhooks.formats.contract import Format, Options, Rendered
 from webhooks.tables import Subscription
 
 
@@ -166,11 +167,15 @@ def test_a_failing_format_makes_a_dead_delivery_and_no_error(
     caplog: pytest.LogCaptureFixture,
     error: Exception,
 ) -> None:
-    def fail(_message_id: str, _event: Event) -> bytes:
+    def fail(_message_id: str, _event: Event, _options: Options) -> Rendered:
         raise error
 
+    def accept(_options: Options) -> None:
+        return None
+
     world.subscribe()
-    monkeypatch.setattr(formats, "FORMATS", {"standard": (fail, "text/plain")})
+    failing = Format(check=accept, render=fail)
+    monkeypatch.setattr(formats, "FORMATS", {"standard": failing})
 
     with caplog.at_level(logging.CRITICAL):
         world.enqueue()

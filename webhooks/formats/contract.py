@@ -1,0 +1,63 @@
+"""What a format is.
+
+- A format turns an event into a request: frozen bytes, their content type, and
+  headers that belong to them. It is pure: no I/O, no clock, no secret.
+- Where a secret goes, a format leaves a placeholder (``webhooks.placeholders``).
+- ``check`` reads the options as ``render`` will; what it accepts only the size of
+  an event can make fail later.
+- ``receipt`` finds in a receiver's answer what it started because of a delivery.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from webhooks.events import Event
+
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The frozen part of a request."""
+
+    body: bytes
+    content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def _no_receipt(_status: int, _headers: Mapping[str, str], _body: bytes) -> None:
+    return None
+
+
+def _no_authorization(
+    _options: Options, _credentials: Mapping[str, str]
+) -> Mapping[str, str]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format, as functions.
+
+    Args:
+        check: raises InvalidSubscriptionError for options it cannot use.
+        render: takes message id, event and options; raises RenderError where the
+            target would refuse the request.
+        receipt: takes status, headers (lower-case names) and body of a 2xx answer.
+        authorization: gives the headers that the credentials make where the
+            owner wrote no ``authorization`` header; raises
+            InvalidSubscriptionError when it lacks one that the target insists on.
+        lends_by_header: whether lent values travel as ``webhook-…`` headers; else
+            they are in the body, or the target has no use for them.
+        has_secret_url: whether whoever knows the URL may post to it.
+    """
+
+    check: Callable[[Options], object]
+    render: Callable[[str, Event, Options], Rendered]
+    receipt: Callable[[int, Mapping[str, str], bytes], str | None] = _no_receipt
+    authorization: Callable[[Options, Mapping[str, str]], Mapping[str, str]] = (
+        _no_authorization
+    )
+    lends_by_header: bool = False
+    has_secret_url: bool = False

@@ -1,0 +1,185 @@
+"""From a claim to the request that is sent: secrets filled in, signed.
+
+Rules:
+
+- Placeholders of URL, headers, body and options are filled here and nowhere else,
+  and what was filled never goes back into the database.
+- Headers, the later ones winning: the format's, what credentials make, the owner's
+  own, lent values, the content type, the signature.
+- What is signed is the body as it is sent, secrets included.
+- ``secrets`` has every clear value in every spelling that goes over the wire, the
+  longest first: a receiver may send back what it was sent.
+"""
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from urllib.parse import quote, quote_plus
+
+from webhooks.claims import Claim
+from webhooks.credentials import open_credentials
+from webhooks.errors import (
+    InvalidSubscriptionError,
+    RenderError,
+    UnsealError,
+    UnsendableError,
+)
+from webhooks.formats import FORMATS
+from webhooks.formats.contract import Format
+from webhooks.formats.hub_signature import HEADER, hub_signature, read_hub_signature
+from webhooks.placeholders import LENT_NAMES, fill, fill_body, json_escape
+from webhooks.sealing import SecretBox
+from webhooks.signing import SECRET_PREFIX, scheme_of, sign
+from webhooks.tables import DeliveryKind
+from webhooks.tls import Tls
+
+REPLAY_HEADER = "webhook-replay"
+NOTHING_LENT: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A request as it will be sent; its fields are secrets and are never logged."""
+
+    url: str = field(repr=False)
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    tls: Tls | None = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+
+
+def prepare(
+    claim: Claim,
+    box: SecretBox,
+    now: datetime,
+    lent: Mapping[str, str] = NOTHING_LENT,
+) -> Outgoing:
+    """Put the request of a claim together.
+
+    Args:
+        claim: what is to be sent.
+        box: opens credentials, signing secrets and the client key.
+        now: the aware instant of this attempt.
+        lent: what the application adds; names are of ``LENT_NAMES``.
+
+    Raises:
+        UnsendableError: a secret cannot be opened, is missing or does not fit
+            where it stands; the message holds no secret.
+    """
+    try:
+        credentials = open_credentials(box, claim.sealed_credentials)
+        client_key = _open(box, claim.sealed_client_key)
+    except UnsealError as error:
+        raise UnsendableError("the credentials cannot be opened") from error
+    signing_secrets = _signing_secrets(claim, box)
+    values = {**dict.fromkeys(LENT_NAMES, ""), **lent, **credentials}
+    try:
+        url = fill(claim.url, values)
+        body = fill_body(claim.body, claim.content_type, values)
+        made = _made_by_credentials(claim, credentials)
+        headers = _headers(claim, values, made, lent) | _hub(claim, values, body)
+    except KeyError as error:
+        raise UnsendableError(f"the credential {error.args[0]!r} is missing") from error
+    except (InvalidSubscriptionError, RenderError) as error:
+        raise UnsendableError(error.message) from error
+    headers |= _signed(claim, now, body, signing_secrets)
+    material = Tls(claim.ca_certificate, claim.client_certificate, client_key)
+    clear = [*credentials.values(), *lent.values(), *made.values(), *signing_secrets]
+    return Outgoing(
+        url=url,
+        body=body,
+        headers=headers,
+        tls=None if material == Tls() else material,
+        secrets=spellings(clear),
+    )
+
+
+def spellings(secrets: Iterable[str]) -> tuple[str, ...]:
+    """Give each secret in every spelling it may come back in, the longest first."""
+    found: set[str] = set()
+    for secret in filter(None, secrets):
+        found |= {
+            secret,
+            secret.removeprefix(SECRET_PREFIX),
+            json_escape(secret),
+            quote(secret, safe=""),
+            quote_plus(secret),
+            base64.b64encode(secret.encode()).decode(),
+        }
+    return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
+
+
+def require_header_value(name: str, value: str) -> None:
+    """Refuse what would end a header or the whole head.
+
+    Raises:
+        UnsendableError: naming the header, not the value.
+    """
+    if not (value.isascii() and value.isprintable()):
+        raise UnsendableError(f"the header {name} is not one line of ASCII text")
+
+
+def _open(box: SecretBox, sealed: str | None) -> str | None:
+    return None if sealed is None else box.open(sealed)
+
+
+def _signing_secrets(claim: Claim, box: SecretBox) -> list[str]:
+    """Open the live secrets of the schemes that the subscription asks for."""
+    try:
+        opened = [box.open(sealed) for sealed in claim.sealed_secrets]
+    except UnsealError as error:
+        raise UnsendableError("the signing secret cannot be used") from error
+    return [secret for secret in opened if scheme_of(secret) in claim.signatures]
+
+
+def _signed(
+    claim: Claim, now: datetime, body: bytes, secrets: list[str]
+) -> dict[str, str]:
+    try:
+        headers = sign(claim.event_id, now, body, secrets)
+    except ValueError as error:
+        raise UnsendableError("the signing secret cannot be used") from error
+    headers["content-type"] = claim.content_type
+    if claim.kind == DeliveryKind.REPLAY:
+        headers[REPLAY_HEADER] = "true"
+    return headers
+
+
+def _format(claim: Claim) -> Format | None:
+    return FORMATS.get(claim.format)
+
+
+def _made_by_credentials(
+    claim: Claim, credentials: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Give the headers that the format makes of the credentials."""
+    known = _format(claim)
+    if known is None or "authorization" in claim.headers:
+        return {}
+    return known.authorization(claim.options, credentials)
+
+
+def _headers(
+    claim: Claim,
+    values: Mapping[str, str],
+    made: Mapping[str, str],
+    lent: Mapping[str, str],
+) -> dict[str, str]:
+    own = {name: fill(value, values) for name, value in claim.headers.items()}
+    headers = {**claim.delivery_headers, **made, **own}
+    known = _format(claim)
+    if known is not None and known.lends_by_header:
+        names = {name: f"webhook-{name.replace('_', '-')}" for name in lent}
+        headers |= {names[name]: value for name, value in lent.items()}
+    for name, value in headers.items():
+        require_header_value(name, value)
+    return headers
+
+
+def _hub(claim: Claim, values: Mapping[str, str], body: bytes) -> dict[str, str]:
+    template = read_hub_signature(claim.options)
+    if template is None:
+        return {}
+    return {HEADER: hub_signature(fill(template, values), body)}
