@@ -13,8 +13,8 @@ Rules:
 Locks are taken in one order: subscription, ordering keys, deliveries.
 """
 
-import logging
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -218,6 +218,7 @@ def _supersede(
 
 def _render(subscription: Subscription, event_id: str, event: Event) -> dict[str, Any]:
     """Freeze the bytes; a failure makes the delivery dead from birth."""
+    name = subscription.format
     try:
         rendered = formats.render(name, event_id, event, subscription.options)
     except RenderError as error:
@@ -225,9 +226,9 @@ def _render(subscription: Subscription, event_id: str, event: Event) -> dict[str
         return {
             "state": DeliveryState.DEAD,
             "reason": f"not rendered: {error.message}",
-    name = subscription.format
             "body": b"",
             "content_type": "",
+            "headers": {},
         }
     return {
         "body": rendered.body,
@@ -241,7 +242,6 @@ def _delivery_values(
     row: EventRow,
     sequences: Mapping[str, int],
     now: datetime,
-            "headers": {},
 ) -> dict[str, Any]:
     # Without an order, each event is a key of its own.
     sequence = sequences.get(subscription.id)
