@@ -14,6 +14,7 @@ from registry.cli.client_command import (
 )
 from registry.cli.exit_codes import ExitCode
 from registry.cli.output import Column, text_of
+from registry.cli.webhook_attempts import attempts
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -96,6 +97,9 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 @click.group()
 def webhooks() -> None:
     """Manage webhook subscriptions and their deliveries."""
+
+
+webhooks.add_command(attempts)
 
 
 @webhooks.command(

@@ -203,7 +203,11 @@ class DeliveryRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptRecord(Record):
-    """One try to deliver."""
+    """One try to deliver.
+
+    ``address`` is the one that was connected to; ``timings`` are the seconds of
+    each part that ended: ``name``, ``connect``, ``tls``, ``first_byte``.
+    """
 
     number: int
     outcome: str = ""
@@ -212,6 +216,11 @@ class AttemptRecord(Record):
     started_at: datetime | None = field(default=None, metadata=_read_by(_instant))
     finished_at: datetime | None = field(default=None, metadata=_read_by(_instant))
     duration_seconds: float | None = None
+    address: str | None = None
+    timings: JsonObject = field(default_factory=dict)
+    request_headers: JsonObject = field(default_factory=dict)
+    response_headers: JsonObject = field(default_factory=dict)
+    response_body: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

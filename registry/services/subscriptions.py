@@ -248,6 +248,8 @@ def attempt_document(attempt: Attempt) -> Document:
         "started_at": rfc3339(attempt.started_at),
         "finished_at": attempt.finished_at and rfc3339(attempt.finished_at),
         "duration_seconds": attempt.duration_seconds,
+        "address": attempt.address,
+        "timings": attempt.timings or {},
         "request_headers": attempt.request_headers or {},
         "response_headers": attempt.response_headers or {},
         "response_body": None if body is None else body.decode("utf-8", "replace"),

@@ -172,6 +172,8 @@ class AttemptDocument(AnswerSchema):
     started_at = fields.DateTime(required=True)
     finished_at = fields.DateTime(required=True, allow_none=True)
     duration_seconds = fields.Float(required=True, allow_none=True)
+    address = fields.String(required=True, allow_none=True)
+    timings = fields.Dict(fields.String(), fields.Float(), required=True)
     request_headers = fields.Dict(required=True)
     response_headers = fields.Dict(required=True)
     response_body = fields.String(required=True, allow_none=True)

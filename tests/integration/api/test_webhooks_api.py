@@ -279,6 +279,8 @@ def test_attempts_of_a_delivery_say_what_was_answered(
         "failed",
         503,
     )
+    assert attempt["address"] == "127.0.0.1"
+    assert set(attempt["timings"]) == {"name", "connect", "first_byte"}
     assert webhook["secret"] not in str(attempts)
     assert api.read(f"/deliveries/{delivery['id']}")["attempts"] == 1
     assert api.read(f"/webhooks/{webhook['id']}")["consecutive_failures"] == 1

@@ -489,6 +489,23 @@ def test_deliveries_are_listed_and_sent_again(fake: FakeRegistry, run: Run) -> N
     assert again.stdout == "Delivery d1 is pending.\n"
 
 
+def test_attempts_are_listed_with_the_time_of_each_part(
+    fake: FakeRegistry, run: Run
+) -> None:
+    attempt = {
+        "number": 1,
+        "outcome": "failed",
+        "status": 503,
+        "address": "192.0.2.7",
+        "timings": {"name": 0.012, "connect": 0.034},
+    }
+    fake.json("GET", "/deliveries/d1/attempts", page(attempt))
+
+    (_, row) = run("webhooks", "attempts", "d1").stdout.splitlines()
+
+    assert {"1", "failed", "503", "192.0.2.7", "0.012", "0.034"} <= set(row.split())
+
+
 def test_a_secret_is_rotated(fake: FakeRegistry, run: Run) -> None:
     fake.json("POST", "/webhooks/w1/rotate-secret", {"secret": "whsec_b"})
 
