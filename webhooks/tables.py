@@ -27,18 +27,20 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
-    DDL,
     JSON,
     BigInteger,
     CheckConstraint,
     ColumnElement,
+    Connection,
     ForeignKey,
     Index,
     LargeBinary,
     MetaData,
+    Table,
     Text,
     UniqueConstraint,
     event,
+    insert,
     literal_column,
     text,
 )
@@ -264,11 +266,9 @@ class Feed(Base):
     last_position: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
-event.listen(
-    Feed.__table__,
-    "after_create",
-    DDL("INSERT INTO webhook_feed (id, last_position) VALUES (1, 0)"),
-)
+@event.listens_for(Feed.__table__, "after_create")
+def _store_the_row(table: Table, connection: Connection, **_: object) -> None:
+    connection.execute(insert(table).values(id=1, last_position=0))
 
 
 class OrderingKey(Base):

@@ -1,0 +1,82 @@
+"""Removing what is old and settled, so that the tables do not grow for ever.
+
+Rules:
+
+- Only final deliveries go, with their attempts: what is live stays, however old.
+- An event goes when nothing of it is left and consumers had it in the feed as long.
+- A call removes one batch and is committed by itself, so that no lock is held long;
+  rows that somebody else has locked are left for the next time.
+"""
+
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, Delete, delete, select
+from sqlalchemy.orm import Session
+
+from webhooks.tables import (
+    FINAL_STATES,
+    Attempt,
+    Delivery,
+    EventRow,
+    Replay,
+    ReplayState,
+    state_in,
+)
+
+REMOVED_AT_ONCE = 500
+
+
+def remove_deliveries(
+    session: Session, *, before: datetime, limit: int = REMOVED_AT_ONCE
+) -> int:
+    """Remove deliveries that were settled before then; say how many."""
+    ids = session.scalars(
+        select(Delivery.id)
+        .where(state_in(Delivery.state, *FINAL_STATES), Delivery.updated_at < before)
+        .order_by(Delivery.updated_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    if ids:
+        _execute(session, delete(Attempt).where(Attempt.delivery_id.in_(ids)))
+        _execute(session, delete(Delivery).where(Delivery.id.in_(ids)))
+    return len(ids)
+
+
+def remove_events(
+    session: Session, *, before: datetime, limit: int = REMOVED_AT_ONCE
+) -> int:
+    """Remove events from before then that have no delivery; say how many."""
+    has_delivery = select(Delivery.id).where(Delivery.event_id == EventRow.id).exists()
+    ids = session.scalars(
+        select(EventRow.id)
+        .where(
+            EventRow.created_at < before, EventRow.position.is_not(None), ~has_delivery
+        )
+        .order_by(EventRow.created_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    if not ids:
+        return 0
+    # Asked once more under the lock: a replay may have been stored meanwhile.
+    return _execute(
+        session, delete(EventRow).where(EventRow.id.in_(ids), ~has_delivery)
+    )
+
+
+def remove_replays(session: Session, *, before: datetime) -> int:
+    """Remove replays that ended before then; say how many."""
+    return _execute(
+        session,
+        delete(Replay).where(
+            Replay.state != ReplayState.RUNNING, Replay.updated_at < before
+        ),
+    )
+
+
+def _execute(session: Session, statement: Delete) -> int:
+    """Run it without a look at what the session holds; say how many rows went."""
+    result = session.execute(statement.execution_options(synchronize_session=False))
+    return cast("CursorResult[Any]", result).rowcount
