@@ -6,16 +6,14 @@
 - Without either the test says so, and fails with ``CI=true``.
 """
 
-import os
 import shutil
 import subprocess
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tests.deploy.places import CHECKOUT, cache_directory
+from tests.services import go_build
 from tests.services.absence import report_absence
 
 MODULE = "sigs.k8s.io/kustomize/kustomize/v5@v5.5.0"
@@ -46,18 +44,7 @@ def _renderer() -> list[str]:
     program = shutil.which("kustomize") or (str(cached) if cached.exists() else "")
     if program:
         return [program, "build"]
-    if shutil.which("go") is None:
+    if not go_build.can_build():
         report_absence("no kubectl and no kustomize, and no Go to build it")
-    _build(cached)
+    go_build.build(MODULE, cached)
     return [str(cached), "build"]
-
-
-def _build(target: Path) -> None:
-    """Build into the cache; the finished program appears at once or never."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix="build-") as output:
-        environment = os.environ | {"GOBIN": output, "CGO_ENABLED": "0"}
-        # A vendor directory asked for in GOFLAGS does not fit a module by version.
-        environment.pop("GOFLAGS", None)
-        subprocess.run(["go", "install", MODULE], env=environment, check=True)
-        (Path(output) / "kustomize").replace(target)
