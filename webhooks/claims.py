@@ -15,29 +15,27 @@ Rules:
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import func, insert, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from webhooks import formats
 from webhooks.events import PING_EVENT_TYPE, Event, new_sortable_id
+from webhooks.heads import Head, lock_due, lock_probes
 from webhooks.outbox import store_event
 from webhooks.signing import Scheme
 from webhooks.subscriptions import REASON_DELETED, get
 from webhooks.tables import (
-    LIVE_STATES,
     Attempt,
     AttemptOutcome,
     Delivery,
     DeliveryKind,
     DeliveryState,
-    Subscription,
     SubscriptionSecret,
-    state_in,
 )
 
 logger = logging.getLogger(__name__)
@@ -60,6 +58,12 @@ class Claim:
     url: str
     body: bytes
     content_type: str
+    #: Sent before its time, to see whether the endpoint is well again.
+    is_probe: bool
+    #: The one before it in its order was given up.
+    follows_gap: bool
+    #: Whether the endpoint's last answers were failures.
+    is_endpoint_failing: bool
     #: Every live signing secret of every scheme, newest first.
     sealed_secrets: tuple[str, ...]
     format: str = "standard"
@@ -75,25 +79,84 @@ class Claim:
     sealed_client_key: str | None = None
 
 
+class Allowance(Protocol):
+    """How much each subscription may have; asked and told once per claim."""
+
+    @property
+    def passed_over(self) -> Collection[str]:
+        """The subscriptions that get nothing."""
+        ...
+
+    @property
+    def is_healthy_only(self) -> bool:
+        """Whether failing ones get nothing either."""
+        ...
+
+    def take(self, subscription_id: str, *, is_failing: bool) -> bool:
+        """Take one for a subscription, if it may have one more."""
+        ...
+
+
+class Unlimited:
+    """Lets every subscription have all it wants."""
+
+    passed_over: Collection[str] = ()
+    is_healthy_only = False
+
+    def take(self, subscription_id: str, *, is_failing: bool) -> bool:
+        """Allow it."""
+        del subscription_id, is_failing
+        return True
+
+
 def claim_due(
-    session: Session, *, now: datetime, limit: int, lease: timedelta
+    session: Session,
+    *,
+    now: datetime,
+    limit: int,
+    lease: timedelta,
+    allowance: Allowance | None = None,
 ) -> list[Claim]:
     """Take up to ``limit`` deliveries that are due, the longest due first.
 
     ``limit`` is no more than can be sent at once, because a claim that waits eats
     its lease; ``lease`` is longer than a send can take.
     """
+    allowed = allowance or Unlimited()
+    taken: list[Claim] = []
     for _ in range(MAX_ROUNDS):
-        rows = _lock_due_heads(session, now, limit)
-        if not rows:
-            return []
-        fit = [
-            (row, owner) for row, owner in rows if not _settle_unfit(row, owner, now)
+        asked = limit - len(taken)
+        heads = lock_due(
+            session,
+            now=now,
+            limit=asked,
+            passed_over=allowed.passed_over,
+            is_healthy_only=allowed.is_healthy_only,
+        )
+        fit = [head for head in heads if not _settle_unfit(head, now)]
+        chosen = [
+            head
+            for head in fit
+            if allowed.take(
+                head.subscription.id,
+                is_failing=head.subscription.consecutive_failures > 0,
+            )
         ]
-        if fit:
-            return _lease(session, fit, now=now, until=now + lease)
-        session.flush()
-    return []
+        taken += _lease(session, chosen, now=now, until=now + lease)
+        # What was settled may have opened its key; a whole page may hide more.
+        has_more = len(fit) < len(heads) or len(heads) == asked
+        if len(taken) == limit or not has_more:
+            break
+    return taken
+
+
+def claim_probes(
+    session: Session, *, now: datetime, limit: int, lease: timedelta
+) -> list[Claim]:
+    """Take one delivery each for up to ``limit`` endpoints that may be well again."""
+    heads = lock_probes(session, now=now, limit=limit)
+    fit = [head for head in heads if not _settle_unfit(head, now)]
+    return _lease(session, fit, now=now, until=now + lease)
 
 
 def start_test(
@@ -137,7 +200,8 @@ def start_test(
     )
     session.add(delivery)
     session.flush()
-    return _lease(session, [(delivery, subscription)], now=now, until=now + lease)[0]
+    head = Head(delivery, subscription, follows_gap=False)
+    return _lease(session, [head], now=now, until=now + lease)[0]
 
 
 def database_now(session: Session, fallback: datetime) -> datetime:
@@ -148,45 +212,9 @@ def database_now(session: Session, fallback: datetime) -> datetime:
     return instant
 
 
-def _lock_due_heads(
-    session: Session, now: datetime, limit: int
-) -> list[tuple[Delivery, Subscription]]:
-    earlier = aliased(Delivery)
-    has_earlier = (
-        select(earlier.id)
-        .where(
-            earlier.subscription_id == Delivery.subscription_id,
-            earlier.ordering_key == Delivery.ordering_key,
-            earlier.sequence < Delivery.sequence,
-            state_in(earlier.state, *LIVE_STATES),
-        )
-        .exists()
-    )
-    query = (
-        select(Delivery, Subscription)
-        .join(Subscription, Subscription.id == Delivery.subscription_id)
-        .where(
-            state_in(Delivery.state, DeliveryState.PENDING),
-            Delivery.next_attempt_at <= now,
-            or_(
-                Subscription.breaker_until.is_(None), Subscription.breaker_until <= now
-            ),
-            ~has_earlier,
-        )
-        .order_by(Delivery.next_attempt_at, Delivery.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True, of=Delivery)
-        .execution_options(populate_existing=True)
-    )
-    return [
-        (delivery, subscription) for delivery, subscription in session.execute(query)
-    ]
-
-
-def _settle_unfit(
-    delivery: Delivery, subscription: Subscription, now: datetime
-) -> bool:
+def _settle_unfit(head: Head, now: datetime) -> bool:
     """Settle a delivery that must not be sent; tell whether it was one."""
+    delivery, subscription = head.delivery, head.subscription
     max_age = subscription.max_age_seconds
     if subscription.deleted_at is not None:
         release(delivery, DeliveryState.DEAD, REASON_DELETED, now)
@@ -204,15 +232,12 @@ def _settle_unfit(
 
 
 def _lease(
-    session: Session,
-    rows: Sequence[tuple[Delivery, Subscription]],
-    *,
-    now: datetime,
-    until: datetime,
+    session: Session, heads: Sequence[Head], *, now: datetime, until: datetime
 ) -> list[Claim]:
     """Mark the deliveries as being sent and open their attempts."""
     token = uuid.uuid4().hex
-    for delivery, _ in rows:
+    for head in heads:
+        delivery = head.delivery
         delivery.state = DeliveryState.SENDING
         delivery.reason = None
         delivery.attempt_count += 1
@@ -220,31 +245,28 @@ def _lease(
         delivery.lease_until = until
         delivery.updated_at = now
     session.flush()
-    session.execute(
-        insert(Attempt),
-        [
-            {
-                "delivery_id": delivery.id,
-                "number": delivery.attempt_count,
-                "started_at": now,
-                "outcome": AttemptOutcome.STARTED,
-            }
-            for delivery, _ in rows
-        ],
-    )
-    sealed = _live_secrets(session, {entry.id for _, entry in rows}, now)
+    if not heads:
+        return []
+    attempts = [
+        {
+            "delivery_id": head.delivery.id,
+            "number": head.delivery.attempt_count,
+            "started_at": now,
+            "outcome": AttemptOutcome.STARTED,
+        }
+        for head in heads
+    ]
+    session.execute(insert(Attempt), attempts)
+    sealed = _live_secrets(session, {head.subscription.id for head in heads}, now)
     return [
-        _claim(delivery, subscription, token, sealed.get(subscription.id, ()))
-        for delivery, subscription in rows
+        _claim(head, token, sealed.get(head.subscription.id, ()), now) for head in heads
     ]
 
 
 def _claim(
-    delivery: Delivery,
-    subscription: Subscription,
-    token: str,
-    sealed_secrets: Sequence[str],
+    head: Head, token: str, sealed_secrets: Sequence[str], now: datetime
 ) -> Claim:
+    delivery, subscription = head.delivery, head.subscription
     return Claim(
         delivery_id=delivery.id,
         subscription_id=subscription.id,
@@ -256,6 +278,9 @@ def _claim(
         url=subscription.url,
         body=delivery.body,
         content_type=delivery.content_type,
+        is_probe=delivery.next_attempt_at > now,
+        follows_gap=head.follows_gap,
+        is_endpoint_failing=subscription.consecutive_failures > 0,
         sealed_secrets=tuple(sealed_secrets),
         format=subscription.format,
         options=subscription.options,

@@ -10,6 +10,8 @@ Rules:
   of the caller and must show before anything is written.
 - Bodies are pure ASCII JSON with the members ``type``, ``timestamp`` (RFC 3339,
   six decimals, ``Z``) and ``data`` (Standard Webhooks 1.0, "Payload structure").
+- Events about the delivery itself (``webhook.…``) go to those who name them: ``*``
+  does not.
 - Ids contain no dot, because the signed text is joined by dots.
 """
 
@@ -23,6 +25,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
+OPERATIONAL_PREFIX = "webhook."
 PING_EVENT_TYPE = "webhook.ping"
 EVENT_TYPE = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 EVENT_TYPE_FILTER = re.compile(r"\*|[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*(\.\*)?")
@@ -87,10 +90,16 @@ def new_sortable_id(prefix: str, now: datetime) -> str:
     return f"{prefix}_{milliseconds:012x}{secrets.token_hex(10)}"
 
 
+def operational_key(subscription_id: str) -> str:
+    """Give the ordering key of the events about a subscription."""
+    return f"webhook:{subscription_id}"
+
+
 def matches_event_type(filters: Sequence[str], event_type: str) -> bool:
     """Tell whether one filter is ``*``, the exact type or a prefix ``a.*``."""
     return any(
-        entry in ("*", event_type)
+        entry == event_type
+        or (entry == "*" and not event_type.startswith(OPERATIONAL_PREFIX))
         or (entry.endswith(".*") and event_type.startswith(entry[:-1]))
         for entry in filters
     )

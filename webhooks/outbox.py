@@ -8,6 +8,7 @@ Rules:
 - Numbers of an ordering key are allocated under its row's lock, so their order is
   the order of the commits.
 - A subscription that is not active gets its deliveries held, not dropped.
+- An event about a subscription goes to the others that name its type.
 - ``webhooks.claims`` takes the deliveries from here on.
 
 Locks are taken in one order: subscription, ordering keys, deliveries.
@@ -16,7 +17,7 @@ Locks are taken in one order: subscription, ordering keys, deliveries.
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import insert, select, update
@@ -26,12 +27,14 @@ from sqlalchemy.orm import Session
 from webhooks import formats
 from webhooks.errors import RenderError
 from webhooks.events import (
+    OPERATIONAL_PREFIX,
     Event,
     matches_event_type,
     matches_subject,
     matches_target,
     new_event_id,
     new_sortable_id,
+    operational_key,
 )
 from webhooks.tables import (
     Delivery,
@@ -115,6 +118,12 @@ def _live(session: Session) -> Sequence[Subscription]:
 
 
 def _wants(subscription: Subscription, event: Event) -> bool:
+    if event.type.startswith(OPERATIONAL_PREFIX):
+        # Filters of models and stages say nothing about these.
+        is_about_itself = event.ordering_key == operational_key(subscription.id)
+        return not is_about_itself and matches_event_type(
+            subscription.event_types, event.type
+        )
     return (
         matches_event_type(subscription.event_types, event.type)
         and matches_subject(subscription.subject_pattern, event.subject)
@@ -245,6 +254,7 @@ def _delivery_values(
 ) -> dict[str, Any]:
     # Without an order, each event is a key of its own.
     sequence = sequences.get(subscription.id)
+    due_at = now + timedelta(seconds=(subscription.schedule_seconds or (0,))[0])
     return {
         "id": new_sortable_id("dlv", now),
         "subscription_id": subscription.id,
@@ -254,7 +264,7 @@ def _delivery_values(
         "kind": DeliveryKind.EVENT,
         "ordering_key": row.id if sequence is None else row.ordering_key,
         "sequence": 1 if sequence is None else sequence,
-        "next_attempt_at": now,
+        "next_attempt_at": due_at,
         "created_at": now,
         "updated_at": now,
     }

@@ -1,4 +1,4 @@
-"""Recording what became of a claimed delivery.
+"""Recording what became of claimed deliveries.
 
 Rules:
 
@@ -7,24 +7,37 @@ Rules:
 - When a lease runs out the attempt is ``unknown`` and the delivery is sent again:
   the documented case in which a receiver sees a message twice.
 - A failure is a retry, then ``blocked`` (hold) or ``dead``; ``held`` where the
-  subscription is not active any more. A 410 disables the subscription and holds
-  the delivery too.
-- A delivery's row is locked before its subscription's. That is safe although
-  others go the other way: they touch only rows that are not being sent.
+  subscription is not active any more. With ``latest_wins`` it is ``superseded`` if
+  a newer one came meanwhile. ``webhook.health`` has what it means for the endpoint.
+- A probe that fails costs no attempt: it came before the schedule's next one.
+- Several results are recorded in one transaction, with a fixed number of statements
+  as long as all is well.
+- Deliveries' rows are locked before subscriptions'. That is safe although others go
+  the other way: they touch only rows that are not being sent.
 """
 
 import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.orm import Session, aliased, defer
 
+from webhooks import formats, health
 from webhooks.claims import Claim, release
-from webhooks.retry import MAX_ATTEMPTS, next_attempt_at
+from webhooks.operational import (
+    OperationalType,
+    announce,
+    describe_delivery,
+    is_operational,
+)
+from webhooks.outbox import REASON_SUPERSEDED
+from webhooks.retry import is_last, next_attempt_at
 from webhooks.sender import SendResult
-from webhooks.subscriptions import REASON_DELETED, disable
+from webhooks.subscriptions import REASON_DELETED
 from webhooks.tables import (
+    LIVE_STATES,
     Attempt,
     AttemptOutcome,
     Delivery,
@@ -39,50 +52,70 @@ from webhooks.tables import (
 
 logger = logging.getLogger(__name__)
 
-GONE = 410
 REASON_EXHAUSTED = "every attempt failed"
 REASON_TEST_FAILED = "the test was not acknowledged"
+REASON_ABORTED = "the receiver asked for no further attempt"
+
+Answered = tuple[Claim, SendResult]
+
+
+def record_results(
+    session: Session,
+    answered: Sequence[Answered],
+    *,
+    now: datetime,
+    jitter: Callable[[], float],
+) -> set[str]:
+    """Settle claims by their results.
+
+    ``jitter`` gives random numbers from 0 to 1 for the delays before retries.
+
+    Returns:
+        The ids of the deliveries that were settled. One that is missing had lost
+        its lease: another sender has or had it, and nothing was changed.
+    """
+    held = _held_by(session, [claim for claim, _ in answered])
+    settled = [pair for pair in answered if pair[0].delivery_id in held]
+    if not settled:
+        return set()
+    owners = _read_subscriptions(session, [claim for claim, _ in settled])
+    _finish_attempts(session, settled, now)
+    # In one order, because the rows of failing subscriptions are locked.
+    for claim, result in sorted(settled, key=lambda pair: pair[0].subscription_id):
+        delivery, owner = held[claim.delivery_id], owners[claim.subscription_id]
+        if not result.is_delivered:
+            _settle_failure(session, claim, result, delivery, now=now, jitter=jitter())
+            continue
+        release(delivery, DeliveryState.DELIVERED, None, now)
+        delivery.receipt = _find_receipt(claim, result)
+        if claim.kind != DeliveryKind.TEST:
+            health.note_success(
+                session, owner, result, event_type=claim.event_type, now=now
+            )
+    session.flush()
+    for claim, result in settled:
+        _log(claim, held[claim.delivery_id], result)
+    return set(held)
 
 
 def record_result(
     session: Session, claim: Claim, result: SendResult, *, now: datetime, jitter: float
 ) -> bool:
-    """Settle a claim by its result.
-
-    ``jitter`` is a random number from 0 to 1 for the delay before a retry. False
-    means that the lease was lost: another sender has or had the delivery, and
-    nothing was changed.
-    """
-    delivery = _held_by(session, claim)
-    if delivery is None:
-        logger.warning(
-            "webhook_result_fenced delivery=%s attempt=%d",
-            *(claim.delivery_id, claim.attempt),
-        )
-        return False
-    subscription = _read_subscription(session, claim.subscription_id)
-    _finish_attempt(session, claim, result, now)
-    if result.is_delivered:
-        release(delivery, DeliveryState.DELIVERED, None, now)
-    else:
-        if result.status == GONE and claim.kind != DeliveryKind.TEST:
-            _disable(session, subscription, now)
-        due = next_attempt_at(
-            _attempts_of_budget(delivery), now, jitter, result.retry_after
-        )
-        _fail(delivery, subscription, due, now)
-    if claim.kind != DeliveryKind.TEST:
-        _count(session, subscription, result, now)
-    session.flush()
-    _log(claim, delivery, result)
-    return True
+    """Settle one claim; False means that its lease was lost."""
+    settled = record_results(session, [(claim, result)], now=now, jitter=lambda: jitter)
+    return bool(settled)
 
 
 def sweep_expired_leases(session: Session, *, now: datetime, limit: int = 100) -> int:
     """Give back what was being sent when its process ended; say how many."""
     rows = session.execute(
-        select(Delivery, Subscription)
+        select(Delivery, Subscription, Attempt)
         .join(Subscription, Subscription.id == Delivery.subscription_id)
+        .join(
+            Attempt,
+            (Attempt.delivery_id == Delivery.id)
+            & (Attempt.number == Delivery.attempt_count),
+        )
         .where(
             state_in(Delivery.state, DeliveryState.SENDING), Delivery.lease_until <= now
         )
@@ -91,47 +124,86 @@ def sweep_expired_leases(session: Session, *, now: datetime, limit: int = 100) -
         .with_for_update(skip_locked=True, of=Delivery)
         .execution_options(populate_existing=True)
     ).all()
-    for delivery, subscription in rows:
+    for delivery, subscription, attempt in rows:
         logger.warning(
             "webhook_lease_expired delivery=%s attempt=%d",
             *(delivery.id, delivery.attempt_count),
         )
-        session.execute(
-            update(Attempt)
-            .where(
-                Attempt.delivery_id == delivery.id,
-                Attempt.number == delivery.attempt_count,
-            )
-            .values(outcome=AttemptOutcome.UNKNOWN, finished_at=now)
-        )
-        is_over = _attempts_of_budget(delivery) >= MAX_ATTEMPTS
-        _fail(delivery, subscription, None if is_over else now, now)
+        was_probe = delivery.next_attempt_at > attempt.started_at
+        attempt.outcome, attempt.finished_at = AttemptOutcome.UNKNOWN, now
+        due = _due_after(delivery, subscription, now, now, was_probe=was_probe)
+        _fail(session, delivery, subscription, due, now=now)
+        _announce_end(session, delivery, subscription, now)
     session.flush()
     return len(rows)
 
 
-def _held_by(session: Session, claim: Claim) -> Delivery | None:
-    """Lock the delivery if the claim still holds it."""
-    return session.scalars(
+def _held_by(session: Session, claims: Iterable[Claim]) -> dict[str, Delivery]:
+    """Lock the deliveries that their claims still hold."""
+    tokens = {claim.delivery_id: claim.lease_token for claim in claims}
+    rows = session.scalars(
         select(Delivery)
+        .options(defer(Delivery.body))
         .where(
-            Delivery.id == claim.delivery_id,
-            Delivery.lease_token == claim.lease_token,
+            Delivery.id.in_(sorted(tokens)),
             state_in(Delivery.state, DeliveryState.SENDING),
         )
+        .order_by(Delivery.id)
         .with_for_update()
         .execution_options(populate_existing=True)
-    ).one_or_none()
+    )
+    held = {row.id: row for row in rows if row.lease_token == tokens[row.id]}
+    for delivery_id in tokens.keys() - held.keys():
+        logger.warning("webhook_result_fenced delivery=%s", delivery_id)
+    return held
 
 
-def _read_subscription(session: Session, subscription_id: str) -> Subscription:
-    return session.get_one(Subscription, subscription_id, populate_existing=True)
+def _read_subscriptions(
+    session: Session, claims: Iterable[Claim]
+) -> Mapping[str, Subscription]:
+    subscription_ids = {claim.subscription_id for claim in claims}
+    rows = session.scalars(
+        select(Subscription)
+        .where(Subscription.id.in_(sorted(subscription_ids)))
+        .execution_options(populate_existing=True)
+    )
+    return {row.id: row for row in rows}
 
 
-def _finish_attempt(
-    session: Session, claim: Claim, result: SendResult, now: datetime
+def _finish_attempts(
+    session: Session, answered: Iterable[Answered], now: datetime
 ) -> None:
-    values: dict[str, Any] = {
+    statement = (
+        update(Attempt)
+        .where(
+            Attempt.delivery_id == bindparam("of_delivery"),
+            Attempt.number == bindparam("of_number"),
+        )
+        .values({name: bindparam(name) for name in _ATTEMPT_COLUMNS})
+    )
+    session.connection().execute(
+        statement, [_attempt_values(claim, result, now) for claim, result in answered]
+    )
+
+
+_ATTEMPT_COLUMNS = (
+    "finished_at",
+    "outcome",
+    "status",
+    "error",
+    "duration_seconds",
+    "request_headers",
+    "response_headers",
+    "response_body",
+    "address",
+    "timings",
+)
+
+
+def _attempt_values(claim: Claim, result: SendResult, now: datetime) -> dict[str, Any]:
+    return {
+        "of_delivery": claim.delivery_id,
+        "of_number": claim.attempt,
         "finished_at": now,
         "outcome": result.outcome,
         "status": result.status,
@@ -140,29 +212,84 @@ def _finish_attempt(
         "request_headers": dict(result.request_headers),
         "response_headers": dict(result.response_headers),
         "response_body": result.response_body,
+        "address": result.address,
+        "timings": dict(result.timings),
     }
-    session.execute(
-        update(Attempt)
-        .where(
-            Attempt.delivery_id == claim.delivery_id, Attempt.number == claim.attempt
-        )
-        .values(**values)
+
+
+def _settle_failure(
+    session: Session,
+    claim: Claim,
+    result: SendResult,
+    delivery: Delivery,
+    *,
+    now: datetime,
+    jitter: float,
+) -> None:
+    if claim.kind == DeliveryKind.TEST:
+        release(delivery, DeliveryState.DEAD, REASON_TEST_FAILED, now)
+        return
+    # What was settled before must be in the database when the row is read anew.
+    session.flush()
+    subscription = health.lock(session, claim.subscription_id)
+    scheduled = next_attempt_at(
+        _attempts_of_budget(delivery),
+        now,
+        jitter,
+        result.retry_after,
+        schedule=subscription.schedule_seconds,
     )
-
-
-def _disable(session: Session, subscription: Subscription, now: datetime) -> None:
+    due = _due_after(delivery, subscription, now, scheduled, was_probe=claim.is_probe)
     if subscription.deleted_at is None:
-        disable(session, subscription.id, now=now)
+        health.note_failure(
+            session,
+            subscription,
+            result,
+            event_type=claim.event_type,
+            retry_at=due,
+            now=now,
+        )
+    if health.control_of(result) == health.CONTROL_ABORT:
+        release(delivery, DeliveryState.DEAD, REASON_ABORTED, now)
+        return
+    _fail(session, delivery, subscription, due, now=now)
+    _announce_end(session, delivery, subscription, now)
+
+
+def _find_receipt(claim: Claim, result: SendResult) -> str | None:
+    """Say what the receiver started because of the delivery, if it tells."""
+    return formats.find_receipt(
+        claim.format, result.status or 0, result.response_headers, result.response_body
+    )
 
 
 def _attempts_of_budget(delivery: Delivery) -> int:
     return delivery.attempt_count - delivery.attempts_forgiven
 
 
+def _due_after(
+    delivery: Delivery,
+    subscription: Subscription,
+    now: datetime,
+    scheduled: datetime | None,
+    *,
+    was_probe: bool,
+) -> datetime | None:
+    """Say when the delivery is due again; None where its attempts are used up."""
+    if was_probe:
+        delivery.attempts_forgiven += 1
+        return max(delivery.next_attempt_at, now)
+    if is_last(_attempts_of_budget(delivery), subscription.schedule_seconds):
+        return None
+    return scheduled
+
+
 def _fail(
+    session: Session,
     delivery: Delivery,
     subscription: Subscription,
     due: datetime | None,
+    *,
     now: datetime,
 ) -> None:
     """Decide what becomes of a delivery that was not acknowledged."""
@@ -170,15 +297,41 @@ def _fail(
         release(delivery, DeliveryState.DEAD, REASON_TEST_FAILED, now)
     elif subscription.deleted_at is not None:
         release(delivery, DeliveryState.DEAD, REASON_DELETED, now)
+    elif _is_overtaken(session, delivery, subscription):
+        release(delivery, DeliveryState.SUPERSEDED, REASON_SUPERSEDED, now)
     elif subscription.state != SubscriptionState.ACTIVE:
-        release(delivery, DeliveryState.HELD, str(subscription.state), now)
+        reason = subscription.state_reason or str(subscription.state)
+        release(delivery, DeliveryState.HELD, reason, now)
     elif due is None:
-        release(
-            delivery, _exhausted_state(delivery, subscription), REASON_EXHAUSTED, now
-        )
+        state = _exhausted_state(delivery, subscription)
+        release(delivery, state, REASON_EXHAUSTED, now)
     else:
-        delivery.next_attempt_at = due
+        delivery.next_attempt_at = max(due, subscription.breaker_until or due)
         release(delivery, DeliveryState.PENDING, None, now)
+
+
+def _is_overtaken(
+    session: Session, delivery: Delivery, subscription: Subscription
+) -> bool:
+    """Tell whether a newer event came while this one was being sent."""
+    if (
+        subscription.on_poison != OnPoison.LATEST_WINS
+        or delivery.kind != DeliveryKind.EVENT
+    ):
+        return False
+    newer = aliased(Delivery)
+    found = session.scalars(
+        select(newer.id)
+        .where(
+            newer.subscription_id == delivery.subscription_id,
+            newer.ordering_key == delivery.ordering_key,
+            newer.sequence > delivery.sequence,
+            newer.target.is_not_distinct_from(delivery.target),
+            state_in(newer.state, *LIVE_STATES),
+        )
+        .limit(1)
+    )
+    return found.one_or_none() is not None
 
 
 def _exhausted_state(delivery: Delivery, subscription: Subscription) -> DeliveryState:
@@ -191,24 +344,17 @@ def _exhausted_state(delivery: Delivery, subscription: Subscription) -> Delivery
     return DeliveryState.BLOCKED if keeps_order else DeliveryState.DEAD
 
 
-def _count(
-    session: Session, subscription: Subscription, result: SendResult, now: datetime
+def _announce_end(
+    session: Session, delivery: Delivery, subscription: Subscription, now: datetime
 ) -> None:
-    """Keep the run of failures; a healthy subscription's row is not written."""
-    if result.is_delivered and subscription.consecutive_failures == 0:
+    """Announce that the attempts of a delivery are used up."""
+    if delivery.reason != REASON_EXHAUSTED or is_operational(delivery.event_type):
         return
-    values: dict[str, Any] = {"consecutive_failures": 0, "failing_since": None}
-    if not result.is_delivered:
-        values = {
-            "consecutive_failures": Subscription.consecutive_failures + 1,
-            "failing_since": func.coalesce(Subscription.failing_since, now),
-        }
-    session.execute(
-        update(Subscription)
-        .where(Subscription.id == subscription.id)
-        .values(**values)
-        .execution_options(synchronize_session=False)
-    )
+    session.flush()
+    details = describe_delivery(delivery)
+    announce(session, OperationalType.EXHAUSTED, subscription, details, now=now)
+    if delivery.state == DeliveryState.BLOCKED:
+        announce(session, OperationalType.KEY_BLOCKED, subscription, details, now=now)
 
 
 def _log(claim: Claim, delivery: Delivery, result: SendResult) -> None:

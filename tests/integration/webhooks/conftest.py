@@ -16,13 +16,13 @@ from sqlalchemy.pool import NullPool
 from tests.receiver import Receiver
 from webhooks import outbox, subscriptions
 from webhooks.address_guard import AddressGuard
-from webhooks.claims import Claim, claim_due
+from webhooks.claims import Claim, claim_due, claim_probes
 from webhooks.dispatcher import Dispatcher
 from webhooks.events import Event
 from webhooks.results import record_result
 from webhooks.sealing import SecretBox
 from webhooks.sender import Sender, SendResult, Timeouts
-from webhooks.subscriptions import SubscriptionSpec
+from webhooks.specs import SubscriptionSpec
 from webhooks.tables import AttemptOutcome, Base, Delivery, EventRow
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -92,7 +92,9 @@ class World:
 
     def claim(self, *, now: datetime = NOW, limit: int = 10) -> list[Claim]:
         with self.begin() as session:
-            return claim_due(session, now=now, limit=limit, lease=LEASE)
+            due = claim_due(session, now=now, limit=limit, lease=LEASE)
+            room = limit - len(due)
+            return due + claim_probes(session, now=now, limit=room, lease=LEASE)
 
     def record(
         self, claim: Claim, result: SendResult = DELIVERED, *, now: datetime = NOW

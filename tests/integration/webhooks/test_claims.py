@@ -37,10 +37,12 @@ def attempts_of(world: World, delivery_id: str) -> list[Attempt]:
         return list(deliveries.list_attempts(session, delivery_id))
 
 
-def exhaust(world: World) -> None:
-    """Fail the head until its budget is used up."""
-    for number in range(MAX_ATTEMPTS):
-        now = NOW + FAR * number
+def exhaust(world: World, identity: str) -> None:
+    """Fail the head until its budget, made small, is used up."""
+    with world.begin() as session:
+        subscriptions.get(session, identity).schedule_seconds = [0, 10, 10]
+    for number in range(3):
+        now = NOW + timedelta(minutes=number)
         (claim,) = world.claim(now=now)
         world.record(claim, FAILED, now=now)
 
@@ -166,11 +168,11 @@ def test_a_stale_410_disables_nothing(world: World) -> None:
 
 
 def test_an_exhausted_head_is_blocked_and_keeps_its_key_closed(world: World) -> None:
-    world.subscribe()
+    identity, _ = world.subscribe()
     world.enqueue()
     world.enqueue()
 
-    exhaust(world)
+    exhaust(world, identity)
 
     assert world.states() == ["blocked", "pending"]
     assert world.deliveries()[0].reason == REASON_EXHAUSTED
@@ -184,10 +186,10 @@ def test_an_exhausted_head_is_blocked_and_keeps_its_key_closed(world: World) -> 
 def test_an_exhausted_delivery_is_dead_where_no_order_is_held(
     world: World, choices: dict[str, str]
 ) -> None:
-    world.subscribe(**choices)
+    identity, _ = world.subscribe(**choices)
     world.enqueue()
 
-    exhaust(world)
+    exhaust(world, identity)
 
     assert world.states() == ["dead"]
 

@@ -1,0 +1,247 @@
+"""What a result does to its subscription: breaker, warnings, disabling.
+
+Rules:
+
+- ``webhooks.breaker`` decides; here it is written, under the subscription's lock
+  (FOR NO KEY UPDATE, which lets changes go on enqueuing).
+- A healthy subscription's row is neither locked nor written.
+- While an endpoint rests, its waiting deliveries are due no earlier than its rest
+  ends: the claim then need not read past them at every look.
+- When the breaker closes, everything that waits for a retry is tried at once. That
+  try is free: it does not use the schedule up.
+- Disabling holds what waits. Nothing is dropped.
+- Announcements: ``webhooks.operational``.
+"""
+
+import logging
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import case, update
+from sqlalchemy.orm import Session
+
+from webhooks import breaker
+from webhooks.breaker import Health
+from webhooks.events import format_instant
+from webhooks.operational import OperationalType, announce, is_operational
+from webhooks.sender import SendResult
+from webhooks.tables import (
+    Delivery,
+    DeliveryKind,
+    DeliveryState,
+    Subscription,
+    SubscriptionState,
+    state_in,
+)
+
+logger = logging.getLogger(__name__)
+
+GONE = 410
+CONTROL_HEADER = "webhook-delivery"
+CONTROL_DISABLE = "disable"
+CONTROL_ABORT = "abort-message"
+REASON_GONE = "the receiver answered 410"
+REASON_ASKED = "the receiver asked for it"
+REASON_ONLY_FAILURES = f"nothing but failures for {breaker.DISABLE_AFTER.days} days"
+
+
+def lock(session: Session, subscription_id: str) -> Subscription:
+    """Read a subscription, deleted or not, and keep others from writing it."""
+    return session.get_one(
+        Subscription,
+        subscription_id,
+        populate_existing=True,
+        with_for_update={"key_share": True},
+    )
+
+
+def control_of(result: SendResult) -> str:
+    """Give what the receiver asks for beside its status."""
+    return result.response_headers.get(CONTROL_HEADER, "").strip().lower()
+
+
+def note_success(
+    session: Session,
+    subscription: Subscription,
+    result: SendResult,
+    *,
+    event_type: str,
+    now: datetime,
+) -> None:
+    """Close the breaker, and obey a receiver that wants no more."""
+    if subscription.consecutive_failures:
+        _recover(session, lock(session, subscription.id), event_type, now)
+    if control_of(result) == CONTROL_DISABLE:
+        subscription = lock(session, subscription.id)
+        _disable(session, subscription, REASON_ASKED, event_type=event_type, now=now)
+
+
+def note_failure(
+    session: Session,
+    subscription: Subscription,
+    result: SendResult,
+    *,
+    event_type: str,
+    retry_at: datetime | None,
+    now: datetime,
+) -> None:
+    """Count a failure of a locked subscription, and draw the conclusions."""
+    before = _health_of(subscription)
+    health = breaker.after_failure(
+        before,
+        now,
+        status=result.status,
+        retry_after=result.retry_after,
+        retry_at=retry_at,
+    )
+    if is_operational(event_type):
+        # The warning is left to the next failure that may announce it.
+        health = replace(health, warnings=before.warnings)
+    _write(subscription, health)
+    if health.trips > before.trips:
+        logger.warning(
+            "webhook_breaker_opened subscription=%s failures=%d until=%s",
+            *(subscription.id, health.consecutive_failures, health.rest_until),
+        )
+    if health.warnings > before.warnings:
+        _warn(session, subscription, result, now)
+    reason = _reason_to_disable(result, health, now)
+    if reason is not None:
+        _disable(session, subscription, reason, event_type=event_type, now=now)
+    elif health.rest_until is not None and health.rest_until != before.rest_until:
+        _put_off(session, subscription.id, health.rest_until)
+
+
+def _reason_to_disable(result: SendResult, health: Health, now: datetime) -> str | None:
+    if result.status == GONE:
+        return REASON_GONE
+    if control_of(result) == CONTROL_DISABLE:
+        return REASON_ASKED
+    return REASON_ONLY_FAILURES if health.must_be_disabled(now) else None
+
+
+def _health_of(subscription: Subscription) -> Health:
+    return Health(
+        consecutive_failures=subscription.consecutive_failures,
+        failing_since=subscription.failing_since,
+        rest_until=subscription.breaker_until,
+        trips=subscription.breaker_trips,
+        warnings=subscription.warnings,
+    )
+
+
+def _write(subscription: Subscription, health: Health) -> None:
+    subscription.consecutive_failures = health.consecutive_failures
+    subscription.failing_since = health.failing_since
+    subscription.breaker_until = health.rest_until
+    subscription.breaker_trips = health.trips
+    subscription.warnings = health.warnings
+
+
+def _recover(
+    session: Session, subscription: Subscription, event_type: str, now: datetime
+) -> None:
+    before = _health_of(subscription)
+    _write(subscription, breaker.after_success(before, now))
+    session.flush()
+    if before.is_tripped:
+        logger.info("webhook_breaker_closed subscription=%s", subscription.id)
+        _bring_forward(session, subscription.id, now)
+    if before.has_been_announced and not is_operational(event_type):
+        details = {
+            "failing_since": _instant(before.failing_since),
+            "failures": before.consecutive_failures,
+        }
+        announce(session, OperationalType.RECOVERED, subscription, details, now=now)
+
+
+def _disable(
+    session: Session,
+    subscription: Subscription,
+    reason: str,
+    *,
+    event_type: str,
+    now: datetime,
+) -> None:
+    """Hold everything until somebody enables the subscription again."""
+    if subscription.deleted_at is not None:
+        return
+    # FOR UPDATE, as pausing does: an event that is being enqueued is held too.
+    session.flush()
+    session.refresh(subscription, with_for_update=True)
+    was_disabled = subscription.state == SubscriptionState.DISABLED
+    subscription.state = SubscriptionState.DISABLED
+    subscription.state_reason = reason
+    subscription.updated_at = now
+    session.flush()
+    session.execute(
+        update(Delivery)
+        .where(
+            Delivery.subscription_id == subscription.id,
+            state_in(Delivery.state, DeliveryState.PENDING),
+        )
+        .values(state=DeliveryState.HELD, reason=reason, updated_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    logger.warning(
+        "webhook_subscription_disabled subscription=%s reason=%s",
+        *(subscription.id, reason),
+    )
+    if not was_disabled and not is_operational(event_type):
+        details = {"reason": reason, **_numbers(subscription)}
+        announce(session, OperationalType.DISABLED, subscription, details, now=now)
+
+
+def _warn(
+    session: Session, subscription: Subscription, result: SendResult, now: datetime
+) -> None:
+    details = {
+        "status": result.status,
+        "error": result.error,
+        **_numbers(subscription),
+    }
+    announce(session, OperationalType.FAILING, subscription, details, now=now)
+
+
+def _numbers(subscription: Subscription) -> dict[str, object]:
+    return {
+        "failing_since": _instant(subscription.failing_since),
+        "failures": subscription.consecutive_failures,
+    }
+
+
+def _instant(instant: datetime | None) -> str | None:
+    return None if instant is None else format_instant(instant)
+
+
+def _put_off(session: Session, subscription_id: str, until: datetime) -> None:
+    session.flush()
+    session.execute(
+        update(Delivery)
+        .where(
+            Delivery.subscription_id == subscription_id,
+            state_in(Delivery.state, DeliveryState.PENDING),
+            Delivery.next_attempt_at < until,
+        )
+        .values(next_attempt_at=until)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _bring_forward(session: Session, subscription_id: str, now: datetime) -> None:
+    """Let every waiting delivery go, and forgive one attempt where one was made."""
+    is_retry = Delivery.attempt_count > Delivery.attempts_forgiven
+    session.execute(
+        update(Delivery)
+        .where(
+            Delivery.subscription_id == subscription_id,
+            state_in(Delivery.state, DeliveryState.PENDING),
+            Delivery.kind != DeliveryKind.TEST,
+            Delivery.next_attempt_at > now,
+        )
+        .values(
+            next_attempt_at=now,
+            attempts_forgiven=Delivery.attempts_forgiven + case((is_retry, 1), else_=0),
+        )
+        .execution_options(synchronize_session=False)
+    )
