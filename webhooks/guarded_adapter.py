@@ -49,8 +49,8 @@ class _Response(http.client.HTTPResponse):
         self.fp = self._reader
 
     def begin(self) -> None:
-        self._reader.peek(1)
-        self._exchange.mark("first_byte")
+        if self._reader.peek(1):
+            self._exchange.mark("first_byte")
         super().begin()
         while SWITCHING_PROTOCOLS < self.status < FIRST_FINAL_STATUS:
             self.headers = self.msg = None  # type: ignore[assignment]  # As before the first call, so that it reads on.

@@ -12,6 +12,7 @@ Rules:
 import base64
 import html
 import json
+import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote, quote_plus
 
@@ -94,7 +95,7 @@ def _forms(secret: str) -> Iterable[str]:
     yield secret
     for encoded in (quote(secret), quote(secret, safe=""), quote_plus(secret)):
         yield encoded
-        yield encoded.lower()
+        yield re.sub("%..", lambda escape: escape[0].lower(), encoded)
     yield json.dumps(secret)[1:-1]
     yield json.dumps(secret, ensure_ascii=False)[1:-1]
     yield html.escape(secret)

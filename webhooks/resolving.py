@@ -75,7 +75,8 @@ class BoundedResolver:
             # UnicodeError is what the idna codec says of an impossible label.
             pass
         finally:
-            lookup.set_result(answers)
+            # First: whoever asks after this answer starts a lookup of its own.
             with self._changed:
                 del self._under_way[key]
                 self._changed.notify_all()
+            lookup.set_result(answers)

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,10 @@ Script = Callable[[socket.socket, threading.Event], None]
 class _HostileServer:
     """Accepts connections and gives each a thread of its own."""
 
-    def __init__(self, script: Script, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, script: Script, tls: ssl.SSLContext | None, *, reads_request: bool
+    ) -> None:
+        self._reads_request = reads_request
         self.listener = socket.create_server(("127.0.0.1", 0))
         self._script = script
         self._tls = tls
@@ -46,20 +50,21 @@ class _HostileServer:
             if self._tls is not None:
                 spoken = self._tls.wrap_socket(connection, server_side=True)
             with spoken:
-                _read_request(spoken)
+                if self._reads_request:
+                    _read_request(spoken)
                 self._script(spoken, self._over)
 
 
 @contextmanager
 def hostile_receiver(
-    script: Script, tls: ssl.SSLContext | None = None
+    script: Script, tls: ssl.SSLContext | None = None, *, reads_request: bool = True
 ) -> Iterator[int]:
     """Run the script for every connection; give the port.
 
-    The script gets the connection, after the request's head and body have come,
-    and an event that is set when the test is over.
+    The script gets the connection, after the request's head and body have come
+    unless they are not to be read, and an event that is set when the test is over.
     """
-    server = _HostileServer(script, tls)
+    server = _HostileServer(script, tls, reads_request=reads_request)
     try:
         yield server.listener.getsockname()[1]
     finally:
@@ -102,6 +107,39 @@ def say_and_stall(start: bytes) -> Script:
 
     def script(connection: socket.socket, over: threading.Event) -> None:
         connection.sendall(start)
+        over.wait()
+
+    return script
+
+
+def flood(start: bytes, piece: bytes) -> Script:
+    """Say the start, then the piece as fast and as long as it is taken."""
+
+    def script(connection: socket.socket, over: threading.Event) -> None:
+        connection.sendall(start)
+        while not over.is_set():
+            connection.sendall(piece)
+
+    return script
+
+
+def reset(start: bytes) -> Script:
+    """Say the start and reset the connection."""
+
+    def script(connection: socket.socket, _over: threading.Event) -> None:
+        connection.sendall(start)
+        linger = struct.pack("ii", 1, 0)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+    return script
+
+
+def half_close(start: bytes) -> Script:
+    """Say the start, say that nothing more comes, and keep the connection."""
+
+    def script(connection: socket.socket, over: threading.Event) -> None:
+        connection.sendall(start)
+        connection.shutdown(socket.SHUT_WR)
         over.wait()
 
     return script
