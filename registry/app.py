@@ -9,6 +9,7 @@ from registry import __version__
 from registry.api import (
     artifacts,
     audit,
+    deployments,
     docs,
     health,
     models,
@@ -27,6 +28,7 @@ from registry.artifacts.opening import open_store
 from registry.artifacts.store import ArtifactStore, S3Access
 from registry.auth.permissions import Permission, check_every_route, requires
 from registry.auth.sign_in import require_sign_in
+from registry.domain.deployment_token import DeploymentTokens
 from registry.domain.policy import StagePolicy
 from registry.domain.policy_file import parse_policy
 from registry.errors import ConfigurationError
@@ -37,6 +39,7 @@ from registry.persistence.database import (
     session_factory,
     write_transaction,
 )
+from registry.services.deployment_grants import lend_token
 from registry.services.subscriptions import WebhookParts
 from registry.settings import Settings
 from webhooks.address_guard import AddressGuard
@@ -47,7 +50,16 @@ from webhooks.sender import Sender
 MAX_BODY_BYTES = 1024 * 1024
 _DESCRIPTION = "api-docs.openapi_json"
 _LEASE = timedelta(seconds=60)
-_BLUEPRINTS = (models, versions, transitions, artifacts, webhooks, audit, tokens)
+_BLUEPRINTS = (
+    models,
+    versions,
+    transitions,
+    deployments,
+    artifacts,
+    webhooks,
+    audit,
+    tokens,
+)
 
 
 def create_app(settings: Settings) -> Flask:
@@ -74,7 +86,7 @@ def create_app(settings: Settings) -> Flask:
         prepare_engine(db.engine)
         app.extensions["stagegate"] = _parts(settings)
     _add_routes(app)
-    require_sign_in(app)
+    require_sign_in(app, DeploymentTokens(settings.secret_keys))
     register_problem_handlers(app)
     app.after_request(_add_security_headers)
     check_every_route(app)
@@ -96,6 +108,7 @@ def _parts(settings: Settings) -> Parts:
             box,
             Sender(guard),
             lease=_LEASE,
+            lend=partial(lend_token, DeploymentTokens(settings.secret_keys)),
         ),
     )
 

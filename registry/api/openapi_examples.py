@@ -24,6 +24,11 @@ BODY_EXAMPLES: Mapping[str, object] = {
     "VersionPatch": {"description": "Trained on more data.", "tags": {"seen": "yes"}},
     "NewTransition": {"to_stage": "Staging", "reason": "passed the evaluation"},
     "NewRollback": {"reason": "error rate doubled"},
+    "NewDeployment": {
+        "status": "succeeded",
+        "environment": "production",
+        "url": "https://ci.example.com/runs/17",
+    },
     "NewUpload": {"path": "model/model.pkl", "size_bytes": 4},
     "DeclaredManifest": {"files": [_FILE]},
     "Abandonment": {"reason": "the job was cancelled"},

@@ -1,6 +1,5 @@
 """Stage changes, rollback, who holds a stage, and a model's history."""
 
-import dataclasses
 from typing import Any
 
 from flask import Response, jsonify
@@ -17,17 +16,15 @@ from registry.api.schemas.versions import (
     VersionDocument,
     VersionQuery,
 )
-from registry.artifacts import hashing
+from registry.api.verification import verified_move
 from registry.auth.permissions import Permission, requires
-from registry.domain.manifests import Manifest
 from registry.domain.timestamps import parse_rfc3339
-from registry.errors import ArtifactChangedError
-from registry.persistence import queries
-from registry.persistence.database import db, end_read
+from registry.persistence import history, queries
+from registry.persistence.database import db
 from registry.services import transitions
-from registry.services.documents import stage_change_document, version_document
+from registry.services.documents import version_document
+from registry.services.history import history_document
 from registry.services.transitions import MoveRequest
-from registry.services.versions import VersionRef
 
 blueprint = Blueprint("transitions", __name__, description="Stage changes")
 
@@ -68,33 +65,8 @@ def create_rollback(body: dict[str, Any], name: str) -> Response:
 
 
 def _move(request: MoveRequest) -> Response:
-    """Verify the artifact with no transaction open, then move the version."""
-    session, policy = db.session(), parts().policy
-    version = transitions.artifact_to_verify(session, policy, request)
-    if version is not None:
-        manifest = Manifest.from_canonical(queries.manifest(session, version.id))
-        end_read(session)
-        _verify(request.model, version.number, version.source, manifest)
-        request = dataclasses.replace(
-            request, number=version.number, verified_digest=manifest.digest
-        )
-    return commit(lambda tx: transitions.move_version(tx, request))
-
-
-def _verify(model: str, number: int, source: str, manifest: Manifest) -> None:
-    differences = hashing.verify_manifest(parts().store, source, manifest)
-    if not differences:
-        return
-    ref = VersionRef(model=model, number=number)
-    commit(
-        lambda tx: transitions.mark_artifact_changed(tx, ref, differences),
-        is_answer=False,
-    )
-    raise ArtifactChangedError(
-        f"the artifact of version {number} is not what was registered: "
-        f"{'; '.join(differences[:5])}",
-        differences,
-    )
+    verified = verified_move(request)
+    return commit(lambda tx: transitions.move_version(tx, verified))
 
 
 @blueprint.route("/models/<name:name>/stages/<name:stage>", methods=["GET"])
@@ -113,9 +85,9 @@ def get_stage_holder(query: dict[str, Any], name: str, stage: str) -> Response:
 @blueprint.arguments(VersionQuery, location="query")
 @blueprint.response(200, HistoryPage)
 def list_history(query: dict[str, Any], name: str) -> Response:
-    """List a model's stage changes, newest first."""
+    """List a model's stage changes, newest first, with what became of each."""
     limit, stage = query["limit"], query["stage"]
-    rows = queries.list_history(
+    rows = history.list_history(
         db.session(),
         name,
         below=decode_cursor(query["cursor"], int),
@@ -123,7 +95,9 @@ def list_history(query: dict[str, Any], name: str) -> Response:
         limit=limit + 1,
     )
     return jsonify(
-        page(rows, limit, document=stage_change_document, key=lambda c: c.sequence)
+        page(
+            rows, limit, document=history_document, key=lambda row: row.change.sequence
+        )
     )
 
 

@@ -16,6 +16,7 @@ from registry.errors import ConfigurationError
 View = TypeVar("View", bound=Callable[..., Any])
 
 _ATTRIBUTE = "stagegate_permission"
+_ADMITS_DELIVERIES = "stagegate_admits_deliveries"
 
 
 class Permission(Enum):
@@ -46,6 +47,20 @@ def permission_of(app: Flask, endpoint: str) -> Permission | None:
     """The permission that the view behind an endpoint declares."""
     declared = getattr(app.view_functions[endpoint], _ATTRIBUTE, None)
     return declared if isinstance(declared, Permission) else None
+
+
+def admits_deliveries(view: View) -> View:
+    """Let the token of a delivery in too, for the version that it speaks of.
+
+    The route's path names the version as ``name`` and ``number``.
+    """
+    setattr(view, _ADMITS_DELIVERIES, True)
+    return view
+
+
+def is_open_to_deliveries(app: Flask, endpoint: str) -> bool:
+    """Whether the view behind an endpoint takes the token of a delivery."""
+    return getattr(app.view_functions[endpoint], _ADMITS_DELIVERIES, False) is True
 
 
 def check_every_route(app: Flask) -> None:

@@ -4,6 +4,7 @@ Rules:
 
 - ``Authorization: Bearer <token>``, or HTTP Basic with the token as password.
 - The role is read from the database with every request; nothing is cached.
+- The token of a delivery opens the routes that admit it, for its version alone.
 - Failures are logged with the reason, never with the credential.
 """
 
@@ -14,20 +15,28 @@ from datetime import UTC, datetime
 from flask import Flask, current_app, g, request
 from sqlalchemy import update
 
-from registry.auth.permissions import Permission, permission_of
-from registry.domain.actors import Caller, Role
+from registry.auth.permissions import (
+    Permission,
+    is_open_to_deliveries,
+    permission_of,
+)
+from registry.domain.actors import Actor, Caller, Role
+from registry.domain.deployment_token import DeploymentTokens, is_deployment_token
 from registry.errors import NotSignedInError, PermissionDeniedError
 from registry.persistence.database import begin_write, db
 from registry.persistence.tables import Token
 from registry.services import tokens
+from registry.services.deployment_grants import DeploymentGrant, open_grant
 
 logger = logging.getLogger(__name__)
 
 _MAX_HEADER_CHARACTERS = 200
+_DEPLOYMENT_TOKENS = "stagegate-deployment-tokens"
 
 
-def require_sign_in(app: Flask) -> None:
+def require_sign_in(app: Flask, deployment_tokens: DeploymentTokens) -> None:
     """Hold every request of this app to the permission of its route."""
+    app.extensions[_DEPLOYMENT_TOKENS] = deployment_tokens
     app.before_request(_authorize)
 
 
@@ -40,9 +49,7 @@ def _authorize() -> None:
         return
     now = datetime.now(UTC)
     try:
-        token = tokens.sign_in(db.session(), _credential(), now=now)
-        actor = tokens.actor_of(token)
-        _check_role(actor.role, permission)
+        actor = _signed_in(permission, request.endpoint, now)
     except (NotSignedInError, PermissionDeniedError) as error:
         logger.warning(
             "sign_in_refused reason=%r path=%r source_ip=%s",
@@ -51,7 +58,6 @@ def _authorize() -> None:
             request.remote_addr,
         )
         raise
-    _note_use(token, now)
     g.caller = Caller(
         actor=actor,
         request_id=g.request_id,
@@ -59,6 +65,33 @@ def _authorize() -> None:
         user_agent=request.user_agent.string[:_MAX_HEADER_CHARACTERS],
         base_url=request.host_url.rstrip("/"),
     )
+
+
+def _signed_in(permission: Permission | None, endpoint: str, now: datetime) -> Actor:
+    secret = _credential()
+    if is_deployment_token(secret):
+        grant = g.deployment_grant = _grant(secret, endpoint, now)
+        return grant.actor
+    token = tokens.sign_in(db.session(), secret, now=now)
+    actor = tokens.actor_of(token)
+    _check_role(actor.role, permission)
+    _note_use(token, now)
+    return actor
+
+
+def _grant(secret: str, endpoint: str, now: datetime) -> DeploymentGrant:
+    """What the token of a delivery allows, when it is what this request asks."""
+    known: DeploymentTokens = current_app.extensions[_DEPLOYMENT_TOKENS]
+    grant = open_grant(db.session(), known, secret, now=now)
+    path = request.view_args or {}
+    if not is_open_to_deliveries(current_app, endpoint) or not grant.allows(
+        path.get("name"), path.get("number")
+    ):
+        raise PermissionDeniedError(
+            "this token reports deployments of version "
+            f"{grant.number} of {grant.model!r}, and does nothing else"
+        )
+    return grant
 
 
 def _check_role(role: Role, permission: Permission | None) -> None:
@@ -101,3 +134,9 @@ def current_caller() -> Caller:
     """Who makes the present request; only where a permission is declared."""
     caller: Caller = g.caller
     return caller
+
+
+def current_grant() -> DeploymentGrant | None:
+    """What the token of a delivery allows, when the caller signed in with one."""
+    grant: DeploymentGrant | None = g.get("deployment_grant")
+    return grant

@@ -27,7 +27,8 @@ class Actor:
     """Somebody or something that may act.
 
     Attributes:
-        kind: ``token`` or ``system``.
+        kind: ``token``, ``delivery`` (a receiver, by the token of its delivery) or
+            ``system``.
         name: for people to read.
         token_id: the credential's id, empty for the system itself.
     """

@@ -6,6 +6,7 @@ Rules:
   neither).
 - A model name may have all that MLflow accepts: no ``/`` and ``:``, not ``.``
   or ``..``, not blank. Control characters are refused besides.
+- The name of an environment is free text without control characters.
 - Tag keys and aliases follow MLflow's rules (protocol reference, section 4).
 """
 
@@ -17,6 +18,7 @@ from registry.errors import InvalidInputError
 
 MAX_NAME_CHARACTERS = 256
 MAX_ALIAS_CHARACTERS = 255
+MAX_ENVIRONMENT_CHARACTERS = 250
 MAX_TAG_KEY_CHARACTERS = 250
 MAX_TAG_VALUE_CHARACTERS = 100_000
 
@@ -54,6 +56,23 @@ def model_name(text: str, *, field: str = "name") -> str:
     if name in {".", ".."} or any(character in "/:" for character in name):
         raise InvalidInputError(
             "must not contain '/' or ':' and must not be '.' or '..'", field=field
+        )
+    if any(unicodedata.category(character) == "Cc" for character in name):
+        raise InvalidInputError("must not contain control characters", field=field)
+    return name
+
+
+def environment_name(text: str, *, field: str = "environment") -> str:
+    """The name of a place that versions are deployed to, in NFC.
+
+    Raises:
+        InvalidInputError: when the name breaks a rule of this module.
+    """
+    name = clean_text(text, field=field)
+    if not name.strip() or len(name) > MAX_ENVIRONMENT_CHARACTERS:
+        raise InvalidInputError(
+            f"must have 1 to {MAX_ENVIRONMENT_CHARACTERS} characters and not be blank",
+            field=field,
         )
     if any(unicodedata.category(character) == "Cc" for character in name):
         raise InvalidInputError("must not contain control characters", field=field)

@@ -319,38 +319,6 @@ def previous_holder(session: Session, model_id: str, stage: str) -> StageChange 
     )
 
 
-def list_history(
-    session: Session,
-    name: str,
-    *,
-    below: int | None,
-    stage: str | None,
-    limit: int,
-) -> Sequence[StageChange]:
-    """A model's stage changes, newest first; registrations are left out.
-
-    Raises:
-        NotFoundError: when there is no such model.
-    """
-    conditions = [
-        StageChange.model_id == RegisteredModel.id,
-        StageChange.from_stage.is_not(None),
-    ]
-    if below is not None:
-        conditions.append(StageChange.sequence < below)
-    if stage is not None:
-        conditions.append(
-            (StageChange.to_stage == stage) | (StageChange.from_stage == stage)
-        )
-    query = (
-        select(RegisteredModel.id, StageChange)
-        .outerjoin(StageChange, and_(*conditions))
-        .order_by(StageChange.sequence.desc())
-        .limit(limit)
-    )
-    return _rows_of_model(session, name, query)
-
-
 def list_audit_entries(
     session: Session, *, model: str | None, below: int | None, limit: int
 ) -> Sequence[AuditEntry]:

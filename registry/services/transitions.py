@@ -109,9 +109,7 @@ def move_version(tx: Transaction, request: MoveRequest) -> Document:
     """
     model = queries.lock_model(tx.session, request.model)
     plan = _plan(tx, model, request)
-    expect_etag(plan.version, request.if_match)
-    _expect_incumbent(plan, request)
-    _expect_verified(plan, request)
+    _check(plan, request)
     reason = names.clean_text(request.reason, field="reason")
     changes = _apply(tx, plan, reason)
     _record(tx, plan, changes)
@@ -121,6 +119,25 @@ def move_version(tx: Transaction, request: MoveRequest) -> Document:
         "superseded": changes[-2].number if plan.leaving else None,
         "version": version_document(model.name, plan.version),
     }
+
+
+def check_move(tx: Transaction, request: MoveRequest) -> int:
+    """The version that ``move_version`` would move, in this transaction.
+
+    Raises:
+        RegistryError: as ``move_version``; nothing was changed.
+    """
+    model = queries.lock_model(tx.session, request.model)
+    plan = _plan(tx, model, request)
+    _check(plan, request)
+    return plan.version.number
+
+
+def _check(plan: _Plan, request: MoveRequest) -> None:
+    """Hold what the caller expects against what is found under the lock."""
+    expect_etag(plan.version, request.if_match)
+    _expect_incumbent(plan, request)
+    _expect_verified(plan, request)
 
 
 def _plan(tx: Transaction, model: RegisteredModel, request: MoveRequest) -> _Plan:

@@ -156,10 +156,38 @@ class StageChangeDocument(AnswerSchema):
     at = fields.DateTime(required=True)
 
 
+class DeliverySummary(AnswerSchema):
+    """How far the webhooks of a stage change have come."""
+
+    requested = fields.Integer(required=True)
+    delivered = fields.Integer(required=True)
+    delivered_at = fields.DateTime(
+        required=True,
+        allow_none=True,
+        metadata={"description": "when the last of them was acknowledged"},
+    )
+
+
+class DeploymentSummary(AnswerSchema):
+    """What a consumer reported of a stage change."""
+
+    environment = fields.String(required=True)
+    status = fields.String(required=True)
+    url = fields.String(required=True, allow_none=True)
+    updated_at = fields.DateTime(required=True)
+
+
+class HistoryLine(StageChangeDocument):
+    """A stage change and what became of it."""
+
+    deliveries = fields.Nested(DeliverySummary, required=True)
+    deployments = fields.List(fields.Nested(DeploymentSummary), required=True)
+
+
 class HistoryPage(AnswerSchema):
     """Stage changes, newest first."""
 
-    items = fields.List(fields.Nested(StageChangeDocument), required=True)
+    items = fields.List(fields.Nested(HistoryLine), required=True)
     next_cursor = fields.String(required=True, allow_none=True)
 
 

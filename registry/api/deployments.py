@@ -1,0 +1,89 @@
+"""What consumers report of the versions that they deploy."""
+
+from typing import Any
+
+from flask import Response, jsonify
+
+from registry.api.blueprints import Blueprint
+from registry.api.changing import answer_once, commit, parts
+from registry.api.paging import decode_cursor, page
+from registry.api.schemas.deployments import (
+    DeploymentPage,
+    DeploymentsQuery,
+    NewDeployment,
+    ReportedDeployment,
+)
+from registry.api.verification import verified_move
+from registry.auth.permissions import Permission, admits_deliveries, requires
+from registry.auth.sign_in import current_grant
+from registry.errors import RegistryError
+from registry.persistence.database import db
+from registry.persistence.deployments import list_deployments as stored_deployments
+from registry.services import deployments
+from registry.services.automatic_rollback import NO_ROLLBACK, RollbackPlan
+from registry.services.deployments import (
+    DeploymentReport,
+    DeploymentStatus,
+    deployment_document,
+)
+
+blueprint = Blueprint("deployments", __name__, description="Deployments of versions")
+
+
+@blueprint.route(
+    "/models/<name:name>/versions/<number:number>/deployments", methods=["POST"]
+)
+@admits_deliveries
+@requires(Permission.WRITE)
+@blueprint.arguments(NewDeployment)
+@blueprint.response(200, ReportedDeployment)
+@blueprint.alt_response(409, description="It has succeeded already")
+def report_deployment(body: dict[str, Any], name: str, number: int) -> Response:
+    """Report what became of a version in an environment.
+
+    Signed in with a token of that role, or with the deployment token that a delivery
+    of the version's stage change carries.
+    """
+    body["status"] = DeploymentStatus(body["status"])
+    report = DeploymentReport(model=name, number=number, grant=current_grant(), **body)
+    return answer_once(lambda: _report(report))
+
+
+def _report(report: DeploymentReport) -> Response:
+    """Verify what a rollback would put back, then take the report down."""
+    move = deployments.expected_rollback(db.session(), parts().policy, report)
+    plan = NO_ROLLBACK
+    if move is not None:
+        try:
+            plan = RollbackPlan(move=verified_move(move))
+        except RegistryError as error:
+            # The report stands all the same; it says why nothing was rolled back.
+            plan = RollbackPlan(refusal=error.message)
+    return commit(lambda tx: deployments.report_deployment(tx, report, plan))
+
+
+@blueprint.route(
+    "/models/<name:name>/versions/<number:number>/deployments", methods=["GET"]
+)
+@requires(Permission.READ)
+@blueprint.arguments(DeploymentsQuery, location="query")
+@blueprint.response(200, DeploymentPage)
+def list_deployments(query: dict[str, Any], name: str, number: int) -> Response:
+    """List the deployments of a version, newest first."""
+    limit = query["limit"]
+    rows = stored_deployments(
+        db.session(),
+        name,
+        number,
+        transition_id=query["transition_id"],
+        before=decode_cursor(query["cursor"], str),
+        limit=limit + 1,
+    )
+    return jsonify(
+        page(
+            rows,
+            limit,
+            document=lambda row: deployment_document(name, row),
+            key=lambda row: row.id,
+        )
+    )

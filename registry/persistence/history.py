@@ -1,0 +1,144 @@
+"""A model's history: each stage change, and what became of it, in one statement.
+
+Rules:
+
+- What was requested of receivers and what they took are counted over the event's
+  own deliveries; replays and tests are not part of a change.
+- Deployments are joined, not fetched change by change: a page of any length is one
+  statement.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    Subquery,
+    and_,
+    func,
+    select,
+)
+from sqlalchemy.orm import Session
+
+from registry.errors import NotFoundError
+from registry.persistence.tables import Deployment, RegisteredModel, StageChange
+from webhooks.tables import Delivery, DeliveryKind, DeliveryState, state_in
+
+
+@dataclass(kw_only=True)
+class HistoryLine:
+    """A stage change and what became of it.
+
+    Attributes:
+        requested: how many deliveries announce it.
+        delivered: how many of them were acknowledged.
+        last_delivered_at: when the last acknowledgement came; None without one.
+    """
+
+    change: StageChange
+    requested: int
+    delivered: int
+    last_delivered_at: datetime | None
+    deployments: list[Deployment] = field(default_factory=list)
+
+
+def list_history(
+    session: Session,
+    name: str,
+    *,
+    below: int | None,
+    stage: str | None,
+    limit: int,
+) -> Sequence[HistoryLine]:
+    """A model's stage changes, newest first; registrations are left out.
+
+    Raises:
+        NotFoundError: when there is no such model.
+    """
+    shown = _shown(name, below=below, stage=stage, limit=limit)
+    is_delivered = state_in(Delivery.state, DeliveryState.DELIVERED)
+    rows = session.execute(
+        select(
+            StageChange,
+            _of_deliveries(func.count()),
+            _of_deliveries(func.count(), is_delivered),
+            _of_deliveries(func.max(Delivery.updated_at), is_delivered),
+            Deployment,
+        )
+        .select_from(shown)
+        .outerjoin(StageChange, StageChange.id == shown.c.change_id)
+        .outerjoin(
+            Deployment,
+            and_(
+                Deployment.version_id == StageChange.version_id,
+                Deployment.transition_id == StageChange.transition_id,
+            ),
+        )
+        .order_by(StageChange.sequence.desc(), Deployment.id)
+    ).all()
+    if not rows:
+        raise NotFoundError(f"there is no model {name!r}")
+    return _lines(tuple(row) for row in rows)
+
+
+def _shown(name: str, *, below: int | None, stage: str | None, limit: int) -> Subquery:
+    """The changes of a page; for a model without any, one row that has none."""
+    conditions = [
+        StageChange.model_id == RegisteredModel.id,
+        StageChange.from_stage.is_not(None),
+    ]
+    if below is not None:
+        conditions.append(StageChange.sequence < below)
+    if stage is not None:
+        conditions.append(
+            (StageChange.to_stage == stage) | (StageChange.from_stage == stage)
+        )
+    return (
+        select(StageChange.id.label("change_id"))
+        .select_from(RegisteredModel)
+        .outerjoin(StageChange, and_(*conditions))
+        .where(RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None))
+        .order_by(StageChange.sequence.desc())
+        .limit(limit)
+        .subquery()
+    )
+
+
+def _lines(rows: Iterable[tuple[Any, ...]]) -> list[HistoryLine]:
+    """One line for each change, its deployments gathered."""
+    lines: dict[int, HistoryLine] = {}
+    for change, requested, delivered, last_delivered_at, deployment in rows:
+        if change is None:
+            continue
+        line = lines.setdefault(
+            change.id,
+            HistoryLine(
+                change=change,
+                requested=requested,
+                delivered=delivered,
+                last_delivered_at=last_delivered_at,
+            ),
+        )
+        if deployment is not None:
+            line.deployments.append(deployment)
+    return list(lines.values())
+
+
+def _of_deliveries(
+    aggregate: ColumnElement[Any], *conditions: ColumnElement[bool]
+) -> ScalarSelect[Any]:
+    """An aggregate over the deliveries of the change's event."""
+    return (
+        select(aggregate)
+        .select_from(Delivery)
+        .where(
+            Delivery.event_id == StageChange.event_id,
+            Delivery.kind == DeliveryKind.EVENT,
+            *conditions,
+        )
+        .correlate(StageChange)
+        .scalar_subquery()
+    )

@@ -1,0 +1,113 @@
+"""What a deployment token lets its bearer report, as the registry recorded it.
+
+Rules:
+
+- The token names an event and a subscription; which version they are about is
+  read here, from the event that was committed with the stage change.
+- It is worth something only while model and subscription exist, for seven days
+  after the event was last sent to the subscription.
+- One statement answers it, as with any other sign-in.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from registry.domain.actors import Actor, Role
+from registry.domain.deployment_token import (
+    DeploymentTokens,
+    TokenSubject,
+    expires_at,
+)
+from registry.domain.timestamps import rfc3339
+from registry.errors import NotSignedInError
+from registry.persistence.tables import RegisteredModel
+from registry.services.transitions import STAGE_CHANGED
+from webhooks.claims import Claim
+from webhooks.tables import Delivery, EventRow, Subscription
+
+#: The name under which formats know the token, in headers and in bodies.
+LENT_NAME = "deployment_token"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeploymentGrant:
+    """The one version that may be reported on, and why.
+
+    Attributes:
+        event_id: the event that was delivered; its ``webhook-id``.
+        delivery_id: the delivery that was sent last.
+    """
+
+    model: str
+    number: int
+    transition_id: str
+    event_id: str
+    subscription_id: str
+    delivery_id: str
+
+    @property
+    def actor(self) -> Actor:
+        """Who reports. The role is the least one: the grant says what is allowed."""
+        return Actor(
+            kind="delivery",
+            name=f"webhook {self.subscription_id}",
+            role=Role.VIEWER,
+            token_id=f"{self.event_id}.{self.subscription_id}",
+        )
+
+    def allows(self, model: object, number: object) -> bool:
+        """Whether this version may be reported on."""
+        return (model, number) == (self.model, self.number)
+
+
+def lend_token(tokens: DeploymentTokens, claim: Claim) -> Mapping[str, str]:
+    """What a delivery carries beside its body: a token, where a stage changed."""
+    if claim.event_type != STAGE_CHANGED:
+        return {}
+    subject = TokenSubject(claim.event_id, claim.subscription_id)
+    return {LENT_NAME: tokens.issue(subject)}
+
+
+def open_grant(
+    session: Session, tokens: DeploymentTokens, secret: str, *, now: datetime
+) -> DeploymentGrant:
+    """What the bearer of a deployment token may report.
+
+    Raises:
+        NotSignedInError: when it is no token, or no longer one.
+    """
+    subject = tokens.read(secret)
+    found = session.execute(
+        select(RegisteredModel.name, EventRow.data, Delivery.id, Delivery.updated_at)
+        .join(Delivery, Delivery.event_id == EventRow.id)
+        .join(Subscription, Subscription.id == Delivery.subscription_id)
+        .join(RegisteredModel, RegisteredModel.id == EventRow.ordering_key)
+        .where(
+            EventRow.id == subject.event_id,
+            EventRow.type == STAGE_CHANGED,
+            Subscription.id == subject.subscription_id,
+            Subscription.deleted_at.is_(None),
+            RegisteredModel.deleted_at.is_(None),
+        )
+        .order_by(Delivery.updated_at.desc(), Delivery.id.desc())
+        .limit(1)
+    ).one_or_none()
+    if found is None:
+        raise NotSignedInError("what this deployment token speaks of is gone")
+    model, data, delivery_id, sent_at = found
+    if expires_at(sent_at) <= now:
+        raise NotSignedInError(
+            f"this deployment token expired at {rfc3339(expires_at(sent_at))}"
+        )
+    return DeploymentGrant(
+        model=model,
+        number=data["version"],
+        transition_id=data["transition_id"],
+        event_id=subject.event_id,
+        subscription_id=subject.subscription_id,
+        delivery_id=delivery_id,
+    )
