@@ -68,7 +68,7 @@ _LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
 # Interface identifiers 0000:5efe and 0200:5efe (RFC 5214 §6.1).
 _ISATAP = 0x00005EFE
 _ISATAP_MASK = 0xFDFFFFFF
-_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
+_PLACE = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]*)?", re.IGNORECASE)
 
 
 def _is_in(address: IPAddress, networks: Sequence[IPNetwork]) -> bool:
@@ -205,7 +205,7 @@ class AddressGuard:
             raise ValueError("the URL must not have a fragment")
         if not parts.hostname:
             raise ValueError("the URL has no host")
-        if not _HOST.fullmatch(parts.hostname):
+        if not _PLACE.fullmatch(parts.netloc):
             raise ValueError("the host of the URL is neither a name nor an address")
         self._check_place(parts.hostname, _port_of(parts), parts.scheme)
 

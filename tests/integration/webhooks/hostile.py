@@ -5,7 +5,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 Script = Callable[[socket.socket, threading.Event], None]
@@ -69,6 +69,27 @@ def hostile_receiver(
         yield server.listener.getsockname()[1]
     finally:
         server.stop()
+
+
+@contextmanager
+def black_holes(hosts: Sequence[str]) -> Iterator[int]:
+    """Listen on every host, and let no connection come about; give the port.
+
+    A queue of connections that nobody accepts is full at once: Linux then drops
+    every further attempt without a word, as a firewall does.
+    """
+    port = 0
+    with contextlib.ExitStack() as opened:
+        for host in hosts:
+            listener = opened.enter_context(socket.socket())
+            listener.bind((host, port))
+            port = listener.getsockname()[1]
+            listener.listen(0)
+            for _ in range(3):
+                filler = opened.enter_context(socket.socket())
+                filler.setblocking(False)  # noqa: FBT003  # Its only form.
+                filler.connect_ex((host, port))
+        yield port
 
 
 def _read_request(connection: socket.socket) -> None:
