@@ -23,6 +23,7 @@ from registry.errors import ConfigurationError
 
 PREFIX = "STAGEGATE_"
 MIN_SECRET_KEY_CHARACTERS = 32
+MAX_RETENTION_DAYS = 3650
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 T = TypeVar("T")
@@ -51,6 +52,7 @@ _NAMES = _SECRETS | {
     "URL",
     "WEBHOOK_ALLOWED_NETWORKS",
     "WEBHOOK_ALLOW_HTTP",
+    "WEBHOOK_RETENTION_DAYS",
 }
 
 #: Every variable that is understood, with prefix and ``_FILE`` forms.
@@ -81,6 +83,7 @@ class Settings:
     bootstrap_token: str = field(default="", repr=False)
     webhook_allowed_networks: tuple[Network, ...] = ()
     webhook_allow_http: bool = False
+    webhook_retention_days: int = 90
     allowed_hosts: tuple[str, ...] = ()
     tracking_uri: str = ""
     deliver: bool = True
@@ -164,6 +167,7 @@ class _Reader:
                 "WEBHOOK_ALLOWED_NETWORKS", (), _networks
             ),
             webhook_allow_http=self._flag("WEBHOOK_ALLOW_HTTP", default=False),
+            webhook_retention_days=self._parsed("WEBHOOK_RETENTION_DAYS", 90, _days),
             allowed_hosts=_names(self._text("ALLOWED_HOSTS", "")),
             tracking_uri=self._parsed("TRACKING_URI", "", _http_url),
             deliver=self._flag("DELIVER", default=True),
@@ -269,6 +273,15 @@ def _http_url(text: str) -> str:
 
 def _networks(text: str) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(name) for name in _names(text))
+
+
+def _days(text: str) -> int:
+    days = int(text) if text.isascii() and text.isdigit() else 0
+    if not 1 <= days <= MAX_RETENTION_DAYS:
+        raise ValueError(
+            f"expected a whole number from 1 to {MAX_RETENTION_DAYS}, got {text!r}"
+        )
+    return days
 
 
 def _log_level(text: str) -> str:

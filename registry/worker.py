@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from registry.api.parts import Parts
 from registry.domain.actors import SYSTEM, Caller
 from registry.persistence.database import db, session_factory, write_transaction
-from registry.services import idempotency, uploads
+from registry.services import housekeeping, idempotency, reconcile, replays, uploads
 from registry.services.transaction import Transaction
 from webhooks.dispatcher import utc_now
 
@@ -31,6 +31,10 @@ logger = logging.getLogger(__name__)
 SEAL_EVERY = timedelta(seconds=2)
 FORGET_KEYS_EVERY = timedelta(hours=1)
 GIVE_UP_UPLOADS_EVERY = timedelta(hours=1)
+PLACE_EVERY = timedelta(seconds=2)
+REPLAY_EVERY = timedelta(seconds=1)
+FORGET_DELIVERIES_EVERY = timedelta(hours=1)
+RECONCILE_EVERY = timedelta(minutes=1)
 DRAIN = timedelta(seconds=25)
 
 
@@ -45,6 +49,7 @@ class BackgroundWork:
         self._parts: Parts = app.extensions["stagegate"]
         with app.app_context():
             self._sessions: sessionmaker[Session] = session_factory(db.engine)
+        self._keep = timedelta(days=self._parts.settings.webhook_retention_days)
         self._scheduler = BackgroundScheduler(timezone=UTC)
 
     def start(self) -> None:
@@ -53,6 +58,10 @@ class BackgroundWork:
         self._tick(self.complete_registrations, SEAL_EVERY)
         self._tick(self.forget_old_keys, FORGET_KEYS_EVERY)
         self._tick(self.give_up_uploads, GIVE_UP_UPLOADS_EVERY)
+        self._tick(self.place_events, PLACE_EVERY)
+        self._tick(self.advance_replays, REPLAY_EVERY)
+        self._tick(self.forget_deliveries, FORGET_DELIVERIES_EVERY)
+        self._tick(self.reconcile, RECONCILE_EVERY)
         self._scheduler.start()
         logger.info("background_work_started")
 
@@ -75,6 +84,30 @@ class BackgroundWork:
         """Remove idempotency keys that are older than a day."""
         with self._transaction() as tx:
             idempotency.forget_old_keys(tx.session, now=tx.now)
+
+    def place_events(self) -> None:
+        """Give events their places in the feed; mostly there is nothing to do."""
+        with self._sessions() as session:
+            is_due = housekeeping.has_unplaced(session)
+        if is_due:
+            housekeeping.place_events(self._transaction)
+
+    def advance_replays(self) -> None:
+        """Go on with the replays that are due."""
+        with self._sessions() as session:
+            is_due = replays.has_running(session)
+        if is_due:
+            for _ in replays.advance(self._transaction):
+                self._parts.dispatcher.wake()
+
+    def forget_deliveries(self) -> None:
+        """Remove deliveries and events that were settled long ago."""
+        housekeeping.forget_deliveries(self._transaction, keep=self._keep)
+
+    def reconcile(self) -> None:
+        """Prove that every change has its event and every event its deliveries."""
+        with self._sessions() as session:
+            reconcile.find_missing(session, now=self._clock(), keep=self._keep)
 
     @contextmanager
     def _transaction(self) -> Iterator[Transaction]:

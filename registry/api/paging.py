@@ -23,8 +23,10 @@ def encode_cursor(key: str | int) -> str:
     return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
 
 
-def decode_cursor(cursor: str | None, kind: type[Key]) -> Key | None:
-    """The sort key in a cursor.
+def decode_cursor(
+    cursor: str | None, kind: type[Key], *, field: str = "cursor"
+) -> Key | None:
+    """The sort key in a cursor, which came as ``field``.
 
     Raises:
         InvalidInputError: when the cursor is not one of this list.
@@ -32,15 +34,15 @@ def decode_cursor(cursor: str | None, kind: type[Key]) -> Key | None:
     if cursor is None:
         return None
     if len(cursor) > _MAX_CURSOR_CHARACTERS:
-        raise _not_a_cursor()
+        raise _not_a_cursor(field)
     try:
         key = json.loads(
             base64.b64decode(cursor.encode(), altchars=b"-_", validate=True)
         )
     except (ValueError, RecursionError) as error:
-        raise _not_a_cursor() from error
+        raise _not_a_cursor(field) from error
     if type(key) is not kind or not _is_storable(key):
-        raise _not_a_cursor()
+        raise _not_a_cursor(field)
     return key
 
 
@@ -54,8 +56,8 @@ def _is_storable(key: str | int) -> bool:
         return False
 
 
-def _not_a_cursor() -> InvalidInputError:
-    return InvalidInputError("is not a next_cursor of this list", field="cursor")
+def _not_a_cursor(field: str) -> InvalidInputError:
+    return InvalidInputError("is not a next_cursor of this list", field=field)
 
 
 def page(

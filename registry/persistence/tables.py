@@ -219,6 +219,7 @@ class StageChange(Base):
         Index("stage_changes_by_version", "version_id", "sequence"),
         Index("stage_changes_by_stage", "model_id", "to_stage", "sequence"),
         Index("stage_changes_by_transition", "transition_id"),
+        Index("stage_changes_by_time", "at"),
     )
 
     id: Mapped[int] = mapped_column(_BIG, primary_key=True, autoincrement=True)

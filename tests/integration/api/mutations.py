@@ -77,7 +77,11 @@ def resolve(api: Driver, path: str) -> str:
     webhook = api.read("/webhooks")["items"][0]["id"]
     token = document_of(api.post("/tokens", {"name": "old", "role": "viewer"}))["id"]
     delivery = api.read(f"/webhooks/{webhook}/deliveries")["items"][0]["id"]
-    return path.format(webhook=webhook, token=token, delivery=delivery)
+    replay = ""
+    if "{replay}" in path:
+        answer = api.post(f"/webhooks/{webhook}/replay", {})
+        replay = document_of(answer)["id"]
+    return path.format(webhook=webhook, token=token, delivery=delivery, replay=replay)
 
 
 MUTATIONS = (
@@ -248,6 +252,22 @@ MUTATIONS = (
         path="/deliveries/{delivery}/redeliver",
         body={},
         action="webhook.redelivered",
+        events=0,
+    ),
+    Mutation(
+        endpoint="replays.create_replay",
+        method="POST",
+        path="/webhooks/{webhook}/replay",
+        body={"states": ["delivered"]},
+        action="webhook.replayed",
+        events=0,
+        status=202,
+    ),
+    Mutation(
+        endpoint="replays.cancel_replay",
+        method="DELETE",
+        path="/webhooks/{webhook}/replays/{replay}",
+        action="webhook.replay_cancelled",
         events=0,
     ),
 )

@@ -21,6 +21,8 @@ def upgrade() -> None:
     _add_the_feed()
     _add_replays()
     _add_deployments()
+    # The reconciler looks at the last day, each minute.
+    op.create_index("stage_changes_by_time", "stage_changes", ["at"])
 
 
 def _extend_subscriptions() -> None:

@@ -1,0 +1,44 @@
+"""The feed of events: what a consumer that was away has missed."""
+
+from typing import Any
+
+from flask import Response, jsonify
+
+from registry.api.blueprints import Blueprint
+from registry.api.paging import decode_cursor, encode_cursor
+from registry.api.schemas.events import EventPage, EventsQuery
+from registry.auth.permissions import Permission, requires
+from registry.errors import InvalidInputError
+from registry.persistence.database import db
+from registry.services.events import event_document, read_events
+
+blueprint = Blueprint("events", __name__, description="Events")
+
+
+@blueprint.route("/events", methods=["GET"])
+@requires(Permission.READ)
+@blueprint.arguments(EventsQuery, location="query")
+@blueprint.response(200, EventPage)
+def list_events(query: dict[str, Any]) -> Response:
+    """List events in the order in which they came about, behind a cursor.
+
+    Nothing is left out between two calls, whatever was committed meanwhile; events
+    of one model come in their order. Events are kept as long as deliveries are.
+    """
+    after = decode_cursor(query["after"], int, field="after") or 0
+    page = read_events(
+        db.session(),
+        after=after,
+        limit=query["limit"],
+        event_type=query["type"],
+        model=query["model"],
+    )
+    if not 0 <= after <= page.last_position:
+        # Of another database, or of this one before it was set back: waiting for
+        # the positions to catch up would leave events out without a word.
+        raise InvalidInputError("is not a cursor of this feed", field="after")
+    items = [
+        {**event_document(event), "cursor": encode_cursor(event.position or 0)}
+        for event in page.events
+    ]
+    return jsonify({"items": items, "next_cursor": encode_cursor(page.next_position)})

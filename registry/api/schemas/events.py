@@ -1,0 +1,60 @@
+"""The feed of events on the wire."""
+
+from marshmallow import fields, validate
+
+from registry.api.schemas.base import (
+    DEFAULT_PAGE,
+    MAX_PAGE,
+    AnswerSchema,
+    RequestSchema,
+    name,
+)
+from webhooks.events import EVENT_TYPE_FILTER
+from webhooks.specs import MAX_TEXT_LENGTH
+
+
+def event_type(**options: object) -> fields.String:
+    """A type of events, or several by their prefix."""
+    rules = [
+        validate.Length(max=MAX_TEXT_LENGTH),
+        validate.Regexp(
+            f"^({EVENT_TYPE_FILTER.pattern})$",
+            error="must be an event type, 'prefix.*' or '*'",
+        ),
+    ]
+    return fields.String(validate=rules, **options)  # type: ignore[arg-type]  # marshmallow's own keywords
+
+
+class EventsQuery(RequestSchema):
+    """Which events to answer, and from where on."""
+
+    after = fields.String(
+        load_default=None,
+        metadata={
+            "format": "cursor-by-number",
+            "description": "a cursor of this feed; without one it begins with the"
+            " oldest event that is kept",
+        },
+    )
+    limit = fields.Integer(
+        load_default=DEFAULT_PAGE, validate=validate.Range(min=1, max=MAX_PAGE)
+    )
+    type = event_type(load_default=None)
+    model = name(load_default=None)
+
+
+class EventDocument(AnswerSchema):
+    """An event, and the cursor behind it."""
+
+    id = fields.String(required=True)
+    type = fields.String(required=True)
+    timestamp = fields.DateTime(required=True)
+    data = fields.Dict(required=True)
+    cursor = fields.String(required=True)
+
+
+class EventPage(AnswerSchema):
+    """Events in their order; ``next_cursor`` is always given."""
+
+    items = fields.List(fields.Nested(EventDocument), required=True)
+    next_cursor = fields.String(required=True)

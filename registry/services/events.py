@@ -1,0 +1,43 @@
+"""The feed of events, for consumers that were away."""
+
+from sqlalchemy.orm import Session
+
+from registry.domain.timestamps import rfc3339
+from registry.persistence.database import begin_write
+from registry.services.documents import Document
+from webhooks import feed
+from webhooks.feed import FeedPage
+from webhooks.tables import EventRow
+
+
+def read_events(
+    session: Session,
+    *,
+    after: int,
+    limit: int,
+    event_type: str | None = None,
+    model: str | None = None,
+) -> FeedPage:
+    """Events behind a position, among them those committed a moment ago.
+
+    Usually one statement. Where events wait for their position and would belong to
+    this page, they get it first, in a transaction that is committed here.
+    """
+    chosen = {"event_type": event_type, "subject": model}
+    page = feed.read(session, after=after, limit=limit, **chosen)
+    if page.has_unplaced and len(page.events) < limit:
+        begin_write(session)
+        feed.place(session)
+        session.commit()
+        page = feed.read(session, after=after, limit=limit, **chosen)
+    return page
+
+
+def event_document(event: EventRow) -> Document:
+    """An event as the feed shows it: what a webhook's body says, and its id."""
+    return {
+        "id": event.id,
+        "type": event.type,
+        "timestamp": rfc3339(event.occurred_at),
+        "data": event.data,
+    }
