@@ -1,38 +1,43 @@
-"""Who is told, and the secrets it is signed with.
+"""Who is told, from the first day to the last.
 
 Rules:
 
 - Functions work in the caller's transaction, flush, and never commit.
-- A secret is returned in clear once, when it is made; the database has it sealed.
-- The host of a URL is judged here without asking the network; what it resolves
-  to is judged at every send.
+- Credentials, client keys and signing secrets are sealed in the database; a signing
+  secret is returned in clear once, when it is made.
+- What may be chosen, ``webhooks.specs`` says.
 - Whoever changes a subscription's state locks its row (FOR UPDATE) first, and
   ``outbox.enqueue`` reads it FOR KEY SHARE: an event is either held or released
   with the others, whichever commits first.
+- A subscription is disabled by what its receiver answers (``webhooks.health``).
 - Pausing holds what waits; resuming releases it in order with a fresh budget of
   attempts. What is being sent at that instant is settled by its result.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import delete as delete_rows
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from webhooks.address_guard import AddressGuard
-from webhooks.errors import InvalidSubscriptionError, UnknownSubscriptionError
-from webhooks.events import EVENT_TYPE_FILTER, new_sortable_id
-from webhooks.formats import FORMATS
+from webhooks.credentials import open_credentials, seal_credentials
+from webhooks.errors import (
+    InvalidSubscriptionError,
+    UnknownSubscriptionError,
+    UnsealError,
+)
+from webhooks.events import new_sortable_id
 from webhooks.sealing import SecretBox
-from webhooks.signing import new_secret
+from webhooks.signing import Scheme
+from webhooks.signing_keys import add_key, add_missing_keys, rotate_keys
+from webhooks.specs import SubscriptionSpec, checked
 from webhooks.tables import (
     Delivery,
     DeliveryState,
-    OnPoison,
-    Ordering,
     Subscription,
     SubscriptionSecret,
     SubscriptionState,
@@ -41,31 +46,18 @@ from webhooks.tables import (
 
 logger = logging.getLogger(__name__)
 
-MAX_TEXT_LENGTH = 1000
-MAX_LIST_LENGTH = 50
-MAX_LIVE_SECRETS = 10
-MAX_AGE_SECONDS = 366 * 24 * 3600
 MAX_OVERLAP = timedelta(days=30)
 DEFAULT_OVERLAP = timedelta(hours=24)
 REASON_DELETED = "the subscription was deleted"
 
-
-@dataclass(frozen=True)
-class SubscriptionSpec:
-    """What the owner of a subscription chooses."""
-
-    url: str
-    description: str = ""
-    event_types: Sequence[str] = ("*",)
-    subject_pattern: str | None = None
-    targets: Sequence[str] | None = None
-    format: str = "standard"
-    ordering: str = Ordering.KEY
-    on_poison: str = OnPoison.HOLD
-    max_age_seconds: int | None = None
-
-
-_FIELDS = tuple(entry.name for entry in fields(SubscriptionSpec))
+#: What is stored as it was given.
+_PLAIN_FIELDS = (
+    *("url", "description", "event_types", "subject_pattern", "targets"),
+    *("format", "options", "headers", "signatures", "ca_certificate"),
+    *("client_certificate", "schedule_seconds", "ordering", "on_poison"),
+    "max_age_seconds",
+)
+_FIELDS = frozenset({*_PLAIN_FIELDS, "credentials", "client_key"})
 
 
 def create(
@@ -82,17 +74,18 @@ def create(
     Raises:
         InvalidSubscriptionError: names the field at fault.
     """
-    _check(guard, spec)
+    spec = checked(guard, spec)
     subscription = Subscription(
         id=new_sortable_id("sub", now),
-        **_columns(spec),
+        **_columns(box, spec),
         created_by=created_by,
         created_at=now,
         updated_at=now,
     )
     session.add(subscription)
     session.flush()
-    secret, _ = _add_secret(session, box, subscription.id, now)
+    secret, _ = add_key(session, box, subscription.id, Scheme.V1, now=now)
+    add_missing_keys(session, box, subscription, now=now)
     return subscription, secret
 
 
@@ -124,25 +117,30 @@ def update_fields(
     subscription_id: str,
     changes: Mapping[str, Any],
     *,
+    box: SecretBox,
     now: datetime,
 ) -> Subscription:
     """Change fields of ``SubscriptionSpec`` by name; waiting bodies stay as stored.
+
+    ``credentials`` are merged by name, and one that is None is removed. Without its
+    certificate, a client key is removed too.
 
     Raises:
         UnknownSubscriptionError: there is none.
         InvalidSubscriptionError: names the field at fault.
     """
     subscription = _lock(session, subscription_id)
-    present = {name: getattr(subscription, name) for name in _FIELDS}
+    if not changes:
+        return subscription
     for name in changes:
-        if name not in present:
+        if name not in _FIELDS:
             raise InvalidSubscriptionError(name, f"there is no field {name!r}")
-    spec = SubscriptionSpec(**{**present, **changes})
-    _check(guard, spec)
-    for name, value in _columns(spec).items():
+    spec = checked(guard, _changed(box, subscription, changes))
+    for name, value in _columns(box, spec).items():
         setattr(subscription, name, value)
     subscription.updated_at = now
     session.flush()
+    add_missing_keys(session, box, subscription, now=now)
     return subscription
 
 
@@ -154,6 +152,7 @@ def pause(session: Session, subscription_id: str, *, now: datetime) -> Subscript
     """
     subscription = _lock(session, subscription_id)
     subscription.state = SubscriptionState.PAUSED
+    subscription.state_reason = None
     subscription.updated_at = now
     session.flush()
     _move(
@@ -173,9 +172,12 @@ def resume(session: Session, subscription_id: str, *, now: datetime) -> Subscrip
     """
     subscription = _lock(session, subscription_id)
     subscription.state = SubscriptionState.ACTIVE
+    subscription.state_reason = None
     subscription.consecutive_failures = 0
     subscription.failing_since = None
     subscription.breaker_until = None
+    subscription.breaker_trips = 0
+    subscription.warnings = 0
     subscription.updated_at = now
     session.flush()
     _move(
@@ -193,25 +195,6 @@ def resume(session: Session, subscription_id: str, *, now: datetime) -> Subscrip
     return subscription
 
 
-def disable(session: Session, subscription_id: str, *, now: datetime) -> None:
-    """Hold everything because the receiver said that it is gone (410)."""
-    subscription = _lock(session, subscription_id)
-    subscription.state = SubscriptionState.DISABLED
-    subscription.updated_at = now
-    session.flush()
-    _move(
-        session,
-        subscription_id,
-        (DeliveryState.PENDING,),
-        {
-            "state": DeliveryState.HELD,
-            "reason": "the receiver answered 410",
-            "updated_at": now,
-        },
-    )
-    logger.warning("webhook_subscription_disabled subscription=%s", subscription_id)
-
-
 def delete(session: Session, subscription_id: str, *, now: datetime) -> None:
     """Delete a subscription; what it still waits for becomes dead with the reason.
 
@@ -223,6 +206,8 @@ def delete(session: Session, subscription_id: str, *, now: datetime) -> None:
     subscription = _lock(session, subscription_id)
     subscription.deleted_at = now
     subscription.updated_at = now
+    subscription.sealed_credentials = None
+    subscription.sealed_client_key = None
     session.flush()
     _move(
         session,
@@ -230,9 +215,11 @@ def delete(session: Session, subscription_id: str, *, now: datetime) -> None:
         (DeliveryState.PENDING, DeliveryState.HELD, DeliveryState.BLOCKED),
         {"state": DeliveryState.DEAD, "reason": REASON_DELETED, "updated_at": now},
     )
-    for row in _secrets(session, subscription_id):
-        session.delete(row)
-    session.flush()
+    session.execute(
+        delete_rows(SubscriptionSecret).where(
+            SubscriptionSecret.subscription_id == subscription_id
+        )
+    )
 
 
 def rotate_secret(
@@ -248,7 +235,7 @@ def rotate_secret(
     The overlap is at most 30 days; zero revokes the old secrets now.
 
     Returns:
-        The new secret in clear, and its key id.
+        The new symmetric secret in clear, and its key id.
 
     Raises:
         UnknownSubscriptionError: there is none.
@@ -256,17 +243,8 @@ def rotate_secret(
     """
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         raise InvalidSubscriptionError("overlap", "must be 0 to 30 days")
-    _lock(session, subscription_id)
-    live = [
-        row
-        for row in _secrets(session, subscription_id)
-        if row.not_after is None or row.not_after > now
-    ]
-    for index, row in enumerate(live):
-        is_kept = index < MAX_LIVE_SECRETS - 1
-        ends_at = now + overlap if is_kept else now
-        row.not_after = min(row.not_after or ends_at, ends_at)
-    return _add_secret(session, box, subscription_id, now)
+    subscription = _lock(session, subscription_id)
+    return rotate_keys(session, box, subscription, now=now, overlap=overlap)
 
 
 def _lock(session: Session, subscription_id: str) -> Subscription:
@@ -300,88 +278,53 @@ def _move(
     session.expire_all()
 
 
-def _secrets(session: Session, subscription_id: str) -> Sequence[SubscriptionSecret]:
-    """Give every stored secret, newest first."""
-    return session.scalars(
-        select(SubscriptionSecret)
-        .where(SubscriptionSecret.subscription_id == subscription_id)
-        .order_by(
-            SubscriptionSecret.not_after.is_not(None),
-            SubscriptionSecret.created_at.desc(),
-            SubscriptionSecret.id.desc(),
-        )
-    ).all()
+def _changed(
+    box: SecretBox, subscription: Subscription, changes: Mapping[str, Any]
+) -> SubscriptionSpec:
+    """Lay the changes over what is stored."""
+    given = dict(changes)
+    present: dict[str, Any] = {
+        name: getattr(subscription, name) for name in _PLAIN_FIELDS
+    }
+    credentials: dict[str, str | None] = {
+        **_opened_credentials(box, subscription),
+        **(given.pop("credentials", None) or {}),
+    }
+    present["credentials"] = {
+        name: value for name, value in credentials.items() if value is not None
+    }
+    present["client_key"] = _opened_key(box, subscription, given)
+    return SubscriptionSpec(**{**present, **given})
 
 
-def _add_secret(
-    session: Session, box: SecretBox, subscription_id: str, now: datetime
-) -> tuple[str, str]:
-    secret = new_secret()
-    row = SubscriptionSecret(
-        id=new_sortable_id("key", now),
-        subscription_id=subscription_id,
-        sealed=box.seal(secret),
-        created_at=now,
-    )
-    session.add(row)
-    session.flush()
-    return secret, row.id
-
-
-def _columns(spec: SubscriptionSpec) -> dict[str, Any]:
-    values = {name: getattr(spec, name) for name in _FIELDS}
-    values["event_types"] = list(spec.event_types)
-    values["targets"] = None if spec.targets is None else list(spec.targets)
-    return values
-
-
-def _check(guard: AddressGuard, spec: SubscriptionSpec) -> None:
-    """Refuse a specification that breaks a rule, naming the field."""
+def _opened_credentials(box: SecretBox, subscription: Subscription) -> dict[str, str]:
+    """Open what is stored; what cannot be opened must be given again."""
     try:
-        guard.check_url(spec.url)
-    except ValueError as error:
-        raise InvalidSubscriptionError("url", str(error)) from error
-    _check_text("description", spec.description)
-    _check_list("event_types", spec.event_types)
-    for entry in spec.event_types:
-        if not EVENT_TYPE_FILTER.fullmatch(entry):
-            raise InvalidSubscriptionError(
-                "event_types", f"{entry!r} is not an event type, 'prefix.*' or '*'"
-            )
-    if spec.subject_pattern is not None:
-        _check_text("subject_pattern", spec.subject_pattern)
-    if spec.targets is not None:
-        _check_list("targets", spec.targets)
-    _check_choice("format", spec.format, FORMATS)
-    _check_choice("ordering", spec.ordering, list(Ordering))
-    _check_choice("on_poison", spec.on_poison, list(OnPoison))
-    age = spec.max_age_seconds
-    if age is not None and not 0 < age <= MAX_AGE_SECONDS:
-        raise InvalidSubscriptionError(
-            "max_age_seconds", f"must be 1 to {MAX_AGE_SECONDS}"
-        )
+        return open_credentials(box, subscription.sealed_credentials)
+    except UnsealError:
+        return {}
 
 
-def _check_text(field: str, text: str) -> None:
-    if len(text) > MAX_TEXT_LENGTH or "\0" in text:
-        raise InvalidSubscriptionError(
-            field, f"must have at most {MAX_TEXT_LENGTH} characters and no NUL"
-        )
+def _opened_key(
+    box: SecretBox, subscription: Subscription, given: Mapping[str, Any]
+) -> str | None:
+    sealed = subscription.sealed_client_key
+    is_dropped = given.get("client_certificate", "") is None
+    if sealed is None or is_dropped or "client_key" in given:
+        return None
+    try:
+        return box.open(sealed)
+    except UnsealError:
+        return None
 
 
-def _check_list(field: str, entries: Sequence[str]) -> None:
-    if not 0 < len(entries) <= MAX_LIST_LENGTH:
-        raise InvalidSubscriptionError(
-            field, f"must have 1 to {MAX_LIST_LENGTH} entries"
-        )
-    for entry in entries:
-        _check_text(field, entry)
-
-
-def _check_choice(
-    field: str, value: str, choices: Mapping[str, object] | Sequence[str]
-) -> None:
-    if value not in choices:
-        raise InvalidSubscriptionError(
-            field, f"must be one of {', '.join(sorted(choices))}"
-        )
+def _columns(box: SecretBox, spec: SubscriptionSpec) -> dict[str, Any]:
+    values = {name: getattr(spec, name) for name in _PLAIN_FIELDS}
+    for name in ("event_types", "signatures", "targets", "schedule_seconds"):
+        values[name] = None if values[name] is None else list(values[name])
+    for name in ("options", "headers"):
+        values[name] = dict(values[name])
+    key = spec.client_key
+    values["sealed_credentials"] = seal_credentials(box, spec.credentials)
+    values["sealed_client_key"] = None if key is None else box.seal(key)
+    return values

@@ -1,6 +1,6 @@
 """Webhook subscriptions, their deliveries and attempts."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import Response, jsonify
@@ -30,7 +30,7 @@ from registry.services import subscriptions as service
 from registry.services.subscriptions import (
     attempt_document,
     delivery_document,
-    subscription_document,
+    subscription_documents,
     translated,
 )
 from webhooks import deliveries, subscriptions
@@ -49,8 +49,9 @@ def list_webhooks(query: dict[str, Any]) -> Response:
     rows = subscriptions.list_page(
         db.session(), limit=limit + 1, after=decode_cursor(query["cursor"], str)
     )
+    shown = subscription_documents(db.session(), rows, datetime.now(UTC))
     return jsonify(
-        page(rows, limit, document=subscription_document, key=lambda s: s.id)
+        page(rows, limit, document=lambda s: shown[s.id], key=lambda s: s.id)
     )
 
 
@@ -75,7 +76,8 @@ def get_webhook(webhook_id: str) -> Response:
     """Show a subscription."""
     with translated():
         found = subscriptions.get(db.session(), webhook_id)
-    return jsonify(subscription_document(found))
+    shown = subscription_documents(db.session(), [found], datetime.now(UTC))
+    return jsonify(shown[found.id])
 
 
 @blueprint.route("/webhooks/<name:webhook_id>", methods=["PATCH"])
@@ -100,8 +102,12 @@ def delete_webhook(webhook_id: str) -> Response:
 @blueprint.route("/webhooks/<name:webhook_id>/test", methods=["POST"])
 @requires(Permission.ADMIN)
 @blueprint.response(200, TestResult)
+@blueprint.alt_response(409, description="The format cannot express a ping")
 def test_webhook(webhook_id: str) -> Response:
-    """Send a signed ``webhook.ping`` now and answer what came of it."""
+    """Send a signed ``webhook.ping`` now and answer what came of it.
+
+    It is sent as an event is: a format that starts a pipeline starts it.
+    """
     commit(lambda tx: service.record_test(tx, webhook_id), is_answer=False)
     with translated():
         sent = parts().dispatcher.send_test(webhook_id)

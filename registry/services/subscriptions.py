@@ -7,7 +7,7 @@ called ``model_pattern`` and its ``targets`` are called ``to_stages``.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -20,17 +20,25 @@ from registry.services import audit
 from registry.services.audit import Change
 from registry.services.documents import Document
 from registry.services.transaction import Transaction
-from webhooks import deliveries, subscriptions
+from webhooks import deliveries, signing_keys, subscriptions
 from webhooks.address_guard import AddressGuard
+from webhooks.credentials import credential_names
 from webhooks.errors import (
     DeliveryStateError,
     InvalidSubscriptionError,
+    RenderError,
     UnknownDeliveryError,
     UnknownSubscriptionError,
 )
 from webhooks.sealing import SecretBox
-from webhooks.subscriptions import SubscriptionSpec
-from webhooks.tables import Attempt, Delivery, Subscription, SubscriptionState
+from webhooks.specs import SubscriptionSpec
+from webhooks.tables import (
+    Attempt,
+    Delivery,
+    Ordering,
+    Subscription,
+    SubscriptionState,
+)
 
 CREATED = "webhook.created"
 UPDATED = "webhook.updated"
@@ -40,6 +48,9 @@ REDELIVERED = "webhook.redelivered"
 TESTED = "webhook.tested"
 
 _OUR_NAMES = {"subject_pattern": "model_pattern", "targets": "to_stages"}
+_OUR_ORDERINGS = {Ordering.KEY: "model", Ordering.NONE: "none"}
+ORDERINGS = tuple(_OUR_ORDERINGS.values())
+_THEIR_ORDERINGS = {ours: theirs for theirs, ours in _OUR_ORDERINGS.items()}
 _THEIR_NAMES = {ours: theirs for theirs, ours in _OUR_NAMES.items()}
 
 
@@ -61,7 +72,7 @@ def translated() -> Iterator[None]:
         raise InvalidInputError(error.message, field=field) from error
     except (UnknownSubscriptionError, UnknownDeliveryError) as error:
         raise NotFoundError(error.message) from error
-    except DeliveryStateError as error:
+    except (DeliveryStateError, RenderError) as error:
         raise ConflictError(error.message) from error
 
 
@@ -82,7 +93,7 @@ def create_subscription(
             created_by=tx.caller.actor.name,
             now=tx.now,
         )
-    document = subscription_document(subscription)
+    document = _shown(tx, subscription)
     _record(tx, CREATED, before=None, after=document)
     return {**document, "secret": secret}
 
@@ -99,15 +110,20 @@ def update_subscription(
     changes = dict(given)
     state = changes.pop("state", None)
     with translated():
-        before = subscription_document(subscriptions.get(tx.session, subscription_id))
+        before = _shown(tx, subscriptions.get(tx.session, subscription_id))
         subscription = subscriptions.update_fields(
-            tx.session, parts.guard, subscription_id, _theirs(changes), now=tx.now
+            tx.session,
+            parts.guard,
+            subscription_id,
+            _theirs(changes),
+            box=parts.box,
+            now=tx.now,
         )
         if state == SubscriptionState.PAUSED:
             subscription = subscriptions.pause(tx.session, subscription_id, now=tx.now)
         elif state == SubscriptionState.ACTIVE:
             subscription = subscriptions.resume(tx.session, subscription_id, now=tx.now)
-    document = subscription_document(subscription)
+    document = _shown(tx, subscription)
     _record(tx, UPDATED, before=before, after=document)
     return document
 
@@ -120,7 +136,7 @@ def delete_subscription(tx: Transaction, subscription_id: str) -> None:
     """
     with translated():
         found = subscriptions.get(tx.session, subscription_id)
-        before = subscription_document(found)
+        before = _shown(tx, found)
         subscriptions.delete(tx.session, subscription_id, now=tx.now)
     _record(tx, DELETED, before=before, after=None)
 
@@ -138,10 +154,12 @@ def rotate_secret(
         secret, key_id = subscriptions.rotate_secret(
             tx.session, box, subscription_id, now=tx.now, overlap=overlap
         )
+        found = subscriptions.get(tx.session, subscription_id)
     after = {
         "id": subscription_id,
         "key_id": key_id,
         "overlap_seconds": int(overlap.total_seconds()),
+        "public_keys": _public_keys(tx, found),
     }
     _record(tx, SECRET_ROTATED, before=None, after=after)
     return {**after, "secret": secret}
@@ -189,7 +207,19 @@ def deliveries_of_transition(
 
 
 def _theirs(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {_THEIR_NAMES.get(name, name): value for name, value in given.items()}
+    theirs = {_THEIR_NAMES.get(name, name): value for name, value in given.items()}
+    if "ordering" in theirs:
+        theirs["ordering"] = _THEIR_ORDERINGS[theirs["ordering"]]
+    return theirs
+
+
+def _shown(tx: Transaction, subscription: Subscription) -> Document:
+    return subscription_document(subscription, _public_keys(tx, subscription))
+
+
+def _public_keys(tx: Transaction, subscription: Subscription) -> Sequence[str]:
+    found = signing_keys.public_keys(tx.session, [subscription], tx.now)
+    return found.get(subscription.id, [])
 
 
 def _record(
@@ -199,9 +229,19 @@ def _record(
     audit.record(tx, change, chain=audit.SYSTEM_CHAIN)
 
 
-def subscription_document(subscription: Subscription) -> Document:
-    """A subscription as the API shows it: without its secrets."""
-    failing_since = subscription.failing_since
+def subscription_documents(
+    session: Session, rows: Sequence[Subscription], now: datetime
+) -> dict[str, Document]:
+    """Subscriptions as the API shows them, by id."""
+    keys = signing_keys.public_keys(session, rows, now)
+    return {row.id: subscription_document(row, keys.get(row.id, [])) for row in rows}
+
+
+def subscription_document(
+    subscription: Subscription, public_keys: Sequence[str] = ()
+) -> Document:
+    """A subscription as the API shows it: with placeholders, without secrets."""
+    failing_since, until = subscription.failing_since, subscription.breaker_until
     return {
         "id": subscription.id,
         "url": subscription.url,
@@ -210,9 +250,22 @@ def subscription_document(subscription: Subscription) -> Document:
         "model_pattern": subscription.subject_pattern,
         "to_stages": subscription.targets,
         "format": subscription.format,
+        "options": subscription.options,
+        "headers": subscription.headers,
+        "credential_names": credential_names(subscription.sealed_credentials),
+        "signatures": list(subscription.signatures),
+        "public_keys": list(public_keys),
+        "ca_certificate": subscription.ca_certificate,
+        "client_certificate": subscription.client_certificate,
+        "schedule_seconds": subscription.schedule_seconds,
+        "max_age_seconds": subscription.max_age_seconds,
+        "ordering": _OUR_ORDERINGS[Ordering(subscription.ordering)],
+        "on_poison": str(subscription.on_poison),
         "state": str(subscription.state),
+        "state_reason": subscription.state_reason,
         "consecutive_failures": subscription.consecutive_failures,
         "failing_since": failing_since and rfc3339(failing_since),
+        "held_back_until": until and rfc3339(until),
         "created_at": rfc3339(subscription.created_at),
         "created_by": subscription.created_by,
         "updated_at": rfc3339(subscription.updated_at),

@@ -51,7 +51,7 @@ def check(options: Options) -> _Envelope:
     require_known(options, "mode", "source", "type_prefix", OPTION)
     read_hub_signature(options)
     source = read_text(options, "source", DEFAULT_SOURCE)
-    if not _URI_REFERENCE.fullmatch(source) or "${" in source:
+    if not _URI_REFERENCE.fullmatch(source):
         raise InvalidSubscriptionError("options.source", "must be a URI reference")
     prefix = ""
     if "type_prefix" in options:

@@ -10,7 +10,6 @@ import hmac
 
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.formats.contract import Options
-from webhooks.formats.options import read_text
 from webhooks.placeholders import PLACEHOLDER
 
 OPTION = "hub_signature"
@@ -25,8 +24,8 @@ def read_hub_signature(options: Options) -> str | None:
     """
     if OPTION not in options:
         return None
-    given = read_text(options, OPTION)
-    if not PLACEHOLDER.fullmatch(given):
+    given = options[OPTION]
+    if not (isinstance(given, str) and PLACEHOLDER.fullmatch(given)):
         raise InvalidSubscriptionError(
             f"options.{OPTION}", "must be ${NAME}, the name of a credential"
         )

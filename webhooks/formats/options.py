@@ -28,9 +28,10 @@ def read_text(
     given = options.get(name, default)
     if not isinstance(given, str) or not given or not given.isprintable():
         raise InvalidSubscriptionError(f"options.{name}", "must be one line of text")
-    if len(given) > maximum:
+    if len(given) > maximum or "${" in given:
         raise InvalidSubscriptionError(
-            f"options.{name}", f"must have at most {maximum} characters"
+            f"options.{name}",
+            f"must have at most {maximum} characters and no placeholder",
         )
     return given
 

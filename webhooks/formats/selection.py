@@ -16,7 +16,7 @@ from typing import Any
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.events import Event, standard_body
 from webhooks.formats.contract import Options
-from webhooks.placeholders import DEPLOYMENT_TOKEN, Template
+from webhooks.placeholders import DEPLOYMENT_TOKEN, PLACEHOLDER, Template
 
 PATH = re.compile(r"(event|id|type|timestamp|deployment_token|data(\.[^.\s{}]+)*)")
 LENT_TOKEN = Template(f"${{{DEPLOYMENT_TOKEN}}}")
@@ -82,7 +82,7 @@ def read_selection(
             field, f"has {len(given)} names, and the receiver takes {maximum}"
         )
     for key, chosen in given.items():
-        if not (key and _is_choice(chosen)):
+        if not (_is_name(key) and _is_choice(chosen)):
             raise InvalidSubscriptionError(
                 field,
                 f"{key!r} must be a path such as data.model, id, type, timestamp,"
@@ -96,11 +96,21 @@ def is_path(value: object) -> bool:
     return (
         isinstance(value, str)
         and len(value) <= MAX_PATH_LENGTH
+        and value.isprintable()
         and PATH.fullmatch(value) is not None
     )
 
 
+def _is_name(key: object) -> bool:
+    return (
+        isinstance(key, str) and 0 < len(key) <= MAX_PATH_LENGTH and key.isprintable()
+    )
+
+
 def _is_choice(chosen: object) -> bool:
-    if isinstance(chosen, Mapping):
-        return set(chosen) == {"value"} and isinstance(chosen["value"], str)
-    return is_path(chosen)
+    if not isinstance(chosen, Mapping):
+        return is_path(chosen)
+    constant = chosen.get("value")
+    if len(chosen) != 1 or not isinstance(constant, str) or not constant.isprintable():
+        return False
+    return "${" not in PLACEHOLDER.sub("", constant)

@@ -10,11 +10,26 @@ from registry.api.schemas.base import (
     text,
     whole_number,
 )
+from registry.services.subscriptions import ORDERINGS
+from webhooks.certificates import MAX_PEM_LENGTH
 from webhooks.events import EVENT_TYPE_FILTER
-from webhooks.subscriptions import MAX_LIST_LENGTH, MAX_TEXT_LENGTH
-from webhooks.tables import DeliveryState
+from webhooks.formats import FORMATS
+from webhooks.placeholders import CREDENTIAL_NAME
+from webhooks.request_headers import MAX_VALUE_LENGTH
+from webhooks.retry import MAX_SCHEDULE, MAX_SCHEDULE_LENGTH
+from webhooks.signing import Scheme
+from webhooks.specs import (
+    MAX_AGE_SECONDS,
+    MAX_CREDENTIAL_LENGTH,
+    MAX_LIST_LENGTH,
+    MAX_TEXT_LENGTH,
+    MIN_CREDENTIAL_LENGTH,
+)
+from webhooks.tables import DeliveryState, OnPoison
 
 _MAX_URL = 2000
+_MAX_NAME = 100
+_MAX_SCHEDULE_SECONDS = int(MAX_SCHEDULE.total_seconds())
 _URL = r"""^[Hh][Tt][Tt][Pp][Ss]?://[!"$-\[\]-~]+$"""
 _EVENT_TYPE = f"^({EVENT_TYPE_FILTER.pattern})$"
 _MAX_OVERLAP_SECONDS = 30 * 24 * 3600
@@ -43,6 +58,24 @@ def _short_texts(**options: object) -> fields.List[str]:
     return fields.List(entry, validate=_ONE_TO_MANY, **options)  # type: ignore[arg-type]  # marshmallow's own keywords
 
 
+def _credentials(*, allow_none: bool = False) -> fields.Dict:
+    """What placeholders stand for; never shown again."""
+    value = fields.String(
+        validate=validate.Length(min=MIN_CREDENTIAL_LENGTH, max=MAX_CREDENTIAL_LENGTH),
+        allow_none=allow_none,
+    )
+    return fields.Dict(
+        keys=fields.String(validate=validate.Regexp(f"^{CREDENTIAL_NAME.pattern}$")),
+        values=value,
+        load_only=True,
+        metadata={"description": "By name; never shown. Null removes one."},
+    )
+
+
+def _pem(**options: object) -> fields.String:
+    return text(minimum=1, maximum=MAX_PEM_LENGTH, **options)
+
+
 class WebhookPatch(RequestSchema):
     """What to change of a subscription."""
 
@@ -51,7 +84,35 @@ class WebhookPatch(RequestSchema):
     event_types = _event_types()
     model_pattern = text(minimum=1, maximum=256, allow_none=True)
     to_stages = _short_texts(allow_none=True)
-    format = fields.String(validate=validate.OneOf(["standard"]))
+    format = fields.String(validate=validate.OneOf(list(FORMATS)))
+    options = fields.Dict(
+        keys=text(minimum=1, maximum=_MAX_NAME),
+        metadata={
+            "description": "What the format needs to know; values name parts of the"
+            " event by path (data.model) or are constants ({value: text})"
+        },
+    )
+    headers = fields.Dict(
+        keys=text(minimum=1, maximum=_MAX_NAME),
+        values=text(minimum=1, maximum=MAX_VALUE_LENGTH),
+        metadata={"description": "Sent besides; secrets as ${NAME}"},
+    )
+    credentials = _credentials(allow_none=True)
+    signatures = fields.List(
+        fields.String(validate=validate.OneOf(list(Scheme))),
+        validate=validate.Length(min=1, max=len(Scheme)),
+    )
+    ca_certificate = _pem(allow_none=True)
+    client_certificate = _pem(allow_none=True)
+    client_key = _pem(allow_none=True, load_only=True)
+    schedule_seconds = fields.List(
+        whole_number(minimum=0, maximum=_MAX_SCHEDULE_SECONDS),
+        validate=validate.Length(min=1, max=MAX_SCHEDULE_LENGTH),
+        allow_none=True,
+    )
+    max_age_seconds = whole_number(maximum=MAX_AGE_SECONDS, allow_none=True)
+    ordering = fields.String(validate=validate.OneOf(ORDERINGS))
+    on_poison = fields.String(validate=validate.OneOf(list(OnPoison)))
     state = fields.String(validate=validate.OneOf(["active", "paused"]))
 
 
@@ -64,6 +125,7 @@ class NewWebhook(WebhookPatch):
         exclude = ("state",)
 
     url = _url(required=True)
+    credentials = _credentials()
 
 
 class WebhookDocument(AnswerSchema):
@@ -76,9 +138,22 @@ class WebhookDocument(AnswerSchema):
     model_pattern = fields.String(required=True, allow_none=True)
     to_stages = fields.List(fields.String(), required=True, allow_none=True)
     format = fields.String(required=True)
+    options = fields.Dict(required=True)
+    headers = fields.Dict(fields.String(), fields.String(), required=True)
+    credential_names = fields.List(fields.String(), required=True)
+    signatures = fields.List(fields.String(), required=True)
+    public_keys = fields.List(fields.String(), required=True)
+    ca_certificate = fields.String(required=True, allow_none=True)
+    client_certificate = fields.String(required=True, allow_none=True)
+    schedule_seconds = fields.List(fields.Integer(), required=True, allow_none=True)
+    max_age_seconds = fields.Integer(required=True, allow_none=True)
+    ordering = fields.String(required=True)
+    on_poison = fields.String(required=True)
     state = fields.String(required=True)
+    state_reason = fields.String(required=True, allow_none=True)
     consecutive_failures = fields.Integer(required=True)
     failing_since = fields.DateTime(required=True, allow_none=True)
+    held_back_until = fields.DateTime(required=True, allow_none=True)
     created_at = fields.DateTime(required=True)
     created_by = fields.String(required=True)
     updated_at = fields.DateTime(required=True)
@@ -111,6 +186,7 @@ class RotatedSecret(AnswerSchema):
     id = fields.String(required=True)
     key_id = fields.String(required=True)
     overlap_seconds = fields.Integer(required=True)
+    public_keys = fields.List(fields.String(), required=True)
     secret = fields.String(required=True)
 
 

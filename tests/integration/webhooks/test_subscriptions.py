@@ -18,6 +18,7 @@ from tests.integration.webhooks.conftest import (
 from webhooks import outbox, subscriptions
 from webhooks.address_guard import AddressGuard
 from webhooks.errors import InvalidSubscriptionError, UnknownSubscriptionError
+from webhooks.signing_keys import MAX_LIVE_SECRETS
 from webhooks.tables import Subscription, SubscriptionSecret
 
 LATER = NOW + timedelta(hours=1)
@@ -117,6 +118,7 @@ def test_fields_are_changed_by_name_and_checked_again(world: World) -> None:
             world.guard,
             identity,
             {"targets": None, "url": "https://example.org/hook"},
+            box=world.box,
             now=LATER,
         )
     with world.begin() as session:
@@ -134,7 +136,9 @@ def test_a_change_that_breaks_a_rule_changes_nothing(
     strict = AddressGuard()
 
     with world.begin() as session, pytest.raises(InvalidSubscriptionError) as refusal:
-        subscriptions.update_fields(session, strict, identity, changes, now=LATER)
+        subscriptions.update_fields(
+            session, strict, identity, changes, box=world.box, now=LATER
+        )
 
     assert refusal.value.field in changes
     with world.begin() as session:
@@ -274,13 +278,13 @@ def test_rotating_again_does_not_lengthen_an_older_overlap(world: World) -> None
 
 def test_at_most_ten_secrets_sign(world: World) -> None:
     identity, oldest = world.subscribe()
-    for _ in range(subscriptions.MAX_LIVE_SECRETS):
+    for _ in range(MAX_LIVE_SECRETS):
         rotate(world, identity, timedelta(hours=1))
 
     signing = live_secrets(world)
 
-    assert len(signing) == subscriptions.MAX_LIVE_SECRETS
-    assert len(set(signing) - {oldest}) >= subscriptions.MAX_LIVE_SECRETS - 1
+    assert len(signing) == MAX_LIVE_SECRETS
+    assert len(set(signing) - {oldest}) >= MAX_LIVE_SECRETS - 1
 
 
 @pytest.mark.parametrize("overlap", [timedelta(seconds=-1), timedelta(days=31)])

@@ -1,0 +1,233 @@
+"""What the owner of a subscription chooses, and which choices are refused.
+
+Rules:
+
+- ``checked`` gives the specification as it is stored; a refusal names the field.
+- Everything that can be known before an event happens is judged here: options are
+  read, a sample is rendered, placeholders are filled on trial, certificates are
+  loaded. Messages never quote a credential.
+- The host of a URL is judged without asking the network; what it resolves to is
+  judged at every send.
+- Whoever knows the URL of a chat's webhook may post there: what follows its host
+  becomes the credential ``url_secret``.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from webhooks import formats
+from webhooks.address_guard import AddressGuard
+from webhooks.certificates import check_certificates
+from webhooks.errors import InvalidSubscriptionError
+from webhooks.events import EVENT_TYPE_FILTER
+from webhooks.formats import FORMATS
+from webhooks.formats.hub_signature import read_hub_signature
+from webhooks.placeholders import (
+    CREDENTIAL_NAME,
+    LENT_NAMES,
+    fill,
+    names_in,
+    names_in_body,
+)
+from webhooks.request_headers import checked_headers
+from webhooks.retry import check_schedule
+from webhooks.signing import Scheme
+from webhooks.tables import OnPoison, Ordering
+
+MAX_TEXT_LENGTH = 1000
+MAX_LIST_LENGTH = 50
+MAX_CREDENTIALS = 20
+MIN_CREDENTIAL_LENGTH = 4
+MAX_CREDENTIAL_LENGTH = 4096
+MAX_AGE_SECONDS = 366 * 24 * 3600
+_SECRET_BEHIND_HOST = re.compile(r"[a-zA-Z]+://[^/?#$]+[/?].*")
+URL_SECRET = "url_secret"  # noqa: S105  # The name of a credential.
+
+
+@dataclass(frozen=True)
+class SubscriptionSpec:
+    """What the owner of a subscription chooses."""
+
+    url: str
+    description: str = ""
+    event_types: Sequence[str] = ("*",)
+    subject_pattern: str | None = None
+    targets: Sequence[str] | None = None
+    format: str = "standard"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    signatures: Sequence[str] = (Scheme.V1,)
+    ca_certificate: str | None = None
+    client_certificate: str | None = None
+    client_key: str | None = field(default=None, repr=False)
+    schedule_seconds: Sequence[int] | None = None
+    ordering: str = Ordering.KEY
+    on_poison: str = OnPoison.HOLD
+    max_age_seconds: int | None = None
+
+
+def checked(guard: AddressGuard, spec: SubscriptionSpec) -> SubscriptionSpec:
+    """Give the specification as it is to be stored.
+
+    Raises:
+        InvalidSubscriptionError: a value breaks a rule; names the field.
+    """
+    _check_filters(spec)
+    _check_behaviour(spec)
+    _check_credentials(spec.credentials)
+    spec = replace(spec, headers=checked_headers(spec.headers))
+    spec = _without_secret_url(spec)
+    _check_request(spec)
+    _check_url(guard, spec)
+    check_certificates(spec.ca_certificate, spec.client_certificate, spec.client_key)
+    return spec
+
+
+def _check_filters(spec: SubscriptionSpec) -> None:
+    _check_text("description", spec.description)
+    _check_list("event_types", spec.event_types)
+    for entry in spec.event_types:
+        if not EVENT_TYPE_FILTER.fullmatch(entry):
+            raise InvalidSubscriptionError(
+                "event_types", f"{entry!r} is not an event type, 'prefix.*' or '*'"
+            )
+    if spec.subject_pattern is not None:
+        _check_text("subject_pattern", spec.subject_pattern)
+    if spec.targets is not None:
+        _check_list("targets", spec.targets)
+
+
+def _check_behaviour(spec: SubscriptionSpec) -> None:
+    _check_choice("format", spec.format, list(FORMATS))
+    _check_choice("ordering", spec.ordering, list(Ordering))
+    _check_choice("on_poison", spec.on_poison, list(OnPoison))
+    if not spec.signatures or len(set(spec.signatures)) < len(spec.signatures):
+        raise InvalidSubscriptionError(
+            "signatures", "must name each scheme once, and one at least"
+        )
+    for scheme in spec.signatures:
+        _check_choice("signatures", scheme, list(Scheme))
+    if spec.schedule_seconds is not None:
+        try:
+            check_schedule(spec.schedule_seconds)
+        except ValueError as error:
+            raise InvalidSubscriptionError("schedule_seconds", str(error)) from error
+    age = spec.max_age_seconds
+    if age is not None and not 0 < age <= MAX_AGE_SECONDS:
+        raise InvalidSubscriptionError(
+            "max_age_seconds", f"must be 1 to {MAX_AGE_SECONDS}"
+        )
+
+
+def _check_credentials(credentials: Mapping[str, str]) -> None:
+    if len(credentials) > MAX_CREDENTIALS:
+        raise InvalidSubscriptionError(
+            "credentials", f"must be at most {MAX_CREDENTIALS}"
+        )
+    for name, value in credentials.items():
+        if not CREDENTIAL_NAME.fullmatch(name) or name in LENT_NAMES:
+            raise InvalidSubscriptionError(
+                "credentials",
+                f"{name!r} is not a name for a credential: it has letters, digits and"
+                " underscores, and is not taken",
+            )
+        # A shorter one could not be kept out of what a receiver answers.
+        is_long_enough = len(value) >= MIN_CREDENTIAL_LENGTH
+        if not (is_long_enough and len(value) <= MAX_CREDENTIAL_LENGTH):
+            raise InvalidSubscriptionError(
+                f"credentials.{name}",
+                f"must have {MIN_CREDENTIAL_LENGTH} to {MAX_CREDENTIAL_LENGTH}"
+                " characters",
+            )
+        if not value.isprintable():
+            raise InvalidSubscriptionError(
+                f"credentials.{name}", "must be one line of text"
+            )
+
+
+def _without_secret_url(spec: SubscriptionSpec) -> SubscriptionSpec:
+    """Move what follows the host of a secret URL into a credential."""
+    if not FORMATS[spec.format].has_secret_url or "${" in spec.url:
+        return spec
+    scheme, separator, rest = spec.url.partition("://")
+    host, slash, secret = rest.partition("/")
+    if len(secret) < MIN_CREDENTIAL_LENGTH:
+        return spec
+    return replace(
+        spec,
+        url=f"{scheme}{separator}{host}{slash}${{{URL_SECRET}}}",
+        credentials={**spec.credentials, URL_SECRET: secret},
+    )
+
+
+def _check_request(spec: SubscriptionSpec) -> None:
+    """Read the options, render a sample, and fill its placeholders on trial."""
+    sample = formats.check(spec.format, spec.options)
+    known = spec.credentials.keys() | LENT_NAMES
+    hub = read_hub_signature(spec.options)
+    _require_names("options", names_in_body(sample.body), known)
+    _require_names("options.hub_signature", names_in(hub or ""), spec.credentials)
+    for name, value in spec.headers.items():
+        _require_names(f"headers.{name}", names_in(value), known)
+        _require_one_line(f"headers.{name}", fill(value, _trial_values(spec)))
+    if "authorization" not in spec.headers:
+        made = FORMATS[spec.format].authorization(spec.options, spec.credentials)
+        for value in made.values():
+            _require_one_line("credentials", value)
+
+
+def _check_url(guard: AddressGuard, spec: SubscriptionSpec) -> None:
+    if "${" in spec.url and not _SECRET_BEHIND_HOST.fullmatch(spec.url):
+        raise InvalidSubscriptionError(
+            "url", "a placeholder may stand behind the host only"
+        )
+    try:
+        _require_names("url", names_in(spec.url), spec.credentials)
+        guard.check_url(fill(spec.url, spec.credentials))
+    except ValueError as error:
+        raise InvalidSubscriptionError("url", str(error)) from error
+
+
+def _trial_values(spec: SubscriptionSpec) -> dict[str, str]:
+    return {**dict.fromkeys(LENT_NAMES, ""), **spec.credentials}
+
+
+def _require_names(
+    field_name: str, names: frozenset[str], known: Mapping[str, str] | set[str]
+) -> None:
+    for name in sorted(names):
+        if name not in known:
+            raise InvalidSubscriptionError(
+                field_name, f"there is no credential {name!r}"
+            )
+
+
+def _require_one_line(field_name: str, value: str) -> None:
+    if not (value.isascii() and value.isprintable()):
+        raise InvalidSubscriptionError(field_name, "must be one line of ASCII text")
+
+
+def _check_text(field_name: str, text: str) -> None:
+    if len(text) > MAX_TEXT_LENGTH or "\0" in text:
+        raise InvalidSubscriptionError(
+            field_name, f"must have at most {MAX_TEXT_LENGTH} characters and no NUL"
+        )
+
+
+def _check_list(field_name: str, entries: Sequence[str]) -> None:
+    if not 0 < len(entries) <= MAX_LIST_LENGTH:
+        raise InvalidSubscriptionError(
+            field_name, f"must have 1 to {MAX_LIST_LENGTH} entries"
+        )
+    for entry in entries:
+        _check_text(field_name, entry)
+
+
+def _check_choice(field_name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise InvalidSubscriptionError(
+            field_name, f"must be one of {', '.join(sorted(choices))}"
+        )
