@@ -2,8 +2,11 @@
 
 Rules:
 
-- One thread claims, a pool sends. No more is claimed than there are free senders,
-  so a claim never waits with its lease running.
+- One thread, the clerk, claims and records; a pool sends. Whatever has come to an
+  end meanwhile is recorded in one transaction, and whatever there is room for is
+  claimed in the next: the more there is to do, the less each delivery costs.
+- No more is claimed than there are free senders, so a claim never waits with its
+  lease running; ``webhooks.slots`` says how many are free, and for whom.
 - No transaction is open during a request.
 - ``wake()`` after a commit makes a delivery start at once; the poll finds what a
   lost wake-up or another process left.
@@ -17,8 +20,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,12 +29,20 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from webhooks.claims import Claim, claim_due, database_now, start_test
+from webhooks.claims import (
+    Claim,
+    claim_due,
+    claim_probes,
+    database_now,
+    start_test,
+)
 from webhooks.errors import UnsendableError
 from webhooks.outgoing import NOTHING_LENT, prepare
-from webhooks.results import record_result, sweep_expired_leases
+from webhooks.recorder import Recorder
+from webhooks.results import Answered, record_results, sweep_expired_leases
 from webhooks.sealing import SecretBox
 from webhooks.sender import Sender, SendResult
+from webhooks.slots import FRESH_SECONDS, Slots
 from webhooks.tables import AttemptOutcome
 
 logger = logging.getLogger(__name__)
@@ -40,7 +51,9 @@ Begin = Callable[[], AbstractContextManager[Session]]
 Lend = Callable[[Claim], Mapping[str, str]]
 
 SWEEP_SECONDS = 5.0
+PROBE_SECONDS = 1.0
 DATABASE_RETRY_SECONDS = 0.5
+THREADS = 64
 
 
 def lend_nothing(claim: Claim) -> Mapping[str, str]:
@@ -73,7 +86,8 @@ class Dispatcher:
         lend: gives what the application adds to a send, by names of
             ``LENT_NAMES``; the same for every attempt at one delivery. Called
             outside any transaction; it may raise what a database raises.
-        concurrency: how many requests may be under way at once.
+        concurrency: how many young requests may be under way at once. One that
+            hangs counts no longer; there are up to 64 in all.
         lease: longer than a send can take in all.
         poll: how long to wait without a wake-up.
         clock: gives aware UTC; PostgreSQL's own clock is used where there is one.
@@ -85,7 +99,7 @@ class Dispatcher:
         box: SecretBox,
         sender: Sender,
         *,
-        concurrency: int = 8,
+        concurrency: int = 16,
         lease: timedelta = timedelta(seconds=60),
         poll: timedelta = timedelta(seconds=1),
         clock: Callable[[], datetime] = utc_now,
@@ -95,16 +109,17 @@ class Dispatcher:
         self._box = box
         self._sender = sender
         self._lend = lend
+        self._slots = Slots(concurrency, THREADS)
         self._concurrency = concurrency
         self._lease = lease
         self._poll_seconds = poll.total_seconds()
         self._clock = clock
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._under_way: set[Future[None]] = set()
-        self._pool: ThreadPoolExecutor | None = None
+        self._recorder = Recorder(self._record_batch)
         self._thread: threading.Thread | None = None
         self._sweep_at = 0.0
+        self._probe_at = 0.0
 
     def start(self) -> None:
         """Begin to deliver; call it after forking, not before.
@@ -115,11 +130,8 @@ class Dispatcher:
         if self._thread is not None:
             raise RuntimeError("the dispatcher is running already")
         self._stopping.clear()
-        self._pool = ThreadPoolExecutor(
-            self._concurrency, thread_name_prefix="webhook-sender"
-        )
         self._thread = threading.Thread(
-            target=self._run, args=(self._pool,), name="webhook-dispatcher", daemon=True
+            target=self._run, name="webhook-dispatcher", daemon=True
         )
         self._thread.start()
 
@@ -134,18 +146,13 @@ class Dispatcher:
             Whether everything ended in time; what did not is sent again by the
             next dispatcher once its lease is over.
         """
-        if self._thread is None or self._pool is None:
+        if self._thread is None:
             return True
-        give_up_at = time.monotonic() + timeout.total_seconds()
         self._stopping.set()
         self._wake.set()
         self._thread.join(timeout.total_seconds())
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        remaining = max(0.0, give_up_at - time.monotonic())
-        unfinished = wait(set(self._under_way), remaining).not_done
-        has_ended = not self._thread.is_alive() and not unfinished
+        has_ended = not self._thread.is_alive()
         self._thread = None
-        self._pool = None
         logger.info("webhook_dispatcher_stopped drained=%s", has_ended)
         return has_ended
 
@@ -155,6 +162,7 @@ class Dispatcher:
         Retries that fall due later are left for later.
         """
         self._sweep()
+        self._probe_at = 0.0
         count = 0
         while claims := self._claim(self._concurrency):
             for claim in claims:
@@ -179,54 +187,81 @@ class Dispatcher:
             )
         return PingResult(claim.delivery_id, self._deliver(claim))
 
-    def _run(self, pool: ThreadPoolExecutor) -> None:
-        while not self._stopping.is_set():
-            # Cleared before looking: a wake-up that comes while looking is kept.
-            self._wake.clear()
-            try:
-                has_more = self._tick(pool)
-            except SQLAlchemyError as error:
-                logger.warning(
-                    "webhook_database_failed step=claim error=%s", type(error).__name__
-                )
-                self._stopping.wait(DATABASE_RETRY_SECONDS)
-            except Exception:
-                # The last line of defence: a loop that ended would end delivery.
-                logger.exception("webhook_dispatcher_failed")
-                self._stopping.wait(DATABASE_RETRY_SECONDS)
-            else:
+    def _run(self) -> None:
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="webhook-sender") as pool:
+            while True:
+                # Cleared before looking: a wake-up that comes while looking is kept.
+                self._wake.clear()
+                has_more = self._work(pool)
+                if self._stopping.is_set() and self._is_idle():
+                    return
                 if not has_more:
-                    self._wake.wait(self._poll_seconds)
+                    self._wake.wait(self._patience_seconds())
+
+    def _work(self, pool: ThreadPoolExecutor) -> bool:
+        """Record and claim; tell whether there may be more to do now."""
+        try:
+            self._recorder.flush()
+            return not self._stopping.is_set() and self._tick(pool)
+        except SQLAlchemyError as error:
+            logger.warning(
+                "webhook_database_failed step=claim error=%s", type(error).__name__
+            )
+        except Exception:
+            # The last line of defence: a loop that ended would end delivery.
+            logger.exception("webhook_dispatcher_failed")
+        self._stopping.wait(DATABASE_RETRY_SECONDS)
+        return False
+
+    def _is_idle(self) -> bool:
+        return not self._slots.count and not self._recorder
+
+    def _patience_seconds(self) -> float:
+        # A send that is no longer fresh makes room, and tells nobody.
+        return self._poll_seconds if self._is_idle() else FRESH_SECONDS
 
     def _tick(self, pool: ThreadPoolExecutor) -> bool:
         """Claim for the free senders; tell whether more may be due now."""
         self._sweep_if_due()
-        free = self._concurrency - len(self._under_way)
-        if free <= 0:
+        free = self._slots.free()
+        if not free:
             return False
         claims = self._claim(free)
         for claim in claims:
-            future = pool.submit(self._send_in_background, claim)
-            self._under_way.add(future)
-            future.add_done_callback(self._finish)
-        return len(claims) == free
-
-    def _finish(self, future: Future[None]) -> None:
-        self._under_way.discard(future)
-        # The next of the same key, or one that found no free sender, may go.
-        self._wake.set()
+            self._slots.begin(claim)
+            pool.submit(self._send_in_background, claim)
+        return len(claims) >= free
 
     def _send_in_background(self, claim: Claim) -> None:
+        give_up_at = time.monotonic() + self._lease.total_seconds()
         try:
-            self._deliver(claim)
+            result = self._send(claim)
         except Exception:
             # The lease ends and the delivery is sent again; the pool goes on.
             logger.exception("webhook_delivery_failed delivery=%s", claim.delivery_id)
+        else:
+            self._recorder.add(claim, result, give_up_at)
+        finally:
+            self._slots.end(claim)
+            self._wake.set()
 
     def _claim(self, limit: int) -> list[Claim]:
         with self._begin() as session:
             now = database_now(session, self._clock())
-            return claim_due(session, now=now, limit=limit, lease=self._lease)
+            claims = claim_due(
+                session,
+                now=now,
+                limit=limit,
+                lease=self._lease,
+                allowance=self._slots.quota(),
+            )
+            probes = self._slots.free_probes()
+            if probes and time.monotonic() >= self._probe_at:
+                self._probe_at = time.monotonic() + PROBE_SECONDS
+                claims += claim_probes(
+                    session, now=now, limit=probes, lease=self._lease
+                )
+        return claims
 
     def _sweep_if_due(self) -> None:
         if time.monotonic() >= self._sweep_at:
@@ -238,9 +273,12 @@ class Dispatcher:
             sweep_expired_leases(session, now=database_now(session, self._clock()))
 
     def _deliver(self, claim: Claim) -> SendResult:
+        """Send in this thread and see to it that the result is recorded."""
+        recorder = Recorder(self._record_batch)
         give_up_at = time.monotonic() + self._lease.total_seconds()
         result = self._send(claim)
-        self._record(claim, result, give_up_at)
+        recorder.add(claim, result, give_up_at)
+        recorder.flush_all()
         return result
 
     def _send(self, claim: Claim) -> SendResult:
@@ -262,29 +300,11 @@ class Dispatcher:
             secrets=outgoing.secrets,
         )
 
-    def _record(self, claim: Claim, result: SendResult, give_up_at: float) -> None:
-        """Offer the result until the lease is over, however long the database is."""
-        while True:
-            try:
-                self._record_once(claim, result)
-            except SQLAlchemyError as error:
-                logger.warning(
-                    "webhook_database_failed step=record delivery=%s error=%s",
-                    *(claim.delivery_id, type(error).__name__),
-                )
-            else:
-                return
-            if time.monotonic() + DATABASE_RETRY_SECONDS >= give_up_at:
-                logger.error("webhook_result_lost delivery=%s", claim.delivery_id)
-                return
-            time.sleep(DATABASE_RETRY_SECONDS)
-
-    def _record_once(self, claim: Claim, result: SendResult) -> None:
+    def _record_batch(self, answered: Sequence[Answered]) -> None:
         with self._begin() as session:
-            record_result(
+            record_results(
                 session,
-                claim,
-                result,
+                answered,
                 now=database_now(session, self._clock()),
-                jitter=random.random(),  # noqa: S311  # Jitter guards nothing.
+                jitter=random.random,
             )

@@ -36,6 +36,8 @@ from webhooks.tables import DeliveryKind
 from webhooks.tls import Tls
 
 REPLAY_HEADER = "webhook-replay"
+#: The message before this one was given up.
+GAP_HEADER = "webhook-gap"
 NOTHING_LENT: Mapping[str, str] = MappingProxyType({})
 
 
@@ -144,6 +146,8 @@ def _signed(
     headers["content-type"] = claim.content_type
     if claim.kind == DeliveryKind.REPLAY:
         headers[REPLAY_HEADER] = "true"
+    if claim.follows_gap:
+        headers[GAP_HEADER] = "true"
     return headers
 
 

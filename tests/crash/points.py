@@ -47,6 +47,7 @@ _STATEMENTS = {
         "update webhook_deliveries",
         "insert webhook_attempts",
         "select webhook_subscription_secrets",
+        "select webhook_subscriptions",
     ),
     "record": (
         _CLOCK,
@@ -55,6 +56,7 @@ _STATEMENTS = {
         "update webhook_attempts",
         "update webhook_subscriptions",
         "update webhook_deliveries",
+        "insert webhook_events",
     ),
     "sweep": (
         _CLOCK,

@@ -35,11 +35,12 @@ from registry.persistence.database import db, session_factory, write_transaction
 from registry.settings import Settings
 from registry.worker import BackgroundWork
 from tests.crash.points import Plan, Trap, points_of, statement_name
+from webhooks import breaker, retry
 from webhooks import dispatcher as dispatcher_module
-from webhooks import retry
 from webhooks.address_guard import AddressGuard, Step
 from webhooks.claims import Claim
 from webhooks.dispatcher import Dispatcher
+from webhooks.results import Answered
 from webhooks.sender import Sender, SendResult
 from webhooks.tls import Tls
 
@@ -138,9 +139,9 @@ class _Dispatcher(Dispatcher):
         with self.trap.during("sweep"):
             super()._sweep()
 
-    def _record_once(self, claim: Claim, result: SendResult) -> None:
+    def _record_batch(self, answered: Sequence[Answered]) -> None:
         with self.trap.during("record"):
-            super()._record_once(claim, result)
+            super()._record_batch(answered)
 
 
 class _Transactions:
@@ -245,6 +246,8 @@ def _watched_dispatcher(
 def build(options: TargetOptions, trap: Trap) -> Flask:
     """The application with its dispatcher replaced by one that is watched."""
     dispatcher_module.SWEEP_SECONDS = options.sweep_seconds
+    dispatcher_module.PROBE_SECONDS = 0.0
+    breaker.FIRST_PROBE = timedelta(0)
     retry.SCHEDULE_SECONDS = (0,) * retry.MAX_ATTEMPTS
     app = create_app(Settings.from_env(options.environment))
     parts: Parts = app.extensions["stagegate"]

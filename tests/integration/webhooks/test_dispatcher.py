@@ -15,10 +15,10 @@ from svix.webhooks import Webhook as SvixWebhook
 
 from tests.integration.webhooks.conftest import World
 from tests.receiver import Answer, Receiver
-from webhooks import deliveries, dispatcher, subscriptions
+from webhooks import deliveries, dispatcher, recorder, subscriptions
 from webhooks.errors import UnknownSubscriptionError
 from webhooks.sealing import SecretBox
-from webhooks.tables import Delivery
+from webhooks.tables import Delivery, Subscription
 
 CANARY = "canary-6b1f"
 
@@ -83,7 +83,7 @@ def test_both_secrets_sign_while_they_overlap(world: World, receiver: Receiver) 
 
 def test_retries_keep_id_and_bytes_and_the_order_of_the_key(world: World) -> None:
     with Receiver(answers=[503, Answer(429, {"Retry-After": "1"})]) as receiver:
-        world.subscribe(receiver.url)
+        identity, _ = world.subscribe(receiver.url)
         rows = [world.enqueue(now=utc()) for _ in range(2)]
         clock = [utc()]
         sender = world.dispatcher(clock=lambda: clock[0])
@@ -94,6 +94,7 @@ def test_retries_keep_id_and_bytes_and_the_order_of_the_key(world: World) -> Non
                 # PostgreSQL goes by its own clock, so the waits are cut short.
                 for delivery in session.query(Delivery):
                     delivery.next_attempt_at = utc() - timedelta(seconds=1)
+                session.get_one(Subscription, identity).breaker_until = None
 
         ids = [request.message_id for request in receiver.requests]
         bodies = {request.body for request in receiver.requests[:3]}
@@ -236,7 +237,7 @@ def test_the_loop_survives_a_database_that_is_away(
 def test_a_result_is_offered_again_when_the_database_was_away(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher, "DATABASE_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(recorder, "RETRY_SECONDS", 0.02)
     database = FailingDatabase(world)
 
     def answer_and_cut(_request: object) -> int:
@@ -254,7 +255,7 @@ def test_a_result_is_offered_again_when_the_database_was_away(
 def test_a_result_that_outlives_its_lease_is_given_up_and_sent_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher, "DATABASE_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(recorder, "RETRY_SECONDS", 0.05)
     database = FailingDatabase(world)
 
     def answer_and_cut_once(_request: object) -> int:
@@ -285,7 +286,7 @@ def test_a_fault_while_recording_does_not_stop_the_others(
     def stumble(*_: object, **__: object) -> bool:
         raise KeyError
 
-    monkeypatch.setattr(dispatcher, "record_result", stumble)
+    monkeypatch.setattr(dispatcher, "record_results", stumble)
     world.subscribe(receiver.url)
     sender = world.dispatcher(concurrency=1)
     sender.start()

@@ -1,0 +1,145 @@
+"""Who is being sent to now, and how much more anyone may have.
+
+Rules:
+
+- A slot is a thread's worth of sending. A send counts against the slots of the fresh
+  only while it is young, so that one which hangs makes room for the next.
+- One endpoint has at most half of the fresh slots; less when its sends hang, and
+  least when its last answer was a failure. So a dead or slow one leaves most of
+  the slots to the others, whatever number of models it is told about.
+- All failing endpoints together have at most half of the threads, probes a quarter.
+- This is a matter of one process; the database keeps order and mutual exclusion.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from webhooks.claims import Claim
+
+#: A send that is older does not count as fresh.
+FRESH_SECONDS = 0.25
+#: A send that is older makes its endpoint a slow one.
+SLOW_SECONDS = 1.0
+MIN_PER_SUBSCRIPTION = 4
+MAX_PER_FAILING = 2
+
+
+@dataclass(frozen=True)
+class _Send:
+    claim: Claim
+    started_at: float
+
+
+class Slots:
+    """Counts the sends under way; safe from any thread.
+
+    Args:
+        fresh: how many young sends there may be.
+        threads: how many sends there may be in all.
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self, fresh: int, threads: int, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._fresh = fresh
+        self._threads = max(fresh, threads)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._sends: dict[str, _Send] = {}
+
+    def begin(self, claim: Claim) -> None:
+        """A send begins."""
+        with self._lock:
+            self._sends[claim.delivery_id] = _Send(claim, self._clock())
+
+    def end(self, claim: Claim) -> None:
+        """It has ended."""
+        with self._lock:
+            del self._sends[claim.delivery_id]
+
+    @property
+    def count(self) -> int:
+        """How many sends are under way."""
+        return len(self._sends)
+
+    def free(self) -> int:
+        """Say how many may begin now."""
+        sends = self._snapshot()
+        young = sum(self._age(send) < FRESH_SECONDS for send in sends)
+        return max(0, min(self._fresh - young, self._threads - len(sends)))
+
+    def free_probes(self) -> int:
+        """Say how many probes may begin now."""
+        sends = self._snapshot()
+        probing = sum(send.claim.is_endpoint_failing for send in sends)
+        room = min(self._threads // 4 - probing, self._threads - len(sends))
+        return max(0, room)
+
+    def quota(self) -> "Quota":
+        """Give what each endpoint may have of the next claim."""
+        sends = self._snapshot()
+        failing = sum(send.claim.is_endpoint_failing for send in sends)
+        return Quota(
+            most=min(self._fresh, max(MIN_PER_SUBSCRIPTION, self._fresh // 2)),
+            taken=Counter(send.claim.subscription_id for send in sends),
+            slow={
+                send.claim.subscription_id
+                for send in sends
+                if self._age(send) >= SLOW_SECONDS
+            },
+            is_healthy_only=failing >= self._threads // 2,
+        )
+
+    def _snapshot(self) -> list[_Send]:
+        with self._lock:
+            return list(self._sends.values())
+
+    def _age(self, send: _Send) -> float:
+        return self._clock() - send.started_at
+
+
+class Quota:
+    """What each endpoint may have of one claim (``claims.Allowance``).
+
+    Args:
+        most: what a good one may have under way.
+        taken: what each has under way.
+        slow: those whose sends hang.
+        is_healthy_only: whether failing ones get nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        most: int,
+        taken: Counter[str],
+        slow: Collection[str],
+        is_healthy_only: bool,
+    ) -> None:
+        self._most = most
+        self._taken = taken
+        self._slow = slow
+        self.is_healthy_only = is_healthy_only
+        self.passed_over: set[str] = {
+            one for one in taken if not self._has_room(one, is_failing=False)
+        }
+
+    def take(self, subscription_id: str, *, is_failing: bool) -> bool:
+        """Take one, if the endpoint may have one more."""
+        if not self._has_room(subscription_id, is_failing=is_failing):
+            self.passed_over.add(subscription_id)
+            return False
+        self._taken[subscription_id] += 1
+        return True
+
+    def _has_room(self, subscription_id: str, *, is_failing: bool) -> bool:
+        most = self._most
+        if subscription_id in self._slow:
+            most = max(1, most // 2)
+        if is_failing:
+            most = min(most, MAX_PER_FAILING)
+        return self._taken[subscription_id] < most
