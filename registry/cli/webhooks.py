@@ -1,8 +1,7 @@
 """``stagegate webhooks``: subscriptions and their deliveries."""
 
-from collections.abc import Callable
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -15,8 +14,7 @@ from registry.cli.client_command import (
 from registry.cli.exit_codes import ExitCode
 from registry.cli.output import Column, text_of
 from registry.cli.webhook_attempts import attempts
-
-Command = TypeVar("Command", bound=Callable[..., Any])
+from registry.cli.webhook_options import members_of, subscription_options
 
 _COLUMNS = (
     Column("ID", "id"),
@@ -35,9 +33,20 @@ _MEMBERS = (
     "model_pattern",
     "to_stages",
     "format",
+    "options",
+    "headers",
+    "credential_names",
+    "signatures",
+    "public_keys",
+    "ordering",
+    "on_poison",
+    "max_age_seconds",
+    "schedule_seconds",
     "description",
+    "state_reason",
     "consecutive_failures",
     "failing_since",
+    "held_back_until",
     "created_at",
     "created_by",
     "updated_at",
@@ -54,44 +63,25 @@ _DELIVERY_COLUMNS = (
 _SHOWN_DELIVERIES = 50
 
 
-def filter_options(command: Command) -> Command:
-    """The options that say what a subscription listens to."""
-    options = (
-        click.option(
-            "--event",
-            "event_types",
-            multiple=True,
-            metavar="TYPE",
-            help="An event type, such as model_version.stage_changed; repeatable."
-            "  [default on create: every type]",
-        ),
-        click.option(
-            "--model-pattern",
-            metavar="PATTERN",
-            help="Only models whose name matches, such as 'fraud-*'.",
-        ),
-        click.option(
-            "--to-stage",
-            "to_stages",
-            multiple=True,
-            metavar="STAGE",
-            help="Only changes to this stage; repeatable.",
-        ),
-        click.option("--format", help="The format of the requests."),
-        click.option("--description", help="What the receiver does."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+#: The line with the backspace keeps click from filling the lines below it.
+_CREATE_HELP = """Subscribe an endpoint and show its secret, this once.
 
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given, as members of the request."""
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in options.items()
-        if value is not None and value != ()
-    }
+\b
+ENDPOINT is the receiver's own URL; a secret in it is written ${NAME}:
+  standard, cloudevents   any; with --option hub_signature='${NAME}'
+                          signed as GitHub does, too
+  github      https://api.github.com/repos/OWNER/REPO/dispatches, or
+              …/actions/workflows/FILE/dispatches with
+              --option dispatch=workflow --option ref=main;
+              --credential token
+  gitlab      https://HOST/api/v4/projects/ID/trigger/pipeline with
+              --option ref=main; --credential token
+  jenkins     https://HOST/generic-webhook-trigger/invoke, or
+              https://HOST/job/NAME/buildWithParameters with
+              --option trigger=build --option user=NAME;
+              --credential token
+  slack, teams    the URL of the incoming webhook
+"""
 
 
 @click.group()
@@ -103,20 +93,26 @@ webhooks.add_command(attempts)
 
 
 @webhooks.command(
+    help=_CREATE_HELP,
     epilog=example(
         "stagegate webhooks create https://ci.example.com/hook --to-stage Production"
-    )
+    ),
 )
 @click.argument("endpoint")
-@filter_options
+@subscription_options
 @client_command
-def create(to: Connection, endpoint: str, **options: Any) -> None:  # noqa: ANN401  one for each filter option
+def create(to: Connection, endpoint: str, **options: Any) -> None:  # noqa: ANN401  one for each option
     """Subscribe an endpoint and show its secret, this once."""
-    subscription = to.client.webhooks.create(endpoint, **_given(options))
+    subscription = to.client.webhooks.create(endpoint, **members_of(options))
     to.output.done(
         subscription.raw,
-        f"Created webhook {subscription.id}.\n"
-        f"Secret (shown only now): {subscription.secret}",
+        "\n".join(
+            [
+                f"Created webhook {subscription.id}.",
+                f"Secret (shown only now): {subscription.secret}",
+                *(f"Public key: {key}" for key in subscription.public_keys),
+            ]
+        ),
     )
 
 
@@ -143,16 +139,16 @@ def show(to: Connection, webhook_id: str) -> None:
     type=click.Choice(["active", "paused"]),
     help="Paused keeps deliveries until it is active again.",
 )
-@filter_options
+@subscription_options
 @client_command
 def update(
     to: Connection,
     webhook_id: str,
     endpoint: str | None,
-    **options: Any,  # noqa: ANN401  one for each filter option
+    **options: Any,  # noqa: ANN401  one for each option
 ) -> None:
     """Change a subscription."""
-    changes = _given(options)
+    changes = members_of(options)
     if endpoint is not None:
         changes["url"] = endpoint
     if not changes:
@@ -176,7 +172,10 @@ def delete(to: Connection, webhook_id: str, *, yes: bool) -> None:
 @click.argument("webhook_id", metavar="ID")
 @client_command
 def test(to: Connection, webhook_id: str) -> None:
-    """Send a ping now and show what the endpoint answered."""
+    """Send a ping now and show what the endpoint answered.
+
+    It is sent as an event is: a pipeline that it starts is really started.
+    """
     result = to.client.webhooks.test(webhook_id)
     answer = text_of(result.get("status")), text_of(result.get("error"))
     is_delivered = bool(result.get("delivered"))

@@ -171,6 +171,11 @@ class Subscription(Record):
     model_pattern: str | None = None
     to_stages: list[str] | None = None
     format: str = "standard"
+    options: JsonObject = field(default_factory=dict)
+    headers: JsonObject = field(default_factory=dict)
+    credential_names: list[str] = field(default_factory=list)
+    signatures: list[str] = field(default_factory=list)
+    public_keys: list[str] = field(default_factory=list)
     description: str = ""
     secret: str | None = field(default=None, repr=False)
     created_at: datetime | None = field(default=None, metadata=_read_by(_instant))

@@ -1,7 +1,7 @@
 """The client's calls about webhook subscriptions and their deliveries."""
 
-from collections.abc import Iterator, Sequence
-from typing import NotRequired, TypedDict, Unpack
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NotRequired, TypedDict, Unpack
 
 from registry.client.transport import Transport, json_object, path_of
 from registry.client.types import (
@@ -13,13 +13,28 @@ from registry.client.types import (
 
 
 class SubscriptionFilters(TypedDict):
-    """What a subscription listens to, and how it is told."""
+    """What a subscription listens to, and how it is told.
+
+    Certificates and the key are PEM text; ``credentials`` are merged by name, and
+    None removes one.
+    """
 
     event_types: NotRequired[Sequence[str]]
-    model_pattern: NotRequired[str]
-    to_stages: NotRequired[Sequence[str]]
+    model_pattern: NotRequired[str | None]
+    to_stages: NotRequired[Sequence[str] | None]
     format: NotRequired[str]
     description: NotRequired[str]
+    options: NotRequired[Mapping[str, Any]]
+    headers: NotRequired[Mapping[str, str]]
+    credentials: NotRequired[Mapping[str, str | None]]
+    signatures: NotRequired[Sequence[str]]
+    ca_certificate: NotRequired[str | None]
+    client_certificate: NotRequired[str | None]
+    client_key: NotRequired[str | None]
+    schedule_seconds: NotRequired[Sequence[int] | None]
+    max_age_seconds: NotRequired[int | None]
+    ordering: NotRequired[str]
+    on_poison: NotRequired[str]
 
 
 class SubscriptionChanges(SubscriptionFilters):
