@@ -1,5 +1,6 @@
 """``stagegate history``: what happened to a model, and who held a stage when."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -8,16 +9,19 @@ import click
 from registry.cli.client_command import Connection, client_command, example
 from registry.cli.output import Column
 from registry.cli.versions import VERSION_MEMBERS
+from registry.client import HistoryEntry
 
 _DEFAULT_STAGE = "Production"
 _COLUMNS = (
-    Column("AT", "at"),
+    Column("REQUESTED", "at"),
     Column("VERSION", "version"),
     Column("FROM", "from_stage"),
     Column("TO", "to_stage"),
     Column("CAUSE", "cause"),
     Column("BY", "actor.name"),
     Column("REASON", "reason"),
+    Column("DELIVERED", "delivered"),
+    Column("DEPLOYED", "deployed"),
 )
 
 
@@ -36,6 +40,26 @@ def instant(value: str) -> datetime:
         raise click.BadParameter(
             f"{value!r} is not a time such as 2026-11-20T12:00:00Z"
         ) from error
+
+
+def _with_columns(entry: HistoryEntry) -> HistoryEntry:
+    """The entry with what the table shows of its deliveries and deployments."""
+    columns = {"delivered": _delivered(entry), "deployed": _deployed(entry)}
+    return replace(entry, raw={**entry.raw, **columns})
+
+
+def _delivered(entry: HistoryEntry) -> str:
+    requested = entry.deliveries.get("requested", 0)
+    if not requested:
+        return ""
+    at = entry.deliveries.get("delivered_at")
+    return str(at or f"{entry.deliveries.get('delivered', 0)} of {requested}")
+
+
+def _deployed(entry: HistoryEntry) -> str:
+    return ", ".join(
+        f"{one.get('environment')}: {one.get('status')}" for one in entry.deployments
+    )
 
 
 @click.command(
@@ -63,9 +87,11 @@ def history(
     *,
     limit: int | None,
 ) -> None:
-    """Show a model's stage changes, or who held a stage at a time."""
+    """Show what became of a model's stage changes, or who held a stage at a time."""
     if at is None:
-        to.output.many(islice(to.client.history(model, stage=stage), limit), _COLUMNS)
+        entries = islice(to.client.history(model, stage=stage), limit)
+        shown = entries if to.output.is_json else map(_with_columns, entries)
+        to.output.many(shown, _COLUMNS)
         return
     holder = to.client.stage_holder(model, stage or _DEFAULT_STAGE, at=at)
     to.output.one(holder.raw, VERSION_MEMBERS)

@@ -50,6 +50,10 @@ COMMANDS = {
         "registry.cli.history:history",
         "Show a model's stage changes, or who held a stage at a time.",
     ),
+    "deployments": LazyCommand(
+        "registry.cli.deployments:deployments",
+        "Report and list deployments of versions.",
+    ),
     "alias": LazyCommand(
         "registry.cli.aliases:alias",
         "Set and delete aliases of versions.",

@@ -5,21 +5,21 @@ Rules:
 - In a CI job the idempotency key comes from the job (``registry.cli.ci_keys``);
   an answer that was replayed is named as such.
 - The result is printed before ``--wait`` begins: the change stands, whatever
-  becomes of its deliveries.
+  becomes of its deliveries and its deployments.
 """
 
+import functools
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass
 
 import click
 
 from registry.cli.ci_keys import ci_idempotency_key
 from registry.cli.client_command import Connection, client_command, example
-from registry.client import Transition
+from registry.cli.rollout import rollout_display
+from registry.client import Rollout, Transition
 from registry.client.registry_client import ExpectedIncumbent
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def incumbent(value: str) -> ExpectedIncumbent:
@@ -35,7 +35,19 @@ def incumbent(value: str) -> ExpectedIncumbent:
     return int(value)
 
 
-def change_options(command: Command) -> Command:
+@dataclass(frozen=True)
+class Waiting:
+    """How long to wait for what becomes of a change; None not to wait."""
+
+    seconds: float | None
+    must_deploy: bool
+
+    def __post_init__(self) -> None:
+        if self.must_deploy and self.seconds is None:
+            raise click.UsageError("--wait-deployed needs --wait SECONDS.")
+
+
+def change_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that every stage change has."""
     options = (
         click.option("--reason", default="", help="Why; kept in the audit log."),
@@ -50,33 +62,57 @@ def change_options(command: Command) -> Command:
             "wait_seconds",
             type=click.FloatRange(min=0),
             metavar="SECONDS",
-            help="Wait until every webhook delivery of the change is acknowledged.",
+            help="Wait until every webhook delivery of the change is acknowledged, and"
+            " every deployment that a consumer reported of it has succeeded.",
+        ),
+        click.option(
+            "--wait-deployed",
+            "must_deploy",
+            is_flag=True,
+            help="With --wait: wait for a deployment to be reported, too.",
         ),
     )
+
+    @functools.wraps(command)
+    def waiting(
+        *args: object, wait_seconds: float | None, must_deploy: bool, **kwargs: object
+    ) -> None:
+        command(*args, waiting=Waiting(wait_seconds, must_deploy), **kwargs)
+
     for option in reversed(options):
-        command = option(command)
-    return command
+        waiting = option(waiting)
+    return waiting
 
 
-def finish(to: Connection, transition: Transition, wait_seconds: float | None) -> None:
-    """Print what happened, then wait for its deliveries when asked to."""
+def finish(to: Connection, transition: Transition, waiting: Waiting) -> None:
+    """Print what happened, then wait for what becomes of it when asked to."""
     if transition.replayed:
         to.output.note(
             "Nothing changed now: an earlier command with this idempotency key"
             " did this already."
         )
     to.output.done(transition.raw, _sentence(transition))
-    if wait_seconds is not None:
-        found = to.client.wait_for_deliveries(
-            transition.transition_id, timeout_seconds=wait_seconds
+    if waiting.seconds is None:
+        return
+    with rollout_display() as show:
+        rollout = to.client.wait_for_rollout(
+            transition,
+            timeout_seconds=waiting.seconds,
+            must_deploy=waiting.must_deploy,
+            on_look=show,
         )
-        to.output.note(_acknowledged(len(found)))
+    to.output.note(_ended(rollout))
 
 
-def _acknowledged(count: int) -> str:
-    if not count:
-        return "No webhook listens to this change."
-    return f"Webhook deliveries acknowledged: {count}."
+def _ended(rollout: Rollout) -> str:
+    taken = len(rollout.deliveries)
+    said = (
+        f"Webhook deliveries acknowledged: {taken}."
+        if taken
+        else "No webhook listens to this change."
+    )
+    deployed = ", ".join(one.environment for one in rollout.deployments)
+    return f"{said} Deployed to {deployed}." if deployed else said
 
 
 def _sentence(transition: Transition) -> str:
@@ -118,7 +154,7 @@ def promote(
     expect_incumbent: ExpectedIncumbent,
     reason: str,
     idempotency_key: str | None,
-    wait_seconds: float | None,
+    waiting: Waiting,
 ) -> None:
     """Move a version to a stage."""
     key = idempotency_key or ci_idempotency_key(
@@ -132,7 +168,7 @@ def promote(
         expected_incumbent=expect_incumbent,
         idempotency_key=key,
     )
-    finish(to, transition, wait_seconds)
+    finish(to, transition, waiting)
 
 
 @click.command(
@@ -157,7 +193,7 @@ def rollback(
     to_version: int | None,
     reason: str,
     idempotency_key: str | None,
-    wait_seconds: float | None,
+    waiting: Waiting,
 ) -> None:
     """Put back the version that served before."""
     key = idempotency_key or ci_idempotency_key(
@@ -166,7 +202,7 @@ def rollback(
     transition = to.client.rollback(
         model, to_version=to_version, reason=reason, idempotency_key=key
     )
-    finish(to, transition, wait_seconds)
+    finish(to, transition, waiting)
 
 
 @click.command(epilog=example("stagegate archive fraud 3 --reason 'failed review'"))
@@ -181,9 +217,9 @@ def archive(
     *,
     reason: str,
     idempotency_key: str | None,
-    wait_seconds: float | None,
+    waiting: Waiting,
 ) -> None:
     """Move a version to Archived."""
     key = idempotency_key or ci_idempotency_key(os.environ, "archive", model, version)
     transition = to.client.archive(model, version, reason=reason, idempotency_key=key)
-    finish(to, transition, wait_seconds)
+    finish(to, transition, waiting)

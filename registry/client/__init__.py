@@ -17,11 +17,13 @@ Rules:
 
 from registry.client.downloads import DownloadedFile
 from registry.client.registry_client import RegistryClient
+from registry.client.rollout import Rollout
 from registry.client.types import (
     ArtifactFile,
     AttemptRecord,
     AuditRecord,
     DeliveryRecord,
+    DeploymentRecord,
     HistoryEntry,
     ModelVersion,
     Progress,
@@ -37,12 +39,14 @@ __all__ = [
     "AttemptRecord",
     "AuditRecord",
     "DeliveryRecord",
+    "DeploymentRecord",
     "DownloadedFile",
     "HistoryEntry",
     "ModelVersion",
     "Progress",
     "RegisteredModel",
     "RegistryClient",
+    "Rollout",
     "Subscription",
     "TokenRecord",
     "Transition",

@@ -3,7 +3,7 @@
 Rules:
 
 - Models, versions, stages and aliases are methods of the client; webhooks,
-  deliveries, audit and tokens are grouped under attributes.
+  deliveries, deployments, audit and tokens are grouped under attributes.
 - Lists are iterators that fetch page after page as they are consumed.
 """
 
@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, Literal, Self, Unpack
 
 from registry.client.access import AuditCalls, TokenCalls
+from registry.client.deployments import DeploymentCalls
 from registry.client.downloads import DownloadedFile, Downloader
 from registry.client.registration import Registration, wait_for
+from registry.client.rollout import OnLook, Rollout, RolloutWatch
 from registry.client.transport import Transport, json_object, path_of
 from registry.client.types import (
     ArtifactFile,
@@ -33,7 +35,6 @@ from registry.errors import (
     ArtifactNotFoundError,
     ConflictError,
     NotFoundError,
-    RegistryError,
 )
 
 #: The incumbent a promotion expects: a version, "none", or None for any.
@@ -56,6 +57,7 @@ class RegistryClient:
         self._transport = Transport(url, token, timeout_seconds=timeout_seconds)
         self.webhooks = WebhookCalls(self._transport)
         self.deliveries = DeliveryCalls(self._transport)
+        self.deployments = DeploymentCalls(self._transport)
         self.audit = AuditCalls(self._transport)
         self.tokens = TokenCalls(self._transport)
 
@@ -311,15 +313,38 @@ class RegistryClient:
 
         def acknowledged() -> list[DeliveryRecord] | None:
             found[:] = self.deliveries.of_transition(transition_id)
-            for one in found:
-                if one.has_failed:
-                    raise RegistryError(
-                        f"Delivery {one.id} is {one.state}: "
-                        f"{one.reason or 'no reason is recorded'}"
-                    )
-            return found if all(one.is_acknowledged for one in found) else None
+            rollout = Rollout(found)
+            failure = rollout.failure()
+            if failure:
+                raise failure
+            return found if rollout.is_delivered else None
 
         return wait_for(acknowledged, timeout_seconds, lambda: _outstanding(found))
+
+    def wait_for_rollout(
+        self,
+        transition: Transition,
+        *,
+        timeout_seconds: float,
+        must_deploy: bool = False,
+        on_look: OnLook | None = None,
+    ) -> Rollout:
+        """Wait until a stage change is delivered and, where reported, deployed.
+
+        Args:
+            transition: the stage change.
+            timeout_seconds: how long at most.
+            must_deploy: wait for at least one deployment to be reported, too.
+            on_look: told what was found, each time that somebody looked.
+
+        Raises:
+            RegistryError: when a delivery or a deployment has failed, with the reason.
+            WaitTimeoutError: when the time is up.
+        """
+        watch = RolloutWatch(
+            self.deliveries, self.deployments, transition, must_deploy, on_look
+        )
+        return watch.wait(timeout_seconds)
 
     def set_alias(self, model: str, alias: str, version: int) -> JsonObject:
         """Point an alias at a version."""

@@ -130,7 +130,7 @@ class Transition(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryEntry(Record):
-    """One stage change of a model's history."""
+    """One stage change of a model's history, and what became of it."""
 
     transition_id: str
     version: int
@@ -141,6 +141,8 @@ class HistoryEntry(Record):
     at: datetime | None = field(default=None, metadata=_read_by(_instant))
     actor: JsonObject = field(default_factory=dict)
     sequence: int | None = None
+    deliveries: JsonObject = field(default_factory=dict)
+    deployments: list[JsonObject] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +206,38 @@ class DeliveryRecord(Record):
     def has_failed(self) -> bool:
         """Whether it will not arrive without somebody's help."""
         return self.state in {"blocked", "dead", "expired", "superseded"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeploymentRecord(Record):
+    """The last word on a version in one environment.
+
+    ``automatic_rollback`` is set in the answer to a report of a failure, where the
+    policy asks for one: what was rolled back, or why nothing was.
+    """
+
+    id: str
+    environment: str
+    status: str
+    version: int | None = None
+    url: str | None = None
+    description: str = ""
+    transition_id: str | None = None
+    delivery_id: str | None = None
+    reported_by: str = ""
+    automatic_rollback: JsonObject | None = None
+    created_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    updated_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether the version runs there."""
+        return self.status == "succeeded"
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the version does not run there, for all that is known."""
+        return self.status == "failed"
 
 
 @dataclass(frozen=True, kw_only=True)

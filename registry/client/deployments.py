@@ -1,0 +1,56 @@
+"""The client's calls about deployments of versions."""
+
+from collections.abc import Iterator
+from typing import NotRequired, TypedDict, Unpack
+
+from registry.client.transport import Transport, json_object, path_of
+from registry.client.types import DeploymentRecord
+
+
+class DeploymentFacts(TypedDict):
+    """What may be said of a deployment beside its status and its environment."""
+
+    url: NotRequired[str]
+    description: NotRequired[str]
+    delivery_id: NotRequired[str]
+    webhook_id: NotRequired[str]
+
+
+class DeploymentCalls:
+    """``client.deployments``."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def report(
+        self,
+        model: str,
+        version: int,
+        status: str,
+        *,
+        environment: str,
+        **facts: Unpack[DeploymentFacts],
+    ) -> DeploymentRecord:
+        """Say that a deployment is pending, in_progress, succeeded or failed.
+
+        Signed in with a writer's token, or with the one that a delivery carried.
+
+        Raises:
+            ConflictError: when it has succeeded already.
+        """
+        body = {"status": status, "environment": environment, **facts}
+        response = self._transport.change(_path(model, version), body)
+        return DeploymentRecord.from_json(json_object(response))
+
+    def list(
+        self, model: str, version: int, *, transition_id: str | None = None
+    ) -> Iterator[DeploymentRecord]:
+        """The deployments of a version, newest first; or those of one stage change."""
+        pages = self._transport.pages(
+            _path(model, version), {"transition_id": transition_id}
+        )
+        return map(DeploymentRecord.from_json, pages)
+
+
+def _path(model: str, version: int) -> str:
+    return path_of("models", model, "versions", version, "deployments")
