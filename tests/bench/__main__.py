@@ -1,0 +1,17 @@
+"""Benchmarks: ``python -m tests.bench --help``. They print figures and judge none."""
+
+import click
+
+from tests.bench import delivery
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    """Hold the benchmarks together."""
+
+
+for _command in (delivery.latency, delivery.throughput, delivery.dead_endpoint):
+    main.add_command(_command)
+
+if __name__ == "__main__":
+    main()
