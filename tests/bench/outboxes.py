@@ -1,0 +1,124 @@
+"""A database with the outbox alone, opened as the registry opens it."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+from sqlalchemy import create_engine, func, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from registry.persistence.database import (
+    engine_options,
+    prepare_engine,
+    session_factory,
+    write_transaction,
+)
+from tests.services import postgres
+from webhooks import outbox, subscriptions
+from webhooks.address_guard import AddressGuard
+from webhooks.dispatcher import Dispatcher
+from webhooks.events import Event
+from webhooks.sealing import SecretBox
+from webhooks.sender import Sender
+from webhooks.specs import SubscriptionSpec
+from webhooks.tables import Base, Delivery
+
+DATABASES = ("sqlite", "postgresql")
+EVENT_TYPE = "model_version.stage_changed"
+_KEYS = ["a key for the bench"]
+
+
+class Outbox:
+    """The parts that a bench puts together."""
+
+    def __init__(self, database_url: str) -> None:
+        self.database_url = database_url
+        self.engine = create_engine(database_url, **engine_options(database_url))
+        prepare_engine(self.engine)
+        self._sessions: sessionmaker[Session] = session_factory(self.engine)
+        self.box = SecretBox(_KEYS)
+        self.guard = AddressGuard(["127.0.0.0/8"], allow_http=True)
+
+    def begin(self) -> AbstractContextManager[Session]:
+        return write_transaction(self._sessions)
+
+    def dispatcher(self) -> Dispatcher:
+        """One as the application makes it."""
+        return Dispatcher(self.begin, self.box, Sender(self.guard))
+
+    def subscribe(self, url: str) -> str:
+        with self.begin() as session:
+            row, _ = subscriptions.create(
+                session,
+                self.box,
+                self.guard,
+                SubscriptionSpec(url),
+                created_by="bench",
+                now=datetime.now(UTC),
+            )
+            return row.id
+
+    def unsubscribe(self, subscription_id: str) -> None:
+        with self.begin() as session:
+            subscriptions.delete(session, subscription_id, now=datetime.now(UTC))
+
+    def announce(self, keys: Sequence[str]) -> list[str]:
+        """Commit one event for each key in one transaction; give their ids."""
+        now = datetime.now(UTC)
+        events = [
+            Event(
+                EVENT_TYPE,
+                key,
+                key,
+                "Production",
+                {"model": key, "note": "x" * 300},
+                now,
+            )
+            for key in keys
+        ]
+        with self.begin() as session:
+            return [row.id for row in outbox.enqueue_all(session, events, now=now)]
+
+    def trip(self, subscription_id: str) -> None:
+        """Open the breaker of a subscription for a quarter of an hour."""
+        with self.begin() as session:
+            row = subscriptions.get(session, subscription_id)
+            row.consecutive_failures = 10
+            row.breaker_until = datetime.now(UTC) + timedelta(minutes=15)
+            session.flush()
+
+    def count(self, state: str) -> int:
+        with self.begin() as session:
+            query = select(func.count()).where(Delivery.state == state)
+            return session.scalars(query).one()
+
+
+@contextmanager
+def opened_outbox(database: str) -> Iterator[Outbox]:
+    """A fresh outbox; PostgreSQL waits for the disk here, as it does in earnest."""
+    with _database_url(database) as url:
+        made = Outbox(url)
+        Base.metadata.create_all(made.engine)
+        yield made
+        made.engine.dispose()
+
+
+@contextmanager
+def _database_url(database: str) -> Iterator[str]:
+    if database == "sqlite":
+        with tempfile.TemporaryDirectory(prefix="stagegate-bench-") as directory:
+            yield f"sqlite:///{Path(directory) / 'outbox.db'}"
+        return
+    binaries = postgres.find_binaries()
+    if binaries is None:
+        raise SystemExit("there is no PostgreSQL on this machine")
+    with postgres.run_server(binaries) as server, server.fresh_database() as url:
+        plain = url.replace("postgresql+psycopg", "postgresql")
+        with psycopg.connect(plain, autocommit=True) as connection:
+            for name in ("fsync", "full_page_writes"):
+                connection.execute(f"ALTER SYSTEM SET {name} = on")
+            connection.execute("SELECT pg_reload_conf()")
+        yield url
