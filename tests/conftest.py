@@ -1,5 +1,6 @@
 """What every test may ask for: the services, a receiver, Hypothesis profiles."""
 
+import signal
 import uuid
 from collections.abc import Iterator
 
@@ -21,6 +22,15 @@ settings.register_profile(
 )
 settings.register_profile("long", max_examples=2000, deadline=None, print_blob=True)
 settings.load_profile("ci")
+
+
+def pytest_configure() -> None:
+    """Undo what a shell gives its background jobs: to ignore Ctrl-C.
+
+    Programs that a test starts would inherit it, and could not be interrupted.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> list[str]:
