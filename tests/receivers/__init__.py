@@ -1,0 +1,1 @@
+"""Receivers' documented contracts, as servers that refuse what the real ones do."""
