@@ -23,6 +23,7 @@ from registry.api import (
 )
 from registry.api.converters import register_converters
 from registry.api.hosts import HostCheckingFlask
+from registry.api.metrics import measure
 from registry.api.parts import Parts
 from registry.api.problems import ProblemApi, register_problem_handlers
 from registry.api.strict_json import StrictJSONProvider
@@ -90,6 +91,7 @@ def create_app(settings: Settings) -> Flask:
         prepare_engine(db.engine)
         app.extensions["stagegate"] = _parts(settings)
     _add_routes(app)
+    measure(app, keep=timedelta(days=settings.webhook_retention_days))
     require_sign_in(app, DeploymentTokens(settings.secret_keys))
     register_problem_handlers(app)
     app.after_request(_add_security_headers)

@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session, aliased, defer
 
 from webhooks import formats, health
 from webhooks.claims import Claim, release
+from webhooks.metrics import note_attempt
 from webhooks.operational import (
     OperationalType,
     announce,
@@ -95,6 +96,13 @@ def record_results(
     session.flush()
     for claim, result in settled:
         _log(claim, held[claim.delivery_id], result)
+        note_attempt(
+            session,
+            held[claim.delivery_id],
+            result.outcome,
+            duration_seconds=result.duration_seconds,
+            now=now,
+        )
     return set(held)
 
 
@@ -134,6 +142,13 @@ def sweep_expired_leases(session: Session, *, now: datetime, limit: int = 100) -
         due = _due_after(delivery, subscription, now, now, was_probe=was_probe)
         _fail(session, delivery, subscription, due, now=now)
         _announce_end(session, delivery, subscription, now)
+        note_attempt(
+            session,
+            delivery,
+            AttemptOutcome.UNKNOWN,
+            duration_seconds=None,
+            now=now,
+        )
     session.flush()
     return len(rows)
 

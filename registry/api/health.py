@@ -1,9 +1,9 @@
 """Probes and metrics, outside ``/api/v1``: no sign-in, no facts about models."""
 
 import prometheus_client
-from flask import Blueprint, Response, jsonify
-from prometheus_client import CollectorRegistry
+from flask import Blueprint, Response, current_app, jsonify
 
+from registry.api.metrics import registry_of
 from registry.auth.permissions import Permission, requires
 from registry.persistence.database import db
 from registry.persistence.schema import schema_problem
@@ -31,9 +31,8 @@ def readyz() -> Response:
 @blueprint.get("/metrics")
 @requires(Permission.PUBLIC)
 def metrics() -> Response:
-    """Metrics of this process in Prometheus' text format."""
-    registry: CollectorRegistry = prometheus_client.REGISTRY
+    """Metrics in Prometheus' text format."""
     return Response(
-        prometheus_client.generate_latest(registry),
+        prometheus_client.generate_latest(registry_of(current_app)),
         mimetype=prometheus_client.CONTENT_TYPE_LATEST,
     )

@@ -8,6 +8,7 @@ from flask import Flask
 
 from registry.app import create_app
 from registry.cli.database_trouble import database_of, require_schema
+from registry.cli.metrics_server import metrics_served
 from registry.first_start import ensure_first_token, prepare_store, with_secret_key
 from registry.logs import configure_logging
 from registry.persistence import database, schema
@@ -58,11 +59,23 @@ def serve(host: str, port: int, *, deliver: bool | None) -> None:
 
 
 @click.command()
-def worker() -> None:
+@click.option(
+    "--metrics-host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to serve metrics on.",
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    help="Serve this process' metrics at /metrics on this port.  [default: nowhere]",
+)
+def worker(metrics_host: str, metrics_port: int | None) -> None:
     """Deliver webhooks and run the periodic jobs, without serving."""
     app = create_app(_settings())
     require_schema(app)
-    run_worker(app)
+    with metrics_served(app, metrics_host, metrics_port):
+        run_worker(app)
 
 
 @click.group()

@@ -1,0 +1,195 @@
+"""``/metrics``: requests by route, the state of deliveries, and proofs that stay 0."""
+
+import contextlib
+import urllib.request
+from collections.abc import Iterator
+from datetime import timedelta
+
+import click
+import pytest
+from flask import Flask
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
+
+from registry.cli.metrics_server import metrics_served
+from registry.services import state_metrics
+from tests.integration.api.driver import Driver, document_of
+from tests.integration.conftest import signed_in
+from tests.services.processes import free_port
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+@pytest.fixture(autouse=True)
+def always_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read the gauges anew for every request."""
+    monkeypatch.setattr(state_metrics, "FRESH", timedelta(0))
+    monkeypatch.setattr(state_metrics, "RECONCILED", timedelta(0))
+
+
+@pytest.fixture
+def api(app: Flask) -> Driver:
+    return Driver(app, signed_in(app))
+
+
+def parsed(exposition: str) -> Samples:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(exposition)
+        for sample in family.samples
+    }
+
+
+def scrape(api: Driver) -> Samples:
+    answer = api.app.test_client().get("/metrics")
+    assert answer.status_code == 200
+    return parsed(answer.get_data(as_text=True))
+
+
+def value(samples: Samples, metric: str, **labels: str) -> float | None:
+    return samples.get((f"stagegate_{metric}", frozenset(labels.items())))
+
+
+def execute(api: Driver, statement: str) -> None:
+    with api.engine.begin() as connection:
+        connection.execute(text(statement))
+
+
+def test_requests_are_counted_by_the_template_of_their_route(api: Driver) -> None:
+    route = {"method": "GET", "route": "/api/v1/models/<name:name>"}
+    before = value(scrape(api), "http_requests_total", status="404", **route) or 0
+
+    api.get("/models/absent")
+    api.get("/models/missing")
+
+    after = scrape(api)
+    assert value(after, "http_requests_total", status="404", **route) == before + 2
+    assert value(after, "http_request_seconds_count", **route)
+
+
+def test_what_clients_make_up_is_no_label(api: Driver) -> None:
+    anonymous = api.app.test_client()
+    anonymous.get("/no/such/path-4711")
+    anonymous.open("/healthz", method="BREW4711")
+    anonymous.get("/api/v1/models/made-up-4711")
+
+    answer = anonymous.get("/metrics")
+
+    assert "4711" not in answer.get_data(as_text=True)
+    samples = parsed(answer.get_data(as_text=True))
+    assert value(
+        samples, "http_requests_total", method="GET", route="none", status="404"
+    )
+
+
+def test_deliveries_are_counted_by_endpoint_and_state(api: Driver) -> None:
+    webhook = document_of(api.post("/webhooks", {"url": "http://127.0.0.1:9/hook"}))
+    idle = value(
+        scrape(api), "webhook_oldest_pending_age_seconds", webhook=webhook["id"]
+    )
+    api.create_model("churn")
+    api.patch(f"/webhooks/{webhook['id']}", {"state": "paused"})
+    api.patch(f"/webhooks/{webhook['id']}", {"state": "active"})
+    api.create_model()
+    execute(
+        api,
+        "UPDATE webhook_deliveries SET created_at = '2026-01-01 00:00:00.000000'",
+    )
+
+    samples = scrape(api)
+
+    def waiting(state: str) -> float | None:
+        return value(samples, "webhook_deliveries", webhook=webhook["id"], state=state)
+
+    assert (waiting("pending"), waiting("held"), waiting("blocked")) == (2, 0, 0)
+    age = value(samples, "webhook_oldest_pending_age_seconds", webhook=webhook["id"])
+    assert idle == 0
+    assert age is not None
+    assert age > 0
+    assert value(samples, "webhook_active", webhook=webhook["id"]) == 1
+    assert value(samples, "webhook_breakers_open") == 0
+
+
+def test_a_paused_endpoint_and_an_open_breaker_show(api: Driver) -> None:
+    webhook = document_of(api.post("/webhooks", {"url": "http://127.0.0.1:9/hook"}))
+    api.patch(f"/webhooks/{webhook['id']}", {"state": "paused"})
+    execute(
+        api,
+        "UPDATE webhook_subscriptions SET breaker_until = '2999-01-01 00:00:00.000000'",
+    )
+
+    samples = scrape(api)
+
+    assert value(samples, "webhook_active", webhook=webhook["id"]) == 0
+    assert value(samples, "webhook_breakers_open") == 1
+
+
+def test_the_proofs_are_0_until_something_is_lost(api: Driver) -> None:
+    api.post("/webhooks", {"url": "http://127.0.0.1:9/hook"})
+    api.ready_versions(1)
+    api.moved(1, "Staging")
+    whole = scrape(api)
+    execute(api, "UPDATE stage_changes SET event_id = 'msg_absent'")
+    execute(api, "DELETE FROM webhook_deliveries")
+
+    broken = scrape(api)
+
+    assert value(whole, "stage_changes_without_event") == 0
+    assert value(whole, "events_without_deliveries") == 0
+    assert value(broken, "stage_changes_without_event") == 1
+    assert value(broken, "events_without_deliveries") == 4
+
+
+def test_a_database_that_does_not_answer_shows_and_hides_nothing_else(
+    api: Driver,
+) -> None:
+    execute(api, "ALTER TABLE webhook_subscriptions RENAME TO elsewhere")
+
+    samples = scrape(api)
+
+    assert value(samples, "database_up") == 0
+    assert value(samples, "webhook_breakers_open") is None
+    assert ("python_info", frozenset()) not in samples
+    assert any(name == "python_info" for name, _ in samples)
+
+
+def test_a_reading_serves_for_a_while(
+    api: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_metrics, "FRESH", timedelta(hours=1))
+    before = scrape(api)
+    execute(api, "ALTER TABLE webhook_subscriptions RENAME TO elsewhere")
+
+    after = scrape(api)
+
+    assert value(before, "database_up") == value(after, "database_up") == 1
+
+
+@contextlib.contextmanager
+def listening(app: Flask) -> Iterator[int]:
+    port = free_port()
+    with metrics_served(app, "127.0.0.1", port):
+        yield port
+
+
+def test_a_worker_serves_its_metrics_where_it_is_told_to(app: Flask) -> None:
+    with listening(app) as port:
+        address = f"http://127.0.0.1:{port}/metrics"
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            samples = parsed(answer.read().decode())
+
+    assert value(samples, "database_up") == 1
+
+
+def test_a_worker_without_a_port_serves_nothing(app: Flask) -> None:
+    with metrics_served(app, "127.0.0.1", None):
+        pass
+
+
+def test_an_address_that_is_taken_is_said_in_one_line(app: Flask) -> None:
+    with (
+        listening(app) as port,
+        pytest.raises(click.ClickException, match=f"127.0.0.1:{port}"),
+        metrics_served(app, "127.0.0.1", port),
+    ):
+        pytest.fail("the port is taken")
