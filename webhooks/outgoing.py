@@ -7,16 +7,13 @@ Rules:
 - Headers, the later ones winning: the format's, what credentials make, the owner's
   own, lent values, the content type, the signature.
 - What is signed is the body as it is sent, secrets included.
-- ``secrets`` has every clear value in every spelling that goes over the wire, the
-  longest first: a receiver may send back what it was sent.
+- ``secrets`` has every clear value that the receiver knows: it may send it back.
 """
 
-import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from urllib.parse import quote, quote_plus
 
 from webhooks.claims import Claim
 from webhooks.credentials import open_credentials
@@ -29,9 +26,9 @@ from webhooks.errors import (
 from webhooks.formats import FORMATS
 from webhooks.formats.contract import Format
 from webhooks.formats.hub_signature import HEADER, hub_signature, read_hub_signature
-from webhooks.placeholders import LENT_NAMES, fill, fill_body, json_escape
+from webhooks.placeholders import LENT_NAMES, fill, fill_body
 from webhooks.sealing import SecretBox
-from webhooks.signing import SECRET_PREFIX, scheme_of, sign
+from webhooks.signing import scheme_of, sign
 from webhooks.tables import DeliveryKind
 from webhooks.tls import Tls
 
@@ -88,29 +85,15 @@ def prepare(
         raise UnsendableError(error.message) from error
     headers |= _signed(claim, now, body, signing_secrets)
     material = Tls(claim.ca_certificate, claim.client_certificate, client_key)
-    clear = [*credentials.values(), *lent.values(), *made.values(), *signing_secrets]
+    bare = [secret.partition("_")[2] for secret in signing_secrets]
+    clear = {*credentials.values(), *lent.values(), *made.values(), *signing_secrets}
     return Outgoing(
         url=url,
         body=body,
         headers=headers,
         tls=None if material == Tls() else material,
-        secrets=spellings(clear),
+        secrets=(*clear, *bare),
     )
-
-
-def spellings(secrets: Iterable[str]) -> tuple[str, ...]:
-    """Give each secret in every spelling it may come back in, the longest first."""
-    found: set[str] = set()
-    for secret in filter(None, secrets):
-        found |= {
-            secret,
-            secret.removeprefix(SECRET_PREFIX),
-            json_escape(secret),
-            quote(secret, safe=""),
-            quote_plus(secret),
-            base64.b64encode(secret.encode()).decode(),
-        }
-    return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
 
 
 def require_header_value(name: str, value: str) -> None:
