@@ -21,6 +21,7 @@ from registry.persistence.database import db
 from registry.persistence.queries import get_model
 from registry.persistence.tables import (
     Alias,
+    Deployment,
     ModelTag,
     ModelVersion,
     RegisteredModel,
@@ -49,6 +50,8 @@ READS = (
     f"/models/{MODEL}/history",
     f"/models/{MODEL}/history?limit=200",
     f"/models/{MODEL}/history?stage=Archived",
+    f"/models/{MODEL}/versions/1/deployments",
+    f"/models/{MODEL}/versions/1/deployments?limit=200",
     f"/models/{MODEL}/aliases/champion",
     f"/audit?model={MODEL}",
     "/webhooks",
@@ -64,6 +67,13 @@ PROMOTION = {"sqlite": 17, "postgresql": 16}
 # Registering: sign in, see that the model is there (2); lock it, count, insert
 # the version and its history (4); read the version (1); audit (3); events (3).
 REGISTRATION = 13
+# A report of a deployment: sign in (1); lock the model, read the version, what put it
+# there and what is known of the environment (4); write the model and the row (2);
+# audit (3); events (3).
+DEPLOYMENT = 13
+# A first look whether a rollback is due, before the lock: the version, and what put
+# it there.
+LOOK_AT_FAILURE = 2
 # Each event that anybody subscribed to: number it, store its deliveries.
 DELIVERIES_OF_AN_EVENT = 2
 # A sealed artifact: read its manifest. An idempotency key: look it up, claim it,
@@ -186,6 +196,21 @@ def add_version(session: Session, model_id: str, number: int) -> None:
             number=number,
         )
     )
+    session.add_all(
+        Deployment(
+            id=uuid.uuid4().hex,
+            model_id=model_id,
+            version_id=version_id,
+            number=number,
+            transition_id=f"trn_{number}",
+            environment=environment,
+            status="succeeded",
+            reported_by="ci",
+            created_at=NOW,
+            updated_at=NOW,
+        )
+        for environment in ("eu", "us")
+    )
     session.add(
         StageChange(
             model_id=model_id,
@@ -279,6 +304,29 @@ def test_registering_issues_a_fixed_number_of_statements(
 
     assert len(early) == expected, "\n".join(early)
     assert len(late) == expected, "\n".join(late)
+
+
+def deploy(client: FlaskClient, status: str) -> None:
+    body = {"status": status, "environment": "production", "url": "https://ci/1"}
+    post(client, f"/models/{MODEL}/versions/1/deployments", {**body})
+
+
+@pytest.mark.parametrize("subscriptions", [0, 1, 20])
+def test_reporting_a_deployment_issues_a_fixed_number_of_statements(
+    app: Flask, client: FlaskClient, subscriptions: int
+) -> None:
+    subscribe(client, subscriptions)
+    expected = DEPLOYMENT + (DELIVERIES_OF_AN_EVENT if subscriptions else 0)
+
+    with statements_of(app) as first:
+        deploy(client, "pending")
+    move(client, 2, "Production")
+    lengthen_history(app, client)
+    with statements_of(app) as next_one:
+        deploy(client, "failed")
+
+    assert len(first) == expected, "\n".join(first)
+    assert len(next_one) == expected + LOOK_AT_FAILURE, "\n".join(next_one)
 
 
 def test_what_a_promotion_is_asked_for_besides_costs_a_few_statements(

@@ -94,3 +94,20 @@ def test_tag_value_has_a_bound() -> None:
     assert names.tags({"a": longest}) == {"a": longest}
     with pytest.raises(InvalidInputError, match="'a'"):
         names.tags({"a": longest + "v"})
+
+
+@pytest.mark.parametrize("name", ["production", "eu-west 1", "a/b:c", "e" * 250])
+def test_environment_has_any_name_that_can_be_read(name: str) -> None:
+    assert names.environment_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", " ", "e" * 251, "a\nb", "a\x85b", "a\0b"])
+def test_environment_without_a_readable_name_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        names.environment_name(name)
+
+    assert caught.value.field == "environment"
+
+
+def test_environment_is_kept_in_nfc() -> None:
+    assert names.environment_name(NFD) == NFC

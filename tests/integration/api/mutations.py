@@ -167,6 +167,13 @@ MUTATIONS = (
         events=2,
     ),
     Mutation(
+        endpoint="deployments.report_deployment",
+        method="POST",
+        path=f"{VERSIONS}/2/deployments",
+        body={"status": "succeeded", "environment": "production"},
+        action="deployment.updated",
+    ),
+    Mutation(
         endpoint="artifacts.finalize",
         method="POST",
         path=f"{VERSIONS}/4/finalize",
