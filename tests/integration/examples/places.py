@@ -98,4 +98,4 @@ def readme_command(example: Path) -> list[str]:
     _, _, section = README.read_text("utf-8").partition(f"\n## {example.name}\n")
     block = re.search(r"```sh\n(stagegate webhooks create .*?)```", section, re.DOTALL)
     assert block is not None, example.name
-    return shlex.split(block[1])[1:]
+    return shlex.split(block[1].replace("\\\n", " "))[1:]
