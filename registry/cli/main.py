@@ -66,6 +66,10 @@ COMMANDS = {
         "registry.cli.webhooks:webhooks",
         "Manage webhook subscriptions and their deliveries.",
     ),
+    "events": LazyCommand(
+        "registry.cli.events:events",
+        "Show what happened, in its order, from any point on.",
+    ),
     "tokens": LazyCommand(
         "registry.cli.tokens:tokens",
         "Create, list and revoke API tokens.",

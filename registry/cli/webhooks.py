@@ -15,6 +15,7 @@ from registry.cli.exit_codes import ExitCode
 from registry.cli.output import Column, text_of
 from registry.cli.webhook_attempts import attempts
 from registry.cli.webhook_options import members_of, subscription_options
+from registry.cli.webhook_replays import cancel_replay, replay, replays
 
 _COLUMNS = (
     Column("ID", "id"),
@@ -90,6 +91,8 @@ def webhooks() -> None:
 
 
 webhooks.add_command(attempts)
+for _command in (replay, replays, cancel_replay):
+    webhooks.add_command(_command)
 
 
 @webhooks.command(

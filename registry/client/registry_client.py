@@ -16,7 +16,9 @@ from typing import Any, Literal, Self, Unpack
 from registry.client.access import AuditCalls, TokenCalls
 from registry.client.deployments import DeploymentCalls
 from registry.client.downloads import DownloadedFile, Downloader
+from registry.client.events import EventCalls
 from registry.client.registration import Registration, wait_for
+from registry.client.replays import ReplayCalls
 from registry.client.rollout import OnLook, Rollout, RolloutWatch
 from registry.client.transport import Transport, json_object, path_of
 from registry.client.types import (
@@ -58,6 +60,8 @@ class RegistryClient:
         self.webhooks = WebhookCalls(self._transport)
         self.deliveries = DeliveryCalls(self._transport)
         self.deployments = DeploymentCalls(self._transport)
+        self.replays = ReplayCalls(self._transport)
+        self.events = EventCalls(self._transport)
         self.audit = AuditCalls(self._transport)
         self.tokens = TokenCalls(self._transport)
 

@@ -19,7 +19,7 @@ from tests.unit.fake_registry import FakeRegistry, model_document
 
 SERVER_COMMANDS = {"serve", "worker", "db", "demo"}
 CLIENT_COMMANDS = sorted(COMMANDS.keys() - SERVER_COMMANDS)
-LEAVES = {"register", "promote", "rollback", "archive", "history"}
+LEAVES = {"register", "promote", "rollback", "archive", "history", "events"}
 
 failing = LazyCommand("tests.unit.cli.test_main:fail", "Fail.")
 
@@ -74,7 +74,8 @@ def test_the_commands_of_the_design_are_there() -> None:
             f"webhooks {verb}"
             for verb in (
                 "create", "list", "show", "update", "delete", "test", "deliveries",
-                "redeliver", "rotate-secret", "attempts",
+                "redeliver", "rotate-secret", "attempts", "replay", "replays",
+                    "cancel-replay",
             )
         ),
         *(f"tokens {verb}" for verb in ("create", "list", "revoke")),

@@ -1,0 +1,59 @@
+"""``stagegate events``: what happened, in its order, from any point on."""
+
+import time
+from itertools import islice
+from typing import Any
+
+import click
+
+from registry.cli.client_command import Connection, client_command, example
+from registry.cli.output import Column, member_of, text_of
+
+_COLUMNS = (
+    Column("AT", "timestamp"),
+    Column("TYPE", "type"),
+    Column("MODEL", "data.model"),
+    Column("VERSION", "data.version"),
+    Column("STAGE", "data.to_stage"),
+    Column("CURSOR", "cursor"),
+)
+_POLL_SECONDS = 1.0
+
+
+@click.command(
+    epilog=example(
+        "stagegate events --type model_version.stage_changed --model fraud",
+        "stagegate events --after CURSOR --follow -o json",
+    )
+)
+@click.option("--after", metavar="CURSOR", help="Only events behind this cursor.")
+@click.option(
+    "--type", "event_type", metavar="TYPE", help="Only this type, or 'prefix.*'."
+)
+@click.option("--model", help="Only events of this model.")
+@click.option("--limit", type=click.IntRange(min=1), help="Show at most this many.")
+@click.option("--follow", is_flag=True, help="Go on: show each event when it happens.")
+@client_command
+def events(
+    to: Connection,
+    after: str | None,
+    *,
+    limit: int | None,
+    follow: bool,
+    **chosen: Any,  # noqa: ANN401  # the filters of the feed
+) -> None:
+    """Show what happened, in its order, from any point on."""
+    if not follow:
+        found = to.client.events(after=after, **chosen)
+        to.output.many(islice(found, limit), _COLUMNS)
+        return
+    left = limit
+    while left is None or left > 0:
+        page = to.client.events.page(after=after, **chosen)
+        for event in page.events[:left]:
+            members = (text_of(member_of(event.raw, one.member)) for one in _COLUMNS)
+            to.output.done(event.raw, "  ".join(members))
+        left = None if left is None else left - len(page.events)
+        after = page.next_cursor
+        if not page.events:
+            time.sleep(_POLL_SECONDS)
