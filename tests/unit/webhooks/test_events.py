@@ -126,3 +126,18 @@ def test_targets_pass_when_listed(
     targets: Sequence[str] | None, target: str | None, *, passes: bool
 ) -> None:
     assert matches_target(targets, target) is passes
+
+
+@pytest.mark.parametrize(
+    ("filters", "passes"),
+    [
+        (["*"], False),
+        (["webhook.*"], True),
+        (["*", "webhook.failing"], True),
+        (["webhook.disabled"], False),
+    ],
+)
+def test_a_star_does_not_ask_for_events_about_the_delivery_itself(
+    filters: Sequence[str], *, passes: bool
+) -> None:
+    assert matches_event_type(filters, "webhook.failing") is passes

@@ -10,6 +10,7 @@ from webhooks.retry import (
     MAX_ATTEMPTS,
     RETRY_AFTER_CAP,
     SCHEDULE_SECONDS,
+    check_schedule,
     next_attempt_at,
     parse_retry_after,
 )
@@ -88,3 +89,23 @@ def test_no_header_breaks_the_parser(value: str) -> None:
     delay = parse_retry_after(value, NOW)
 
     assert delay is None or timedelta(0) <= delay <= RETRY_AFTER_CAP
+
+
+def test_a_subscription_may_have_a_schedule_of_its_own() -> None:
+    schedule = [0, 10]
+
+    assert next_attempt_at(1, NOW, 0.5, schedule=schedule) == NOW + timedelta(
+        seconds=10
+    )
+    assert next_attempt_at(2, NOW, 0.5, schedule=schedule) is None
+
+
+@pytest.mark.parametrize("schedule", [[0], [0] * 50, [0, 30 * 24 * 3600]])
+def test_a_reasonable_schedule_is_accepted(schedule: list[int]) -> None:
+    check_schedule(schedule)
+
+
+@pytest.mark.parametrize("schedule", [[], [0] * 51, [0, -1], [1, 30 * 24 * 3600]])
+def test_an_unreasonable_schedule_is_refused(schedule: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"must|may"):
+        check_schedule(schedule)
