@@ -18,7 +18,11 @@ from tests.integration.webhooks.conftest import (
 )
 from webhooks import claims, deliveries, outbox, subscriptions
 from webhooks.claims import database_now
-from webhooks.results import REASON_EXHAUSTED, sweep_expired_leases
+from webhooks.results import (
+    REASON_EXHAUSTED,
+    REASON_TEST_FAILED,
+    sweep_expired_leases,
+)
 from webhooks.retry import MAX_ATTEMPTS
 from webhooks.sender import SendResult
 from webhooks.tables import Attempt, AttemptOutcome, Delivery, Subscription
@@ -401,3 +405,14 @@ def test_leases_go_by_the_database_clock_where_there_is_one(world: World) -> Non
     is_embedded = world.engine.dialect.name == "sqlite"
     assert (instant == NOW) == is_embedded
     assert instant.tzinfo is not None
+
+
+def test_a_test_send_whose_process_died_is_not_repeated(world: World) -> None:
+    identity, _ = world.subscribe()
+    with world.begin() as session:
+        claims.start_test(session, identity, now=NOW, lease=LEASE)
+
+    assert sweep(world, after=LEASE) == 1
+
+    assert world.states() == ["dead"]
+    assert world.deliveries()[0].reason == REASON_TEST_FAILED

@@ -16,6 +16,7 @@ from svix.webhooks import Webhook as SvixWebhook
 from tests.integration.webhooks.conftest import World
 from tests.receiver import Answer, Receiver
 from webhooks import deliveries, dispatcher, recorder, subscriptions
+from webhooks.claims import Claim
 from webhooks.errors import UnknownSubscriptionError
 from webhooks.sealing import SecretBox
 from webhooks.tables import Delivery, Subscription
@@ -418,3 +419,22 @@ def test_secrets_signatures_and_bodies_never_reach_the_log(
     assert attempt.request_headers is not None
     assert attempt.request_headers["webhook-signature"] == "(redacted)"
     assert threading.active_count() < 50
+
+
+def test_a_send_that_breaks_off_by_a_fault_of_ours_frees_its_sender(
+    world: World, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stumble(claim: Claim) -> dict[str, str]:
+        raise KeyError(claim.delivery_id)
+
+    world.subscribe(receiver.url)
+    world.enqueue(now=utc())
+    sender = world.dispatcher(concurrency=1, lend=stumble)
+    sender.start()
+    give_up_at = time.monotonic() + 10
+    while "webhook_delivery_failed" not in caplog.text:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
+
+    assert sender.stop()
+    assert world.states() == ["sending"]
