@@ -9,11 +9,13 @@ Rules:
 - A probe is the head that is due first, whether it is due yet or not.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from webhooks.breaker import OPEN_AFTER
@@ -26,6 +28,8 @@ from webhooks.tables import (
     SubscriptionState,
     state_in,
 )
+
+HeadQuery = Select[Delivery, Subscription, bool]
 
 
 @dataclass(frozen=True)
@@ -54,44 +58,71 @@ def lock_due(
         passed_over: subscriptions that get nothing.
         is_healthy_only: leave out endpoints whose last answer was a failure.
     """
-    query = _heads().where(
-        Delivery.next_attempt_at <= now,
-        or_(Subscription.breaker_until.is_(None), Subscription.breaker_until <= now),
-        Subscription.consecutive_failures < (1 if is_healthy_only else OPEN_AFTER),
-    )
-    if passed_over:
-        query = query.where(Delivery.subscription_id.not_in(sorted(passed_over)))
-    return _locked(session, query, limit)
+    query = _due_query(is_healthy_only=is_healthy_only, passes_over=bool(passed_over))
+    values = {"now": now, "asked": limit, "passed_over": sorted(passed_over)}
+    return _locked(session, query, values)
 
 
 def lock_probes(session: Session, *, now: datetime, limit: int) -> Iterator[Head]:
     """Lock one head each of up to ``limit`` endpoints whose breaker is half open."""
-    half_open = (
+    values = {"now": now, "asked": limit}
+    for subscription in session.scalars(_half_open_query(), values).all():
+        values = {"asked": 1, "subscription": subscription.id}
+        yield from _locked(session, _probe_query(), values)
+
+
+# Queries are built once: building one costs several times what executing it does.
+@cache
+def _due_query(*, is_healthy_only: bool, passes_over: bool) -> HeadQuery:
+    query = _heads().where(
+        Delivery.next_attempt_at <= bindparam("now"),
+        _has_rested(),
+        Subscription.consecutive_failures < (1 if is_healthy_only else OPEN_AFTER),
+    )
+    if passes_over:
+        query = query.where(
+            Delivery.subscription_id.not_in(bindparam("passed_over", expanding=True))
+        )
+    return query
+
+
+@cache
+def _half_open_query() -> Select[Subscription]:
+    return (
         select(Subscription)
         .where(
             Subscription.deleted_at.is_(None),
             Subscription.state == SubscriptionState.ACTIVE,
             Subscription.consecutive_failures >= OPEN_AFTER,
-            or_(
-                Subscription.breaker_until.is_(None), Subscription.breaker_until <= now
-            ),
+            _has_rested(),
             _has(DeliveryState.PENDING),
             ~_has(DeliveryState.SENDING),
         )
         .order_by(Subscription.breaker_until, Subscription.id)
-        .limit(limit)
+        .limit(bindparam("asked", type_=Integer))
         .with_for_update(skip_locked=True, key_share=True)
         .execution_options(populate_existing=True)
     )
-    for subscription in session.scalars(half_open).all():
-        # Asked again under the lock: another dispatcher may have been quicker.
-        query = _heads().where(
-            Delivery.subscription_id == subscription.id, ~_has(DeliveryState.SENDING)
-        )
-        yield from _locked(session, query, 1)
 
 
-def _heads() -> Select[Delivery, Subscription, bool]:
+@cache
+def _probe_query() -> HeadQuery:
+    # It asks again whether one is being sent, now under the subscription's lock:
+    # another dispatcher may have been quicker.
+    return _heads().where(
+        Delivery.subscription_id == bindparam("subscription"),
+        ~_has(DeliveryState.SENDING),
+    )
+
+
+def _has_rested() -> ColumnElement[bool]:
+    return or_(
+        Subscription.breaker_until.is_(None),
+        Subscription.breaker_until <= bindparam("now"),
+    )
+
+
+def _heads() -> HeadQuery:
     other = aliased(Delivery)
     of_this_key: tuple[ColumnElement[bool], ...] = (
         other.subscription_id == Delivery.subscription_id,
@@ -112,18 +143,16 @@ def _heads() -> Select[Delivery, Subscription, bool]:
         .join(Subscription, Subscription.id == Delivery.subscription_id)
         .where(state_in(Delivery.state, DeliveryState.PENDING), ~has_earlier.exists())
         .order_by(Delivery.next_attempt_at, Delivery.id)
+        .limit(bindparam("asked", type_=Integer))
+        .with_for_update(skip_locked=True, of=Delivery)
+        .execution_options(populate_existing=True)
     )
 
 
 def _locked(
-    session: Session, query: Select[Delivery, Subscription, bool], limit: int
+    session: Session, query: HeadQuery, values: Mapping[str, Any]
 ) -> Sequence[Head]:
-    rows = session.execute(
-        query.limit(limit)
-        .with_for_update(skip_locked=True, of=Delivery)
-        .execution_options(populate_existing=True)
-    )
-    return [Head(*row) for row in rows]
+    return [Head(*row) for row in session.execute(query, values)]
 
 
 def _has(state: DeliveryState) -> ColumnElement[bool]:
