@@ -22,7 +22,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from registry.api.parts import Parts
 from registry.domain.actors import SYSTEM, Caller
 from registry.persistence.database import db, session_factory, write_transaction
-from registry.services import housekeeping, idempotency, reconcile, replays, uploads
+from registry.services import housekeeping, idempotency, replays, uploads
+from registry.services.reconcile import Reconciler
 from registry.services.transaction import Transaction
 from webhooks.dispatcher import utc_now
 
@@ -50,6 +51,7 @@ class BackgroundWork:
         with app.app_context():
             self._sessions: sessionmaker[Session] = session_factory(db.engine)
         self._keep = timedelta(days=self._parts.settings.webhook_retention_days)
+        self._reconciler = Reconciler(keep=self._keep)
         self._scheduler = BackgroundScheduler(timezone=UTC)
 
     def start(self) -> None:
@@ -107,7 +109,7 @@ class BackgroundWork:
     def reconcile(self) -> None:
         """Prove that every change has its event and every event its deliveries."""
         with self._sessions() as session:
-            reconcile.find_missing(session, now=self._clock(), keep=self._keep)
+            self._reconciler.look(session, now=self._clock())
 
     @contextmanager
     def _transaction(self) -> Iterator[Transaction]:

@@ -22,8 +22,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from registry.services import reconcile
-from registry.services.reconcile import Missing
+from registry.services.reconcile import Missing, Reconciler
 from webhooks.backlog import Backlog, read_backlogs
 from webhooks.dispatcher import utc_now
 from webhooks.tables import LIVE_STATES
@@ -49,7 +48,7 @@ class StateCollector(Collector):
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._sessions = sessions
-        self._keep = keep
+        self._reconciler = Reconciler(keep=keep)
         self._clock = clock
         self._lock = threading.Lock()
         self._gauges: Sequence[Metric] = ()
@@ -81,7 +80,7 @@ class StateCollector(Collector):
 
     def _reconcile(self, session: Session, now: datetime) -> Missing:
         if self._missing is None or time.monotonic() >= self._reconciled_until:
-            self._missing = reconcile.find_missing(session, now=now, keep=self._keep)
+            self._missing = self._reconciler.look(session, now=now)
             self._reconciled_until = time.monotonic() + RECONCILED.total_seconds()
         return self._missing
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from registry.services import housekeeping
+from registry.services.reconcile import Reconciler
 from registry.worker import BackgroundWork
 from tests.integration.api.driver import Driver
 from tests.integration.conftest import close_app, make_app, signed_in
@@ -139,3 +141,43 @@ def test_what_retention_may_have_removed_is_not_missed(
         BackgroundWork(api.app, clock=lambda: later(2)).reconcile()
 
     assert caplog.messages == []
+
+
+def test_what_was_found_is_remembered_until_the_whole_day_is_looked_at_again(
+    api: Driver,
+) -> None:
+    api.ready_versions(1)
+    api.moved(1, "Staging")
+    start = datetime.now(UTC)
+    reconciler = Reconciler(keep=timedelta(days=90))
+
+    def missing_after(minutes: int) -> int:
+        with Session(api.engine) as session:
+            now = start + timedelta(minutes=minutes)
+            return len(reconciler.look(session, now=now).transition_ids)
+
+    whole = missing_after(0)
+    execute(api, "UPDATE stage_changes SET event_id = 'msg_absent'")
+    recent = missing_after(5)
+    remembered = missing_after(30)
+    execute(api, "UPDATE stage_changes SET at = '2026-01-01 00:00:00.000000'")
+    forgotten = missing_after(61)
+
+    assert (whole, recent, remembered, forgotten) == (0, 1, 1, 0)
+
+
+def test_an_old_change_is_looked_at_once_an_hour(api: Driver) -> None:
+    api.ready_versions(1)
+    api.moved(1, "Staging")
+    start = datetime.now(UTC) + timedelta(hours=2)
+    reconciler = Reconciler(keep=timedelta(days=90))
+
+    def missing_after(minutes: int) -> int:
+        with Session(api.engine) as session:
+            now = start + timedelta(minutes=minutes)
+            return len(reconciler.look(session, now=now).transition_ids)
+
+    missing_after(0)
+    execute(api, "UPDATE stage_changes SET event_id = 'msg_absent'")
+
+    assert [missing_after(30), missing_after(60)] == [0, 1]

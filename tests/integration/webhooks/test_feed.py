@@ -1,9 +1,12 @@
 """The feed: every committed event once, in order, however late it is committed."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from tests.integration.webhooks.conftest import NOW, World, make_event
@@ -102,7 +105,7 @@ def test_a_reader_goes_on_where_it_stopped(world: World) -> None:
     ],
 )
 def test_a_reader_may_choose_by_type_and_subject(
-    world: World, chosen: dict[str, str], expected: list[str]
+    world: World, chosen: dict[str, Any], expected: list[str]
 ) -> None:
     made = {
         world.enqueue(sequence=1).id: "a",
@@ -150,3 +153,56 @@ def test_an_event_that_commits_late_is_never_skipped(world: World) -> None:
     assert ids(seen) == [quick.id]
     assert ids(behind) == [late.id]
     assert ids(read(world)) == [quick.id, late.id]
+
+
+@pytest.mark.parametrize(
+    "world", [pytest.param("postgresql", marks=pytest.mark.service)], indirect=True
+)
+def test_one_at_a_time_gives_positions(world: World) -> None:
+    world.enqueue(sequence=1)
+    with Session(world.engine) as first:
+        feed.place(first)
+        world.enqueue(sequence=2)
+        with Session(world.engine) as second, second.begin():
+            second.execute(text("SET LOCAL lock_timeout = '100ms'"))
+            with pytest.raises(OperationalError, match="lock timeout"):
+                feed.place(second)
+        seen_meanwhile = ids(read(world))
+        first.commit()
+    place(world)
+
+    assert seen_meanwhile == []
+    assert [event.position for event in read(world).events] == [1, 2]
+
+
+def test_a_reader_among_writers_sees_every_event_once_and_in_order(
+    world: World,
+) -> None:
+    keys, count = ("a", "b", "c"), 10
+
+    def write(key: str) -> None:
+        for number in range(count):
+            world.enqueue(
+                ordering_key=key,
+                sequence=number,
+                occurred_at=NOW + timedelta(seconds=number),
+            )
+
+    seen: list[tuple[str, int]] = []
+    after = 0
+    with ThreadPoolExecutor(len(keys)) as writers:
+        writing = [writers.submit(write, key) for key in keys]
+        while True:
+            are_done = all(writer.done() for writer in writing)
+            place(world)
+            page = read(world, after)
+            seen += [(event.ordering_key, event.sequence) for event in page.events]
+            after = page.next_position
+            if are_done and not page.events:
+                break
+        for writer in writing:
+            writer.result()
+
+    assert len(seen) == len(keys) * count
+    for key in keys:
+        assert [number for name, number in seen if name == key] == list(range(count))

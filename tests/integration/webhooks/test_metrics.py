@@ -9,7 +9,7 @@ from tests.integration.webhooks.conftest import DELIVERED, FAILED, NOW, World
 from webhooks import subscriptions
 from webhooks.backlog import Backlog, read_backlogs
 from webhooks.claims import start_test
-from webhooks.results import record_result, sweep_expired_leases
+from webhooks.results import record_result, record_results, sweep_expired_leases
 from webhooks.tables import Delivery, DeliveryState, Subscription
 
 LATER = NOW + timedelta(seconds=90)
@@ -48,6 +48,18 @@ def test_an_acknowledged_delivery_counts_with_its_latency(world: World) -> None:
     assert sample("stagegate_webhook_delivery_seconds_count") == seen + 1
     assert sample("stagegate_webhook_delivery_seconds_sum") == waited + 20
     assert dead(subscription_id) == 0
+
+
+def test_attempts_that_are_recorded_together_all_count(world: World) -> None:
+    subscription_id, _ = world.subscribe()
+    for key in ("fraud", "churn", "digits"):
+        world.enqueue(ordering_key=key)
+    answered = [(claim, DELIVERED) for claim in world.claim()]
+
+    with world.begin() as session:
+        record_results(session, answered, now=NOW, jitter=lambda: 0.5)
+
+    assert attempts(subscription_id, "delivered") == 3
 
 
 def test_a_failed_attempt_counts_without_a_latency(world: World) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from tests.integration.webhooks.conftest import DELIVERED, NOW, World
 from tests.receiver import Receiver
-from webhooks import replays, subscriptions
+from webhooks import replays, retention, subscriptions
 from webhooks.errors import (
     InvalidReplayError,
     ReplayStateError,
@@ -372,6 +372,17 @@ def test_a_replay_of_nothing_is_done_at_once(world: World) -> None:
 
     assert (replay.state, replay.total) == ("done", 0)
     assert step(world, minutes(60)) is None
+
+
+def test_what_retention_removed_meanwhile_is_not_waited_for(world: World) -> None:
+    subscription_id, _ = world.subscribe()
+    deliver(world, 2)
+    replay = create(world, subscription_id)
+    with world.begin() as session:
+        retention.remove_deliveries(session, before=minutes(30))
+
+    assert run(world) == [0]
+    assert (find(world, replay).state, find(world, replay).done) == ("done", 0)
 
 
 def test_replays_are_listed_newest_first(world: World) -> None:
