@@ -4,11 +4,26 @@
 - One process by default, which the embedded database wants; WEB_CONCURRENCY sets
   more with PostgreSQL.
 - Headers that could be mistaken for others are dropped (security reference, M10).
+- What libraries load only because it is installed, and a server never uses, is
+  left out: a name that is None in ``sys.modules`` cannot be imported (Python's
+  reference, section 5.3.1), and these libraries do without.
 """
 
+import gc
 import os
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
+
+_UNUSED = (
+    "rich",  # structlog's coloured tracebacks, with pygments and attrs: 4 MB
+    "yaml",  # flask-smorest's command that writes the document as YAML: 1.4 MB
+    "charset_normalizer",  # requests' guess at the encoding of text: 3 MB
+)
+for _name in _UNUSED:
+    sys.modules.setdefault(_name, None)  # type: ignore[arg-type]  # see above
+warnings.filterwarnings("ignore", message="Unable to find acceptable character")
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  # gunicorn makes its files there safely
 
@@ -32,10 +47,22 @@ def post_worker_init(worker: Any) -> None:
     # Here, so that only the workers load the registry, not their arbiter.
     from registry.worker import BackgroundWork  # noqa: PLC0415
 
+    _settle()
     app = worker.app.callable
     if app.extensions["stagegate"].settings.deliver:
         worker.stagegate_work = BackgroundWork(app)
         worker.stagegate_work.start()
+
+
+def _settle() -> None:
+    """Keep what was loaded out of garbage collection.
+
+    A full collection waits until a quarter as many objects as there are have been
+    added. Not counting the hundred thousand that stay, it comes sooner, is cheap,
+    and 2 MB less garbage lies about.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def worker_exit(_server: Any, worker: Any) -> None:

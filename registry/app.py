@@ -3,7 +3,7 @@
 from datetime import timedelta
 from functools import partial
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response
 
 from registry import __version__
 from registry.api import (
@@ -165,11 +165,21 @@ def _add_routes(app: Flask) -> None:
         api.register_blueprint(module.blueprint, url_prefix="/api/v1")
     app.register_blueprint(health.blueprint)
     app.register_blueprint(docs.blueprint)
-    # flask-smorest serves its own document; ours is that one, completed.
+    _serve_description(app, api)
+
+
+def _serve_description(app: Flask, api: ProblemApi) -> None:
+    """Serve flask-smorest's document, completed.
+
+    Only its bytes are kept: what it was made with would hold half a megabyte, and
+    the document would be rendered anew for each answer.
+    """
     parts: Parts = app.extensions["stagegate"]
     document = openapi.completed(api.spec.to_dict(), app, stages=parts.policy.stages)
+    del api.spec, api.ma_plugin
+    rendered = app.json.dumps(document).encode()
     app.view_functions[_DESCRIPTION] = requires(Permission.PUBLIC)(
-        partial(jsonify, document)
+        partial(Response, rendered, mimetype="application/json")
     )
 
 

@@ -15,6 +15,11 @@ from registry.persistence import database, schema
 from registry.settings import PREFIX, Settings, packaged_config
 from registry.worker import run_worker
 
+#: The C library keeps memory for each thread apart, in up to eight arenas a
+#: processor, and hands little of it back. Python's threads allocate one at a time,
+#: so one arena serves them. What an operator sets goes before this.
+_MALLOC = {"MALLOC_ARENA_MAX": "1"}
+
 
 @click.command()
 @click.option(
@@ -43,7 +48,7 @@ def serve(host: str, port: int, *, deliver: bool | None) -> None:
     _show_first_token(app)
     click.echo(f"Stagegate serves on http://{host}:{port}", err=True)
     config = packaged_config("gunicorn.conf.py")
-    os.execv(  # noqa: S606  # our own interpreter and our own file
+    os.execve(  # noqa: S606  # our own interpreter and our own file
         sys.executable,
         [
             sys.executable,
@@ -55,6 +60,7 @@ def serve(host: str, port: int, *, deliver: bool | None) -> None:
             f"{host}:{port}",
             "registry.wsgi:application()",
         ],
+        {**_MALLOC, **os.environ},
     )
 
 

@@ -26,10 +26,11 @@ _SQLITE_PATIENCE_SECONDS = 15
 _SQLITE_PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
-    "PRAGMA cache_size = -256",
+    "PRAGMA cache_size = -256",  # KiB a connection; the system caches the file too
     "PRAGMA foreign_keys = ON",
     f"PRAGMA busy_timeout = {_SQLITE_PATIENCE_SECONDS * 1000}",
 )
+_SQLITE_STATEMENTS = 32  # prepared ones that a connection keeps, some KB each
 _POSTGRESQL_OPTIONS = (
     "-c lock_timeout=15s "
     "-c statement_timeout=30s "
@@ -43,7 +44,12 @@ db = SQLAlchemy(session_options={"autoflush": False, "expire_on_commit": False})
 def engine_options(database_url: str) -> dict[str, Any]:
     """Keyword arguments for ``create_engine``."""
     if database_url.startswith("sqlite"):
-        return {"connect_args": {"timeout": _SQLITE_PATIENCE_SECONDS, "cached_statements": 32}}
+        return {
+            "connect_args": {
+                "timeout": _SQLITE_PATIENCE_SECONDS,
+                "cached_statements": _SQLITE_STATEMENTS,
+            },
+        }
     return {
         "connect_args": {"options": _POSTGRESQL_OPTIONS, "connect_timeout": 5},
         "pool_size": _POOL_SIZE,
