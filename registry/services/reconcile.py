@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 DAY = timedelta(hours=24)
 RECENT = timedelta(minutes=10)
 WHOLE_LOOK_EVERY = timedelta(hours=1)
+SLICE = timedelta(hours=1)
 _NAMED = 20
 
 
@@ -61,7 +62,7 @@ class Reconciler:
             self._whole_look_at is None or now >= self._whole_look_at + WHOLE_LOOK_EVERY
         )
         window = self._day if is_whole else min(RECENT, self._day)
-        found = find_missing(session, since=now - window)
+        found = find_missing(session, since=now - window, now=now)
         if is_whole:
             self._whole_look_at = now
             self._known = found
@@ -71,7 +72,7 @@ class Reconciler:
         return self._known
 
 
-def find_missing(session: Session, *, since: datetime) -> Missing:
+def find_missing(session: Session, *, since: datetime, now: datetime) -> Missing:
     """Name what was changed or announced since then and lacks its other half."""
     event = select(EventRow.id).where(EventRow.id == StageChange.event_id)
     transition_ids = session.scalars(
@@ -83,7 +84,18 @@ def find_missing(session: Session, *, since: datetime) -> Missing:
         )
         .order_by(StageChange.id)
     ).all()
-    return Missing(transition_ids, find_incomplete_events(session, since=since))
+    return Missing(transition_ids, _incomplete_events(session, since=since, now=now))
+
+
+def _incomplete_events(
+    session: Session, *, since: datetime, now: datetime
+) -> Sequence[str]:
+    """Look hour by hour: a statement over a busy day could run out of its time."""
+    found: list[str] = []
+    while since + SLICE < now:
+        found += find_incomplete_events(session, since=since, until=since + SLICE)
+        since += SLICE
+    return [*found, *find_incomplete_events(session, since=since)]
 
 
 def _log(found: Missing) -> None:

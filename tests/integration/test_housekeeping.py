@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import text, update
 from sqlalchemy.orm import Session
 
 from registry.services import housekeeping
@@ -14,6 +14,7 @@ from registry.services.reconcile import Reconciler
 from registry.worker import BackgroundWork
 from tests.integration.api.driver import Driver
 from tests.integration.conftest import close_app, make_app, signed_in
+from webhooks.tables import EventRow
 
 
 def tables(api: Driver) -> dict[str, int]:
@@ -128,6 +129,26 @@ def test_an_event_without_its_deliveries_is_named(
         BackgroundWork(api.app).reconcile()
 
     assert caplog.messages == [f"events_without_deliveries count=1 events={event_id}"]
+
+
+def test_each_hour_of_the_day_is_looked_at(api: Driver) -> None:
+    api.post("/webhooks", {"url": "http://127.0.0.1:9/hook"})
+    for number in range(3):
+        api.create_model(f"model-{number}")
+    execute(api, "DELETE FROM webhook_deliveries")
+    events = api.read("/events")["items"]
+    now = datetime.now(UTC)
+    for event, hours in zip(events, (23, 12, 0), strict=True):
+        at = now - timedelta(hours=hours)
+        with api.engine.begin() as connection:
+            connection.execute(
+                update(EventRow).where(EventRow.id == event["id"]).values(created_at=at)
+            )
+
+    with Session(api.engine) as session:
+        found = Reconciler(keep=timedelta(days=90)).look(session, now=now)
+
+    assert list(found.event_ids) == [event["id"] for event in events]
 
 
 def test_what_retention_may_have_removed_is_not_missed(
