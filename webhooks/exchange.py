@@ -9,6 +9,7 @@ from typing import Self
 
 from webhooks.address_guard import AddressGuard
 from webhooks.errors import BlockedAddressError
+from webhooks.watchdog import Watchdog
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ class Exchange:
     the one that was connected to.
     """
 
-    def __init__(self, guard: AddressGuard, timeouts: Timeouts) -> None:
+    def __init__(
+        self, guard: AddressGuard, timeouts: Timeouts, watchdog: Watchdog
+    ) -> None:
         self.is_expired = False
         self.address: str | None = None
         self.timings: dict[str, float] = {}
@@ -45,15 +48,15 @@ class Exchange:
         self._give_up_at = self._marked_at + timeouts.total_seconds
         self._lock = threading.Lock()
         self._watched: socket.socket | None = None
-        self._watchdog = threading.Timer(timeouts.total_seconds, self._expire)
-        self._watchdog.daemon = True
+        self._watchdog = watchdog
+        self._token: object = None
 
     def __enter__(self) -> Self:
-        self._watchdog.start()
+        self._token = self._watchdog.watch(self._expire)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._watchdog.cancel()
+        self._watchdog.release(self._token)
         with self._lock:
             if self._watched is not None:
                 self._watched.close()

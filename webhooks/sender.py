@@ -37,6 +37,7 @@ from webhooks.redaction import Redactor
 from webhooks.retry import parse_retry_after
 from webhooks.tables import AttemptOutcome
 from webhooks.tls import Tls, TlsContexts
+from webhooks.watchdog import Watchdog
 
 __all__ = ["SendResult", "Sender", "Timeouts"]
 
@@ -102,6 +103,7 @@ class Sender:
         self.guard = guard
         self.timeouts = timeouts or Timeouts()
         self._contexts = TlsContexts(tls)
+        self._watchdog = Watchdog(self.timeouts.total_seconds)
 
     def send(
         self,
@@ -132,7 +134,7 @@ class Sender:
             "connection": "close",
         }
         request = requests.Request("POST", url, data=body, headers=sent_headers)
-        with Exchange(self.guard, self.timeouts) as exchange:
+        with Exchange(self.guard, self.timeouts, self._watchdog) as exchange:
             answer = self._exchange(exchange, request, tls)
         redactor = Redactor(secrets, sent_headers)
         return SendResult(

@@ -1,0 +1,76 @@
+"""Deadlines of many sends, watched by one thread."""
+
+import threading
+
+import pytest
+
+from webhooks.watchdog import Watchdog
+
+PATIENCE_SECONDS = 15
+
+
+def watching_threads() -> int:
+    return sum(
+        thread.name == "webhook-watchdog" and thread.is_alive()
+        for thread in threading.enumerate()
+    )
+
+
+def test_what_is_not_released_expires() -> None:
+    is_over = threading.Event()
+
+    Watchdog(0.01).watch(is_over.set)
+
+    assert is_over.wait(PATIENCE_SECONDS)
+
+
+def test_deadlines_fall_due_in_their_order() -> None:
+    seen: list[int] = []
+    is_over = threading.Event()
+    watchdog = Watchdog(0.01)
+
+    for number in range(100):
+        watchdog.watch(lambda number=number: seen.append(number))  # type: ignore[misc]  # Bound now.
+    watchdog.watch(is_over.set)
+
+    assert is_over.wait(PATIENCE_SECONDS)
+    assert seen == list(range(100))
+
+
+def test_what_is_released_does_not_expire() -> None:
+    seen: list[str] = []
+    is_over = threading.Event()
+    watchdog = Watchdog(0.2)
+
+    token = watchdog.watch(lambda: seen.append("released"))
+    watchdog.watch(is_over.set)
+    watchdog.release(token)
+
+    assert is_over.wait(PATIENCE_SECONDS)
+    assert seen == []
+    watchdog.release(token)
+
+
+def test_one_thread_watches_them_all() -> None:
+    before = watching_threads()
+    watchdog = Watchdog(PATIENCE_SECONDS)
+
+    tokens = [watchdog.watch(lambda: None) for _ in range(50)]
+
+    assert watching_threads() <= before + 1
+    for token in tokens:
+        watchdog.release(token)
+
+
+def test_it_goes_on_after_a_pause_and_after_a_callback_that_raised(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    watchdog = Watchdog(0.01)
+    watchdog.watch(lambda: 1 // 0)  # type: ignore[arg-type]  # It never returns.
+
+    for _ in range(3):
+        is_over = threading.Event()
+        watchdog.watch(is_over.set)
+        assert is_over.wait(PATIENCE_SECONDS)
+
+    assert "webhook_watchdog_failed" in caplog.text
