@@ -85,7 +85,7 @@ def _rolled_back(rollback: JsonObject) -> str:
     return ""
 
 
-@deployments.command("list")
+@deployments.command("list", epilog=example("stagegate deployments list fraud 7"))
 @click.argument("model")
 @click.argument("version", type=click.IntRange(min=1))
 @click.option("--limit", type=click.IntRange(min=1), help="Show at most this many.")

@@ -87,7 +87,7 @@ def history(
     *,
     limit: int | None,
 ) -> None:
-    """Show what became of a model's stage changes, or who held a stage at a time."""
+    """Show what became of a model's stage changes, or who held a stage when."""
     if at is None:
         entries = islice(to.client.history(model, stage=stage), limit)
         shown = entries if to.output.is_json else map(_with_columns, entries)

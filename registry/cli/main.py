@@ -48,7 +48,7 @@ COMMANDS = {
     ),
     "history": LazyCommand(
         "registry.cli.history:history",
-        "Show a model's stage changes, or who held a stage at a time.",
+        "Show what became of a model's stage changes, or who held a stage when.",
     ),
     "deployments": LazyCommand(
         "registry.cli.deployments:deployments",
