@@ -2,7 +2,7 @@
 
 import click
 
-from tests.bench import delivery
+from tests.bench import delivery, hostile
 
 
 @click.group(help=__doc__)
@@ -12,6 +12,7 @@ def main() -> None:
 
 for _command in (delivery.latency, delivery.throughput, delivery.dead_endpoint):
     main.add_command(_command)
+main.add_command(hostile.hostile)
 
 if __name__ == "__main__":
     main()
