@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificates import Authority
 from tests.integration.api.driver import (
     MODEL,
     Document,
@@ -14,6 +15,7 @@ from tests.integration.api.driver import (
 )
 from tests.integration.conftest import close_app, make_app, signed_in
 from tests.receiver import Receiver
+from webhooks.formats import teams
 
 
 def subscribe(api: Driver, url: str, **members: object) -> Document:
@@ -78,6 +80,71 @@ def test_every_choice_of_a_subscription_is_kept_and_changed(api: Driver) -> None
     assert api.read(f"/webhooks/{created['id']}") == document_of(answer)
 
 
+def test_how_an_endpoint_is_told_is_kept_and_changed(api: Driver) -> None:
+    choices: Document = {
+        "format": "github",
+        "options": {"payload": {"model": "data.model"}},
+        "headers": {"x-team": "ml"},
+        "signatures": ["v1", "v1a"],
+        "schedule_seconds": [0, 60],
+        "max_age_seconds": 3600,
+        "ordering": "none",
+        "on_poison": "skip",
+    }
+    created = subscribe(
+        api, "http://127.0.0.1:9/a", **choices, credentials={"token": "of-no-value"}
+    )
+    assert created.items() >= choices.items()
+    assert created["credential_names"] == ["token"]
+    assert [key[:5] for key in created["public_keys"]] == ["whpk_"]
+    path = f"/webhooks/{created['id']}"
+
+    rotated = document_of(api.post(f"{path}/rotate-secret", {}))
+    assert rotated["public_keys"][1:] == created["public_keys"]
+    assert api.read(path)["public_keys"] == rotated["public_keys"]
+    assert api.read("/webhooks")["items"] == [api.read(path)]
+
+    changes: Document = {
+        "format": "standard",
+        "options": {},
+        "headers": {},
+        "signatures": ["v1"],
+        "schedule_seconds": None,
+        "max_age_seconds": None,
+        "ordering": "model",
+        "on_poison": "hold",
+    }
+    answer = api.patch(path, {**changes, "credentials": {"token": None}})
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    assert document_of(answer).items() >= changes.items()
+    assert document_of(answer)["credential_names"] == []
+    assert document_of(answer)["public_keys"] == []
+
+
+def test_certificates_are_shown_and_a_key_is_not(api: Driver) -> None:
+    client = Authority().issue("client")
+    created = subscribe(
+        api,
+        "http://127.0.0.1:9/a",
+        ca_certificate=client.certificate,
+        client_certificate=client.certificate,
+        client_key=client.key,
+    )
+
+    assert created["ca_certificate"] == client.certificate
+    assert created["client_certificate"] == client.certificate
+    assert "client_key" not in created
+
+
+def test_a_format_that_cannot_express_a_ping_says_so(
+    api: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = subscribe(api, "http://127.0.0.1:9/a", format="teams")
+    monkeypatch.setattr(teams, "MAX_BYTES", 10)
+
+    problem_of(api.post(f"/webhooks/{created['id']}/test"), 409, "conflict")
+
+
 def test_deleted_subscription_is_gone(api: Driver) -> None:
     path = f"/webhooks/{subscribe(api, 'http://127.0.0.1:9')['id']}"
 
@@ -113,6 +180,16 @@ BAD: dict[str, tuple[Document, str]] = {
     "a fragment": ({"url": "http://127.0.0.1/#a"}, "url"),
     "no ASCII": ({"url": "http://127.0.0.1/ü"}, "url"),
     "no URL": ({}, "url"),
+    "no credential": ({"url": "http://127.0.0.1/${gone}"}, "url"),
+    "another format": ({"format": "smoke-signals"}, "format"),
+    "an option": ({"options": {"colour": "red"}}, "options.colour"),
+    "a header": ({"headers": {"Host": "example.org"}}, "headers"),
+    "a literal secret": ({"headers": {"Cookie": "a=b"}}, "headers.cookie"),
+    "a certificate": ({"ca_certificate": "none"}, "ca_certificate"),
+    "a key alone": ({"client_key": "none"}, "client_certificate"),
+    "signatures": ({"signatures": []}, "signatures"),
+    "a schedule": ({"schedule_seconds": [2592000, 1]}, "schedule_seconds"),
+    "an ordering": ({"ordering": "key"}, "ordering"),
     "an event type": ({"event_types": ["Model Changed"]}, "event_types"),
     "no event types": ({"event_types": []}, "event_types"),
     "too many event types": ({"event_types": ["*"] * 51}, "event_types"),

@@ -44,7 +44,7 @@ VALID: list[tuple[str, dict[str, Any]]] = [
         {"mode": "structured", "source": "https://a/b", "type_prefix": "a."},
     ),
     ("github", {"event_type": "deploy", "payload": {}}),
-    ("github", {"payload": {"a": "data.b", "c": "data.b.d", "e": "data"}}),
+    ("github", {"payload": {"a": "data.b", "c": "data.b.d", "e": "data.b.f"}}),
     ("github", {"dispatch": "workflow", "ref": "refs/tags/v1"}),
     ("gitlab", {"ref": "main", "variables": {"A_1": "event"}}),
     ("jenkins", {"payload": {"a": {"value": "x ${token}"}}}),

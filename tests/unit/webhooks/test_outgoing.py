@@ -78,6 +78,15 @@ def test_nothing_of_a_request_is_in_its_representation() -> None:
     assert repr(outgoing) == "Outgoing()"
 
 
+def test_a_replay_and_a_gap_are_marked() -> None:
+    ordinary = prepare(claim(), BOX, datetime.now(UTC)).headers
+    replay = prepare(claim(kind=DeliveryKind.REPLAY), BOX, datetime.now(UTC)).headers
+    later = prepare(claim(follows_gap=True), BOX, datetime.now(UTC)).headers
+
+    assert (replay["webhook-replay"], later["webhook-gap"]) == ("true", "true")
+    assert not {"webhook-replay", "webhook-gap"} & set(ordinary)
+
+
 def test_lent_values_travel_in_a_header_of_the_standard_format() -> None:
     outgoing = prepare(claim(), BOX, datetime.now(UTC), {"deployment_token": "lent-1"})
 
