@@ -1,15 +1,18 @@
 """Credentials, keys and signing secrets of subscriptions in the database."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select, text
 
 from tests.certificates import Authority
+from tests.hostile_receivers import DONE, HOST
 from tests.integration.webhooks.conftest import NOW, World
+from tests.integration.webhooks.hostile import hostile_receiver, say
 from webhooks import subscriptions
+from webhooks.address_guard import AddressGuard
 from webhooks.credentials import credential_names, open_credentials
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.sealing import SecretBox
@@ -17,6 +20,7 @@ from webhooks.signing import public_key_of
 from webhooks.signing_keys import MAX_LIVE_SECRETS, public_keys
 from webhooks.tables import Subscription, SubscriptionSecret
 
+LOCAL = "127.0.0.1"
 LATER = NOW + timedelta(hours=1)
 CLIENT = Authority().issue("client")
 
@@ -176,3 +180,24 @@ def test_ten_keys_of_each_scheme_sign_at_a_time(world: World) -> None:
     prefixes = [secret.partition("_")[0] for secret in opened_keys]
     assert prefixes.count("whsec") == MAX_LIVE_SECRETS
     assert prefixes.count("whsk") == MAX_LIVE_SECRETS
+
+
+@pytest.mark.parametrize("shows_certificate", [True, False])
+def test_a_delivery_shows_its_certificate_to_a_private_receiver(
+    world: World, *, shows_certificate: bool
+) -> None:
+    authority = Authority()
+    ours = authority.issue("stagegate.example")
+    server = authority.issue(HOST).server_context(authority.certificate)
+    choices = {"client_certificate": ours.certificate, "client_key": ours.key}
+    world.guard = AddressGuard(["127.0.0.0/8"], resolver=lambda _host, _port: [LOCAL])
+    with hostile_receiver(say(DONE), server) as port:
+        world.subscribe(
+            f"https://{HOST}:{port}/",
+            ca_certificate=authority.certificate,
+            **(choices if shows_certificate else {}),
+        )
+        world.enqueue(now=datetime.now(UTC))
+        world.dispatcher().run_once()
+
+    assert world.states() == ["delivered" if shows_certificate else "pending"]
