@@ -6,8 +6,6 @@
   knows whether the key fits the certificate. Nothing of a key is ever quoted.
 """
 
-from cryptography import x509
-
 from webhooks.errors import InvalidSubscriptionError, TLSMaterialError
 from webhooks.tls import Tls, make_context
 
@@ -43,6 +41,9 @@ def _check(field: str, certificate: str, material: Tls) -> None:
         raise InvalidSubscriptionError(
             field, f"must have at most {MAX_PEM_LENGTH} characters"
         )
+    # Loaded here: few endpoints need it, and it holds a megabyte.
+    from cryptography import x509  # noqa: PLC0415
+
     try:
         x509.load_pem_x509_certificates(certificate.encode())
         make_context(material)

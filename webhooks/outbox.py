@@ -16,12 +16,12 @@ Locks are taken in one order: subscription, ordering keys, deliveries.
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from webhooks import formats
@@ -172,13 +172,10 @@ def _allocate(
         }
         for entry in ordered
     ]
-    upsert: Callable[..., Any] = (
-        postgresql.insert
-        if session.get_bind().dialect.name == "postgresql"
-        else sqlite.insert
-    )
+    # The other database's dialect would hold 2 MB for nothing.
+    dialect = import_module(f"sqlalchemy.dialects.{session.get_bind().dialect.name}")
     statement = (
-        upsert(OrderingKey)
+        dialect.insert(OrderingKey)
         .values(values)
         .on_conflict_do_update(
             index_elements=["subscription_id", "ordering_key"],

@@ -42,11 +42,11 @@ from sqlalchemy import (
     event,
     insert,
     literal_column,
-    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from webhooks.columns import UTCDateTime
+from webhooks.indexes import partial_index
 
 
 class SubscriptionState(StrEnum):
@@ -231,12 +231,11 @@ class EventRow(Base):
     __table_args__ = (
         Index(None, "created_at", "id"),
         Index("uq_webhook_events_position", "position", unique=True),
-        Index(
+        partial_index(
             "ix_webhook_events_unplaced",
             "occurred_at",
             "sequence",
-            sqlite_where=text("position IS NULL"),
-            postgresql_where=text("position IS NULL"),
+            where="position IS NULL",
         ),
     )
 
@@ -284,7 +283,12 @@ class OrderingKey(Base):
 
 
 class Delivery(Base):
-    """One event on its way to one subscription."""
+    """One event on its way to one subscription.
+
+    Its rows change state a few times each. On PostgreSQL the migration gives the
+    table a fill factor of 70: room on the page keeps the updates of unindexed
+    columns from touching the indexes.
+    """
 
     __tablename__ = "webhook_deliveries"
     __table_args__ = (
@@ -296,47 +300,39 @@ class Delivery(Base):
             name="lease",
         ),
         UniqueConstraint("subscription_id", "ordering_key", "sequence"),
-        Index(
+        partial_index(
             "uq_webhook_deliveries_sending",
             "subscription_id",
             "ordering_key",
+            where="state = 'sending'",
             unique=True,
-            sqlite_where=text("state = 'sending'"),
-            postgresql_where=text("state = 'sending'"),
         ),
-        Index(
+        partial_index(
             "ix_webhook_deliveries_due",
             "next_attempt_at",
             "id",
-            sqlite_where=text("state = 'pending'"),
-            postgresql_where=text("state = 'pending'"),
+            where="state = 'pending'",
         ),
         # Without it the search for an earlier live delivery of a key would read
         # the key's whole history.
-        Index(
+        partial_index(
             "ix_webhook_deliveries_live",
             "subscription_id",
             "ordering_key",
             "sequence",
-            sqlite_where=text(f"state IN ({_sql_list(LIVE_STATES)})"),
-            postgresql_where=text(f"state IN ({_sql_list(LIVE_STATES)})"),
+            where=f"state IN ({_sql_list(LIVE_STATES)})",
         ),
-        Index(
+        partial_index(
             "ix_webhook_deliveries_leased",
             "lease_until",
-            sqlite_where=text("state = 'sending'"),
-            postgresql_where=text("state = 'sending'"),
+            where="state = 'sending'",
         ),
-        Index(
+        partial_index(
             "ix_webhook_deliveries_final",
             "updated_at",
-            sqlite_where=text(f"state IN ({_sql_list(FINAL_STATES)})"),
-            postgresql_where=text(f"state IN ({_sql_list(FINAL_STATES)})"),
+            where=f"state IN ({_sql_list(FINAL_STATES)})",
         ),
         Index(None, "subscription_id", "id"),
-        # Rows change state a few times each: room on the page keeps the updates
-        # of unindexed columns from touching the indexes.
-        {"postgresql_with": {"fillfactor": 70}},
     )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
@@ -401,11 +397,10 @@ class Replay(Base):
     __tablename__ = "webhook_replays"
     __table_args__ = (
         _one_of("state", ReplayState),
-        Index(
+        partial_index(
             "ix_webhook_replays_running",
             "next_at",
-            sqlite_where=text("state = 'running'"),
-            postgresql_where=text("state = 'running'"),
+            where="state = 'running'",
         ),
     )
 

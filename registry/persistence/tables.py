@@ -31,7 +31,6 @@ from sqlalchemy import (
     UniqueConstraint,
     func,
     select,
-    text,
 )
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -44,6 +43,7 @@ from sqlalchemy.orm import (
 from registry.domain.policy import ARCHIVED, NONE
 from registry.persistence.aggregates import JSONArrayAggregate, JSONObjectAggregate
 from webhooks.columns import UTCDateTime
+from webhooks.indexes import partial_index
 
 #: The group of deferred columns that the API's documents need.
 DOCUMENT = "document"
@@ -60,12 +60,11 @@ class RegisteredModel(Base):
 
     __tablename__ = "registered_models"
     __table_args__ = (
-        Index(
+        partial_index(
             "registered_models_name_key",
             "name",
+            where="deleted_at IS NULL",
             unique=True,
-            sqlite_where=text("deleted_at IS NULL"),
-            postgresql_where=text("deleted_at IS NULL"),
         ),
     )
 
@@ -106,20 +105,18 @@ class ModelVersion(Base):
     __tablename__ = "model_versions"
     __table_args__ = (
         UniqueConstraint("model_id", "number"),
-        Index(
+        partial_index(
             "model_versions_one_incumbent",
             "model_id",
             "exclusive_stage",
+            where="exclusive_stage IS NOT NULL",
             unique=True,
-            sqlite_where=text("exclusive_stage IS NOT NULL"),
-            postgresql_where=text("exclusive_stage IS NOT NULL"),
         ),
         Index("model_versions_by_stage", "model_id", "stage", "number"),
-        Index(
+        partial_index(
             "model_versions_to_seal",
             "seal_after",
-            sqlite_where=text("seal_after IS NOT NULL"),
-            postgresql_where=text("seal_after IS NOT NULL"),
+            where="seal_after IS NOT NULL",
         ),
         CheckConstraint(
             "status IN ('PENDING_REGISTRATION', 'READY', 'FAILED_REGISTRATION')",
