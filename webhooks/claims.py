@@ -18,9 +18,10 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Protocol
 
-from sqlalchemy import func, insert, or_, select
+from sqlalchemy import Select, bindparam, func, insert, or_, select
 from sqlalchemy.orm import Session
 
 from webhooks import formats
@@ -256,7 +257,7 @@ def _lease(
         }
         for head in heads
     ]
-    session.execute(insert(Attempt), attempts)
+    session.connection().execute(insert(Attempt), attempts)
     sealed = _live_secrets(session, {head.subscription.id for head in heads}, now)
     return [
         _claim(head, token, sealed.get(head.subscription.id, ()), now) for head in heads
@@ -298,13 +299,23 @@ def _live_secrets(
     session: Session, subscription_ids: set[str], now: datetime
 ) -> Mapping[str, Sequence[str]]:
     """Give the sealed secrets that sign now, newest first, by subscription."""
-    rows = session.execute(
+    values = {"ids": sorted(subscription_ids), "now": now}
+    rows = session.execute(_secrets_query(), values)
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for subscription_id, sealed in rows:
+        found[subscription_id].append(sealed)
+    return found
+
+
+@cache
+def _secrets_query() -> Select[str, str]:
+    return (
         select(SubscriptionSecret.subscription_id, SubscriptionSecret.sealed)
         .where(
-            SubscriptionSecret.subscription_id.in_(sorted(subscription_ids)),
+            SubscriptionSecret.subscription_id.in_(bindparam("ids", expanding=True)),
             or_(
                 SubscriptionSecret.not_after.is_(None),
-                SubscriptionSecret.not_after > now,
+                SubscriptionSecret.not_after > bindparam("now"),
             ),
         )
         .order_by(
@@ -313,10 +324,6 @@ def _live_secrets(
             SubscriptionSecret.id.desc(),
         )
     )
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    for subscription_id, sealed in rows:
-        found[subscription_id].append(sealed)
-    return found
 
 
 def release(

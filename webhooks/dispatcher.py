@@ -53,6 +53,8 @@ Lend = Callable[[Claim], Mapping[str, str]]
 SWEEP_SECONDS = 5.0
 PROBE_SECONDS = 1.0
 DATABASE_RETRY_SECONDS = 0.5
+#: Time for more sends to end before the next transactions.
+GATHER_SECONDS = 0.005
 THREADS = 64
 
 
@@ -99,7 +101,7 @@ class Dispatcher:
         box: SecretBox,
         sender: Sender,
         *,
-        concurrency: int = 16,
+        concurrency: int = 32,
         lease: timedelta = timedelta(seconds=60),
         poll: timedelta = timedelta(seconds=1),
         clock: Callable[[], datetime] = utc_now,
@@ -197,6 +199,8 @@ class Dispatcher:
                     return
                 if not has_more:
                     self._wake.wait(self._patience_seconds())
+                if self._slots.count:
+                    time.sleep(GATHER_SECONDS)
 
     def _work(self, pool: ThreadPoolExecutor) -> bool:
         """Record and claim; tell whether there may be more to do now."""

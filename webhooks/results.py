@@ -19,9 +19,10 @@ Rules:
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Select, Update, bindparam, select, update
 from sqlalchemy.orm import Session, aliased, defer
 
 from webhooks import formats, health
@@ -156,17 +157,7 @@ def sweep_expired_leases(session: Session, *, now: datetime, limit: int = 100) -
 def _held_by(session: Session, claims: Iterable[Claim]) -> dict[str, Delivery]:
     """Lock the deliveries that their claims still hold."""
     tokens = {claim.delivery_id: claim.lease_token for claim in claims}
-    rows = session.scalars(
-        select(Delivery)
-        .options(defer(Delivery.body))
-        .where(
-            Delivery.id.in_(sorted(tokens)),
-            state_in(Delivery.state, DeliveryState.SENDING),
-        )
-        .order_by(Delivery.id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
+    rows = session.scalars(_held_query(), {"ids": sorted(tokens)})
     held = {row.id: row for row in rows if row.lease_token == tokens[row.id]}
     for delivery_id in tokens.keys() - held.keys():
         logger.warning("webhook_result_fenced delivery=%s", delivery_id)
@@ -177,27 +168,53 @@ def _read_subscriptions(
     session: Session, claims: Iterable[Claim]
 ) -> Mapping[str, Subscription]:
     subscription_ids = {claim.subscription_id for claim in claims}
-    rows = session.scalars(
-        select(Subscription)
-        .where(Subscription.id.in_(sorted(subscription_ids)))
-        .execution_options(populate_existing=True)
-    )
+    rows = session.scalars(_owners_query(), {"ids": sorted(subscription_ids)})
     return {row.id: row for row in rows}
 
 
 def _finish_attempts(
     session: Session, answered: Iterable[Answered], now: datetime
 ) -> None:
-    statement = (
+    session.connection().execute(
+        _finish_statement(),
+        [_attempt_values(claim, result, now) for claim, result in answered],
+    )
+
+
+# Statements are built once: building one costs more than executing it.
+@cache
+def _held_query() -> Select[Delivery]:
+    return (
+        select(Delivery)
+        .options(defer(Delivery.body))
+        .where(
+            Delivery.id.in_(bindparam("ids", expanding=True)),
+            state_in(Delivery.state, DeliveryState.SENDING),
+        )
+        .order_by(Delivery.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+
+
+@cache
+def _owners_query() -> Select[Subscription]:
+    return (
+        select(Subscription)
+        .where(Subscription.id.in_(bindparam("ids", expanding=True)))
+        .execution_options(populate_existing=True)
+    )
+
+
+@cache
+def _finish_statement() -> Update:
+    return (
         update(Attempt)
         .where(
             Attempt.delivery_id == bindparam("of_delivery"),
             Attempt.number == bindparam("of_number"),
         )
         .values({name: bindparam(name) for name in _ATTEMPT_COLUMNS})
-    )
-    session.connection().execute(
-        statement, [_attempt_values(claim, result, now) for claim, result in answered]
     )
 
 
