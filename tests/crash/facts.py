@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool
 from registry.domain.audit_chain import VerificationReport
 from registry.persistence.tables import AuditEntry, ModelVersion
 from registry.services.audit import verify_database
+from webhooks.operational import is_operational
 from webhooks.tables import (
     Attempt,
     AttemptOutcome,
@@ -45,7 +46,11 @@ class StoredDelivery:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The committed state."""
+    """The committed state.
+
+    Operational events (``webhook.…``) are told apart: no change stands behind them,
+    and subscriptions to everything do not include them.
+    """
 
     events: Mapping[str, EventRow]
     deliveries: Sequence[StoredDelivery]
@@ -81,7 +86,11 @@ def read_facts(engine: Engine) -> Facts:
     with Session(engine) as session:
         entries = session.scalars(select(AuditEntry.canonical).order_by(AuditEntry.id))
         return Facts(
-            events={row.id: row for row in session.scalars(select(EventRow))},
+            events={
+                row.id: row
+                for row in session.scalars(select(EventRow))
+                if not is_operational(row.type)
+            },
             deliveries=_deliveries(session),
             entries=[json.loads(text) for text in entries],
             stages=[
