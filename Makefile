@@ -9,6 +9,8 @@ PIP := .venv/bin/pip --quiet --disable-pip-version-check
 IMAGE ?= stagegate:dev
 SERVE_ARGS ?=
 PYTEST_ARGS ?=
+# Most tests wait: for servers, commits and deadlines. Four at a time fill two cores.
+TEST_PROCESSES ?= 4
 # Lengths of `make long`.
 CRASH_RUNS ?= 1000
 STATEFUL_STEPS ?= 10000
@@ -76,7 +78,8 @@ test: lint services
 	@.venv/bin/coverage erase
 	@# Without the carets of tracebacks, for which CPython 3.11 parses: its parser
 	@# fails now and then while another thread parses too.
-	@PYTHONNODEBUGRANGES=1 .venv/bin/coverage run -m pytest $(PYTEST_ARGS)
+	@PYTHONNODEBUGRANGES=1 .venv/bin/coverage run -m pytest \
+		--numprocesses=$(TEST_PROCESSES) --dist=loadfile $(PYTEST_ARGS)
 	@echo '==> coverage: 95 % in all, 100 % for registry/domain and webhooks'
 	@.venv/bin/coverage combine --quiet
 	@.venv/bin/coverage report

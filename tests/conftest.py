@@ -3,9 +3,11 @@
 import signal
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 from tests.receiver import Receiver
 from tests.services import minio as minio_service
@@ -33,12 +35,41 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+class _ByFile(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """Keep a file in one process, and all that looks at the one built image."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        is_deploy = nodeid.startswith("tests/deploy/")
+        return "tests/deploy" if is_deploy else nodeid.split("::", 1)[0]
+
+
+def pytest_xdist_make_scheduler(
+    config: pytest.Config,
+    log: Any,  # noqa: ANN401  # xdist has no type for it.
+) -> _ByFile:
+    return _ByFile(config, log)
+
+
 def pytest_report_header() -> list[str]:
     binaries = postgres_service.find_binaries()
     return [
         f"PostgreSQL: {binaries.description if binaries else 'MISSING'}",
         f"S3: {minio_service.describe()}",
     ]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand on what one of several processes knows."""
+    used = session.config.stash.get(OBJECT_STORE, None)
+    if used is not None and hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["object_store"] = used
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401  # xdist has no type for it.
+    used = getattr(node, "workeroutput", {}).get("object_store")
+    if used is not None:
+        node.config.stash[OBJECT_STORE] = used
 
 
 def pytest_terminal_summary(
