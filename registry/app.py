@@ -45,10 +45,10 @@ from registry.persistence.database import (
 from registry.services.deployment_grants import lend_token
 from registry.services.subscriptions import WebhookParts
 from registry.settings import Settings
-from webhooks.address_guard import AddressGuard
 from webhooks.dispatcher import Dispatcher
 from webhooks.sealing import SecretBox
-from webhooks.sender import Sender
+from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.sender import Sender
 
 MAX_BODY_BYTES = 1024 * 1024
 _DESCRIPTION = "api-docs.openapi_json"

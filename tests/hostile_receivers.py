@@ -22,9 +22,9 @@ from tests.integration.webhooks.hostile import (
     say,
     say_and_stall,
 )
-from webhooks.address_guard import AddressGuard
-from webhooks.sender import Sender, SendResult, Timeouts
-from webhooks.tls import Tls
+from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.sender import Sender, SendResult, Timeouts
+from webhooks.sending.tls import Tls
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HOST = "hooks.example"

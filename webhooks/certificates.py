@@ -7,7 +7,7 @@
 """
 
 from webhooks.errors import InvalidSubscriptionError, TLSMaterialError
-from webhooks.tls import Tls, make_context
+from webhooks.sending.tls import Tls, make_context
 
 MAX_PEM_LENGTH = 64 * 1024
 

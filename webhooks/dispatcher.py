@@ -41,7 +41,7 @@ from webhooks.outgoing import NOTHING_LENT, prepare
 from webhooks.recorder import Recorder
 from webhooks.results import Answered, record_results, sweep_expired_leases
 from webhooks.sealing import SecretBox
-from webhooks.sender import Sender, SendResult
+from webhooks.sending.sender import Sender, SendResult
 from webhooks.slots import FRESH_SECONDS, Slots
 from webhooks.tables import AttemptOutcome
 

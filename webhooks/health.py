@@ -24,7 +24,7 @@ from webhooks import breaker
 from webhooks.breaker import Health
 from webhooks.events import format_instant
 from webhooks.operational import OperationalType, announce, is_operational
-from webhooks.sender import SendResult
+from webhooks.sending.sender import SendResult
 from webhooks.tables import (
     Delivery,
     DeliveryKind,

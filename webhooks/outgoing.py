@@ -28,9 +28,9 @@ from webhooks.formats.contract import Format
 from webhooks.formats.hub_signature import HEADER, hub_signature, read_hub_signature
 from webhooks.placeholders import LENT_NAMES, fill, fill_body
 from webhooks.sealing import SecretBox
+from webhooks.sending.tls import Tls
 from webhooks.signing import scheme_of, sign
 from webhooks.tables import DeliveryKind
-from webhooks.tls import Tls
 
 REPLAY_HEADER = "webhook-replay"
 #: The message before this one was given up.

@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from webhooks.claims import Claim
 from webhooks.results import Answered
-from webhooks.sender import SendResult
+from webhooks.sending.sender import SendResult
 
 logger = logging.getLogger(__name__)
 

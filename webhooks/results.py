@@ -36,7 +36,7 @@ from webhooks.operational import (
 )
 from webhooks.outbox import REASON_SUPERSEDED
 from webhooks.retry import is_last, next_attempt_at
-from webhooks.sender import SendResult
+from webhooks.sending.sender import SendResult
 from webhooks.subscriptions import REASON_DELETED
 from webhooks.tables import (
     LIVE_STATES,

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from webhooks import formats
-from webhooks.address_guard import AddressGuard
 from webhooks.certificates import check_certificates
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.events import EVENT_TYPE_FILTER
@@ -33,6 +32,7 @@ from webhooks.placeholders import (
 )
 from webhooks.request_headers import checked_headers
 from webhooks.retry import check_schedule
+from webhooks.sending.address_guard import AddressGuard
 from webhooks.signing import Scheme
 from webhooks.tables import OnPoison, Ordering
 

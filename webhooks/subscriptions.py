@@ -23,7 +23,6 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from webhooks.address_guard import AddressGuard
 from webhooks.credentials import open_credentials, seal_credentials
 from webhooks.errors import (
     InvalidSubscriptionError,
@@ -32,6 +31,7 @@ from webhooks.errors import (
 )
 from webhooks.events import new_sortable_id
 from webhooks.sealing import SecretBox
+from webhooks.sending.address_guard import AddressGuard
 from webhooks.signing import Scheme
 from webhooks.signing_keys import add_key, add_missing_keys, rotate_keys
 from webhooks.specs import SubscriptionSpec, checked

@@ -21,7 +21,6 @@ from registry.services.audit import Change
 from registry.services.documents import Document
 from registry.services.transaction import Transaction
 from webhooks import deliveries, signing_keys, subscriptions
-from webhooks.address_guard import AddressGuard
 from webhooks.credentials import credential_names
 from webhooks.errors import (
     DeliveryStateError,
@@ -31,6 +30,7 @@ from webhooks.errors import (
     UnknownSubscriptionError,
 )
 from webhooks.sealing import SecretBox
+from webhooks.sending.address_guard import AddressGuard
 from webhooks.specs import SubscriptionSpec
 from webhooks.tables import (
     Attempt,

@@ -20,8 +20,8 @@ from tests.hostile_receivers import (
     send_to,
 )
 from tests.integration.webhooks.hostile import black_holes
-from webhooks.address_guard import AddressGuard
-from webhooks.sender import Sender, SendResult, Timeouts
+from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.sender import Sender, SendResult, Timeouts
 
 ALLOWED_EXCESS_SECONDS = 0.5
 STALL_SECONDS = 30.0

@@ -18,11 +18,11 @@ from registry.persistence.database import (
 )
 from tests.services import postgres
 from webhooks import outbox, subscriptions
-from webhooks.address_guard import AddressGuard
 from webhooks.dispatcher import Dispatcher
 from webhooks.events import Event
 from webhooks.sealing import SecretBox
-from webhooks.sender import Sender
+from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.sender import Sender
 from webhooks.specs import SubscriptionSpec
 from webhooks.tables import Base, Delivery
 

@@ -37,12 +37,12 @@ from registry.worker import BackgroundWork
 from tests.crash.points import Plan, Trap, points_of, statement_name
 from webhooks import breaker, retry
 from webhooks import dispatcher as dispatcher_module
-from webhooks.address_guard import AddressGuard, Step
 from webhooks.claims import Claim
 from webhooks.dispatcher import Dispatcher
 from webhooks.results import Answered
-from webhooks.sender import Sender, SendResult
-from webhooks.tls import Tls
+from webhooks.sending.address_guard import AddressGuard, Step
+from webhooks.sending.sender import Sender, SendResult
+from webhooks.sending.tls import Tls
 
 WRITES = "stagegate_writes"  # the execution option that begin_write sets
 WRITING_VERBS = frozenset({"insert", "update", "delete"})

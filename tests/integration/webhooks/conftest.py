@@ -15,13 +15,13 @@ from sqlalchemy.pool import NullPool
 
 from tests.receiver import Receiver
 from webhooks import outbox, subscriptions
-from webhooks.address_guard import AddressGuard
 from webhooks.claims import Claim, claim_due, claim_probes
 from webhooks.dispatcher import Dispatcher
 from webhooks.events import Event
 from webhooks.results import record_result
 from webhooks.sealing import SecretBox
-from webhooks.sender import Sender, SendResult, Timeouts
+from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.sender import Sender, SendResult, Timeouts
 from webhooks.specs import SubscriptionSpec
 from webhooks.tables import AttemptOutcome, Base, Delivery, EventRow
 

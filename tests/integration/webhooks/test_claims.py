@@ -24,7 +24,7 @@ from webhooks.results import (
     sweep_expired_leases,
 )
 from webhooks.retry import MAX_ATTEMPTS
-from webhooks.sender import SendResult
+from webhooks.sending.sender import SendResult
 from webhooks.tables import Attempt, AttemptOutcome, Delivery, Subscription
 
 FAR = timedelta(days=30)

@@ -23,7 +23,7 @@ from webhooks.results import (
     record_results,
     sweep_expired_leases,
 )
-from webhooks.sender import SendResult
+from webhooks.sending.sender import SendResult
 from webhooks.tables import AttemptOutcome, Delivery, EventRow, Subscription
 
 SECOND = timedelta(seconds=1)

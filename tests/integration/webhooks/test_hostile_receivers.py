@@ -14,7 +14,7 @@ from tests.hostile_receivers import (
     make_sender,
     send_to,
 )
-from webhooks.sender import MAX_BODY_BYTES, Timeouts
+from webhooks.sending.sender import MAX_BODY_BYTES, Timeouts
 
 DEADLINE_SECONDS = 0.6
 # Far more than a loaded machine needs; what hangs, hangs for ever.

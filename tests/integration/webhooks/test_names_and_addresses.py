@@ -9,8 +9,8 @@ import pytest
 from tests.hostile_receivers import BODY, HOST, NOW
 from tests.integration.webhooks.hostile import black_holes
 from tests.receiver import Receiver
-from webhooks.address_guard import AddressGuard
-from webhooks.sender import Sender, Timeouts
+from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.sender import Sender, Timeouts
 
 REFUSED = "The host could not be resolved to an allowed address."
 # Far more than a loaded machine needs; what hangs, hangs for ever.

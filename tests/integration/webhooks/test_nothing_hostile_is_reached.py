@@ -12,9 +12,9 @@ import pytest
 from tests.hostile_addresses import HOSTILE_ADDRESSES, HOSTILE_NAMES, HOSTILE_URLS
 from tests.hostile_receivers import BODY, NOW
 from tests.receiver import Answer, Receiver
-from webhooks import address_guard
-from webhooks.address_guard import AddressGuard
-from webhooks.sender import Sender, SendResult, Timeouts
+from webhooks.sending import address_guard
+from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.sender import Sender, SendResult, Timeouts
 
 REFUSED = "The host could not be resolved to an allowed address."
 NOT_ALLOWED = "the URL is not allowed"

@@ -16,9 +16,9 @@ import pytest
 from tests.certificates import Authority
 from tests.integration.webhooks.hostile import Script, drip, hostile_receiver, say
 from tests.receiver import Answer, Receiver
-from webhooks.address_guard import AddressGuard
-from webhooks.sender import MAX_BODY_BYTES, Sender, SendResult, Timeouts
-from webhooks.tls import Tls, make_context
+from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.sender import MAX_BODY_BYTES, Sender, SendResult, Timeouts
+from webhooks.sending.tls import Tls, make_context
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 BODY = b'{"type":"webhook.ping"}'

@@ -16,8 +16,8 @@ from tests.integration.webhooks.conftest import (
     make_event,
 )
 from webhooks import outbox, subscriptions
-from webhooks.address_guard import AddressGuard
 from webhooks.errors import InvalidSubscriptionError, UnknownSubscriptionError
+from webhooks.sending.address_guard import AddressGuard
 from webhooks.signing_keys import MAX_LIVE_SECRETS
 from webhooks.tables import Subscription, SubscriptionSecret
 

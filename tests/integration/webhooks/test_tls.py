@@ -11,8 +11,8 @@ from tests.certificates import Authority, Credential, encrypted
 from tests.hostile_receivers import BODY, DONE, HOST, NOW, make_sender
 from tests.integration.webhooks.hostile import hostile_receiver, say
 from webhooks.errors import TLSMaterialError
-from webhooks.sender import SendResult, Timeouts
-from webhooks.tls import MAX_CONTEXTS, Tls, TlsContexts, make_context
+from webhooks.sending.sender import SendResult, Timeouts
+from webhooks.sending.tls import MAX_CONTEXTS, Tls, TlsContexts, make_context
 
 UNUSABLE = "the client certificate or its key cannot be used"
 

@@ -13,9 +13,9 @@ from webhooks.credentials import seal_credentials
 from webhooks.errors import UnsendableError
 from webhooks.outgoing import prepare
 from webhooks.sealing import SecretBox
+from webhooks.sending.tls import Tls
 from webhooks.signing import new_private_key, new_secret
 from webhooks.tables import DeliveryKind
-from webhooks.tls import Tls
 
 BOX = SecretBox(["a key for tests"])
 ELSEWHERE = SecretBox(["another key"])

@@ -10,7 +10,7 @@ from tests.unit.webhooks.claim_samples import make_claim
 from webhooks import recorder
 from webhooks.recorder import MAX_AT_ONCE, Recorder
 from webhooks.results import Answered
-from webhooks.sender import SendResult
+from webhooks.sending.sender import SendResult
 from webhooks.tables import AttemptOutcome
 
 DELIVERED = SendResult(AttemptOutcome.DELIVERED, status=200)

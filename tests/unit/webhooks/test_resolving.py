@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from webhooks.resolving import MAX_THREADS, BoundedResolver, resolve_by_system
+from webhooks.sending.resolving import MAX_THREADS, BoundedResolver, resolve_by_system
 
 PATIENCE_SECONDS = 15
 

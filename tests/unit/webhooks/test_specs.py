@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.certificates import Authority, encrypted
-from webhooks.address_guard import AddressGuard
 from webhooks.errors import InvalidSubscriptionError
+from webhooks.sending.address_guard import AddressGuard
 from webhooks.specs import SubscriptionSpec, checked
 
 GUARD = AddressGuard()

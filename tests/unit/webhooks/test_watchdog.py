@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from webhooks.watchdog import Watchdog
+from webhooks.sending.watchdog import Watchdog
 
 PATIENCE_SECONDS = 15
 

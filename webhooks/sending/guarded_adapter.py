@@ -20,7 +20,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from webhooks.exchange import Exchange
+from webhooks.sending.exchange import Exchange
 
 SWITCHING_PROTOCOLS = 101
 FIRST_FINAL_STATUS = 200

@@ -11,11 +11,11 @@ Rules:
   not do: a receiver that drips bytes resets it for ever.
 - A head that was cut off is no answer, whatever its status line said:
   ``http.client`` takes a closed connection for the end of the head and would
-  report a false success (``webhooks.guarded_adapter``).
+  report a false success (``webhooks.sending.guarded_adapter``).
 - A complete 2xx head in time is a success even if the body then stalls. 64 KiB
   of the body are read, never decompressed.
 - Errors are said in our words: nothing a receiver wrote ends up in ``error``.
-- Secrets are replaced in everything that is recorded (``webhooks.redaction``).
+- Secrets are replaced in everything that is recorded (``webhooks.sending.redaction``).
 """
 
 import http.client
@@ -29,15 +29,15 @@ from ssl import SSLContext
 import requests
 from urllib3.exceptions import HTTPError
 
-from webhooks.address_guard import AddressGuard
-from webhooks.exchange import Exchange, Timeouts
-from webhooks.failures import EXPIRED, explain
-from webhooks.guarded_adapter import GuardedAdapter
-from webhooks.redaction import Redactor
 from webhooks.retry import parse_retry_after
+from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.exchange import Exchange, Timeouts
+from webhooks.sending.failures import EXPIRED, explain
+from webhooks.sending.guarded_adapter import GuardedAdapter
+from webhooks.sending.redaction import Redactor
+from webhooks.sending.tls import Tls, TlsContexts
+from webhooks.sending.watchdog import Watchdog
 from webhooks.tables import AttemptOutcome
-from webhooks.tls import Tls, TlsContexts
-from webhooks.watchdog import Watchdog
 
 __all__ = ["SendResult", "Sender", "Timeouts"]
 

@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass
 from typing import Self
 
-from webhooks.address_guard import AddressGuard
 from webhooks.errors import BlockedAddressError
-from webhooks.watchdog import Watchdog
+from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.watchdog import Watchdog
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from collections.abc import Callable, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from webhooks.errors import BlockedAddressError, UnreachableError
-from webhooks.resolving import BoundedResolver, Resolver, resolve_by_system
+from webhooks.sending.resolving import BoundedResolver, Resolver, resolve_by_system
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""One request to one receiver: guarded, timed, cut off in time, and recorded clean."""
