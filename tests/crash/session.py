@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.crash.databases import prepare_postgresql, prepare_sqlite
 from tests.crash.driver import Driver, RunPlan, RunResult
 from tests.crash.incarnation import start_fork_server
-from tests.crash.points import Plan, points_of
+from tests.crash.points import RARE_POINTS, Plan, points_of
 from tests.receiver import Receiver
 from tests.services.postgres import PostgresServer
 
@@ -84,8 +84,12 @@ class Totals:
 
     @property
     def missed(self) -> list[str]:
-        """The points that no run reached."""
-        return [name for name in points_of(self.database) if not self.hits[name]]
+        """The points that no run reached, although every seed can."""
+        return [
+            name
+            for name in points_of(self.database)
+            if not self.hits[name] and name not in RARE_POINTS
+        ]
 
     @property
     def progress(self) -> str:
@@ -112,8 +116,9 @@ class Totals:
         yield f"database           {self.database}, seed {self.seed}"
         yield f"runs               {self.runs}"
         yield f"kills              {self.kills}"
-        reached = len(points_of(self.database)) - len(self.missed)
-        yield f"points reached     {reached} of {len(points_of(self.database))}"
+        points = points_of(self.database)
+        reached = sum(bool(self.hits[name]) for name in points)
+        yield f"points reached     {reached} of {len(points)}"
         yield f"committed changes  {self.sums['committed']}"
         yield f"replayed answers   {self.replayed}"
         yield f"committed events   {self.sums['events']}"
