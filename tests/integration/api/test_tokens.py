@@ -215,7 +215,19 @@ def test_expired_token_is_refused(api: Driver) -> None:
         ("Basic " + base64.b64encode(b"user:wrong").decode(), "this token is unknown"),
         ("nonsense", "expected a bearer token"),
     ],
-    ids=lambda text: text[:14],  # without what differs in each process
+    # Without what differs in each process.
+    ids=[
+        "unknown",
+        "one character short",
+        "the prefix alone",
+        "of another form",
+        "empty",
+        "another scheme",
+        "basic that is not base64",
+        "basic without a password",
+        "basic with a wrong password",
+        "no scheme",
+    ],
 )
 def test_credential_that_is_none_is_refused_with_the_reason(
     api: Driver, header: str, detail: str
