@@ -7,8 +7,9 @@ from registry.api.schemas.base import (
     MAX_PAGE,
     AnswerSchema,
     RequestSchema,
-    name,
+    text,
 )
+from registry.domain.names import MAX_NAME_CHARACTERS
 from webhooks.events import EVENT_TYPE_FILTER
 from webhooks.specs import MAX_TEXT_LENGTH
 
@@ -40,7 +41,7 @@ class EventsQuery(RequestSchema):
         load_default=DEFAULT_PAGE, validate=validate.Range(min=1, max=MAX_PAGE)
     )
     type = event_type(load_default=None)
-    model = name(load_default=None)
+    model = text(minimum=1, maximum=MAX_NAME_CHARACTERS, load_default=None)
 
 
 class EventDocument(AnswerSchema):
