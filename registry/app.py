@@ -22,11 +22,8 @@ from registry.api import (
     webhooks,
 )
 from registry.api.converters import register_converters
-from registry.api.hosts import HostCheckingFlask
 from registry.api.metrics import measure
-from registry.api.parts import Parts
 from registry.api.problems import ProblemApi, register_problem_handlers
-from registry.api.strict_json import StrictJSONProvider
 from registry.artifacts.opening import open_store
 from registry.artifacts.store import ArtifactStore, S3Access
 from registry.auth.permissions import Permission, check_every_route, requires
@@ -45,6 +42,9 @@ from registry.persistence.database import (
 from registry.services.deployment_grants import lend_token
 from registry.services.subscriptions import WebhookParts
 from registry.settings import Settings
+from registry.web.hosts import HostCheckingFlask
+from registry.web.parts import Parts
+from registry.web.strict_json import StrictJSONProvider
 from webhooks.dispatcher import Dispatcher
 from webhooks.sealing import SecretBox
 from webhooks.sending.address_guard import AddressGuard

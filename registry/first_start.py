@@ -17,7 +17,6 @@ from pathlib import Path
 
 from flask import Flask
 
-from registry.api.parts import Parts
 from registry.artifacts.store import ArtifactStore
 from registry.domain.actors import SYSTEM, Caller
 from registry.domain.token_format import new_token
@@ -26,6 +25,7 @@ from registry.persistence.database import db, session_factory, write_transaction
 from registry.services import tokens
 from registry.services.transaction import Transaction
 from registry.settings import Settings
+from registry.web.parts import Parts
 
 KEY_FILE = "secret-key"
 MIN_TOKEN_CHARACTERS = 16

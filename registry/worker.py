@@ -19,12 +19,12 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from flask import Flask
 from sqlalchemy.orm import Session, sessionmaker
 
-from registry.api.parts import Parts
 from registry.domain.actors import SYSTEM, Caller
 from registry.persistence.database import db, session_factory, write_transaction
 from registry.services import housekeeping, idempotency, replays, uploads
 from registry.services.reconcile import Reconciler
 from registry.services.transaction import Transaction
+from registry.web.parts import Parts
 from webhooks.dispatcher import utc_now
 
 logger = logging.getLogger(__name__)

@@ -20,8 +20,6 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from registry.api.blueprints import Blueprint
 from registry.api.body_limits import accepts_body
-from registry.api.changing import answer_once, commit, parts
-from registry.api.paging import decode_cursor, page
 from registry.api.schemas.base import PageQuery
 from registry.api.schemas.versions import (
     Abandonment,
@@ -52,6 +50,8 @@ from registry.services import sealing, uploads
 from registry.services.artifacts import is_hashed_inline
 from registry.services.changes import version_path
 from registry.services.versions import VersionRef, require_pending
+from registry.web.changing import answer_once, commit, parts
+from registry.web.paging import decode_cursor, page
 
 blueprint = Blueprint("artifacts", __name__, description="Artifacts of versions")
 

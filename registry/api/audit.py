@@ -7,7 +7,6 @@ from typing import Any
 from flask import Response, jsonify, stream_with_context
 
 from registry.api.blueprints import Blueprint
-from registry.api.paging import decode_cursor, page
 from registry.api.schemas.admin import (
     AuditPage,
     AuditQuery,
@@ -19,6 +18,7 @@ from registry.persistence import queries
 from registry.persistence.database import begin_snapshot, db
 from registry.persistence.tables import AuditEntry
 from registry.services import audit
+from registry.web.paging import decode_cursor, page
 
 blueprint = Blueprint("audit", __name__, description="The audit log")
 

@@ -2,7 +2,7 @@
 
 Rules:
 
-- A body is parsed by ``registry.api.strict_json``, not by webargs' own parser,
+- A body is parsed by ``registry.web.strict_json``, not by webargs' own parser,
   which lets keys that stand twice and NaN pass.
 - A body of another media type is refused: an ignored one would turn "roll back to
   3" into "roll back".

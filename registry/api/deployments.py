@@ -5,15 +5,12 @@ from typing import Any
 from flask import Response, jsonify
 
 from registry.api.blueprints import Blueprint
-from registry.api.changing import answer_once, commit, parts
-from registry.api.paging import decode_cursor, page
 from registry.api.schemas.deployments import (
     DeploymentPage,
     DeploymentsQuery,
     NewDeployment,
     ReportedDeployment,
 )
-from registry.api.verification import verified_move
 from registry.auth.permissions import Permission, admits_deliveries, requires
 from registry.auth.sign_in import current_grant
 from registry.errors import RegistryError
@@ -26,6 +23,9 @@ from registry.services.deployments import (
     DeploymentStatus,
     deployment_document,
 )
+from registry.web.changing import answer_once, commit, parts
+from registry.web.paging import decode_cursor, page
+from registry.web.verification import verified_move
 
 blueprint = Blueprint("deployments", __name__, description="Deployments of versions")
 

@@ -5,12 +5,12 @@ from typing import Any
 from flask import Response, jsonify
 
 from registry.api.blueprints import Blueprint
-from registry.api.paging import decode_cursor, encode_cursor
 from registry.api.schemas.events import EventPage, EventsQuery
 from registry.auth.permissions import Permission, requires
 from registry.errors import InvalidInputError
 from registry.persistence.database import db
 from registry.services.events import event_document, read_events
+from registry.web.paging import decode_cursor, encode_cursor
 
 blueprint = Blueprint("events", __name__, description="Events")
 

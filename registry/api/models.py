@@ -5,8 +5,6 @@ from typing import Any
 from flask import Response, jsonify
 
 from registry.api.blueprints import Blueprint
-from registry.api.changing import answer_once, commit
-from registry.api.paging import decode_cursor, page
 from registry.api.schemas.base import PageQuery
 from registry.api.schemas.models import (
     AliasDocument,
@@ -23,6 +21,8 @@ from registry.persistence.database import db
 from registry.services import aliases, models
 from registry.services.documents import model_document, version_document
 from registry.services.models import ModelChanges
+from registry.web.changing import answer_once, commit
+from registry.web.paging import decode_cursor, page
 
 blueprint = Blueprint("models", __name__, description="Registered models")
 

@@ -5,8 +5,6 @@ from typing import Any
 from flask import Response, jsonify
 
 from registry.api.blueprints import Blueprint
-from registry.api.changing import answer_once, commit
-from registry.api.paging import decode_cursor, page
 from registry.api.schemas.base import PageQuery
 from registry.api.schemas.replays import (
     NewReplay,
@@ -18,6 +16,8 @@ from registry.auth.permissions import Permission, requires
 from registry.persistence.database import db
 from registry.services import replays as service
 from registry.services.replays import replay_document
+from registry.web.changing import answer_once, commit
+from registry.web.paging import decode_cursor, page
 
 blueprint = Blueprint("replays", __name__, description="Replays of webhooks")
 

@@ -5,8 +5,6 @@ from typing import Any
 from flask import Response, jsonify
 
 from registry.api.blueprints import Blueprint
-from registry.api.changing import answer_once, commit
-from registry.api.paging import decode_cursor, page
 from registry.api.schemas.admin import (
     CallerDocument,
     CreatedToken,
@@ -20,6 +18,8 @@ from registry.domain.actors import Role
 from registry.persistence.database import db
 from registry.services import tokens
 from registry.services.transaction import Transaction
+from registry.web.changing import answer_once, commit
+from registry.web.paging import decode_cursor, page
 
 blueprint = Blueprint("tokens", __name__, description="Bearer tokens")
 

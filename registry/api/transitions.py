@@ -5,8 +5,6 @@ from typing import Any
 from flask import Response, jsonify
 
 from registry.api.blueprints import Blueprint
-from registry.api.changing import answer_once, commit, if_match, parts
-from registry.api.paging import decode_cursor, page
 from registry.api.schemas.versions import (
     HistoryPage,
     HolderQuery,
@@ -16,7 +14,6 @@ from registry.api.schemas.versions import (
     VersionDocument,
     VersionQuery,
 )
-from registry.api.verification import verified_move
 from registry.auth.permissions import Permission, requires
 from registry.domain.timestamps import parse_rfc3339
 from registry.persistence import history, queries
@@ -25,6 +22,9 @@ from registry.services import transitions
 from registry.services.documents import version_document
 from registry.services.history import history_document
 from registry.services.transitions import MoveRequest
+from registry.web.changing import answer_once, commit, if_match, parts
+from registry.web.paging import decode_cursor, page
+from registry.web.verification import verified_move
 
 blueprint = Blueprint("transitions", __name__, description="Stage changes")
 

@@ -5,8 +5,6 @@ from typing import Any
 from flask import Response, jsonify, request
 
 from registry.api.blueprints import Blueprint
-from registry.api.changing import answer_once, commit, if_match, parts
-from registry.api.paging import decode_cursor, page
 from registry.api.schemas.versions import (
     NewVersion,
     VersionDocument,
@@ -22,6 +20,8 @@ from registry.services.artifacts import inspect_source
 from registry.services.documents import version_document, version_etag
 from registry.services.registration import VersionDetails
 from registry.services.versions import VersionChanges, VersionRef
+from registry.web.changing import answer_once, commit, if_match, parts
+from registry.web.paging import decode_cursor, page
 
 blueprint = Blueprint("versions", __name__, description="Model versions")
 

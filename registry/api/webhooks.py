@@ -6,8 +6,6 @@ from typing import Any
 from flask import Response, jsonify
 
 from registry.api.blueprints import Blueprint
-from registry.api.changing import answer_once, commit, parts
-from registry.api.paging import decode_cursor, page
 from registry.api.schemas.base import PageQuery
 from registry.api.schemas.webhooks import (
     AttemptPage,
@@ -33,6 +31,8 @@ from registry.services.subscriptions import (
     subscription_documents,
     translated,
 )
+from registry.web.changing import answer_once, commit, parts
+from registry.web.paging import decode_cursor, page
 from webhooks import deliveries, subscriptions
 from webhooks.tables import AttemptOutcome, DeliveryState
 

@@ -29,10 +29,10 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import Session
 from werkzeug.serving import make_server
 
-from registry.api.parts import Parts
 from registry.app import create_app
 from registry.persistence.database import db, session_factory, write_transaction
 from registry.settings import Settings
+from registry.web.parts import Parts
 from registry.worker import BackgroundWork
 from tests.crash.points import Plan, Trap, points_of, statement_name
 from webhooks import breaker, retry

@@ -13,9 +13,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, MetaData, select
 from werkzeug.test import TestResponse
 
-from registry.api.parts import Parts
 from registry.persistence.database import db
 from registry.persistence.tables import Base
+from registry.web.parts import Parts
 from registry.worker import BackgroundWork
 from tests.integration.conftest import signed_in
 from webhooks.tables import Base as WebhooksBase

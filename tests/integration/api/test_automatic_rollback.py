@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from registry.api.verification import verified_move
 from registry.errors import ArtifactStoreError
 from registry.services.deployments import expected_rollback
 from registry.settings import packaged_config
+from registry.web.verification import verified_move
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Document, Driver
 from tests.integration.api.test_deployments import (
     as_consumer,

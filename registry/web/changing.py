@@ -17,7 +17,6 @@ from typing import Any
 
 from flask import Response, current_app, json, request
 
-from registry.api.parts import Parts
 from registry.auth.sign_in import current_caller
 from registry.domain.actors import Caller
 from registry.errors import ConflictError, InvalidInputError
@@ -25,6 +24,7 @@ from registry.persistence.database import begin_write, db
 from registry.services import idempotency
 from registry.services.idempotency import KeyedRequest, StoredAnswer
 from registry.services.transaction import Transaction
+from registry.web.parts import Parts
 
 Work = Callable[[Transaction], dict[str, Any] | None]
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-from registry.api.changing import commit, parts
 from registry.artifacts import hashing
 from registry.domain.manifests import Manifest
 from registry.errors import ArtifactChangedError
@@ -11,6 +10,7 @@ from registry.persistence.database import db, end_read
 from registry.services import transitions
 from registry.services.transitions import MoveRequest
 from registry.services.versions import VersionRef
+from registry.web.changing import commit, parts
 
 
 def verified_move(request: MoveRequest) -> MoveRequest:
