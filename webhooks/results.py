@@ -272,7 +272,8 @@ def _settle_failure(
         schedule=subscription.schedule_seconds,
     )
     due = _due_after(delivery, subscription, now, scheduled, was_probe=claim.is_probe)
-    if subscription.deleted_at is None:
+    # What an address that is no longer told answers says nothing of the present one.
+    if subscription.deleted_at is None and claim.url == subscription.url:
         health.note_failure(
             session,
             subscription,

@@ -12,9 +12,13 @@ Rules:
 - A subscription is disabled by what its receiver answers (``webhooks.health``).
 - Pausing holds what waits; resuming releases it in order with a fresh budget of
   attempts. What is being sent at that instant is settled by its result.
+- What failed at one place says nothing of another: with a new URL, header, credential
+  or certificate the failures are forgotten, and what waits for a retry is due now,
+  in its order and with a fresh budget. What is blocked stays a person's decision.
 """
 
 import logging
+import operator
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -58,6 +62,11 @@ _PLAIN_FIELDS = (
     "max_age_seconds",
 )
 _FIELDS = frozenset({*_PLAIN_FIELDS, "credentials", "client_key"})
+#: Where a request goes, and what opens the door there.
+_PLACE = operator.attrgetter(
+    *("url", "headers", "credentials"),
+    *("ca_certificate", "client_certificate", "client_key"),
+)
 
 
 def create(
@@ -135,12 +144,18 @@ def update_fields(
     for name in changes:
         if name not in _FIELDS:
             raise InvalidSubscriptionError(name, f"there is no field {name!r}")
+    before = _changed(box, subscription, {})
     spec = checked(guard, _changed(box, subscription, changes))
     for name, value in _columns(box, spec).items():
         setattr(subscription, name, value)
     subscription.updated_at = now
     session.flush()
     add_missing_keys(session, box, subscription, now=now)
+    if _PLACE(spec) != _PLACE(before):
+        _forget_failures(subscription)
+        session.flush()
+        _move(session, subscription_id, (DeliveryState.PENDING,), _anew(now))
+        session.refresh(subscription)
     return subscription
 
 
@@ -173,25 +188,11 @@ def resume(session: Session, subscription_id: str, *, now: datetime) -> Subscrip
     subscription = _lock(session, subscription_id)
     subscription.state = SubscriptionState.ACTIVE
     subscription.state_reason = None
-    subscription.consecutive_failures = 0
-    subscription.failing_since = None
-    subscription.breaker_until = None
-    subscription.breaker_trips = 0
-    subscription.warnings = 0
     subscription.updated_at = now
+    _forget_failures(subscription)
     session.flush()
-    _move(
-        session,
-        subscription_id,
-        (DeliveryState.HELD,),
-        {
-            "state": DeliveryState.PENDING,
-            "reason": None,
-            "next_attempt_at": now,
-            "attempts_forgiven": Delivery.attempt_count,
-            "updated_at": now,
-        },
-    )
+    released = {"state": DeliveryState.PENDING, "reason": None, **_anew(now)}
+    _move(session, subscription_id, (DeliveryState.HELD,), released)
     return subscription
 
 
@@ -258,6 +259,23 @@ def _lock(session: Session, subscription_id: str) -> Subscription:
     if found is None:
         raise UnknownSubscriptionError
     return found
+
+
+def _forget_failures(subscription: Subscription) -> None:
+    subscription.consecutive_failures = 0
+    subscription.failing_since = None
+    subscription.breaker_until = None
+    subscription.breaker_trips = 0
+    subscription.warnings = 0
+
+
+def _anew(now: datetime) -> dict[str, Any]:
+    """Say of deliveries that they are due now, with every attempt before them."""
+    return {
+        "next_attempt_at": now,
+        "attempts_forgiven": Delivery.attempt_count,
+        "updated_at": now,
+    }
 
 
 def _move(
