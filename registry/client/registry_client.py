@@ -17,6 +17,7 @@ from registry.client.access import AuditCalls, TokenCalls
 from registry.client.deployments import DeploymentCalls
 from registry.client.downloads import DownloadedFile, Downloader
 from registry.client.events import EventCalls
+from registry.client.policy import PolicyCalls
 from registry.client.registration import Registration, wait_for
 from registry.client.replays import ReplayCalls
 from registry.client.rollout import OnLook, Rollout, RolloutWatch
@@ -60,6 +61,7 @@ class RegistryClient:
         self.webhooks = WebhookCalls(self._transport)
         self.deliveries = DeliveryCalls(self._transport)
         self.deployments = DeploymentCalls(self._transport)
+        self.policy = PolicyCalls(self._transport)
         self.replays = ReplayCalls(self._transport)
         self.events = EventCalls(self._transport)
         self.audit = AuditCalls(self._transport)

@@ -129,6 +129,24 @@ class Transition(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StagePolicyRecord(Record):
+    """Where versions may move.
+
+    Attributes:
+        transitions: the stages a version may be moved to, by where it is.
+        exclusive: stages that hold one version, and where it goes when the next
+            one enters.
+        deletable: versions in these stages may be deleted.
+    """
+
+    stages: list[str]
+    transitions: Mapping[str, list[str]]
+    exclusive: Mapping[str, str] = field(default_factory=dict)
+    deletable: list[str] = field(default_factory=list)
+    digest: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class HistoryEntry(Record):
     """One stage change of a model's history, and what became of it."""
 
