@@ -1,12 +1,14 @@
 """``python -m tests.services``: which services the tests would use here.
 
-With ``--build`` it also builds MinIO into the cache when it is missing and Go is
-there. The exit code is 1 when CI=true and a required service is missing.
+With ``--build`` it also puts what is missing into the cache: MinIO, where Go is
+there to build it, and the environment that holds MLflow. The exit code is 1 when
+CI=true and a required service is missing.
 """
 
 import argparse
 import sys
 
+from tests.mlflow import environment as mlflow_environment
 from tests.services import go_build, minio, postgres
 from tests.services.absence import is_required
 
@@ -14,14 +16,22 @@ from tests.services.absence import is_required
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.services")
     parser.add_argument(
-        "--build", action="store_true", help="build MinIO when it is missing"
+        "--build",
+        action="store_true",
+        help="build MinIO and install MLflow when they are missing",
     )
     if parser.parse_args().build:
         build_minio()
+        install_mlflow()
     binaries = postgres.find_binaries()
     say(f"PostgreSQL: {binaries.description if binaries else 'MISSING'}")
     say(f"S3: {minio.describe()}")
-    is_complete = binaries is not None and minio.find_program() is not None
+    say(f"MLflow: {mlflow_environment.describe()}")
+    is_complete = (
+        binaries is not None
+        and minio.find_program() is not None
+        and mlflow_environment.find() is not None
+    )
     return 1 if is_required() and not is_complete else 0
 
 
@@ -34,6 +44,17 @@ def build_minio() -> None:
     )
     if minio.provide_program() is None:
         say("MinIO could not be built: see Go's message above")
+
+
+def install_mlflow() -> None:
+    if mlflow_environment.find() is not None:
+        return
+    say(
+        f"installing MLflow {mlflow_environment.VERSION} into "
+        f"{mlflow_environment.directory()} (once, about two minutes)"
+    )
+    if mlflow_environment.provide() is None:
+        say("MLflow could not be installed: see pip's message above")
 
 
 def say(line: str) -> None:

@@ -22,6 +22,7 @@ import requests
 from minio import Minio
 
 from tests.services.absence import is_required
+from tests.services.cache import cache_directory
 from tests.services.go_build import GoBuildError, build, can_build
 from tests.services.processes import (
     ServiceStartError,
@@ -39,12 +40,7 @@ WITHOUT_MINIO = "no minio on PATH or in the cache, and no Go that can build it"
 
 def cached_program() -> Path:
     """Where the built program is kept from one run to the next."""
-    own = os.environ.get("STAGEGATE_TEST_CACHE")
-    if own:
-        return Path(own) / "bin" / "minio"
-    shared = os.environ.get("XDG_CACHE_HOME")
-    cache = Path(shared) if shared else Path.home() / ".cache"
-    return cache / "stagegate" / "bin" / "minio"
+    return cache_directory() / "bin" / "minio"
 
 
 def find_program() -> Path | None:

@@ -1,0 +1,106 @@
+"""MLflow's own server and ours, as real processes on 127.0.0.1.
+
+- Each has a directory of its own and is stopped by its own process id.
+- Stagegate's is the one of ``tests.server``; here only its policy is chosen.
+"""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+from tests.mlflow.environment import MLflowEnvironment
+from tests.server import RunningServer, running_server
+from tests.services.processes import free_port, stop, wait_until_ready
+
+START_SECONDS = 120.0  # it migrates an empty database through its whole history
+ANSWER_SECONDS = 2.0
+CONFIG = Path(__file__).resolve().parents[2] / "config"
+POLICY_FILES = {
+    "strict": CONFIG / "policy.toml",
+    "open": CONFIG / "policy-open.toml",
+}
+
+
+@dataclass(frozen=True)
+class MLflowServer:
+    """MLflow's own server; tracking and registry in one."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log_file: Path
+
+
+@contextmanager
+def mlflow_server(
+    environment: MLflowEnvironment,
+    directory: Path,
+    *,
+    backend_store_uri: str | None = None,
+    artifact_root: str | None = None,
+    **variables: str,
+) -> Iterator[MLflowServer]:
+    """MLflow's server for the time of the block.
+
+    ``backend_store_uri`` may be a SQLAlchemy URL with our driver's name in it; it
+    is SQLite in ``directory`` by default. Without ``artifact_root`` (``s3://…``)
+    it serves artifacts itself, from ``directory``. ``variables`` are further
+    environment variables, such as the credentials of the artifact store.
+    """
+    port = free_port()
+    store = backend_store_uri or f"sqlite:///{directory / 'mlflow.db'}"
+    artifacts = (
+        ("--default-artifact-root", artifact_root)
+        if artifact_root
+        else ("--artifacts-destination", str(directory / "mlartifacts"))
+    )
+    command: list[str | Path] = [
+        *(environment.python, "-m", "mlflow", "server", "--workers", "1"),
+        *("--host", "127.0.0.1", "--port", str(port)),
+        *("--backend-store-uri", store.replace("+psycopg:", "+psycopg2:"), *artifacts),
+    ]
+    log_file = directory / "mlflow-server.log"
+    own = environment.variables(directory, **variables)
+    # Its job runner is further processes, and nothing of the registry.
+    own["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            env=own,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    server = MLflowServer(f"http://127.0.0.1:{port}", process, log_file)
+    try:
+        wait_until_ready(
+            process,
+            lambda: _is_answering(server),
+            log_file=log_file,
+            timeout_seconds=START_SECONDS,
+        )
+        yield server
+    finally:
+        stop(process)
+
+
+def _is_answering(server: MLflowServer) -> bool:
+    try:
+        return requests.get(f"{server.url}/health", timeout=ANSWER_SECONDS).ok
+    except requests.RequestException:
+        return False
+
+
+@contextmanager
+def stagegate_server(
+    directory: Path, *, policy: str, **settings: str
+) -> Iterator[RunningServer]:
+    """Our server under the policy ``strict`` (the default one) or ``open``."""
+    with running_server(
+        directory, POLICY_FILE=str(POLICY_FILES[policy]), **settings
+    ) as server:
+        yield server
