@@ -161,25 +161,36 @@ def claim_probes(
 
 
 def start_test(
-    session: Session, subscription_id: str, *, now: datetime, lease: timedelta
+    session: Session,
+    subscription_id: str,
+    *,
+    sample: str | None = None,
+    now: datetime,
+    lease: timedelta,
 ) -> Claim:
     """Store a ping and claim it in the same breath; paused ones get it too.
+
+    A format that has words for some types only shows an example of ``sample``, a
+    type or a word of its own, or else of the first type that is asked for.
 
     Raises:
         UnknownSubscriptionError: there is none.
         RenderError: its format cannot express a ping.
     """
     subscription = get(session, subscription_id)
+    name, options = subscription.format, subscription.options
+    sample = sample or formats.first_type(name, subscription.event_types)
     event = Event(
         type=PING_EVENT_TYPE,
         ordering_key=PING_EVENT_TYPE,
         subject="",
         target=None,
-        data={"subscription_id": subscription_id},
+        data={"subscription_id": subscription_id}
+        | ({} if sample is None else {"sample": sample}),
         occurred_at=now,
     )
     row = store_event(session, event, fanout=0, now=now)
-    rendered = formats.render(subscription.format, row.id, event, subscription.options)
+    rendered = formats.render(name, row.id, event, options)
     delivery_id = new_sortable_id("dlv", now)
     delivery = Delivery(
         id=delivery_id,

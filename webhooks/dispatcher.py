@@ -172,10 +172,13 @@ class Dispatcher:
             count += len(claims)
         return count
 
-    def send_test(self, subscription_id: str) -> PingResult:
+    def send_test(
+        self, subscription_id: str, *, sample: str | None = None
+    ) -> PingResult:
         """Send a ping the way every delivery is sent, and wait for the answer.
 
-        It is recorded as a delivery with one attempt and is never retried.
+        It is recorded as a delivery with one attempt and is never retried. What
+        ``sample`` chooses, ``claims.start_test`` says.
 
         Raises:
             UnknownSubscriptionError: there is none.
@@ -184,6 +187,7 @@ class Dispatcher:
             claim = start_test(
                 session,
                 subscription_id,
+                sample=sample,
                 now=database_now(session, self._clock()),
                 lease=self._lease,
             )

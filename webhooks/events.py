@@ -12,6 +12,8 @@ Rules:
   six decimals, ``Z``) and ``data`` (Standard Webhooks 1.0, "Payload structure").
 - Events about the delivery itself (``webhook.…``) go to those who name them: ``*``
   does not.
+- Opt-in events say in detail what another event says already. They go to those who
+  name their very type: neither ``*`` nor a prefix does.
 - Ids contain no dot, because the signed text is joined by dots.
 """
 
@@ -37,7 +39,8 @@ class Event:
 
     Events of one ``ordering_key`` reach each subscription in the order in which
     they were committed. ``sequence`` is the caller's number of the event within
-    its key; the feed goes by it where two have one instant.
+    its key; the feed goes by it where two have one instant. ``is_opt_in`` keeps it
+    from whoever does not name its type.
 
     Raises:
         ValueError: the type is not dotted words, the instant is naive, or the
@@ -51,6 +54,7 @@ class Event:
     data: Mapping[str, Any]
     occurred_at: datetime
     sequence: int = 0
+    is_opt_in: bool = False
 
     def __post_init__(self) -> None:
         if not EVENT_TYPE.fullmatch(self.type):
@@ -103,6 +107,13 @@ def matches_event_type(filters: Sequence[str], event_type: str) -> bool:
         or (entry.endswith(".*") and event_type.startswith(entry[:-1]))
         for entry in filters
     )
+
+
+def is_asked_for(filters: Sequence[str], event: Event) -> bool:
+    """Tell whether the filters let the event pass by its type."""
+    if event.is_opt_in:
+        return event.type in filters
+    return matches_event_type(filters, event.type)
 
 
 def matches_subject(pattern: str | None, subject: str) -> bool:

@@ -8,6 +8,7 @@ Rules:
 - Numbers of an ordering key are allocated under its row's lock, so their order is
   the order of the commits.
 - A subscription that is not active gets its deliveries held, not dropped.
+- What a format has no words for makes no delivery.
 - An event about a subscription goes to the others that name its type.
 - ``webhooks.claims`` takes the deliveries from here on.
 
@@ -29,7 +30,7 @@ from webhooks.errors import RenderError
 from webhooks.events import (
     OPERATIONAL_PREFIX,
     Event,
-    matches_event_type,
+    is_asked_for,
     matches_subject,
     matches_target,
     new_event_id,
@@ -118,14 +119,14 @@ def _live(session: Session) -> Sequence[Subscription]:
 
 
 def _wants(subscription: Subscription, event: Event) -> bool:
+    if not formats.takes(subscription.format, event, subscription.options):
+        return False
     if event.type.startswith(OPERATIONAL_PREFIX):
         # Filters of models and stages say nothing about these.
         is_about_itself = event.ordering_key == operational_key(subscription.id)
-        return not is_about_itself and matches_event_type(
-            subscription.event_types, event.type
-        )
+        return not is_about_itself and is_asked_for(subscription.event_types, event)
     return (
-        matches_event_type(subscription.event_types, event.type)
+        is_asked_for(subscription.event_types, event)
         and matches_subject(subscription.subject_pattern, event.subject)
         and matches_target(subscription.targets, event.target)
     )

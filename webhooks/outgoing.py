@@ -5,7 +5,7 @@ Rules:
 - Placeholders of URL, headers, body and options are filled here and nowhere else,
   and what was filled never goes back into the database.
 - Headers, the later ones winning: the format's, what credentials make, the owner's
-  own, lent values, the content type, the signature.
+  own, lent values, the content type, the signature, the format's own signature.
 - What is signed is the body as it is sent, secrets included.
 - ``secrets`` has every clear value that the receiver knows: it may send it back.
 """
@@ -26,7 +26,7 @@ from webhooks.errors import (
 from webhooks.formats import FORMATS
 from webhooks.formats.contract import Format
 from webhooks.formats.hub_signature import HEADER, hub_signature, read_hub_signature
-from webhooks.placeholders import LENT_NAMES, fill, fill_body
+from webhooks.placeholders import LENT_NAMES, SUBSCRIPTION_ID, fill, fill_body
 from webhooks.sealing import SecretBox
 from webhooks.sending.tls import Tls
 from webhooks.signing import scheme_of, sign
@@ -73,7 +73,8 @@ def prepare(
     except UnsealError as error:
         raise UnsendableError("the credentials cannot be opened") from error
     signing_secrets = _signing_secrets(claim, box)
-    values = {**dict.fromkeys(LENT_NAMES, ""), **lent, **credentials}
+    present = dict.fromkeys(LENT_NAMES, "") | {SUBSCRIPTION_ID: claim.subscription_id}
+    values = {**present, **lent, **credentials}
     try:
         url = fill(claim.url, values)
         body = fill_body(claim.body, claim.content_type, values)
@@ -84,6 +85,8 @@ def prepare(
     except (InvalidSubscriptionError, RenderError) as error:
         raise UnsendableError(error.message) from error
     headers |= _signed(claim, now, body, signing_secrets)
+    if known := _format(claim):
+        headers |= known.signature(claim.event_id, now, body, credentials)
     material = Tls(claim.ca_certificate, claim.client_certificate, client_key)
     bare = [secret.partition("_")[2] for secret in signing_secrets]
     clear = {*credentials.values(), *lent.values(), *made.values(), *signing_secrets}

@@ -22,9 +22,11 @@ CREDENTIAL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 FORM_CONTENT_TYPE = "application/x-www-form-urlencoded"
 
 DEPLOYMENT_TOKEN = "deployment_token"  # noqa: S105  # The name of a placeholder.
-#: What an application may lend to a send. One that is not lent is filled with
-#: nothing, because a lent value may belong to some event types only.
-LENT_NAMES = frozenset({DEPLOYMENT_TOKEN})
+#: The id of the subscription that is sent to; no secret.
+SUBSCRIPTION_ID = "subscription_id"
+#: What each send has besides credentials. What an application does not lend is
+#: filled with nothing, because a lent value may belong to some event types only.
+LENT_NAMES = frozenset({DEPLOYMENT_TOKEN, SUBSCRIPTION_ID})
 
 _MARK = "\0"
 _MARKED = re.compile(rb"\0([A-Za-z0-9_]+)\0")

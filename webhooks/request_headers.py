@@ -22,6 +22,8 @@ FORBIDDEN_NAMES = frozenset(
         *("accept-encoding", "connection", "content-encoding", "content-length"),
         *("content-type", "expect", "host", "keep-alive", "te", "trailer"),
         *("transfer-encoding", "upgrade", "user-agent", "x-hub-signature-256"),
+        *("x-databricks-signature", "x-mlflow-delivery-id", "x-mlflow-signature"),
+        "x-mlflow-timestamp",
     }
 )
 FORBIDDEN_PREFIXES = ("webhook-", "ce-", "proxy-")

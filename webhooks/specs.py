@@ -166,6 +166,7 @@ def _without_secret_url(spec: SubscriptionSpec) -> SubscriptionSpec:
 def _check_request(spec: SubscriptionSpec) -> None:
     """Read the options, render a sample, and fill its placeholders on trial."""
     sample = formats.check(spec.format, spec.options)
+    _require_words(spec)
     known = spec.credentials.keys() | LENT_NAMES
     hub = read_hub_signature(spec.options)
     _require_names("options", names_in_body(sample.body), known)
@@ -177,6 +178,16 @@ def _check_request(spec: SubscriptionSpec) -> None:
         made = FORMATS[spec.format].authorization(spec.options, spec.credentials)
         for value in made.values():
             _require_one_line("credentials", value)
+
+
+def _require_words(spec: SubscriptionSpec) -> None:
+    """Refuse a type that could never be sent; a prefix or ``*`` may have others."""
+    types = FORMATS[spec.format].event_types
+    for entry in spec.event_types:
+        if types is not None and not entry.endswith("*") and entry not in types:
+            raise InvalidSubscriptionError(
+                "event_types", f"the format {spec.format} has no word for {entry!r}"
+            )
 
 
 def _check_url(guard: AddressGuard, spec: SubscriptionSpec) -> None:

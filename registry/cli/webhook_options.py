@@ -15,7 +15,10 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-FORMATS = ("standard", "cloudevents", "github", "gitlab", "jenkins", "slack", "teams")
+FORMATS = (
+    *("standard", "cloudevents", "github", "gitlab", "jenkins", "slack", "teams"),
+    *("mlflow", "databricks"),
+)
 _PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 _FILTERS = (

@@ -10,18 +10,20 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
 from webhooks.errors import InvalidSubscriptionError, RenderError
-from webhooks.events import Event
+from webhooks.events import Event, matches_event_type
 from webhooks.formats import (
     cloudevents,
+    databricks,
     github,
     gitlab,
     jenkins,
+    mlflow,
     slack,
     standard,
     teams,
@@ -37,6 +39,8 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "jenkins": jenkins.FORMAT,
         "slack": slack.FORMAT,
         "teams": teams.FORMAT,
+        "mlflow": mlflow.FORMAT,
+        "databricks": databricks.FORMAT,
     }
 )
 NO_OPTIONS: Options = MappingProxyType({})
@@ -80,10 +84,36 @@ def check(format_name: str, options: Options) -> Rendered:
             "format", f"must be one of {', '.join(sorted(FORMATS))}"
         )
     FORMATS[format_name].check(options)
+    event = _sample_event(options, FORMATS[format_name].event_types)
     try:
-        return render(format_name, _SAMPLE_ID, _sample_event(options), options)
+        return render(format_name, _SAMPLE_ID, event, options)
     except RenderError as error:
         raise InvalidSubscriptionError("options", error.message) from error
+
+
+def takes(format_name: str, event: Event, options: Options) -> bool:
+    """Tell whether the event is to be sent in the named format."""
+    known = FORMATS.get(format_name)
+    if known is None:
+        # Told by the delivery that cannot be rendered.
+        return True
+    has_words = known.event_types is None or event.type in known.event_types
+    return has_words and known.takes(event, options)
+
+
+def first_type(format_name: str, filters: Sequence[str]) -> str | None:
+    """Give the first type that the filters ask for and the format has words for.
+
+    None where the format has words for any type.
+    """
+    types = FORMATS[format_name].event_types if format_name in FORMATS else None
+    asked = (
+        name
+        for entry in filters
+        for name in sorted(types or ())
+        if matches_event_type([entry], name)
+    )
+    return next(asked, None)
 
 
 def find_receipt(
@@ -94,13 +124,13 @@ def find_receipt(
     return None if known is None else known.receipt(status, headers, body)
 
 
-def _sample_event(options: Options) -> Event:
+def _sample_event(options: Options, types: frozenset[str] | None) -> Event:
     """Make an event with a long text at every path that the options name."""
     data: dict[str, Any] = {f"text_{n}": _LONG_TEXT for n in range(_SAMPLE_DATA_PARTS)}
     for match in _DATA_PATH.finditer(_all_texts(options)):
         _put(data, match[0].split(".")[1:])
     return Event(
-        type="sample." + "a" * 80,
+        type=min(types) if types else "sample." + "a" * 80,
         ordering_key="sample",
         subject="é" * 250,
         target=None,

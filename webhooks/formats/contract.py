@@ -5,11 +5,13 @@
 - Where a secret goes, a format leaves a placeholder (``webhooks.placeholders``).
 - ``check`` reads the options as ``render`` will; what it accepts only the size of
   an event can make fail later.
+- A format may have words for some event types only; the others are not sent.
 - ``receipt`` finds in a receiver's answer what it started because of a delivery.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from webhooks.events import Event
@@ -36,6 +38,16 @@ def _no_authorization(
     return {}
 
 
+def _no_signature(
+    _message_id: str, _now: datetime, _body: bytes, _credentials: Mapping[str, str]
+) -> Mapping[str, str]:
+    return {}
+
+
+def _take_all(_event: Event, _options: Options) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Format:
     """One format, as functions.
@@ -48,6 +60,11 @@ class Format:
         authorization: gives the headers that the credentials make where the
             owner wrote no ``authorization`` header; raises
             InvalidSubscriptionError when it lacks one that the target insists on.
+        signature: gives the headers of an attempt that the receiver verifies it
+            by, besides the standard ones, of message id, aware instant, body as it
+            is sent, and credentials.
+        event_types: those that it has words for; None where it has for any.
+        takes: tells of an event of these types whether the options ask for it.
         lends_by_header: whether lent values travel as ``webhook-…`` headers; else
             they are in the body, or the target has no use for them.
         has_secret_url: whether whoever knows the URL may post to it.
@@ -59,5 +76,10 @@ class Format:
     authorization: Callable[[Options, Mapping[str, str]], Mapping[str, str]] = (
         _no_authorization
     )
+    signature: Callable[
+        [str, datetime, bytes, Mapping[str, str]], Mapping[str, str]
+    ] = _no_signature
+    event_types: frozenset[str] | None = None
+    takes: Callable[[Event, Options], bool] = _take_all
     lends_by_header: bool = False
     has_secret_url: bool = False

@@ -23,6 +23,7 @@ SAFE_HEADERS = frozenset(
         *("accept", "accept-encoding", "connection", "content-type", "user-agent"),
         *("webhook-id", "webhook-timestamp", "webhook-replay", "webhook-gap"),
         *("x-github-api-version", "x-github-event", "x-gitlab-event"),
+        *("x-mlflow-delivery-id", "x-mlflow-timestamp"),
     }
 )
 #: Header names of answers that are secrets between the receiver and its clients.

@@ -1,0 +1,168 @@
+"""The ``mlflow`` format: what MLflow's own server sends, for its receivers.
+
+- It has words for what MLflow announces, and for nothing else: no stage change.
+- Prompts and budgets are MLflow's to announce: one may ask for them, as its clients
+  do, and is never told.
+- The standard headers go along; MLflow's receivers do not look at them.
+
+Options:
+
+- ``name``: what MLflow's clients call the webhook.
+
+The credential ``secret`` signs as ``X-MLflow-Signature``. A ping shows an example of
+the type in its data's ``sample``. Source: MLflow 3.17, "Webhooks".
+"""
+
+import base64
+import hashlib
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import floor
+from types import MappingProxyType
+from typing import Any
+
+from webhooks.errors import InvalidSubscriptionError, RenderError
+from webhooks.events import PING_EVENT_TYPE, Event
+from webhooks.formats.contract import Format, Options, Rendered
+from webhooks.formats.keyed import keyed_digest
+from webhooks.formats.options import require_known
+from webhooks.formats.writing import JSON_CONTENT_TYPE, json_bytes
+
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Word:
+    """What MLflow calls an event, and which members its data has."""
+
+    entity: str
+    action: str
+    members: tuple[str, ...]
+
+
+_MODEL_VERSION = "model_version"
+_ALIAS = ("name", "alias", "version")
+_TAG = ("name", "key", "value")
+_VERSION_TAG = ("name", "version", "key", "value")
+_PROMPT_VERSION = ("name", "version", "template", "tags", "description")
+_VERSION = ("name", "version", "source", "run_id", "tags", "description")
+
+_FIRED: Mapping[str, Word] = {
+    "registered_model.created": Word(
+        "registered_model", "created", ("name", "tags", "description")
+    ),
+    "model_version.registered": Word(_MODEL_VERSION, "created", _VERSION),
+    "model_version.tag_set": Word("model_version_tag", "set", _VERSION_TAG),
+    "model_version.tag_deleted": Word(
+        "model_version_tag", "deleted", ("name", "version", "key")
+    ),
+    "model_version.alias_set": Word("model_version_alias", "created", _ALIAS),
+    "model_version.alias_deleted": Word(
+        "model_version_alias", "deleted", ("name", "alias")
+    ),
+}
+_NEVER_FIRED = (
+    Word("prompt", "created", ("name", "tags", "description")),
+    Word("prompt_version", "created", _PROMPT_VERSION),
+    Word("prompt_tag", "set", _TAG),
+    Word("prompt_tag", "deleted", ("name", "key")),
+    Word("prompt_version_tag", "set", _VERSION_TAG),
+    Word("prompt_version_tag", "deleted", ("name", "version", "key")),
+    Word("prompt_alias", "created", _ALIAS),
+    Word("prompt_alias", "deleted", ("name", "alias")),
+    Word("budget_policy", "exceeded", ()),
+)
+#: MLflow's words by event type.
+WORDS: Mapping[str, Word] = MappingProxyType(
+    {**_FIRED, **{f"{word.entity}.{word.action}": word for word in _NEVER_FIRED}}
+)
+_EXAMPLE: Mapping[str, Any] = MappingProxyType(
+    {
+        "model": "example_model",
+        "version": 1,
+        "source": "models:/example_model/1",
+        "run_id": "0123456789abcdef0123456789abcdef",
+        "description": "An example",
+        "tags": {"example_key": "example_value"},
+        "key": "example_key",
+        "value": "example_value",
+        "alias": "example_alias",
+        "template": "Say {{ example }}",
+    }
+)
+
+
+def check(options: Options) -> None:
+    """Read the options.
+
+    Raises:
+        InvalidSubscriptionError: one is unknown, or the name breaks MLflow's rule.
+    """
+    require_known(options, "name")
+    name = options.get("name", "webhook")
+    if not (isinstance(name, str) and NAME.fullmatch(name)):
+        raise InvalidSubscriptionError(
+            "options.name",
+            "must be 1 to 63 letters, digits, dots, underscores and hyphens, with a"
+            " letter or digit at both ends",
+        )
+
+
+def render(message_id: str, event: Event, options: Options) -> Rendered:
+    """Say it as MLflow does.
+
+    Raises:
+        RenderError: MLflow has no word for it.
+    """
+    del options
+    event_type, data = event.type, event.data
+    if event_type == PING_EVENT_TYPE:
+        event_type, data = str(data.get("sample")), _EXAMPLE
+    word = WORDS.get(event_type)
+    if word is None:
+        raise RenderError(f"MLflow has no word for {event_type!r}")
+    body = {
+        "entity": word.entity,
+        "action": word.action,
+        "timestamp": event.occurred_at.astimezone(UTC).isoformat(
+            timespec="microseconds"
+        ),
+        "data": _said(word, data),
+    }
+    headers = {"x-mlflow-delivery-id": delivery_id(message_id)}
+    return Rendered(json_bytes(body), JSON_CONTENT_TYPE, headers)
+
+
+def delivery_id(message_id: str) -> str:
+    """Give the UUID that stands for the message; MLflow's receivers may store one."""
+    digest = hashlib.sha256(message_id.encode()).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=4))
+
+
+def signature(
+    message_id: str, now: datetime, body: bytes, credentials: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Give the headers of an attempt; without a secret there is no signature."""
+    seconds = str(floor(now.timestamp()))
+    signed = f"{delivery_id(message_id)}.{seconds}.".encode() + body
+    digest = keyed_digest(credentials, signed)
+    headers = {"x-mlflow-timestamp": seconds}
+    if digest is not None:
+        headers["x-mlflow-signature"] = f"v1,{base64.b64encode(digest).decode()}"
+    return headers
+
+
+def _said(word: Word, data: Mapping[str, Any]) -> dict[str, Any]:
+    known = {**data, "name": data.get("model"), "version": str(data.get("version"))}
+    if word.entity == _MODEL_VERSION:
+        # A model's empty description stays empty, a version's is null.
+        known["description"] = data.get("description") or None
+    return {name: known.get(name) for name in word.members}
+
+
+FORMAT = Format(
+    check=check, render=render, signature=signature, event_types=frozenset(WORDS)
+)
