@@ -2,8 +2,13 @@
 
     RegistryError
     ├── NotFoundError              the thing named does not exist
+    │   ├── ModelNotFoundError     no model of that name
+    │   ├── VersionNotFoundError   no version of that number
+    │   ├── AliasNotFoundError     the model has no such alias
     │   └── ArtifactNotFoundError  no artifact at that address
     ├── ConflictError              the present state does not allow it
+    │   ├── NameTakenError         a model of that name exists
+    │   ├── DeletionRefusedError   the policy protects what is in use
     │   ├── TransitionRefusedError the stage policy says no
     │   └── ArtifactChangedError   the artifact is not what was registered
     ├── StaleExpectationError      the caller's picture of the state is old
@@ -12,6 +17,7 @@
     ├── NotSignedInError           no credential, or not a valid one
     ├── PermissionDeniedError      signed in, but the role does not allow it
     ├── ArtifactStoreError         the artifact store did not do its part
+    │   └── TrackingServerError    nor did the MLflow tracking server
     ├── ServerUnreachableError     the client got no answer from the server
     ├── WaitTimeoutError           the client waited as long as it was told to
     ├── IntegrityViolationError    stored data contradicts itself
@@ -49,6 +55,32 @@ class NotFoundError(RegistryError):
     slug = "not-found"
 
 
+class ModelNotFoundError(NotFoundError):
+    """There is no such model."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no model {name!r}")
+        self.name = name
+
+
+class VersionNotFoundError(NotFoundError):
+    """There is no such version."""
+
+    def __init__(self, name: str, number: int) -> None:
+        super().__init__(f"there is no version {number} of model {name!r}")
+        self.name = name
+        self.number = number
+
+
+class AliasNotFoundError(NotFoundError):
+    """There is no such alias."""
+
+    def __init__(self, name: str, alias: str) -> None:
+        super().__init__(f"model {name!r} has no alias {alias!r}")
+        self.name = name
+        self.alias = alias
+
+
 class ArtifactNotFoundError(NotFoundError):
     """There is no artifact at that address."""
 
@@ -59,6 +91,18 @@ class ConflictError(RegistryError):
     """The present state does not allow this."""
 
     slug = "conflict"
+
+
+class NameTakenError(ConflictError):
+    """A model of this name exists."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"a model named {name!r} exists already")
+        self.name = name
+
+
+class DeletionRefusedError(ConflictError):
+    """The policy protects what is in use."""
 
 
 class TransitionRefusedError(ConflictError):
@@ -150,6 +194,15 @@ class ArtifactStoreError(RegistryError):
     """The artifact store did not answer as it should."""
 
     slug = "unavailable"
+
+
+class TrackingServerError(ArtifactStoreError):
+    """The tracking server did not answer as it should."""
+
+    def __init__(self, message: str | None = None, *, is_temporary: bool) -> None:
+        super().__init__(message)
+        #: Whether it may answer when asked again: it is down, or has failed.
+        self.is_temporary = is_temporary
 
 
 class ServerUnreachableError(RegistryError):

@@ -121,6 +121,9 @@ class FakeRegistry:
             if one.method == method and one.path == f"/api/v1{path}"
         ]
 
+    def handle_unknown(self, asked: Asked) -> Answer:
+        return Answer(501, b"nothing scripted for " + asked.path.encode())
+
     def handle(self, handler: BaseHTTPRequestHandler) -> None:
         parts = urlsplit(handler.path)
         length = int(handler.headers.get("Content-Length") or 0)
@@ -134,7 +137,7 @@ class FakeRegistry:
         self.asked.append(asked)
         scripts = self._scripts.get((asked.method, asked.path))
         if not scripts:
-            answer = Answer(501, b"nothing scripted")
+            answer = self.handle_unknown(asked)
         else:
             script = scripts.pop(0) if len(scripts) > 1 else scripts[0]
             answer = script(asked)

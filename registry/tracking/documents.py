@@ -1,0 +1,186 @@
+"""What a tracking server says of runs and logged models, read with care.
+
+Rules:
+
+- A member that is missing or of another type is left out: an odd run must not keep
+  a version from being registered.
+- A metric that is not finite is left out, since JSON has no word for it.
+- The shapes are those of the protocol reference, section 5.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+JSONObject = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInput:
+    """A data set that a run read; texts are empty where none was given."""
+
+    name: str
+    digest: str
+    source: str
+    context: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run of an experiment.
+
+    Attributes:
+        start_ms: Unix milliseconds; None while unknown, and so ``end_ms``.
+        artifact_uri: the root of its artifacts; may be empty.
+        model_ids: the logged models it made.
+    """
+
+    run_id: str
+    name: str = ""
+    experiment_id: str = ""
+    user: str = ""
+    status: str = ""
+    start_ms: int | None = None
+    end_ms: int | None = None
+    artifact_uri: str = ""
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    datasets: Sequence[DatasetInput] = ()
+    model_ids: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedModel:
+    """A model that a run logged; ``run_id`` is empty where none made it."""
+
+    model_id: str
+    name: str = ""
+    artifact_uri: str = ""
+    run_id: str = ""
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+def read_run(document: JSONObject) -> Run | None:
+    """The run in an answer of ``runs/get``; None when it holds none."""
+    run = _object(document, "run")
+    info, data = _object(run, "info"), _object(run, "data")
+    run_id = _text(info, "run_id") or _text(info, "run_uuid")
+    if not run_id:
+        return None
+    return Run(
+        run_id=run_id,
+        name=_text(info, "run_name"),
+        experiment_id=_text(info, "experiment_id"),
+        user=_text(info, "user_id"),
+        status=_text(info, "status"),
+        start_ms=_whole(info.get("start_time")),
+        end_ms=_whole(info.get("end_time")),
+        artifact_uri=_text(info, "artifact_uri"),
+        params=_texts(data, "params"),
+        metrics=_metrics(data),
+        tags=_texts(data, "tags"),
+        datasets=tuple(_datasets(_object(run, "inputs"))),
+        model_ids=tuple(
+            _text(output, "model_id")
+            for output in _objects(_object(run, "outputs"), "model_outputs")
+            if _text(output, "model_id")
+        ),
+    )
+
+
+def read_logged_model(document: JSONObject) -> LoggedModel | None:
+    """The model in an answer of ``logged-models/{id}``; None when it holds none."""
+    model = _object(document, "model")
+    info, data = _object(model, "info"), _object(model, "data")
+    model_id = _text(info, "model_id")
+    if not model_id:
+        return None
+    return LoggedModel(
+        model_id=model_id,
+        name=_text(info, "name"),
+        artifact_uri=_text(info, "artifact_uri"),
+        run_id=_text(info, "source_run_id"),
+        params=_texts(data, "params"),
+        metrics=_metrics(data),
+    )
+
+
+def _datasets(inputs: JSONObject) -> Iterator[DatasetInput]:
+    for given in _objects(inputs, "dataset_inputs"):
+        dataset = _object(given, "dataset")
+        yield DatasetInput(
+            name=_text(dataset, "name"),
+            digest=_text(dataset, "digest"),
+            source=_dataset_source(_text(dataset, "source")),
+            context=_texts(given, "tags").get("mlflow.data.context", ""),
+        )
+
+
+def _dataset_source(text: str) -> str:
+    """The address in a source that MLflow wrote as JSON, else the text itself."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    found = document if isinstance(document, dict) else {}
+    return _text(found, "uri") or _text(found, "path") or text
+
+
+def _metrics(data: JSONObject) -> dict[str, float]:
+    """The last value of each metric; a series counts by step, then by time."""
+    last: dict[str, tuple[int, int, float]] = {}
+    for metric in _objects(data, "metrics"):
+        key, value = _text(metric, "key"), _number(metric.get("value"))
+        if not key or value is None:
+            continue
+        step, at = _whole(metric.get("step")), _whole(metric.get("timestamp"))
+        found = (step or 0, at or 0, value)
+        last[key] = max(found, last.get(key, found))
+    return {key: value for key, (_, _, value) in last.items()}
+
+
+def _texts(holder: JSONObject, name: str) -> dict[str, str]:
+    return {
+        pair["key"]: pair["value"]
+        for pair in _objects(holder, name)
+        if isinstance(pair.get("key"), str) and isinstance(pair.get("value"), str)
+    }
+
+
+def _object(holder: JSONObject, name: str) -> JSONObject:
+    found = holder.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _objects(holder: JSONObject, name: str) -> Iterator[JSONObject]:
+    found = holder.get(name)
+    for each in found if isinstance(found, list) else ():
+        if isinstance(each, dict):
+            yield each
+
+
+def _text(holder: JSONObject, name: str) -> str:
+    found = holder.get(name)
+    return found if isinstance(found, str) else ""
+
+
+def _whole(value: object) -> int | None:
+    """An int64, which a server may send as a number or as a text."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:20])
+    return value if type(value) is int and 0 <= value < 2**63 else None
+
+
+def _number(value: object) -> float | None:
+    """A finite number; protobuf's JSON writes NaN and infinity as texts."""
+    if type(value) not in {int, float}:
+        return None
+    try:
+        found = float(value)  # type: ignore[arg-type]  # mypy does not read the line above
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None

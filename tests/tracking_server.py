@@ -1,0 +1,103 @@
+"""A small MLflow tracking server: the two answers that a registry reads.
+
+Its shapes are those that MLflow's own server was seen to send. The real one is asked
+in tests/mlflow; this one is quick, and says on demand what no sound server says.
+"""
+
+from typing import Any, Self
+
+from tests.unit.fake_registry import Answer, Asked, FakeRegistry, json_answer
+
+PREFIX = "/api/2.0/mlflow"
+RUN_ID = "3f2a" * 8
+MODEL_ID = f"m-{'7c' * 16}"
+
+
+def pairs(given: dict[str, Any]) -> list[dict[str, Any]]:
+    """A mapping as MLflow writes it."""
+    return [{"key": key, "value": value} for key, value in given.items()]
+
+
+def run_document(run_id: str = RUN_ID, **members: Any) -> dict[str, Any]:  # noqa: ANN401  # as the server has them
+    """What ``runs/get`` says of a run."""
+    data = {name: pairs(members.get(name, {})) for name in ("params", "tags")}
+    metrics = [
+        {"key": key, "value": value, "timestamp": 1_700_000_000_000, "step": 0}
+        for key, value in members.get("metrics", {}).items()
+    ]
+    info = {
+        "run_uuid": run_id,
+        "run_id": run_id,
+        "run_name": "clever-crab-7",
+        "experiment_id": "1",
+        "user_id": "alice",
+        "status": "FINISHED",
+        "start_time": 1_700_000_000_000,
+        "end_time": 1_700_000_060_500,
+        "artifact_uri": f"mlflow-artifacts:/1/{run_id}/artifacts",
+        "lifecycle_stage": "active",
+        **members.get("info", {}),
+    }
+    outputs = [{"model_id": each, "step": 0} for each in members.get("model_ids", ())]
+    return {
+        "run": {
+            "info": info,
+            "data": {**data, "metrics": metrics},
+            "inputs": {"dataset_inputs": members.get("datasets", [])},
+            "outputs": {"model_outputs": outputs} if outputs else {},
+        }
+    }
+
+
+def logged_model_document(
+    model_id: str = MODEL_ID,
+    **members: Any,  # noqa: ANN401  # as the server has them
+) -> dict[str, Any]:
+    """What ``logged-models/{id}`` says of a logged model."""
+    info = {
+        "model_id": model_id,
+        "experiment_id": "1",
+        "name": "model",
+        "artifact_uri": f"mlflow-artifacts:/1/models/{model_id}/artifacts",
+        "status": "LOGGED_MODEL_READY",
+        "source_run_id": RUN_ID,
+        **members.get("info", {}),
+    }
+    data = {name: pairs(members.get(name, {})) for name in ("params", "metrics")}
+    return {"model": {"info": info, "data": data}}
+
+
+class FakeTracking(FakeRegistry):
+    """Knows what it was told; all else does not exist."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runs: dict[str, Any] = {}
+        self.failing: Answer | None = None
+        self.on("GET", f"{PREFIX}/runs/get", self._get_run)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        return self
+
+    def add_run(self, run_id: str = RUN_ID, **members: Any) -> None:  # noqa: ANN401  # as ``run_document``
+        self._runs[run_id] = run_document(run_id, **members)
+
+    def add_logged_model(self, model_id: str = MODEL_ID, **members: Any) -> None:  # noqa: ANN401  # as ``logged_model_document``
+        document = logged_model_document(model_id, **members)
+        path = f"{PREFIX}/logged-models/{model_id}"
+        self.on("GET", path, lambda _: self.failing or json_answer(document))
+
+    def _get_run(self, asked: Asked) -> Answer:
+        document = self._runs.get(asked.query.get("run_id", ""))
+        return self.failing or (
+            json_answer(document) if document else _no_such("Run not found")
+        )
+
+    def handle_unknown(self, asked: Asked) -> Answer:
+        return self.failing or _no_such(f"{asked.path} not found")
+
+
+def _no_such(message: str) -> Answer:
+    document = {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": message}
+    return json_answer(document, status=404)
