@@ -63,7 +63,8 @@ class Format:
         signature: gives the headers of an attempt that the receiver verifies it
             by, besides the standard ones, of message id, aware instant, body as it
             is sent, and credentials.
-        event_types: those that it has words for; None where it has for any.
+        event_types: those that it has words for, the first one for examples; None
+            where it has for any.
         takes: tells of an event of these types whether the options ask for it.
         lends_by_header: whether lent values travel as ``webhook-…`` headers; else
             they are in the body, or the target has no use for them.
@@ -79,7 +80,7 @@ class Format:
     signature: Callable[
         [str, datetime, bytes, Mapping[str, str]], Mapping[str, str]
     ] = _no_signature
-    event_types: frozenset[str] | None = None
+    event_types: tuple[str, ...] | None = None
     takes: Callable[[Event, Options], bool] = _take_all
     lends_by_header: bool = False
     has_secret_url: bool = False

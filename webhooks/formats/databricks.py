@@ -192,6 +192,6 @@ FORMAT = Format(
     render=render,
     authorization=authorization,
     signature=signature,
-    event_types=frozenset(event_type for event_type, _ in NAMES.values()),
+    event_types=tuple(dict.fromkeys(event_type for event_type, _ in NAMES.values())),
     takes=takes,
 )

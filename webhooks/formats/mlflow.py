@@ -50,7 +50,8 @@ _VERSION_TAG = ("name", "version", "key", "value")
 _PROMPT_VERSION = ("name", "version", "template", "tags", "description")
 _VERSION = ("name", "version", "source", "run_id", "tags", "description")
 
-_FIRED: Mapping[str, Word] = {
+#: What we announce.
+FIRED: Mapping[str, Word] = {
     "registered_model.created": Word(
         "registered_model", "created", ("name", "tags", "description")
     ),
@@ -77,7 +78,7 @@ _NEVER_FIRED = (
 )
 #: MLflow's words by event type.
 WORDS: Mapping[str, Word] = MappingProxyType(
-    {**_FIRED, **{f"{word.entity}.{word.action}": word for word in _NEVER_FIRED}}
+    {**FIRED, **{f"{word.entity}.{word.action}": word for word in _NEVER_FIRED}}
 )
 _EXAMPLE: Mapping[str, Any] = MappingProxyType(
     {
@@ -164,5 +165,5 @@ def _said(word: Word, data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 FORMAT = Format(
-    check=check, render=render, signature=signature, event_types=frozenset(WORDS)
+    check=check, render=render, signature=signature, event_types=tuple(WORDS)
 )
