@@ -33,6 +33,7 @@ from registry.domain.deployment_token import DeploymentTokens
 from registry.domain.policy import StagePolicy
 from registry.domain.policy_file import parse_policy
 from registry.errors import ConfigurationError
+from registry.mlflow_api.mounting import mount
 from registry.persistence.database import (
     db,
     engine_options,
@@ -167,6 +168,7 @@ def _add_routes(app: Flask) -> None:
         api.register_blueprint(module.blueprint, url_prefix="/api/v1")
     app.register_blueprint(health.blueprint)
     app.register_blueprint(docs.blueprint)
+    mount(app)
     _serve_description(app, api)
 
 

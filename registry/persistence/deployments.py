@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
-from registry.errors import NotFoundError
+from registry.errors import VersionNotFoundError
 from registry.persistence.tables import (
     Deployment,
     ModelVersion,
@@ -110,5 +110,5 @@ def list_deployments(
         .limit(limit)
     ).all()
     if not found:
-        raise NotFoundError(f"there is no version {number} of model {name!r}")
+        raise VersionNotFoundError(name, number)
     return [row for _, row in found if row is not None]

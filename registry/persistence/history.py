@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from registry.errors import NotFoundError
+from registry.errors import ModelNotFoundError
 from registry.persistence.tables import Deployment, RegisteredModel, StageChange
 from webhooks.tables import Delivery, DeliveryKind, DeliveryState, state_in
 
@@ -80,7 +80,7 @@ def list_history(
         .order_by(StageChange.sequence.desc(), Deployment.id)
     ).all()
     if not rows:
-        raise NotFoundError(f"there is no model {name!r}")
+        raise ModelNotFoundError(name)
     return _lines(tuple(row) for row in rows)
 
 

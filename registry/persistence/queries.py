@@ -15,7 +15,13 @@ from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session, joinedload, undefer, undefer_group
 
 from registry.domain.policy import VersionStatus
-from registry.errors import IntegrityViolationError, NotFoundError
+from registry.errors import (
+    AliasNotFoundError,
+    IntegrityViolationError,
+    ModelNotFoundError,
+    NotFoundError,
+    VersionNotFoundError,
+)
 from registry.persistence.tables import (
     DOCUMENT,
     Alias,
@@ -61,7 +67,7 @@ def get_model(session: Session, name: str) -> RegisteredModel:
 
 def _found_model(model: RegisteredModel | None, name: str) -> RegisteredModel:
     if model is None:
-        raise NotFoundError(f"there is no model {name!r}")
+        raise ModelNotFoundError(name)
     return model
 
 
@@ -77,7 +83,7 @@ def model_id(session: Session, name: str) -> str:
         )
     )
     if found is None:
-        raise NotFoundError(f"there is no model {name!r}")
+        raise ModelNotFoundError(name)
     return found
 
 
@@ -134,7 +140,7 @@ def get_version(session: Session, name: str, number: int) -> ModelVersion:
         _versions().where(RegisteredModel.name == name, ModelVersion.number == number)
     )
     if version is None:
-        raise NotFoundError(f"there is no version {number} of model {name!r}")
+        raise VersionNotFoundError(name, number)
     return version
 
 
@@ -154,7 +160,7 @@ def version_with_manifest(
         .add_columns(VersionManifest.canonical)
     ).one_or_none()
     if row is None:
-        raise NotFoundError(f"there is no version {number} of model {name!r}")
+        raise VersionNotFoundError(name, number)
     version, canonical = row
     if version.artifact_digest and canonical is None:
         raise IntegrityViolationError(f"version {version.id} has lost its manifest")
@@ -200,7 +206,7 @@ def _rows_of_model(
         query.where(RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None))
     ).all()
     if not found:
-        raise NotFoundError(f"there is no model {name!r}")
+        raise ModelNotFoundError(name)
     return [row for _, row in found if row is not None]
 
 
@@ -216,7 +222,7 @@ def version_by_alias(session: Session, name: str, alias: str) -> ModelVersion:
         .where(RegisteredModel.name == name, Alias.alias == alias)
     )
     if version is None:
-        raise NotFoundError(f"model {name!r} has no alias {alias!r}")
+        raise AliasNotFoundError(name, alias)
     return version
 
 

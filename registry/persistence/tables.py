@@ -74,6 +74,8 @@ class RegisteredModel(Base):
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     created_by: Mapped[str] = mapped_column(Text)
     updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    #: MLflow's last_updated_timestamp: tags and aliases do not move it.
+    mlflow_updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     row_version: Mapped[int] = mapped_column(default=1)
     last_number: Mapped[int] = mapped_column(default=0)
@@ -143,7 +145,13 @@ class ModelVersion(Base):
     artifact_state: Mapped[str] = mapped_column(Text, default="unverified")
     artifact_digest: Mapped[str | None] = mapped_column(Text)
     artifact_size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    #: Where the bytes are, when that is not ``source``.
+    download_uri: Mapped[str | None] = mapped_column(Text)
     run_id: Mapped[str | None] = mapped_column(Text)
+    run_link: Mapped[str] = mapped_column(Text, default="")
+    #: What the tracking server said of the run when the version was registered.
+    run: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    logged_model_id: Mapped[str | None] = mapped_column(Text)
     git_commit: Mapped[str | None] = mapped_column(Text)
     description: Mapped[str] = mapped_column(Text, default="")
     params: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
@@ -152,6 +160,8 @@ class ModelVersion(Base):
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     created_by: Mapped[str] = mapped_column(Text)
     updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    #: MLflow's last_updated_timestamp: tags and aliases do not move it.
+    mlflow_updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     row_version: Mapped[int] = mapped_column(default=1)
     #: When the background may (again) try to complete the manifest.
@@ -176,6 +186,25 @@ class VersionTag(Base):
     )
     key: Mapped[str] = mapped_column(Text, primary_key=True)
     value: Mapped[str] = mapped_column(Text)
+
+
+class VersionComment(Base):
+    """What somebody wrote about a version.
+
+    Attributes:
+        author_token: the token that wrote it, whose bearer may edit it.
+    """
+
+    __tablename__ = "version_comments"
+    __table_args__ = (Index("version_comments_by_version", "version_id", "id"),)
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.id"))
+    author: Mapped[str] = mapped_column(Text)
+    author_token: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
 
 
 class VersionManifest(Base):

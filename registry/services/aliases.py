@@ -3,9 +3,9 @@
 from sqlalchemy.orm import Session
 
 from registry.domain import names
-from registry.errors import NotFoundError
+from registry.errors import AliasNotFoundError
 from registry.persistence import queries
-from registry.persistence.tables import Alias
+from registry.persistence.tables import Alias, RegisteredModel
 from registry.services.audit import Change
 from registry.services.changes import record_change, touch, version_event
 from registry.services.documents import Document
@@ -58,7 +58,7 @@ def delete_alias(tx: Transaction, model_name: str, alias_text: str) -> None:
         NotFoundError: when model or alias do not exist.
     """
     model = queries.lock_model(tx.session, model_name)
-    alias = _existing(tx.session, model.id, alias_text)
+    alias = _existing(tx.session, model, alias_text)
     version = queries.get_version(tx.session, model.name, alias.number)
     tx.session.delete(alias)
     at = touch(model, version, tx.now)
@@ -73,8 +73,8 @@ def delete_alias(tx: Transaction, model_name: str, alias_text: str) -> None:
     record_change(tx, model, change, data=data, at=at)
 
 
-def _existing(session: Session, model_id: str, alias: str) -> Alias:
-    found = session.get(Alias, (model_id, names.clean_text(alias, field="alias")))
+def _existing(session: Session, model: RegisteredModel, alias: str) -> Alias:
+    found = session.get(Alias, (model.id, names.clean_text(alias, field="alias")))
     if found is None:
-        raise NotFoundError(f"there is no alias {alias!r}")
+        raise AliasNotFoundError(model.name, alias)
     return found

@@ -89,6 +89,16 @@ def touch(
     return at
 
 
+def move_mlflow_time(at: datetime, *rows: RegisteredModel | ModelVersion) -> None:
+    """Move MLflow's ``last_updated_timestamp`` of what changed in its terms.
+
+    For a model: described, renamed, a version registered, moved or deleted. For a
+    version: described, moved, its model renamed. Never for tags and aliases.
+    """
+    for row in rows:
+        row.mlflow_updated_at = at
+
+
 def version_event(
     caller: Caller, model: RegisteredModel, version: ModelVersion
 ) -> Document:

@@ -2,18 +2,19 @@
 
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from registry.domain import names
 from registry.domain.policy import StagePolicy
-from registry.errors import ConflictError
+from registry.errors import DeletionRefusedError, NameTakenError
 from registry.persistence import queries
 from registry.persistence.tables import Alias, ModelVersion, RegisteredModel
 from registry.services.audit import Change
-from registry.services.changes import record_change, touch
+from registry.services.changes import move_mlflow_time, record_change, touch
 from registry.services.documents import Document, model_document
 from registry.services.tags import Tags, write_model_tags
 from registry.services.transaction import Transaction
@@ -53,6 +54,7 @@ def create_model(
         created_at=tx.now,
         created_by=tx.caller.actor.name,
         updated_at=tx.now,
+        mlflow_updated_at=tx.now,
         row_version=1,
         last_number=0,
         last_event=0,
@@ -88,7 +90,11 @@ def update_model(tx: Transaction, name: str, changes: ModelChanges) -> Document:
     if changes.name is not None:
         model.name = names.model_name(changes.name)
     at = touch(model, None, tx.now)
+    if changes.description is not None or changes.name is not None:
+        move_mlflow_time(at, model)
     _flush_name(session, model.name)  # before the tags, which flush everything
+    if changes.name is not None:
+        _move_versions(session, model, at)
     write_model_tags(session, model.id, changes.tags or {})
     document = model_document(queries.get_model(session, model.name))
     is_renamed = model.name != name
@@ -109,6 +115,16 @@ def update_model(tx: Transaction, name: str, changes: ModelChanges) -> Document:
         at=at,
     )
     return document
+
+
+def _move_versions(session: Session, model: RegisteredModel, at: datetime) -> None:
+    """A rename is an update of each version too, in MLflow's terms."""
+    session.execute(
+        update(ModelVersion)
+        .where(ModelVersion.model_id == model.id, ModelVersion.deleted_at.is_(None))
+        .values(mlflow_updated_at=at)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def delete_model(tx: Transaction, name: str) -> None:
@@ -152,7 +168,7 @@ def _refuse_protected(
         )
     ).all()
     if protected:
-        raise ConflictError(
+        raise DeletionRefusedError(
             f"versions {', '.join(map(str, protected[:20]))} are in use; only "
             f"versions in {', '.join(sorted(policy.deletable)) or 'no stage'} "
             "may be deleted"
@@ -163,4 +179,4 @@ def _flush_name(session: Session, name: str) -> None:
     try:
         session.flush()
     except IntegrityError as error:
-        raise ConflictError(f"a model named {name!r} exists already") from error
+        raise NameTakenError(name) from error

@@ -19,7 +19,7 @@ from registry.domain.policy import NONE, Cause, VersionStatus
 from registry.persistence import queries
 from registry.persistence.tables import ModelVersion, RegisteredModel, StageChange
 from registry.services.artifacts import LinkedSource
-from registry.services.changes import touch
+from registry.services.changes import move_mlflow_time, touch
 from registry.services.documents import Document
 from registry.services.sealing import store_manifest, upload_source
 from registry.services.tags import Tags, write_version_tags
@@ -61,6 +61,7 @@ def create_version(
     """
     model = queries.lock_model(tx.session, model_name)
     at = touch(model, None, tx.now)
+    move_mlflow_time(at, model)
     model.last_number += 1
     model.last_history += 1
     version = _new_version(tx, model, details, at)
@@ -96,6 +97,7 @@ def _new_version(
         created_at=at,
         created_by=tx.caller.actor.name,
         updated_at=at,
+        mlflow_updated_at=at,
         row_version=1,
     )
 

@@ -32,7 +32,13 @@ from registry.persistence import queries
 from registry.persistence.tables import ModelVersion, RegisteredModel, StageChange
 from registry.services import audit
 from registry.services.audit import Change
-from registry.services.changes import announce, record_change, touch, version_event
+from registry.services.changes import (
+    announce,
+    move_mlflow_time,
+    record_change,
+    touch,
+    version_event,
+)
 from registry.services.documents import Document, version_document
 from registry.services.transaction import Transaction
 from registry.services.versions import VersionRef, expect_etag, lock_version
@@ -221,6 +227,7 @@ def _apply(tx: Transaction, plan: _Plan, reason: str) -> list[StageChange]:
     """Incumbents out, then the version in: the order the unique index needs."""
     model, version, decision = plan.model, plan.version, plan.decision
     at = touch(model, None, tx.now)
+    move_mlflow_time(at, model)
     changes = _stage_changes(tx, plan, reason)
     for incumbent, stage in plan.leaving:
         _enter(incumbent, stage, at)
@@ -266,7 +273,7 @@ def _enter(version: ModelVersion, stage: str, at: datetime) -> None:
     """Put a version into a stage; the only place that writes one."""
     version.stage = stage
     version.exclusive_stage = None
-    version.updated_at = at
+    version.updated_at = version.mlflow_updated_at = at
     version.row_version += 1
 
 

@@ -6,11 +6,16 @@ from sqlalchemy import delete
 
 from registry.domain import names
 from registry.domain.policy import VersionStatus
-from registry.errors import ConflictError, StaleExpectationError
+from registry.errors import ConflictError, DeletionRefusedError, StaleExpectationError
 from registry.persistence import queries
 from registry.persistence.tables import Alias, ModelVersion, RegisteredModel
 from registry.services.audit import Change
-from registry.services.changes import record_change, touch, version_event
+from registry.services.changes import (
+    move_mlflow_time,
+    record_change,
+    touch,
+    version_event,
+)
 from registry.services.documents import Document, version_document, version_etag
 from registry.services.tags import Tags, write_version_tags
 from registry.services.transaction import Transaction
@@ -52,8 +57,9 @@ def update_version(
     """
     model, version = lock_version(tx, ref)
     before = version_document(model.name, version)
-    touch(model, version, tx.now)
+    at = touch(model, version, tx.now)
     if changes.description is not None:
+        move_mlflow_time(at, version)
         version.description = names.clean_text(changes.description, field="description")
     tx.session.flush()
     write_version_tags(tx.session, version.id, changes.tags or {})
@@ -71,12 +77,13 @@ def delete_version(tx: Transaction, ref: VersionRef) -> None:
     model, version = lock_version(tx, ref)
     deletable = tx.policy.for_model(model.name).deletable
     if version.stage not in deletable:
-        raise ConflictError(
+        raise DeletionRefusedError(
             f"version {version.number} is in {version.stage}; only versions in "
             f"{', '.join(sorted(deletable)) or 'no stage'} may be deleted"
         )
     before = version_document(model.name, version)
     at = touch(model, version, tx.now)
+    move_mlflow_time(at, model)
     tx.session.execute(delete(Alias).where(Alias.version_id == version.id))
     version.deleted_at = at
     version.exclusive_stage = None

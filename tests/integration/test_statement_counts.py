@@ -163,7 +163,12 @@ def add_model(session: Session, name: str) -> None:
     model_id = uuid.uuid4().hex
     session.add(
         RegisteredModel(
-            id=model_id, name=name, created_at=NOW, created_by="ci", updated_at=NOW
+            id=model_id,
+            name=name,
+            created_at=NOW,
+            created_by="ci",
+            updated_at=NOW,
+            mlflow_updated_at=NOW,
         )
     )
     session.flush()
@@ -184,6 +189,7 @@ def add_version(session: Session, model_id: str, number: int) -> None:
             created_at=NOW,
             created_by="ci",
             updated_at=NOW,
+            mlflow_updated_at=NOW,
         )
     )
     session.flush()

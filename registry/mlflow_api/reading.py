@@ -1,0 +1,171 @@
+"""The fields of a request, from its query or its JSON body.
+
+Rules (protocol reference, section 1):
+
+- GET has its fields in the query; one that may stand several times is a list,
+  however often it stands. Without a query, GET may have a JSON body.
+- All others, DELETE too, have them in a JSON object of type ``application/json``.
+- A field is known as ``run_id`` and as ``runId``; both at once are refused.
+- JSON null is the same as an absent field; unknown fields are ignored.
+- Types are taken as they are sent: a number is no text and a text no flag.
+  Whole numbers alone may come as text, as protobuf's JSON writes them.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Request, current_app
+
+from registry.domain import names
+from registry.errors import InvalidInputError
+
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
+_SEE_DOCS = "See the API docs for more information about request parameters."
+
+
+class Fields:
+    """What one request says.
+
+    Every method raises ``InvalidInputError`` for a value of another type. Texts
+    come back in the form in which the registry stores them (``names.clean_text``).
+    """
+
+    def __init__(self, values: Mapping[str, Any], *, is_query: bool = False) -> None:
+        self._values = values
+        self._is_query = is_query  # every value is a list of texts then
+
+    def required(self, name: str) -> str:
+        """A text that is neither missing, empty nor blank."""
+        text = self.optional(name)
+        if text is None or not text.strip():
+            raise missing(name)
+        return text
+
+    def text(self, name: str, default: str = "") -> str:
+        """A text; absent it is ``default``."""
+        text = self.optional(name)
+        return default if text is None else text
+
+    def optional(self, name: str) -> str | None:
+        """A text, or None when absent."""
+        value = self._single(name)
+        return None if value is None else _text(name, value)
+
+    def texts(self, name: str) -> list[str]:
+        """Every text of a repeated field."""
+        value = self._value(name)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise _invalid(name, value)
+        return [_text(name, each) for each in value]
+
+    def flag(self, name: str) -> bool:
+        """True or false; absent it is false."""
+        value = self._single(name)
+        if self._is_query and value in {"true", "false"}:
+            return bool(value == "true")  # a query has no other way to say it
+        if value is not None and not isinstance(value, bool):
+            raise _invalid(name, value)
+        return bool(value)
+
+    def whole_number(self, name: str) -> int | None:
+        """An integer, or None when absent; text of digits is one too."""
+        value = self._single(name)
+        if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value):
+            value = int(value)
+        if value is not None and type(value) is not int:
+            raise _invalid(name, value)
+        return value
+
+    def tags(self, name: str = "tags") -> dict[str, str]:
+        """Tags, from ``[{"key", "value"}]``; of a repeated key the last wins."""
+        return {tag.required("key"): tag.text("value") for tag in self.documents(name)}
+
+    def document(self, name: str) -> "Fields | None":
+        """The fields of an object inside this one, or None when absent."""
+        value = self._value(name)
+        if value is not None and not isinstance(value, dict):
+            raise _invalid(name, value)
+        return None if value is None else Fields(value)
+
+    def documents(self, name: str) -> "list[Fields]":
+        """The objects of a repeated field."""
+        value = self._value(name)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(
+            isinstance(each, dict) for each in value
+        ):
+            raise _invalid(name, value)
+        return [Fields(each) for each in value]
+
+    def _single(self, name: str) -> Any:  # noqa: ANN401  # JSON may be anything
+        value = self._value(name)
+        if not self._is_query or value is None:
+            return value
+        if len(value) > 1:
+            raise InvalidInputError(f"{name} stands more than once in the query")
+        return value[0]
+
+    def _value(self, name: str) -> Any:  # noqa: ANN401  # JSON may be anything
+        camel = _camel_case(name)
+        if camel != name and name in self._values and camel in self._values:
+            raise InvalidInputError(f"{name} and {camel} are the same field; send one")
+        return self._values.get(name, self._values.get(camel))
+
+
+def fields_of(request: Request) -> Fields:
+    """The fields of a request.
+
+    Raises:
+        InvalidInputError: when the body is not a JSON object of its type.
+    """
+    if request.method == "GET" and (request.args or not request.get_data(cache=True)):
+        return Fields(dict(request.args.lists()), is_query=True)
+    return Fields(_body(request))
+
+
+def _body(request: Request) -> Mapping[str, Any]:
+    body = request.get_data(cache=True)
+    if not body and not request.content_type:
+        return {}
+    if request.mimetype != "application/json":
+        raise InvalidInputError(
+            "Bad Request. Content-Type must be one of ['application/json']."
+        )
+    try:
+        document = current_app.json.loads(body or b"{}")
+    except ValueError as error:
+        raise InvalidInputError(
+            f"Bad Request. The body is not a JSON document: {error}"
+        ) from error
+    if not isinstance(document, dict):
+        raise InvalidInputError("Bad Request. The body is not a JSON object.")
+    return document
+
+
+def missing(name: str) -> InvalidInputError:
+    """A required field is not there."""
+    return InvalidInputError(
+        f"Missing value for required parameter '{name}'. {_SEE_DOCS}"
+    )
+
+
+def _invalid(name: str, value: object) -> InvalidInputError:
+    return InvalidInputError(
+        f"Invalid value {str(value)[:80]!r} for parameter '{name}' supplied. "
+        f"{_SEE_DOCS}"
+    )
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise _invalid(name, value)
+    return names.clean_text(value, field=name)
+
+
+def _camel_case(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(other.capitalize() for other in others)
