@@ -1,0 +1,362 @@
+"""MLflow's search language: from filter and order_by to a ``Search``, without I/O.
+
+Rules (MLflow protocol reference, section 4):
+
+- A filter is comparisons joined by AND. There is no OR, no NOT and no parenthesis
+  but around the values of IN.
+- A text stands in single or double quotes and is taken as it is, a doubled quote
+  too, as MLflow does: nothing escapes. A text with one kind of quote is written in
+  the other.
+- Keys are case-sensitive, words (AND, LIKE, DESC) are not.
+- ``%`` and ``_`` of LIKE and ILIKE are wildcards that nothing escapes.
+- Prompts, tagged ``mlflow.prompt.is_prompt``, are hidden unless the first
+  comparison of that tag asks for them. Where they are hidden, comparisons of that
+  tag say nothing else, so what has no such tag is found.
+- Every order is total: ties go by name, then from the highest version down.
+
+A refusal names the place, what stands there and what was expected. The grammar is
+regular and its tokens do not overlap, so reading takes time in proportion to the
+text; the limits below bound what the database is asked for.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+
+from lark import Lark, Token, Tree
+from lark.exceptions import UnexpectedCharacters, UnexpectedToken
+
+from registry.domain.names import clean_text
+from registry.errors import InvalidInputError
+
+MAX_FILTER_CHARACTERS = 50_000
+MAX_COMPARISONS = 100
+MAX_LISTED_VALUES = 1_000
+#: SQLite refuses a pattern above 50,000 bytes; a character may become 18 of them.
+MAX_PATTERN_CHARACTERS = 2_000
+MAX_DIGITS = 18
+PROMPT_TAG = "mlflow.prompt.is_prompt"
+
+_GRAMMAR = r"""
+filter: comparison (_AND comparison)*
+comparison: KEY COMPARATOR (STRING | NUMBER)
+          | KEY LIST_COMPARATOR _OPEN STRING (_COMMA STRING)* _COMMA? _CLOSE
+ordering: KEY DIRECTION?
+
+KEY: /\w+(\.(`[^`]+`|"[^"]+"|[\w.]+))?/
+COMPARATOR: "=" | "!=" | ">" | ">=" | "<" | "<=" | /I?LIKE\b/i
+LIST_COMPARATOR: /(NOT\s+)?IN\b/i
+STRING: /'(?:[^']|'')*'/ | /"(?:[^"]|"")*"/
+NUMBER: /-?[\d.]+(e[+-]?\d+)?/i
+DIRECTION: /(ASC|DESC)\b/i
+_AND: /AND\b/i
+_OPEN: "("
+_COMMA: ","
+_CLOSE: ")"
+
+%import common.WS
+%ignore WS
+"""
+_PHRASES = {
+    "KEY": "a key such as name or tags.<key>",
+    "COMPARATOR": "a comparator (=, !=, >, >=, <, <=, LIKE, ILIKE)",
+    "LIST_COMPARATOR": "IN or NOT IN",
+    "STRING": "a text in quotes",
+    "NUMBER": "a number",
+    "DIRECTION": "ASC, DESC or the end",
+    "_AND": "AND or the end",
+    "_OPEN": "'('",
+    "_COMMA": "','",
+    "_CLOSE": "')'",
+}
+_SHOWN_CHARACTERS = 40
+_INTEGER = re.compile(r"\s*(-?)(\d+)\s*")
+
+
+class Operator(StrEnum):
+    """How a value is compared; the text is MLflow's."""
+
+    EQUAL = "="
+    UNEQUAL = "!="
+    GREATER = ">"
+    GREATER_OR_EQUAL = ">="
+    LESS = "<"
+    LESS_OR_EQUAL = "<="
+    LIKE = "LIKE"
+    ILIKE = "ILIKE"
+    IN = "IN"
+    NOT_IN = "NOT IN"
+
+
+class Attribute(StrEnum):
+    """What can be compared or ordered by, beside tags; the text is MLflow's."""
+
+    NAME = "name"
+    RUN_ID = "run_id"
+    SOURCE_PATH = "source_path"
+    VERSION_NUMBER = "version_number"
+    CREATION_TIMESTAMP = "creation_timestamp"
+    LAST_UPDATED_TIMESTAMP = "last_updated_timestamp"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One comparison of an attribute, or of the tag ``tag``.
+
+    Attributes:
+        value: an integer for the version number, a tuple for a list, else text.
+    """
+
+    attribute: Attribute | None = None
+    tag: str | None = None
+    operator: Operator
+    value: str | int | tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ordering:
+    """One column that results are ordered by."""
+
+    column: Attribute
+    is_descending: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What to find, and in which order; all comparisons must hold."""
+
+    comparisons: tuple[Comparison, ...]
+    ordering: tuple[Ordering, ...]
+    hides_prompts: bool
+
+
+_TEXT = frozenset({Operator.EQUAL, Operator.UNEQUAL, Operator.LIKE, Operator.ILIKE})
+_LIST = frozenset({Operator.IN, Operator.NOT_IN})
+_NUMBER = frozenset(Operator) - _LIST - {Operator.LIKE, Operator.ILIKE}
+_PATTERNS = frozenset({Operator.LIKE, Operator.ILIKE})
+_NAME = Ordering(column=Attribute.NAME)
+_NEWEST_NUMBER = Ordering(column=Attribute.VERSION_NUMBER, is_descending=True)
+_NEWEST_CHANGE = Ordering(column=Attribute.LAST_UPDATED_TIMESTAMP, is_descending=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searchable:
+    """What one kind of thing can be searched and ordered by.
+
+    Attributes:
+        columns: the words of order_by.
+        default_order: the order when none is asked for.
+        ties: what an order that was asked for is completed with.
+    """
+
+    attributes: Mapping[str, frozenset[Operator]]
+    columns: Mapping[str, Attribute]
+    default_order: tuple[Ordering, ...]
+    ties: tuple[Ordering, ...]
+
+
+MODELS = Searchable(
+    attributes={Attribute.NAME: _TEXT | _LIST},
+    columns={
+        "name": Attribute.NAME,
+        "timestamp": Attribute.LAST_UPDATED_TIMESTAMP,
+        "last_updated_timestamp": Attribute.LAST_UPDATED_TIMESTAMP,
+    },
+    default_order=(_NAME,),
+    ties=(_NAME,),
+)
+VERSIONS = Searchable(
+    attributes={
+        Attribute.NAME: _TEXT | _LIST,
+        Attribute.RUN_ID: _TEXT | _LIST,
+        Attribute.SOURCE_PATH: _TEXT,
+        Attribute.VERSION_NUMBER: _NUMBER,
+    },
+    columns={
+        "name": Attribute.NAME,
+        "version_number": Attribute.VERSION_NUMBER,
+        "creation_timestamp": Attribute.CREATION_TIMESTAMP,
+        "last_updated_timestamp": Attribute.LAST_UPDATED_TIMESTAMP,
+    },
+    default_order=(_NEWEST_CHANGE, _NAME, _NEWEST_NUMBER),
+    ties=(_NAME, _NEWEST_NUMBER),
+)
+
+
+def parse_search(
+    searchable: Searchable, filter_text: str, order_by: Sequence[str]
+) -> Search:
+    """Read a filter, empty for none, and the columns to order by.
+
+    Raises:
+        InvalidInputError: with the field ``filter`` or ``order_by``, saying what
+            stands where and what was expected.
+    """
+    comparisons = _comparisons(searchable, filter_text) if filter_text else ()
+    hides_prompts = not _asks_for_prompts(comparisons)
+    return Search(
+        comparisons=tuple(
+            comparison
+            for comparison in comparisons
+            if not (hides_prompts and comparison.tag == PROMPT_TAG)
+        ),
+        ordering=_ordering(searchable, order_by),
+        hides_prompts=hides_prompts,
+    )
+
+
+def _asks_for_prompts(comparisons: Sequence[Comparison]) -> bool:
+    for comparison in comparisons:
+        if comparison.tag == PROMPT_TAG:
+            asked = (comparison.operator, str(comparison.value).lower())
+            return asked in {(Operator.EQUAL, "true"), (Operator.UNEQUAL, "false")}
+    return False
+
+
+def _comparisons(searchable: Searchable, text: str) -> tuple[Comparison, ...]:
+    if len(text) > MAX_FILTER_CHARACTERS:
+        raise InvalidInputError(
+            f"has {len(text)} characters; expected {MAX_FILTER_CHARACTERS} at most",
+            field="filter",
+        )
+    tree = _parse("filter", clean_text(text, field="filter"), "filter")
+    if len(tree.children) > MAX_COMPARISONS:
+        raise InvalidInputError(
+            f"has {len(tree.children)} comparisons; expected {MAX_COMPARISONS} at most",
+            field="filter",
+        )
+    return tuple(
+        _comparison(searchable, list(_tokens(child))) for child in tree.children
+    )
+
+
+def _tokens(child: Token | Tree[Token]) -> Iterator[Token]:
+    return child.scan_values(lambda _: True) if isinstance(child, Tree) else iter(())
+
+
+def _comparison(searchable: Searchable, tokens: Sequence[Token]) -> Comparison:
+    key, comparator, *values = tokens
+    operator = Operator(" ".join(comparator.upper().split()))
+    prefix, dot, rest = key.partition(".")
+    if dot and prefix in {"tag", "tags"}:
+        _check_operator(comparator, operator, _TEXT, f"tag {rest}")
+        return Comparison(
+            tag=rest.strip('`"'), operator=operator, value=_text(values[0], operator)
+        )
+    name = rest if dot and prefix == "attribute" else str(key)
+    if name not in searchable.attributes:
+        known = ", ".join([*searchable.attributes, "tags.<key>"])
+        raise _refusal(key, f"expected one of {known}")
+    attribute = Attribute(name)
+    _check_operator(comparator, operator, searchable.attributes[name], name)
+    return Comparison(
+        attribute=attribute,
+        operator=operator,
+        value=_value(attribute, operator, values),
+    )
+
+
+def _check_operator(
+    comparator: Token, operator: Operator, allowed: Collection[Operator], of: str
+) -> None:
+    if operator not in allowed:
+        known = ", ".join(each for each in Operator if each in allowed)
+        raise _refusal(comparator, f"{of} can be compared with {known}")
+
+
+def _value(
+    attribute: Attribute, operator: Operator, values: Sequence[Token]
+) -> str | int | tuple[str, ...]:
+    if attribute is Attribute.VERSION_NUMBER:
+        return _integer(values[0])
+    if operator in _LIST:
+        if len(values) > MAX_LISTED_VALUES:
+            raise _refusal(
+                values[MAX_LISTED_VALUES],
+                f"expected {MAX_LISTED_VALUES} values at most",
+            )
+        return tuple(value[1:-1] for value in values)
+    return _text(values[0], operator)
+
+
+def _text(value: Token, operator: Operator) -> str:
+    if value.type != "STRING":
+        raise _refusal(value, f"expected {_PHRASES['STRING']}")
+    if operator in _PATTERNS and len(value) - 2 > MAX_PATTERN_CHARACTERS:
+        raise _refusal(
+            value, f"expected a pattern of {MAX_PATTERN_CHARACTERS} characters at most"
+        )
+    return value[1:-1]
+
+
+def _integer(value: Token) -> int:
+    text = value[1:-1] if value.type == "STRING" else str(value)
+    found = _INTEGER.fullmatch(text)
+    if found is None or len(found.group(2).lstrip("0")) > MAX_DIGITS:
+        raise _refusal(value, f"expected an integer of {MAX_DIGITS} digits at most")
+    sign, digits = found.groups()
+    return int(f"{sign}{digits[-MAX_DIGITS:]}")
+
+
+def _ordering(searchable: Searchable, order_by: Sequence[str]) -> tuple[Ordering, ...]:
+    if not order_by:
+        return searchable.default_order
+    asked = {}
+    for text in order_by:
+        ordering = _one_ordering(searchable, text)
+        if ordering.column in asked:
+            raise InvalidInputError(
+                f"{ordering.column} is named twice", field="order_by"
+            )
+        asked[ordering.column] = ordering
+    for tie in searchable.ties:
+        asked.setdefault(tie.column, tie)
+    return tuple(asked.values())
+
+
+def _one_ordering(searchable: Searchable, text: str) -> Ordering:
+    tree = _parse("ordering", clean_text(text, field="order_by"), "order_by")
+    key, *direction = _tokens(tree)
+    name = key.removeprefix("attribute.")
+    if name not in searchable.columns:
+        known = ", ".join(searchable.columns)
+        raise _refusal(key, f"expected one of {known}", "order_by")
+    return Ordering(
+        column=searchable.columns[name],
+        is_descending=bool(direction) and direction[0].upper() == "DESC",
+    )
+
+
+@cache
+def _parser() -> Lark:
+    return Lark(_GRAMMAR, parser="lalr", start=["filter", "ordering"])
+
+
+def _parse(start: str, text: str, field: str) -> Tree[Token]:
+    try:
+        return _parser().parse(text, start=start)
+    except UnexpectedToken as error:
+        at_end = error.token.type == "$END"
+        place = len(text) if at_end else error.token.start_pos
+        expected = error.expected
+    except UnexpectedCharacters as error:
+        place, expected = error.pos_in_stream, error.allowed
+    phrases = [_PHRASES[name] for name in _PHRASES if name in expected]
+    message = f"expected {' or '.join(phrases) or 'the end'}"
+    raise _refusal_at(place, text[place:], message, field)
+
+
+def _refusal(token: Token, expected: str, field: str = "filter") -> InvalidInputError:
+    return _refusal_at(token.start_pos, token, expected, field)
+
+
+def _refusal_at(
+    place: int | None, found: str, expected: str, field: str
+) -> InvalidInputError:
+    """``place`` counts from 0, people count from 1; a token that was read has one."""
+    cut = found[:_SHOWN_CHARACTERS] + "…" * (len(found) > _SHOWN_CHARACTERS)
+    shown = repr(cut) if found else "the end"
+    at = f"at character {(place or 0) + 1}"
+    return InvalidInputError(f"{at}, found {shown}: {expected}", field=field)
