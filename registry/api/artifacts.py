@@ -9,7 +9,7 @@ Rules:
 
 import base64
 import mimetypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, cast
 from urllib.parse import quote
@@ -31,6 +31,7 @@ from registry.api.schemas.versions import (
     VersionDocument,
 )
 from registry.auth.permissions import Permission, requires
+from registry.domain.manifest_text import ManifestText
 from registry.domain.manifests import (
     MAX_SIZE_BYTES,
     FileEntry,
@@ -41,6 +42,7 @@ from registry.domain.timestamps import rfc3339
 from registry.errors import (
     ArtifactChangedError,
     ArtifactNotFoundError,
+    ConflictError,
     InvalidInputError,
 )
 from registry.persistence import queries
@@ -148,16 +150,25 @@ def _finalize(name: str, number: int, declared: Manifest) -> Response:
     end_read(db.session())
     if not is_hashed_inline(declared.files):
         return commit(lambda tx: sealing.schedule_sealing(tx, ref, declared))
-    store = parts().store
+    store, waiting = parts().store, _upload_source(version)
     try:
         sealed = uploads.seal_upload(store, version.id, declared)
     except (ArtifactNotFoundError, ArtifactChangedError, InvalidInputError) as error:
-        reason = error.message
-        return commit(lambda tx: sealing.fail_registration(tx, ref, reason))
-    answer = commit(
-        lambda tx: sealing.seal_version(tx, ref, declared, source=sealed.source)
-    )
-    store.delete_tree(_upload_source(version))
+        return _give_up(ref, error.message, waiting)
+    try:
+        answer = commit(
+            lambda tx: sealing.seal_version(tx, ref, declared, source=sealed.source)
+        )
+    except ConflictError:  # given up in the meantime: nothing refers to the copy
+        uploads.remove(store, sealed.source)
+        raise
+    uploads.remove(store, waiting)
+    return answer
+
+
+def _give_up(ref: VersionRef, reason: str, waiting: str) -> Response:
+    answer = commit(lambda tx: sealing.fail_registration(tx, ref, reason))
+    uploads.remove(parts().store, waiting)
     return answer
 
 
@@ -167,11 +178,14 @@ def _finalize(name: str, number: int, declared: Manifest) -> Response:
 @blueprint.response(200, VersionDocument)
 @blueprint.alt_response(409, description="The version's artifact is settled")
 def abort_registration(body: dict[str, Any], name: str, number: int) -> Response:
-    """Give a pending version up."""
+    """Give a pending version up; what was uploaded for it is removed."""
     ref = VersionRef(model=name, number=number)
-    return answer_once(
-        lambda: commit(lambda tx: sealing.fail_registration(tx, ref, body["reason"]))
-    )
+    return answer_once(lambda: _abort(ref, body["reason"]))
+
+
+def _abort(ref: VersionRef, reason: str) -> Response:
+    version = queries.get_version(db.session(), ref.model, ref.number)
+    return _give_up(ref, reason, _upload_source(version))
 
 
 @blueprint.route(f"{_VERSION}/artifacts", methods=["GET"])
@@ -181,15 +195,10 @@ def abort_registration(body: dict[str, Any], name: str, number: int) -> Response
 def list_artifacts(query: dict[str, Any], name: str, number: int) -> Response:
     """List the files of a version's artifact, as its manifest has them."""
     limit, after = query["limit"], decode_cursor(query["cursor"], str)
-    _, files = _with_files(name, number)
-    rows = [file for file in files if after is None or file.path > after]
+    _, manifest = _with_manifest(name, number)
+    rows = manifest.files_behind(after, limit + 1) if manifest else []
     return jsonify(
-        page(
-            rows[: limit + 1],
-            limit,
-            document=_file_document,
-            key=lambda file: file.path,
-        )
+        page(rows, limit, document=_file_document, key=lambda file: file.path)
     )
 
 
@@ -204,8 +213,10 @@ def list_artifacts(query: dict[str, Any], name: str, number: int) -> Response:
 def download_file(name: str, number: int, path: str) -> Response:
     """Download a file; its SHA-256 is the entity tag."""
     path = check_artifact_path(path)
-    version, files = _with_files(name, number)
-    entry = _manifest_entry(version, files, path)
+    version, manifest = _with_manifest(name, number)
+    entry = manifest.find(path) if manifest else None
+    if entry is None:
+        raise _no_such_file(version, path)
     end_read(db.session())  # nothing stays open while the file is sent
     if entry.sha256 in request.if_none_match:
         return _with_headers(Response(status=304), entry)
@@ -299,19 +310,16 @@ def _upload_source(version: ModelVersion) -> str:
     return sealing.upload_source(parts().store.root_uri, version.id)
 
 
-def _with_files(name: str, number: int) -> tuple[ModelVersion, tuple[FileEntry, ...]]:
-    """A version and the files of its manifest; none where there is no manifest."""
+def _with_manifest(name: str, number: int) -> tuple[ModelVersion, ManifestText | None]:
+    """A version, and its manifest where it has one."""
     version, canonical = queries.version_with_manifest(db.session(), name, number)
-    return version, Manifest.from_canonical(canonical).files if canonical else ()
+    if canonical is None:
+        return version, None
+    return version, ManifestText(canonical, version.artifact_digest or "")
 
 
-def _manifest_entry(
-    version: ModelVersion, files: Sequence[FileEntry], path: str
-) -> FileEntry:
-    for entry in files:
-        if entry.path == path:
-            return entry
-    raise ArtifactNotFoundError(
+def _no_such_file(version: ModelVersion, path: str) -> ArtifactNotFoundError:
+    return ArtifactNotFoundError(
         f"version {version.number} has no file {path!r}"
         if version.artifact_digest
         else f"the artifact of version {version.number} is not held here: "

@@ -9,6 +9,10 @@ The request does it for small artifacts, the background for large ones
 
 A crash between the steps leaves the version pending; the background tries again
 after ``LEASE``. An upload that nobody finalizes is given up after ``UNFINISHED_FOR``.
+
+Once a version is settled, sealed or failed, what was uploaded for it is removed, and
+so is a copy that came too late. That happens after the commit: a crash in between
+leaves files behind, never a version without its files.
 """
 
 import logging
@@ -24,6 +28,7 @@ from registry.domain.policy import VersionStatus
 from registry.errors import (
     ArtifactChangedError,
     ArtifactNotFoundError,
+    ArtifactStoreError,
     ConflictError,
     InvalidInputError,
 )
@@ -94,15 +99,29 @@ def complete_next(
     except (ArtifactNotFoundError, ArtifactChangedError, InvalidInputError) as error:
         reason = error.message
         _settle(begin, job, lambda tx: fail_registration(tx, job.ref, reason))
-        return True
-    _settle(
-        begin,
-        job,
-        lambda tx: seal_version(tx, job.ref, sealed.manifest, source=sealed.source),
-    )
+    else:
+        is_sealed = _settle(
+            begin,
+            job,
+            lambda tx: seal_version(tx, job.ref, sealed.manifest, source=sealed.source),
+        )
+        if job.declared and not is_sealed:
+            remove(store, sealed.source)
     if job.declared:
-        store.delete_tree(job.source)
+        remove(store, job.source)
     return True
+
+
+def remove(store: ArtifactStore, source: str) -> None:
+    """Remove files of ours that nothing refers to any more.
+
+    A store that fails leaves them behind, and the log says so: what was committed
+    stands.
+    """
+    try:
+        store.delete_tree(source)
+    except ArtifactStoreError as error:
+        logger.warning("files_left_behind at=%s reason=%r", source, error.message)
 
 
 def give_up_next(
@@ -126,7 +145,7 @@ def give_up_next(
         if is_unfinished:
             fail_registration(tx, ref, _UNFINISHED)
     if is_unfinished:
-        store.delete_tree(upload_source(store.root_uri, version.id))
+        remove(store, upload_source(store.root_uri, version.id))
         logger.info("upload_given_up version=%s", version.id)
     return True
 
@@ -167,14 +186,17 @@ def _settle(
     begin: Callable[[], AbstractContextManager[Transaction]],
     job: _Job,
     work: Callable[[Transaction], object],
-) -> None:
+) -> bool:
+    """Do the work, unless somebody settled the version in the meantime."""
     try:
         with begin() as tx:
             work(tx)
-    except ConflictError as error:  # somebody settled it in the meantime
+    except ConflictError as error:
         logger.info(
             "registration_settled_elsewhere version=%s at=%s reason=%r",
             job.version_id,
             datetime.now(UTC),
             error.message,
         )
+        return False
+    return True
