@@ -46,12 +46,13 @@ def demo() -> list[Document]:
 
 
 def one(documents: list[Document], kind: str, name: str) -> Document:
-    """The one document of this kind whose name begins so."""
-    (found,) = [
-        document
-        for document in documents
-        if document["kind"] == kind and document["metadata"]["name"].startswith(name)
-    ]
+    """The one document of this kind that is called so, or begins so."""
+    of_kind = [document for document in documents if document["kind"] == kind]
+    named = {document["metadata"]["name"]: document for document in of_kind}
+    if name in named:
+        return named[name]
+    # A generated name ends in a digest.
+    (found,) = [named[full] for full in named if full.startswith(name)]
     return found
 
 
@@ -218,7 +219,10 @@ def test_web_and_worker_and_migration_run_one_image(base: list[Document]) -> Non
     (image,) = {image for image, _ in commands.values()}
     assert {name: args for name, (_, args) in commands.items()} == {
         "stagegate-web": ["serve", "--host", ANY_ADDRESS, "--port", "8000"],
-        "stagegate-worker": ["worker"],
+        "stagegate-worker": [
+            "worker",
+            *("--metrics-host", ANY_ADDRESS, "--metrics-port", "9100"),
+        ],
         "stagegate-migrate": ["db", "upgrade"],
     }
     assert image.startswith("stagegate:")
@@ -258,6 +262,34 @@ def test_service_reaches_the_web_pods_alone(documents: list[Document]) -> None:
     }
 
     assert chosen == {"stagegate-web"}
+
+
+def test_every_pod_says_where_its_metrics_are(documents: list[Document]) -> None:
+    for name, argument in (
+        ("stagegate-web", "--port"),
+        ("stagegate-worker", "--metrics-port"),
+    ):
+        template = one(documents, "Deployment", name)["spec"]["template"]
+        (container,) = template["spec"]["containers"]
+        (opened,) = container["ports"]
+        served = container["args"][container["args"].index(argument) + 1]
+        assert template["metadata"]["annotations"] == {
+            "prometheus.io/scrape": "true",
+            "prometheus.io/path": "/metrics",
+            "prometheus.io/port": served,
+        }
+        assert str(opened["containerPort"]) == served
+
+
+def test_workers_are_scraped_pod_by_pod(documents: list[Document]) -> None:
+    service = one(documents, "Service", "stagegate-worker")["spec"]
+    deployment = one(documents, "Deployment", "stagegate-worker")["spec"]
+    (container,) = deployment["template"]["spec"]["containers"]
+
+    assert service["clusterIP"] == "None"
+    assert service["selector"] == deployment["selector"]["matchLabels"]
+    (port,) = service["ports"]
+    assert port["targetPort"] in {opened["name"] for opened in container["ports"]}
 
 
 def test_base_holds_no_secret(base: list[Document]) -> None:

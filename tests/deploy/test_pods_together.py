@@ -79,7 +79,8 @@ def command_of(name: str, *, port: int = 0) -> list[str]:
 def local(argument: str, port: int) -> str:
     """A pod listens on every address of its own; a test on 127.0.0.1 only."""
     every_address = "0.0.0.0"  # noqa: S104 - what the manifest says
-    return {every_address: "127.0.0.1", "8000": str(port)}.get(argument, argument)
+    places = {every_address: "127.0.0.1", "8000": str(port), "9100": str(port)}
+    return places.get(argument, argument)
 
 
 @contextlib.contextmanager
@@ -113,7 +114,7 @@ def probe(port: int, container_probe: Document) -> int:
 def test_migration_web_and_worker_run_as_the_base_says(
     pod: Pod, settings: list[str], token: str, tmp_path: Path
 ) -> None:
-    port = free_port()
+    port, metrics_port = free_port(), free_port()
     (web_container,) = [
         document["spec"]["template"]["spec"]["containers"][0]
         for document in render_documents("k8s/base")
@@ -124,7 +125,7 @@ def test_migration_web_and_worker_run_as_the_base_says(
     migrated = pod.run(*settings, *command_of("stagegate-migrate"))
     assert migrated.returncode == 0, migrated.stderr
     web = [*settings, *command_of("stagegate-web", port=port)]
-    worker = [*settings, *command_of("stagegate-worker")]
+    worker = [*settings, *command_of("stagegate-worker", port=metrics_port)]
     with (
         running(pod, web, tmp_path / "web.log") as serving,
         running(pod, worker, tmp_path / "worker.log") as working,
@@ -144,3 +145,9 @@ def test_migration_web_and_worker_run_as_the_base_says(
         assert probe(port, web_container["livenessProbe"]) == 200
         assert answer.json() == {"items": [], "next_cursor": None}
         assert working.poll() is None
+        wait_until_ready(
+            working,
+            lambda: probe(metrics_port, {"httpGet": {"path": "/metrics"}}) == 200,
+            log_file=tmp_path / "worker.log",
+            timeout_seconds=START_SECONDS,
+        )
