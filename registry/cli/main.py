@@ -70,6 +70,10 @@ COMMANDS = {
         "registry.cli.events:events",
         "Show what happened, in its order, from any point on.",
     ),
+    "import": LazyCommand(
+        "registry.cli.imports:imports",
+        "Copy models from another registry into this one.",
+    ),
     "tokens": LazyCommand(
         "registry.cli.tokens:tokens",
         "Create, list and revoke API tokens.",

@@ -34,9 +34,15 @@ class Registration:
         self._versions_path = path_of("models", model, "versions")
         self._wait_seconds = wait_seconds
 
+    def begin(self, facts: VersionFacts, source: str | None = None) -> ModelVersion:
+        """Make a version whose artifact is still to come, or to be checked."""
+        return self._create(
+            {**facts} if source is None else {"source": source, **facts}
+        )
+
     def link(self, address: str, facts: VersionFacts) -> ModelVersion:
         """Make a version of artifacts that lie in a store already."""
-        return self._ready(self._create({"source": address, **facts}))
+        return self._ready(self.begin(facts, address))
 
     def upload(
         self, source: Path, facts: VersionFacts, on_progress: Progress | None
@@ -44,7 +50,7 @@ class Registration:
         """Make a version of a local file or directory."""
         # Looked at first: nothing to upload must not leave a version behind.
         files = local_files(source)
-        version = self._create({**facts})
+        version = self.begin(facts)
         try:
             finalized = self._send(version, files, on_progress)
         except BaseException as error:
@@ -100,6 +106,15 @@ class Registration:
                 f"{found.status_message or found.status}"
             )
         return found
+
+
+def is_address(source: str | Path) -> bool:
+    """Whether a source is an address to link, not a path to upload."""
+    if isinstance(source, Path) or Path(source).exists():
+        return False
+    scheme, colon, _rest = source.partition(":")
+    # One letter before a colon is a drive.
+    return bool(colon) and len(scheme) > 1 and scheme.replace("-", "").isalnum()
 
 
 def wait_for(

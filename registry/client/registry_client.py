@@ -18,7 +18,7 @@ from registry.client.deployments import DeploymentCalls
 from registry.client.downloads import DownloadedFile, Downloader
 from registry.client.events import EventCalls
 from registry.client.policy import PolicyCalls
-from registry.client.registration import Registration, wait_for
+from registry.client.registration import Registration, is_address, wait_for
 from registry.client.replays import ReplayCalls
 from registry.client.rollout import OnLook, Rollout, RolloutWatch
 from registry.client.transport import Transport, json_object, path_of
@@ -192,6 +192,16 @@ class RegistryClient:
         if is_address(source):
             return registration.link(str(source), facts)
         return registration.upload(Path(source), facts, on_progress)
+
+    def begin_version(
+        self, model: str, source: str | None = None, **facts: Unpack[VersionFacts]
+    ) -> ModelVersion:
+        """Take the next number and wait for nothing.
+
+        The artifact lies at ``source``, where the server may still have to check it,
+        or is still to come.
+        """
+        return Registration(self._transport, model, 0).begin(facts, source)
 
     def artifact_files(self, model: str, version: int) -> Iterator[ArtifactFile]:
         """The files of a version's artifact."""
@@ -376,15 +386,6 @@ class RegistryClient:
         return replace(
             record, replayed=response.headers.get("Idempotent-Replayed") == "true"
         )
-
-
-def is_address(source: str | Path) -> bool:
-    """Whether a source is an address to link, not a path to upload."""
-    if isinstance(source, Path) or Path(source).exists():
-        return False
-    scheme, colon, _rest = source.partition(":")
-    # One letter before a colon is a drive.
-    return bool(colon) and len(scheme) > 1 and scheme.replace("-", "").isalnum()
 
 
 def _outstanding(deliveries: Iterable[DeliveryRecord]) -> str:

@@ -71,7 +71,7 @@ class Transport:
         sent = dict(headers or {})
         if idempotency_key is not None:
             sent["Idempotency-Key"] = idempotency_key
-        with _unreachable_named(self.base_url):
+        with unreachable_named(self.base_url):
             response = self._registry.request(
                 method,
                 self.url_of(path),
@@ -130,7 +130,7 @@ class Transport:
         Raises:
             RegistryError: what the server said, as its class.
         """
-        with _unreachable_named(self.base_url):
+        with unreachable_named(self.base_url):
             response = self._fetch(self._registry, self.url_of(path), headers)
             if response.is_redirect:
                 address = requests.compat.urljoin(
@@ -152,7 +152,7 @@ class Transport:
     ) -> requests.Response:
         """PUT a body to the registry, or unsigned to its artifact store."""
         session = self._registry if is_ours else self._store
-        with _unreachable_named(url.partition("?")[0]):
+        with unreachable_named(url.partition("?")[0]):
             response = session.put(
                 url,
                 data=body,
@@ -242,7 +242,7 @@ def _successful(response: requests.Response) -> requests.Response:
 
 
 @contextmanager
-def _unreachable_named(address: str) -> Iterator[None]:
+def unreachable_named(address: str) -> Iterator[None]:
     """Translate the failures of the network.
 
     Raises:

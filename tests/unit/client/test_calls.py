@@ -8,7 +8,7 @@ import pytest
 
 from registry import errors
 from registry.client import RegistryClient
-from registry.client.registry_client import is_address
+from registry.client.registration import is_address
 from tests.unit.fake_registry import (
     Answer,
     FakeRegistry,

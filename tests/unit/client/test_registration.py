@@ -269,3 +269,17 @@ def test_a_file_that_shrinks_is_an_error(tmp_path: Path) -> None:
 
         with pytest.raises(errors.ArtifactChangedError, match="shorter"):
             reader.read()
+
+
+def test_a_version_is_begun_without_an_artifact(
+    fake: FakeRegistry, client: RegistryClient
+) -> None:
+    fake.json(
+        "POST", VERSIONS, version_document(status="PENDING_REGISTRATION"), status=201
+    )
+
+    begun = client.begin_version("fraud", description="to come")
+
+    assert begun.status == "PENDING_REGISTRATION"
+    assert fake.asked_for("POST", VERSIONS)[0].json == {"description": "to come"}
+    assert len(fake.asked) == 1

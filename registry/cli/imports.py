@@ -1,0 +1,164 @@
+"""``stagegate import``: models of another registry come here."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from registry.cli.client_command import Connection, client_command, example
+from registry.cli.exit_codes import ExitCode
+from registry.cli.output import Column, Output, printable
+from registry.client.types import Record
+from registry.importing.hands import Hands, IdleHands, RegistryHands
+from registry.importing.mlflow_source import MlflowServer
+from registry.importing.report import Count, Kind, Report
+from registry.importing.run import Import, OnModel
+
+_FINDINGS = (
+    Column("WHAT", "kind"),
+    Column("MODEL", "model"),
+    Column("VERSION", "version"),
+    Column("WHY", "reason"),
+)
+#: After so many models a log gets a line.
+_LINE_EVERY = 50
+
+
+@click.group("import")
+def imports() -> None:
+    """Copy models from another registry into this one."""
+
+
+@imports.command(
+    "mlflow",
+    epilog=example(
+        "stagegate import mlflow --from http://mlflow.internal:5000 --dry-run",
+        "stagegate import mlflow --from http://mlflow.internal:5000 --model 'fraud*'",
+    ),
+)
+@click.option(
+    "--from",
+    "uri",
+    required=True,
+    metavar="URI",
+    help="The MLflow server to copy from. Credentials are read from"
+    " MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or from"
+    " MLFLOW_TRACKING_TOKEN.",
+)
+@click.option("--from-token", metavar="TOKEN", help="A token for that server.")
+@click.option(
+    "--model",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only models whose name matches, such as 'fraud-*'; repeatable.",
+)
+@click.option(
+    "--skip-refused",
+    is_flag=True,
+    help="Leave the number of a version empty for ever that is refused here, in place"
+    " of waiting with all later ones of its model.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option(
+    "--wait",
+    "wait_seconds",
+    type=click.FloatRange(min=0),
+    default=3600,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the registry may take to check one artifact before it is moved.",
+)
+@client_command
+def mlflow(
+    to: Connection,
+    uri: str,
+    *,
+    from_token: str | None,
+    patterns: tuple[str, ...],
+    skip_refused: bool,
+    dry_run: bool,
+    wait_seconds: float,
+) -> None:
+    """Copy models, versions, stages, tags and aliases from an MLflow server.
+
+    What is here is never overwritten, and a second run changes nothing. Every change
+    is checked by the policy, audited and announced, as if it was made here.
+    """
+    with MlflowServer(uri, token=from_token, environ=os.environ) as server:
+        hands: Hands = IdleHands()
+        if not dry_run:
+            hands = RegistryHands(
+                to.client, server.origin, server.address_of, wait_seconds=wait_seconds
+            )
+        report = Report(server.origin, is_trial=dry_run)
+        work = Import(
+            server=server,
+            client=to.client,
+            hands=hands,
+            report=report,
+            patterns=patterns,
+            skip_refused=skip_refused,
+        )
+        try:
+            with _progress(report) as show:
+                work.run(show)
+        finally:
+            # Also of a run that broke off: it says what was done until then.
+            _print(to.output, report)
+    if code := _exit_code(report):
+        raise click.exceptions.Exit(code)
+
+
+def _exit_code(report: Report) -> ExitCode:
+    if report.has(Kind.CONFLICT):
+        return ExitCode.CONFLICT
+    return ExitCode.REFUSED if report.has(Kind.REFUSED) else ExitCode.DONE
+
+
+def _print(output: Output, report: Report) -> None:
+    if output.is_json:
+        output.done(report.document, "")
+        return
+    output.one(report.document, ["from", *Count])
+    findings = [Record(raw=one.document) for one in report.findings]
+    if findings:
+        output.many(findings, _FINDINGS)
+    output.done({}, _sentence(report))
+
+
+def _sentence(report: Report) -> str:
+    if not report.changes:
+        return "Nothing to change." if report.is_trial else "Nothing was changed."
+    verb = "would be made; nothing was changed" if report.is_trial else "were made"
+    return f"{report.changes} changes {verb}."
+
+
+@contextmanager
+def _progress(report: Report) -> Iterator[OnModel]:
+    """A bar on a terminal; in a log a line now and then."""
+    if not sys.stderr.isatty():
+        yield _line_report(report)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(done: int, total: int, name: str) -> None:
+            # Brackets of a name are no markup.
+            title = printable(name).replace("[", r"\[")
+            bar.update(task, completed=done, total=total, description=title)
+
+        yield show
+
+
+def _line_report(report: Report) -> Callable[[int, int, str], None]:
+    def show(done: int, total: int, _name: str) -> None:
+        if done and (done % _LINE_EVERY == 0 or done == total):
+            click.echo(f"{done} of {total} models, {report.changes} changes", err=True)
+
+    return show

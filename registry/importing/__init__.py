@@ -1,0 +1,1 @@
+"""Bringing models in from another registry; see README.md for the rules."""
