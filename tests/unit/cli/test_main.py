@@ -71,6 +71,7 @@ def test_the_commands_of_the_design_are_there() -> None:
         *(f"deployments {verb}" for verb in ("report", "list")),
         *(f"alias {verb}" for verb in ("set", "delete")),
         *(f"audit {verb}" for verb in ("verify", "export")),
+        "import mlflow",
         *(
             f"webhooks {verb}"
             for verb in (
