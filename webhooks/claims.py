@@ -21,12 +21,12 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Protocol
 
-from sqlalchemy import Select, bindparam, func, insert, or_, select
+from sqlalchemy import Select, Update, bindparam, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from webhooks import formats
 from webhooks.events import PING_EVENT_TYPE, Event, new_sortable_id
-from webhooks.heads import Head, lock_due, lock_probes
+from webhooks.heads import Head, lock_due, lock_one, lock_probes
 from webhooks.outbox import store_event
 from webhooks.signing import Scheme
 from webhooks.subscriptions import REASON_DELETED, get
@@ -56,6 +56,8 @@ class Claim:
     kind: DeliveryKind
     event_id: str
     event_type: str
+    #: When the delivery was stored.
+    created_at: datetime
     url: str
     body: bytes
     content_type: str
@@ -134,7 +136,7 @@ def claim_due(
             passed_over=allowed.passed_over,
             is_healthy_only=allowed.is_healthy_only,
         )
-        fit = [head for head in heads if not _settle_unfit(head, now)]
+        fit = [head for head in heads if not _settle_unfit(session, head, now)]
         chosen = [
             head
             for head in fit
@@ -156,7 +158,7 @@ def claim_probes(
 ) -> list[Claim]:
     """Take one delivery each for up to ``limit`` endpoints that may be well again."""
     heads = lock_probes(session, now=now, limit=limit)
-    fit = [head for head in heads if not _settle_unfit(head, now)]
+    fit = [head for head in heads if not _settle_unfit(session, head, now)]
     return _lease(session, fit, now=now, until=now + lease)
 
 
@@ -212,67 +214,90 @@ def start_test(
     )
     session.add(delivery)
     session.flush()
-    head = Head(delivery, subscription, follows_gap=False)
+    (head,) = lock_one(session, delivery_id)
     return _lease(session, [head], now=now, until=now + lease)[0]
 
 
-def database_now(session: Session, fallback: datetime) -> datetime:
-    """Read PostgreSQL's clock, which all dispatchers share; else the fallback."""
-    if session.get_bind().dialect.name != "postgresql":
-        return fallback
-    instant: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
-    return instant
-
-
-def _settle_unfit(head: Head, now: datetime) -> bool:
+def _settle_unfit(session: Session, head: Head, now: datetime) -> bool:
     """Settle a delivery that must not be sent; tell whether it was one."""
+    verdict = _unfit(head, now)
+    if verdict is None:
+        return False
+    state, reason = verdict
+    session.execute(
+        update(Delivery)
+        .where(Delivery.id == head.delivery.id)
+        .values(state=state, reason=reason, updated_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    return True
+
+
+def _unfit(head: Head, now: datetime) -> tuple[DeliveryState, str] | None:
+    """Say what becomes of a delivery that must not be sent."""
     delivery, subscription = head.delivery, head.subscription
     max_age = subscription.max_age_seconds
     if subscription.deleted_at is not None:
-        release(delivery, DeliveryState.DEAD, REASON_DELETED, now)
-    elif not subscription.is_open:
-        release(delivery, DeliveryState.HELD, str(subscription.state), now)
-    elif (
+        return DeliveryState.DEAD, REASON_DELETED
+    if not subscription.is_open:
+        return DeliveryState.HELD, str(subscription.state)
+    if (
         max_age is not None
         and delivery.kind == DeliveryKind.EVENT
         and delivery.created_at + timedelta(seconds=max_age) < now
     ):
-        release(delivery, DeliveryState.EXPIRED, REASON_TOO_OLD, now)
-    else:
-        return False
-    return True
+        return DeliveryState.EXPIRED, REASON_TOO_OLD
+    return None
 
 
 def _lease(
     session: Session, heads: Sequence[Head], *, now: datetime, until: datetime
 ) -> list[Claim]:
     """Mark the deliveries as being sent and open their attempts."""
-    token = uuid.uuid4().hex
-    for head in heads:
-        delivery = head.delivery
-        delivery.state = DeliveryState.SENDING
-        delivery.reason = None
-        delivery.attempt_count += 1
-        delivery.lease_token = token
-        delivery.lease_until = until
-        delivery.updated_at = now
-    session.flush()
     if not heads:
         return []
+    token = uuid.uuid4().hex
+    connection = session.connection()
+    connection.execute(
+        _lease_statement(),
+        {
+            "ids": [head.delivery.id for head in heads],
+            "token": token,
+            "until": until,
+            "now": now,
+        },
+    )
     attempts = [
         {
             "delivery_id": head.delivery.id,
-            "number": head.delivery.attempt_count,
+            "number": head.delivery.attempt_count + 1,
             "started_at": now,
             "outcome": AttemptOutcome.STARTED,
         }
         for head in heads
     ]
-    session.connection().execute(insert(Attempt), attempts)
+    connection.execute(insert(Attempt), attempts)
     sealed = _live_secrets(session, {head.subscription.id for head in heads}, now)
     return [
         _claim(head, token, sealed.get(head.subscription.id, ()), now) for head in heads
     ]
+
+
+# Statements are built once: building one costs more than executing it.
+@cache
+def _lease_statement() -> Update:
+    return (
+        update(Delivery)
+        .where(Delivery.id.in_(bindparam("ids", expanding=True)))
+        .values(
+            state=DeliveryState.SENDING,
+            reason=None,
+            attempt_count=Delivery.attempt_count + 1,
+            lease_token=bindparam("token"),
+            lease_until=bindparam("until"),
+            updated_at=bindparam("now"),
+        )
+    )
 
 
 def _claim(
@@ -283,15 +308,16 @@ def _claim(
         delivery_id=delivery.id,
         subscription_id=subscription.id,
         lease_token=token,
-        attempt=delivery.attempt_count,
+        attempt=delivery.attempt_count + 1,
         kind=DeliveryKind(delivery.kind),
         event_id=delivery.event_id,
         event_type=delivery.event_type,
+        created_at=delivery.created_at,
         url=subscription.url,
         body=delivery.body,
         content_type=delivery.content_type,
         is_probe=delivery.next_attempt_at > now,
-        follows_gap=head.follows_gap,
+        follows_gap=delivery.follows_gap,
         is_endpoint_failing=subscription.consecutive_failures > 0,
         sealed_secrets=tuple(sealed_secrets),
         format=subscription.format,
@@ -335,14 +361,3 @@ def _secrets_query() -> Select[str, str]:
             SubscriptionSecret.id.desc(),
         )
     )
-
-
-def release(
-    delivery: Delivery, state: DeliveryState, reason: str | None, now: datetime
-) -> None:
-    """End the lease, if there is one, and settle the delivery's state."""
-    delivery.state = state
-    delivery.reason = reason
-    delivery.lease_token = None
-    delivery.lease_until = None
-    delivery.updated_at = now

@@ -33,9 +33,9 @@ from webhooks.claims import (
     Claim,
     claim_due,
     claim_probes,
-    database_now,
     start_test,
 )
+from webhooks.clock import DatabaseClock
 from webhooks.errors import UnsendableError
 from webhooks.outgoing import NOTHING_LENT, prepare
 from webhooks.recorder import Recorder
@@ -116,6 +116,7 @@ class Dispatcher:
         self._lease = lease
         self._poll_seconds = poll.total_seconds()
         self._clock = clock
+        self._database_clock = DatabaseClock(clock)
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._recorder = Recorder(self._record_batch)
@@ -188,7 +189,7 @@ class Dispatcher:
                 session,
                 subscription_id,
                 sample=sample,
-                now=database_now(session, self._clock()),
+                now=self._database_clock.now(session),
                 lease=self._lease,
             )
         return PingResult(claim.delivery_id, self._deliver(claim))
@@ -255,7 +256,7 @@ class Dispatcher:
 
     def _claim(self, limit: int) -> list[Claim]:
         with self._begin() as session:
-            now = database_now(session, self._clock())
+            now = self._database_clock.now(session)
             claims = claim_due(
                 session,
                 now=now,
@@ -278,7 +279,7 @@ class Dispatcher:
 
     def _sweep(self) -> None:
         with self._begin() as session:
-            sweep_expired_leases(session, now=database_now(session, self._clock()))
+            sweep_expired_leases(session, now=self._database_clock.now(session))
 
     def _deliver(self, claim: Claim) -> SendResult:
         """Send in this thread and see to it that the result is recorded."""
@@ -313,6 +314,6 @@ class Dispatcher:
             record_results(
                 session,
                 answered,
-                now=database_now(session, self._clock()),
+                now=self._database_clock.now(session),
                 jitter=random.random,
             )

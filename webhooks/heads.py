@@ -29,16 +29,50 @@ from webhooks.tables import (
     state_in,
 )
 
-HeadQuery = Select[Delivery, Subscription, bool]
+#: What of a delivery is needed to send it. Rows, not entities: most of what a claim
+#: costs would be making objects that live for a millisecond.
+_COLUMNS = (
+    Delivery.id,
+    Delivery.subscription_id,
+    Delivery.event_id,
+    Delivery.event_type,
+    Delivery.kind,
+    Delivery.body,
+    Delivery.content_type,
+    Delivery.headers,
+    Delivery.attempt_count,
+    Delivery.next_attempt_at,
+    Delivery.created_at,
+)
+
+
+@dataclass(frozen=True)
+class DueDelivery:
+    """A delivery whose turn it is, as far as sending it needs it.
+
+    ``follows_gap``: the one before it in its order was given up.
+    """
+
+    id: str
+    subscription_id: str
+    event_id: str
+    event_type: str
+    kind: str
+    body: bytes
+    content_type: str
+    headers: Mapping[str, str]
+    attempt_count: int
+    next_attempt_at: datetime
+    created_at: datetime
+    follows_gap: bool
 
 
 @dataclass(frozen=True)
 class Head:
-    """A delivery whose turn it is; ``follows_gap``: the one before was given up."""
+    """A delivery whose turn it is, and whom it goes to."""
 
-    delivery: Delivery
+    delivery: DueDelivery
     subscription: Subscription
-    follows_gap: bool
 
 
 def lock_due(
@@ -71,9 +105,15 @@ def lock_probes(session: Session, *, now: datetime, limit: int) -> Iterator[Head
         yield from _locked(session, _probe_query(), values)
 
 
+def lock_one(session: Session, delivery_id: str) -> Sequence[Head]:
+    """Lock one delivery, whatever state its subscription is in."""
+    query = _heads().where(Delivery.id == bindparam("delivery"))
+    return _locked(session, query, {"asked": 1, "delivery": delivery_id})
+
+
 # Queries are built once: building one costs several times what executing it does.
 @cache
-def _due_query(*, is_healthy_only: bool, passes_over: bool) -> HeadQuery:
+def _due_query(*, is_healthy_only: bool, passes_over: bool) -> Select[*tuple[Any, ...]]:
     query = _heads().where(
         Delivery.next_attempt_at <= bindparam("now"),
         _has_rested(),
@@ -106,7 +146,7 @@ def _half_open_query() -> Select[Subscription]:
 
 
 @cache
-def _probe_query() -> HeadQuery:
+def _probe_query() -> Select[*tuple[Any, ...]]:
     # It asks again whether one is being sent, now under the subscription's lock:
     # another dispatcher may have been quicker.
     return _heads().where(
@@ -122,7 +162,7 @@ def _has_rested() -> ColumnElement[bool]:
     )
 
 
-def _heads() -> HeadQuery:
+def _heads() -> Select[*tuple[Any, ...]]:
     other = aliased(Delivery)
     of_this_key: tuple[ColumnElement[bool], ...] = (
         other.subscription_id == Delivery.subscription_id,
@@ -139,20 +179,33 @@ def _heads() -> HeadQuery:
         state_in(other.state, DeliveryState.DEAD, DeliveryState.EXPIRED),
     )
     return (
-        select(Delivery, Subscription, follows_gap.exists())
+        select(*_COLUMNS, follows_gap.exists())
         .join(Subscription, Subscription.id == Delivery.subscription_id)
         .where(state_in(Delivery.state, DeliveryState.PENDING), ~has_earlier.exists())
         .order_by(Delivery.next_attempt_at, Delivery.id)
         .limit(bindparam("asked", type_=Integer))
         .with_for_update(skip_locked=True, of=Delivery)
-        .execution_options(populate_existing=True)
     )
 
 
 def _locked(
-    session: Session, query: HeadQuery, values: Mapping[str, Any]
+    session: Session, query: Select[*tuple[Any, ...]], values: Mapping[str, Any]
 ) -> Sequence[Head]:
-    return [Head(*row) for row in session.execute(query, values)]
+    due = [DueDelivery(*row) for row in session.execute(query, values)]
+    if not due:
+        return []
+    ids = {"ids": sorted({each.subscription_id for each in due})}
+    owners = {row.id: row for row in session.scalars(_owners_query(), ids)}
+    return [Head(each, owners[each.subscription_id]) for each in due]
+
+
+@cache
+def _owners_query() -> Select[Subscription]:
+    return (
+        select(Subscription)
+        .where(Subscription.id.in_(bindparam("ids", expanding=True)))
+        .execution_options(populate_existing=True)
+    )
 
 
 def _has(state: DeliveryState) -> ColumnElement[bool]:

@@ -62,17 +62,18 @@ def control_of(result: SendResult) -> str:
 
 def note_success(
     session: Session,
-    subscription: Subscription,
+    subscription_id: str,
     result: SendResult,
     *,
+    was_failing: bool,
     event_type: str,
     now: datetime,
 ) -> None:
     """Close the breaker, and obey a receiver that wants no more."""
-    if subscription.consecutive_failures:
-        _recover(session, lock(session, subscription.id), event_type, now)
+    if was_failing:
+        _recover(session, lock(session, subscription_id), event_type, now)
     if control_of(result) == CONTROL_DISABLE:
-        subscription = lock(session, subscription.id)
+        subscription = lock(session, subscription_id)
         _disable(session, subscription, REASON_ASKED, event_type=event_type, now=now)
 
 

@@ -10,13 +10,13 @@ Rules:
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 
 from prometheus_client import Counter, Histogram
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from webhooks.tables import AttemptOutcome, Delivery, DeliveryKind, DeliveryState
+from webhooks.tables import AttemptOutcome, DeliveryKind, DeliveryState
 
 ATTEMPTS = Counter(
     "stagegate_webhook_attempts",
@@ -54,27 +54,32 @@ class _Noted:
 
 def note_attempt(
     session: Session,
-    delivery: Delivery,
-    outcome: AttemptOutcome,
     *,
+    subscription_id: str,
+    kind: str,
+    state: str,
+    outcome: AttemptOutcome,
     duration_seconds: float | None,
-    now: datetime,
+    waited: timedelta,
 ) -> None:
-    """Count an attempt, and what its delivery became, when the session commits."""
-    is_event = delivery.kind == DeliveryKind.EVENT
-    is_delivered = delivery.state == DeliveryState.DELIVERED
-    waited = (now - delivery.created_at).total_seconds()
+    """Count an attempt, and what its delivery became, when the session commits.
+
+    ``state`` is the delivery's after it, ``waited`` the time since it was stored.
+    """
+    is_delivered = state == DeliveryState.DELIVERED
     noted = session.info.get(_NOTED)
     if noted is None:
         noted = session.info[_NOTED] = []
         event.listen(session, "after_commit", _count, once=True)
     noted.append(
         _Noted(
-            delivery.subscription_id,
+            subscription_id,
             str(outcome),
             duration_seconds,
-            max(0.0, waited) if is_event and is_delivered else None,
-            delivery.state == DeliveryState.DEAD and delivery.kind != DeliveryKind.TEST,
+            max(0.0, waited.total_seconds())
+            if kind == DeliveryKind.EVENT and is_delivered
+            else None,
+            state == DeliveryState.DEAD and kind != DeliveryKind.TEST,
         )
     )
 

@@ -26,7 +26,7 @@ from sqlalchemy import Select, func, insert, literal_column, select
 from sqlalchemy.orm import Session
 
 from webhooks import feed, subscriptions
-from webhooks.claims import database_now
+from webhooks.clock import database_now
 from webhooks.errors import (
     InvalidReplayError,
     ReplayStateError,

@@ -6,10 +6,7 @@ Rules:
   fenced: its result changes nothing.
 - When a lease runs out the attempt is ``unknown`` and the delivery is sent again:
   the documented case in which a receiver sees a message twice.
-- A failure is a retry, then ``blocked`` (hold) or ``dead``; ``held`` where the
-  subscription is not active any more. With ``latest_wins`` it is ``superseded`` if
-  a newer one came meanwhile. ``webhook.health`` has what it means for the endpoint.
-- A probe that fails costs no attempt: it came before the schedule's next one.
+- What failed goes to ``webhooks.unacknowledged``.
 - Several results are recorded in one transaction, with a fixed number of statements
   as long as all is well.
 - Deliveries' rows are locked before subscriptions'. That is safe although others go
@@ -17,48 +14,33 @@ Rules:
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 from sqlalchemy import Select, Update, bindparam, select, update
-from sqlalchemy.orm import Session, aliased, defer
+from sqlalchemy.orm import Session, defer
 
 from webhooks import formats, health
-from webhooks.claims import Claim, release
+from webhooks.claims import Claim
 from webhooks.metrics import note_attempt
-from webhooks.operational import (
-    OperationalType,
-    announce,
-    describe_delivery,
-    is_operational,
-)
-from webhooks.outbox import REASON_SUPERSEDED
-from webhooks.retry import is_last, next_attempt_at
 from webhooks.sending.sender import SendResult
-from webhooks.subscriptions import REASON_DELETED
 from webhooks.tables import (
-    LIVE_STATES,
     Attempt,
     AttemptOutcome,
     Delivery,
     DeliveryKind,
     DeliveryState,
-    OnPoison,
-    Ordering,
     Subscription,
-    SubscriptionState,
     state_in,
 )
+from webhooks.unacknowledged import settle_failure, settle_unknown
 
 logger = logging.getLogger(__name__)
 
-REASON_EXHAUSTED = "every attempt failed"
-REASON_TEST_FAILED = "the test was not acknowledged"
-REASON_ABORTED = "the receiver asked for no further attempt"
-
 Answered = tuple[Claim, SendResult]
+_DELIVERED = str(DeliveryState.DELIVERED)
 
 
 def record_results(
@@ -80,31 +62,33 @@ def record_results(
     settled = [pair for pair in answered if pair[0].delivery_id in held]
     if not settled:
         return set()
-    owners = _read_subscriptions(session, [claim for claim, _ in settled])
     _finish_attempts(session, settled, now)
+    _deliver(session, [pair for pair in settled if pair[1].is_delivered], now)
+    failed = _read_failed(session, settled)
+    failing = _failing_among(session, {claim.subscription_id for claim, _ in settled})
     # In one order, because the rows of failing subscriptions are locked.
     for claim, result in sorted(settled, key=lambda pair: pair[0].subscription_id):
-        delivery, owner = held[claim.delivery_id], owners[claim.subscription_id]
-        if not result.is_delivered:
-            _settle_failure(session, claim, result, delivery, now=now, jitter=jitter())
+        if result.is_delivered:
+            _note_success(session, (claim, result), failing, now)
             continue
-        release(delivery, DeliveryState.DELIVERED, None, now)
-        delivery.receipt = _find_receipt(claim, result)
-        if claim.kind != DeliveryKind.TEST:
-            health.note_success(
-                session, owner, result, event_type=claim.event_type, now=now
-            )
+        delivery = failed[claim.delivery_id]
+        settle_failure(session, claim, result, delivery, now=now, jitter=jitter())
+        failing.add(claim.subscription_id)
     session.flush()
     for claim, result in settled:
-        _log(claim, held[claim.delivery_id], result)
+        is_failed = claim.delivery_id in failed
+        state = failed[claim.delivery_id].state if is_failed else _DELIVERED
+        _log(claim, state, result)
         note_attempt(
             session,
-            held[claim.delivery_id],
-            result.outcome,
+            subscription_id=claim.subscription_id,
+            kind=claim.kind,
+            state=state,
+            outcome=result.outcome,
             duration_seconds=result.duration_seconds,
-            now=now,
+            waited=now - claim.created_at,
         )
-    return set(held)
+    return held
 
 
 def record_result(
@@ -140,36 +124,81 @@ def sweep_expired_leases(session: Session, *, now: datetime, limit: int = 100) -
         )
         was_probe = delivery.next_attempt_at > attempt.started_at
         attempt.outcome, attempt.finished_at = AttemptOutcome.UNKNOWN, now
-        due = _due_after(delivery, subscription, now, now, was_probe=was_probe)
-        _fail(session, delivery, subscription, due, now=now)
-        _announce_end(session, delivery, subscription, now)
+        settle_unknown(session, delivery, subscription, was_probe=was_probe, now=now)
         note_attempt(
             session,
-            delivery,
-            AttemptOutcome.UNKNOWN,
+            subscription_id=subscription.id,
+            kind=delivery.kind,
+            state=delivery.state,
+            outcome=AttemptOutcome.UNKNOWN,
             duration_seconds=None,
-            now=now,
+            waited=now - delivery.created_at,
         )
     session.flush()
     return len(rows)
 
 
-def _held_by(session: Session, claims: Iterable[Claim]) -> dict[str, Delivery]:
+def _held_by(session: Session, claims: Iterable[Claim]) -> set[str]:
     """Lock the deliveries that their claims still hold."""
     tokens = {claim.delivery_id: claim.lease_token for claim in claims}
-    rows = session.scalars(_held_query(), {"ids": sorted(tokens)})
-    held = {row.id: row for row in rows if row.lease_token == tokens[row.id]}
-    for delivery_id in tokens.keys() - held.keys():
+    rows = session.execute(_held_query(), {"ids": sorted(tokens)})
+    held = {row.id for row in rows if row.lease_token == tokens[row.id]}
+    for delivery_id in tokens.keys() - held:
         logger.warning("webhook_result_fenced delivery=%s", delivery_id)
     return held
 
 
-def _read_subscriptions(
-    session: Session, claims: Iterable[Claim]
-) -> Mapping[str, Subscription]:
-    subscription_ids = {claim.subscription_id for claim in claims}
-    rows = session.scalars(_owners_query(), {"ids": sorted(subscription_ids)})
+def _deliver(session: Session, answered: Sequence[Answered], now: datetime) -> None:
+    """Settle all that was acknowledged."""
+    if not answered:
+        return
+    connection = session.connection()
+    ids = [claim.delivery_id for claim, _ in answered]
+    connection.execute(_deliver_statement(), {"ids": ids, "now": now})
+    receipts = [
+        {"of_delivery": claim.delivery_id, "receipt": receipt}
+        for claim, result in answered
+        if (receipt := _find_receipt(claim, result)) is not None
+    ]
+    if receipts:
+        connection.execute(_receipt_statement(), receipts)
+
+
+def _read_failed(
+    session: Session, answered: Sequence[Answered]
+) -> Mapping[str, Delivery]:
+    ids = [claim.delivery_id for claim, result in answered if not result.is_delivered]
+    if not ids:
+        return {}
+    rows = session.scalars(
+        select(Delivery)
+        .options(defer(Delivery.body))
+        .where(Delivery.id.in_(ids))
+        .execution_options(populate_existing=True)
+    )
     return {row.id: row for row in rows}
+
+
+def _failing_among(session: Session, subscription_ids: Collection[str]) -> set[str]:
+    """Give those whose last answer was a failure."""
+    return set(session.scalars(_failing_query(), {"ids": sorted(subscription_ids)}))
+
+
+def _note_success(
+    session: Session, answered: Answered, failing: set[str], now: datetime
+) -> None:
+    claim, result = answered
+    if claim.kind == DeliveryKind.TEST:
+        return
+    health.note_success(
+        session,
+        claim.subscription_id,
+        result,
+        was_failing=claim.subscription_id in failing,
+        event_type=claim.event_type,
+        now=now,
+    )
+    failing.discard(claim.subscription_id)
 
 
 def _finish_attempts(
@@ -183,26 +212,48 @@ def _finish_attempts(
 
 # Statements are built once: building one costs more than executing it.
 @cache
-def _held_query() -> Select[Delivery]:
+def _held_query() -> Select[str, str | None]:
     return (
-        select(Delivery)
-        .options(defer(Delivery.body))
+        select(Delivery.id, Delivery.lease_token)
         .where(
             Delivery.id.in_(bindparam("ids", expanding=True)),
             state_in(Delivery.state, DeliveryState.SENDING),
         )
         .order_by(Delivery.id)
         .with_for_update()
-        .execution_options(populate_existing=True)
     )
 
 
 @cache
-def _owners_query() -> Select[Subscription]:
+def _deliver_statement() -> Update:
     return (
-        select(Subscription)
-        .where(Subscription.id.in_(bindparam("ids", expanding=True)))
-        .execution_options(populate_existing=True)
+        update(Delivery)
+        .where(Delivery.id.in_(bindparam("ids", expanding=True)))
+        .values(
+            state=DeliveryState.DELIVERED,
+            reason=None,
+            lease_token=None,
+            lease_until=None,
+            receipt=None,
+            updated_at=bindparam("now"),
+        )
+    )
+
+
+@cache
+def _receipt_statement() -> Update:
+    return (
+        update(Delivery)
+        .where(Delivery.id == bindparam("of_delivery"))
+        .values(receipt=bindparam("receipt"))
+    )
+
+
+@cache
+def _failing_query() -> Select[str]:
+    return select(Subscription.id).where(
+        Subscription.id.in_(bindparam("ids", expanding=True)),
+        Subscription.consecutive_failures > 0,
     )
 
 
@@ -249,46 +300,6 @@ def _attempt_values(claim: Claim, result: SendResult, now: datetime) -> dict[str
     }
 
 
-def _settle_failure(
-    session: Session,
-    claim: Claim,
-    result: SendResult,
-    delivery: Delivery,
-    *,
-    now: datetime,
-    jitter: float,
-) -> None:
-    if claim.kind == DeliveryKind.TEST:
-        release(delivery, DeliveryState.DEAD, REASON_TEST_FAILED, now)
-        return
-    # What was settled before must be in the database when the row is read anew.
-    session.flush()
-    subscription = health.lock(session, claim.subscription_id)
-    scheduled = next_attempt_at(
-        _attempts_of_budget(delivery),
-        now,
-        jitter,
-        result.retry_after,
-        schedule=subscription.schedule_seconds,
-    )
-    due = _due_after(delivery, subscription, now, scheduled, was_probe=claim.is_probe)
-    # What an address that is no longer told answers says nothing of the present one.
-    if subscription.deleted_at is None and claim.url == subscription.url:
-        health.note_failure(
-            session,
-            subscription,
-            result,
-            event_type=claim.event_type,
-            retry_at=due,
-            now=now,
-        )
-    if health.control_of(result) == health.CONTROL_ABORT:
-        release(delivery, DeliveryState.DEAD, REASON_ABORTED, now)
-        return
-    _fail(session, delivery, subscription, due, now=now)
-    _announce_end(session, delivery, subscription, now)
-
-
 def _find_receipt(claim: Claim, result: SendResult) -> str | None:
     """Say what the receiver started because of the delivery, if it tells."""
     return formats.find_receipt(
@@ -296,101 +307,7 @@ def _find_receipt(claim: Claim, result: SendResult) -> str | None:
     )
 
 
-def _attempts_of_budget(delivery: Delivery) -> int:
-    return delivery.attempt_count - delivery.attempts_forgiven
-
-
-def _due_after(
-    delivery: Delivery,
-    subscription: Subscription,
-    now: datetime,
-    scheduled: datetime | None,
-    *,
-    was_probe: bool,
-) -> datetime | None:
-    """Say when the delivery is due again; None where its attempts are used up."""
-    if was_probe:
-        delivery.attempts_forgiven += 1
-        return max(delivery.next_attempt_at, now)
-    if is_last(_attempts_of_budget(delivery), subscription.schedule_seconds):
-        return None
-    return scheduled
-
-
-def _fail(
-    session: Session,
-    delivery: Delivery,
-    subscription: Subscription,
-    due: datetime | None,
-    *,
-    now: datetime,
-) -> None:
-    """Decide what becomes of a delivery that was not acknowledged."""
-    if delivery.kind == DeliveryKind.TEST:
-        release(delivery, DeliveryState.DEAD, REASON_TEST_FAILED, now)
-    elif subscription.deleted_at is not None:
-        release(delivery, DeliveryState.DEAD, REASON_DELETED, now)
-    elif _is_overtaken(session, delivery, subscription):
-        release(delivery, DeliveryState.SUPERSEDED, REASON_SUPERSEDED, now)
-    elif subscription.state != SubscriptionState.ACTIVE:
-        reason = subscription.state_reason or str(subscription.state)
-        release(delivery, DeliveryState.HELD, reason, now)
-    elif due is None:
-        state = _exhausted_state(delivery, subscription)
-        release(delivery, state, REASON_EXHAUSTED, now)
-    else:
-        delivery.next_attempt_at = max(due, subscription.breaker_until or due)
-        release(delivery, DeliveryState.PENDING, None, now)
-
-
-def _is_overtaken(
-    session: Session, delivery: Delivery, subscription: Subscription
-) -> bool:
-    """Tell whether a newer event came while this one was being sent."""
-    if (
-        subscription.on_poison != OnPoison.LATEST_WINS
-        or delivery.kind != DeliveryKind.EVENT
-    ):
-        return False
-    newer = aliased(Delivery)
-    found = session.scalars(
-        select(newer.id)
-        .where(
-            newer.subscription_id == delivery.subscription_id,
-            newer.ordering_key == delivery.ordering_key,
-            newer.sequence > delivery.sequence,
-            newer.target.is_not_distinct_from(delivery.target),
-            state_in(newer.state, *LIVE_STATES),
-        )
-        .limit(1)
-    )
-    return found.one_or_none() is not None
-
-
-def _exhausted_state(delivery: Delivery, subscription: Subscription) -> DeliveryState:
-    """Block only where there is an order to keep."""
-    keeps_order = (
-        delivery.kind == DeliveryKind.EVENT
-        and subscription.ordering == Ordering.KEY
-        and subscription.on_poison == OnPoison.HOLD
-    )
-    return DeliveryState.BLOCKED if keeps_order else DeliveryState.DEAD
-
-
-def _announce_end(
-    session: Session, delivery: Delivery, subscription: Subscription, now: datetime
-) -> None:
-    """Announce that the attempts of a delivery are used up."""
-    if delivery.reason != REASON_EXHAUSTED or is_operational(delivery.event_type):
-        return
-    session.flush()
-    details = describe_delivery(delivery)
-    announce(session, OperationalType.EXHAUSTED, subscription, details, now=now)
-    if delivery.state == DeliveryState.BLOCKED:
-        announce(session, OperationalType.KEY_BLOCKED, subscription, details, now=now)
-
-
-def _log(claim: Claim, delivery: Delivery, result: SendResult) -> None:
+def _log(claim: Claim, state: str, result: SendResult) -> None:
     logger.info(
         "webhook_attempt_finished delivery=%s event=%s subscription=%s attempt=%d"
         " outcome=%s status=%s state=%s duration_seconds=%.3f",
@@ -400,11 +317,11 @@ def _log(claim: Claim, delivery: Delivery, result: SendResult) -> None:
         claim.attempt,
         result.outcome,
         result.status,
-        delivery.state,
+        state,
         result.duration_seconds,
     )
-    if delivery.state in (DeliveryState.BLOCKED, DeliveryState.DEAD):
+    if state in (DeliveryState.BLOCKED, DeliveryState.DEAD):
         logger.error(
             "webhook_delivery_given_up delivery=%s subscription=%s state=%s",
-            *(claim.delivery_id, claim.subscription_id, delivery.state),
+            *(claim.delivery_id, claim.subscription_id, state),
         )

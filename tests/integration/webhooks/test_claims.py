@@ -17,15 +17,12 @@ from tests.integration.webhooks.conftest import (
     make_event,
 )
 from webhooks import claims, deliveries, outbox, subscriptions
-from webhooks.claims import database_now
-from webhooks.results import (
-    REASON_EXHAUSTED,
-    REASON_TEST_FAILED,
-    sweep_expired_leases,
-)
+from webhooks.clock import database_now
+from webhooks.results import sweep_expired_leases
 from webhooks.retry import MAX_ATTEMPTS
 from webhooks.sending.sender import SendResult
 from webhooks.tables import Attempt, AttemptOutcome, Delivery, Subscription
+from webhooks.unacknowledged import REASON_EXHAUSTED, REASON_TEST_FAILED
 
 FAR = timedelta(days=30)
 GONE = SendResult(AttemptOutcome.FAILED, status=410, error="answered 410")

@@ -17,14 +17,10 @@ from webhooks import deliveries, subscriptions
 from webhooks.breaker import FIRST_PROBE, OPEN_AFTER
 from webhooks.claims import Claim, claim_due, claim_probes
 from webhooks.health import REASON_ASKED, REASON_GONE, REASON_ONLY_FAILURES
-from webhooks.results import (
-    REASON_ABORTED,
-    REASON_EXHAUSTED,
-    record_results,
-    sweep_expired_leases,
-)
+from webhooks.results import record_results, sweep_expired_leases
 from webhooks.sending.sender import SendResult
 from webhooks.tables import AttemptOutcome, Delivery, EventRow, Subscription
+from webhooks.unacknowledged import REASON_ABORTED, REASON_EXHAUSTED
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)

@@ -1,0 +1,48 @@
+"""The clock that leases and retries are measured by.
+
+PostgreSQL's clock is the one that all dispatchers share. Asking it costs a round trip
+in each transaction, so it is asked now and then, and carried on between by a clock
+that only grows: a local clock that jumps changes nothing.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+#: In this time two clocks drift apart by microseconds.
+REREAD_SECONDS = 5.0
+
+
+def database_now(session: Session, fallback: datetime) -> datetime:
+    """Read PostgreSQL's clock; with SQLite, which has none of its own, the fallback."""
+    if session.get_bind().dialect.name != "postgresql":
+        return fallback
+    instant: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+    return instant
+
+
+class DatabaseClock:
+    """The database's clock, read every five seconds.
+
+    Args:
+        fallback: gives aware UTC where the database has no clock.
+    """
+
+    def __init__(self, fallback: Callable[[], datetime]) -> None:
+        self._fallback = fallback
+        self._read: tuple[datetime, float] | None = None
+
+    def now(self, session: Session) -> datetime:
+        """Give the aware instant; any thread may ask."""
+        if session.get_bind().dialect.name != "postgresql":
+            return self._fallback()
+        read = self._read
+        if read is None or time.monotonic() - read[1] >= REREAD_SECONDS:
+            read = self._read = (
+                database_now(session, self._fallback()),
+                time.monotonic(),
+            )
+        return read[0] + timedelta(seconds=time.monotonic() - read[1])

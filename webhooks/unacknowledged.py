@@ -1,0 +1,202 @@
+"""What becomes of a delivery that was not acknowledged.
+
+Rules:
+
+- It is a retry, then ``blocked`` (hold) or ``dead``; ``held`` where the
+  subscription is not active any more. With ``latest_wins`` it is ``superseded`` if
+  a newer one came meanwhile. ``webhook.health`` has what it means for the endpoint.
+- A probe that fails costs no attempt: it came before the schedule's next one.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, aliased
+
+from webhooks import health
+from webhooks.claims import Claim
+from webhooks.operational import (
+    OperationalType,
+    announce,
+    describe_delivery,
+    is_operational,
+)
+from webhooks.outbox import REASON_SUPERSEDED
+from webhooks.retry import is_last, next_attempt_at
+from webhooks.sending.sender import SendResult
+from webhooks.subscriptions import REASON_DELETED
+from webhooks.tables import (
+    LIVE_STATES,
+    Delivery,
+    DeliveryKind,
+    DeliveryState,
+    OnPoison,
+    Ordering,
+    Subscription,
+    SubscriptionState,
+    state_in,
+)
+
+REASON_EXHAUSTED = "every attempt failed"
+REASON_TEST_FAILED = "the test was not acknowledged"
+REASON_ABORTED = "the receiver asked for no further attempt"
+
+
+def settle_failure(
+    session: Session,
+    claim: Claim,
+    result: SendResult,
+    delivery: Delivery,
+    *,
+    now: datetime,
+    jitter: float,
+) -> None:
+    """Settle what failed. ``jitter``, from 0 to 1, varies the delay of a retry."""
+    if claim.kind == DeliveryKind.TEST:
+        _release(delivery, DeliveryState.DEAD, REASON_TEST_FAILED, now)
+        return
+    # What was settled before must be in the database when the row is read anew.
+    session.flush()
+    subscription = health.lock(session, claim.subscription_id)
+    scheduled = next_attempt_at(
+        _attempts_of_budget(delivery),
+        now,
+        jitter,
+        result.retry_after,
+        schedule=subscription.schedule_seconds,
+    )
+    due = _due_after(delivery, subscription, now, scheduled, was_probe=claim.is_probe)
+    # What an address that is no longer told answers says nothing of the present one.
+    if subscription.deleted_at is None and claim.url == subscription.url:
+        health.note_failure(
+            session,
+            subscription,
+            result,
+            event_type=claim.event_type,
+            retry_at=due,
+            now=now,
+        )
+    if health.control_of(result) == health.CONTROL_ABORT:
+        _release(delivery, DeliveryState.DEAD, REASON_ABORTED, now)
+        return
+    _fail(session, delivery, subscription, due, now=now)
+    _announce_end(session, delivery, subscription, now)
+
+
+def settle_unknown(
+    session: Session,
+    delivery: Delivery,
+    subscription: Subscription,
+    *,
+    was_probe: bool,
+    now: datetime,
+) -> None:
+    """Settle what was being sent when its process ended."""
+    due = _due_after(delivery, subscription, now, now, was_probe=was_probe)
+    _fail(session, delivery, subscription, due, now=now)
+    _announce_end(session, delivery, subscription, now)
+
+
+def _attempts_of_budget(delivery: Delivery) -> int:
+    return delivery.attempt_count - delivery.attempts_forgiven
+
+
+def _due_after(
+    delivery: Delivery,
+    subscription: Subscription,
+    now: datetime,
+    scheduled: datetime | None,
+    *,
+    was_probe: bool,
+) -> datetime | None:
+    """Say when the delivery is due again; None where its attempts are used up."""
+    if was_probe:
+        delivery.attempts_forgiven += 1
+        return max(delivery.next_attempt_at, now)
+    if is_last(_attempts_of_budget(delivery), subscription.schedule_seconds):
+        return None
+    return scheduled
+
+
+def _fail(
+    session: Session,
+    delivery: Delivery,
+    subscription: Subscription,
+    due: datetime | None,
+    *,
+    now: datetime,
+) -> None:
+    """Decide what becomes of a delivery that was not acknowledged."""
+    if delivery.kind == DeliveryKind.TEST:
+        _release(delivery, DeliveryState.DEAD, REASON_TEST_FAILED, now)
+    elif subscription.deleted_at is not None:
+        _release(delivery, DeliveryState.DEAD, REASON_DELETED, now)
+    elif _is_overtaken(session, delivery, subscription):
+        _release(delivery, DeliveryState.SUPERSEDED, REASON_SUPERSEDED, now)
+    elif subscription.state != SubscriptionState.ACTIVE:
+        reason = subscription.state_reason or str(subscription.state)
+        _release(delivery, DeliveryState.HELD, reason, now)
+    elif due is None:
+        state = _exhausted_state(delivery, subscription)
+        _release(delivery, state, REASON_EXHAUSTED, now)
+    else:
+        delivery.next_attempt_at = max(due, subscription.breaker_until or due)
+        _release(delivery, DeliveryState.PENDING, None, now)
+
+
+def _is_overtaken(
+    session: Session, delivery: Delivery, subscription: Subscription
+) -> bool:
+    """Tell whether a newer event came while this one was being sent."""
+    if (
+        subscription.on_poison != OnPoison.LATEST_WINS
+        or delivery.kind != DeliveryKind.EVENT
+    ):
+        return False
+    newer = aliased(Delivery)
+    found = session.scalars(
+        select(newer.id)
+        .where(
+            newer.subscription_id == delivery.subscription_id,
+            newer.ordering_key == delivery.ordering_key,
+            newer.sequence > delivery.sequence,
+            newer.target.is_not_distinct_from(delivery.target),
+            state_in(newer.state, *LIVE_STATES),
+        )
+        .limit(1)
+    )
+    return found.one_or_none() is not None
+
+
+def _exhausted_state(delivery: Delivery, subscription: Subscription) -> DeliveryState:
+    """Block only where there is an order to keep."""
+    keeps_order = (
+        delivery.kind == DeliveryKind.EVENT
+        and subscription.ordering == Ordering.KEY
+        and subscription.on_poison == OnPoison.HOLD
+    )
+    return DeliveryState.BLOCKED if keeps_order else DeliveryState.DEAD
+
+
+def _announce_end(
+    session: Session, delivery: Delivery, subscription: Subscription, now: datetime
+) -> None:
+    """Announce that the attempts of a delivery are used up."""
+    if delivery.reason != REASON_EXHAUSTED or is_operational(delivery.event_type):
+        return
+    session.flush()
+    details = describe_delivery(delivery)
+    announce(session, OperationalType.EXHAUSTED, subscription, details, now=now)
+    if delivery.state == DeliveryState.BLOCKED:
+        announce(session, OperationalType.KEY_BLOCKED, subscription, details, now=now)
+
+
+def _release(
+    delivery: Delivery, state: DeliveryState, reason: str | None, now: datetime
+) -> None:
+    """End the lease, if there is one, and settle the delivery's state."""
+    delivery.state = state
+    delivery.reason = reason
+    delivery.lease_token = None
+    delivery.lease_until = None
+    delivery.updated_at = now
