@@ -9,6 +9,7 @@
     ├── ConflictError              the present state does not allow it
     │   ├── NameTakenError         a model of that name exists
     │   ├── DeletionRefusedError   the policy protects what is in use
+    │   ├── WebhookLoopError       webhooks call us, and we them, without an end
     │   ├── TransitionRefusedError the stage policy says no
     │   └── ArtifactChangedError   the artifact is not what was registered
     ├── StaleExpectationError      the caller's picture of the state is old
@@ -118,10 +119,12 @@ class TransitionRefusedError(ConflictError):
         to_stage: str,
         allowed: Sequence[str],
         reasons: Sequence[str] = (),
+        is_rollback_only: bool = False,
     ) -> None:
         super().__init__(message)
         self.from_stage = from_stage
         self.to_stage = to_stage
+        self.is_rollback_only = is_rollback_only
         self.allowed = tuple(allowed)
         self.reasons = tuple(reasons)
 
@@ -149,6 +152,12 @@ class ArtifactChangedError(ConflictError):
     def facts(self) -> Mapping[str, object]:
         """Each difference between the manifest and the store, as a sentence."""
         return {"differences": list(self.differences)}
+
+
+class WebhookLoopError(ConflictError):
+    """This request comes of a webhook that comes of a webhook, and so on."""
+
+    slug = "webhook-loop"
 
 
 class StaleExpectationError(RegistryError):

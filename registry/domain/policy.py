@@ -205,9 +205,14 @@ class StagePolicy:
     def _refusal(self, from_stage: str, to_stage: str) -> str:
         if from_stage == to_stage:
             return f"it is in {to_stage} already"
-        if self._move(from_stage, to_stage, rollback=True):
+        if self._is_rollback_only(from_stage, to_stage):
             return f"{from_stage} to {to_stage} is allowed by rollback only"
         return f"{from_stage} to {to_stage} is not an allowed move"
+
+    def _is_rollback_only(self, from_stage: str, to_stage: str) -> bool:
+        by_transition = self._move(from_stage, to_stage, rollback=False)
+        by_rollback = self._move(from_stage, to_stage, rollback=True)
+        return by_rollback is not None and by_transition is None
 
     def _refused(
         self, facts: VersionFacts, to_stage: str, reasons: list[str]
@@ -221,6 +226,7 @@ class StagePolicy:
             to_stage=to_stage,
             allowed=allowed,
             reasons=reasons,
+            is_rollback_only=self._is_rollback_only(facts.stage, to_stage),
         )
 
 

@@ -216,14 +216,18 @@ def version_by_alias(session: Session, name: str, alias: str) -> ModelVersion:
     Raises:
         NotFoundError: when model or alias do not exist.
     """
-    version = session.scalar(
-        _versions()
-        .join(Alias, Alias.version_id == ModelVersion.id)
-        .where(RegisteredModel.name == name, Alias.alias == alias)
+    query = (
+        select(RegisteredModel.id, ModelVersion)
+        .outerjoin(
+            Alias, and_(Alias.model_id == RegisteredModel.id, Alias.alias == alias)
+        )
+        .outerjoin(ModelVersion, ModelVersion.id == Alias.version_id)
+        .options(undefer_group(DOCUMENT))
     )
-    if version is None:
+    found = _rows_of_model(session, name, query)
+    if not found:
         raise AliasNotFoundError(name, alias)
-    return version
+    return found[0]
 
 
 def versions_in_stage(

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from registry.domain import names
 from registry.domain.policy import (
+    ARCHIVED,
     PRODUCTION,
     Cause,
     Decision,
@@ -58,6 +59,8 @@ class MoveRequest:
         expected_incumbent: the version expected in the stage; None for none.
         verified_digest: the artifact's digest as hashed for this request; None
             when it was not.
+        archives_others: whether who is in a shared stage moves to Archived; who is
+            in an exclusive one moves aside in any case.
     """
 
     model: str
@@ -69,6 +72,7 @@ class MoveRequest:
     expected_incumbent: int | None = None
     if_match: str | None = None
     verified_digest: str | None = None
+    archives_others: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +81,7 @@ class _Plan:
     version: ModelVersion
     decision: Decision
     incumbents: Sequence[ModelVersion]
-
-    @property
-    def leaving(self) -> list[tuple[ModelVersion, str]]:
-        """Who moves aside, and where to; nobody in a shared stage."""
-        to_stage = self.decision.incumbent_to
-        return [(version, to_stage) for version in self.incumbents if to_stage]
+    leaving: Sequence[tuple[ModelVersion, str]]  #: who moves aside, and where to
 
 
 def artifact_to_verify(
@@ -149,7 +148,28 @@ def _check(plan: _Plan, request: MoveRequest) -> None:
 def _plan(tx: Transaction, model: RegisteredModel, request: MoveRequest) -> _Plan:
     version, decision = _decide(tx.session, tx.policy, request)
     incumbents = queries.versions_in_stage(tx.session, model.id, decision.to_stage)
-    return _Plan(model=model, version=version, decision=decision, incumbents=incumbents)
+    aside = decision.incumbent_to
+    if aside is None and request.archives_others:
+        aside = ARCHIVED
+        _allow_archival(tx.policy.for_model(request.model), incumbents)
+    return _Plan(
+        model=model,
+        version=version,
+        decision=decision,
+        incumbents=incumbents,
+        leaving=[(incumbent, aside) for incumbent in incumbents if aside],
+    )
+
+
+def _allow_archival(policy: StagePolicy, versions: Sequence[ModelVersion]) -> None:
+    """In a shared stage nobody must leave: the policy is asked about each who does."""
+    for version in versions:
+        decision = policy.decide(_facts(version), ARCHIVED)
+        if decision.verify_artifact:
+            raise ConflictError(
+                f"version {version.number} must be archived by itself: "
+                "its artifact is verified for that"
+            )
 
 
 def _decide(
@@ -161,16 +181,22 @@ def _decide(
     if number is None:
         number = _previous_holder(session, request.model, to_stage)
     version = queries.get_version(session, request.model, number)
-    facts = VersionFacts(
+    facts = _facts(version, _stages_before(session, version, request))
+    return version, rules.decide(facts, to_stage, rollback=request.is_rollback)
+
+
+def _facts(
+    version: ModelVersion, stages_before: frozenset[str] = frozenset()
+) -> VersionFacts:
+    return VersionFacts(
         number=version.number,
         stage=version.stage,
         status=VersionStatus(version.status),
         is_verified=version.artifact_state == "verified",
         tags=version.tags or {},
         metrics=version.metrics,
-        stages_before=_stages_before(session, version, request),
+        stages_before=stages_before,
     )
-    return version, rules.decide(facts, to_stage, rollback=request.is_rollback)
 
 
 def _stages_before(
