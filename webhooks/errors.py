@@ -2,6 +2,7 @@
 
     WebhooksError
     ├── InvalidSubscriptionError   a field of a subscription breaks a rule
+    ├── TooManySubscriptionsError  there are as many as one event may be told to
     ├── UnknownSubscriptionError   no such subscription, or it was deleted
     ├── UnknownDeliveryError       no such delivery
     ├── DeliveryStateError         the delivery's state does not allow it
@@ -36,6 +37,10 @@ class InvalidSubscriptionError(WebhooksError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
+
+
+class TooManySubscriptionsError(WebhooksError):
+    """There are as many subscriptions as there may be."""
 
 
 class UnknownSubscriptionError(WebhooksError):

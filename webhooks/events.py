@@ -29,6 +29,8 @@ from typing import Any
 
 OPERATIONAL_PREFIX = "webhook."
 PING_EVENT_TYPE = "webhook.ping"
+#: Whoever acts on a webhook by a request that makes others passes it on.
+HOP_HEADER = "webhook-hop"
 EVENT_TYPE = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 EVENT_TYPE_FILTER = re.compile(r"\*|[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*(\.\*)?")
 
@@ -40,7 +42,8 @@ class Event:
     Events of one ``ordering_key`` reach each subscription in the order in which
     they were committed. ``sequence`` is the caller's number of the event within
     its key; the feed goes by it where two have one instant. ``is_opt_in`` keeps it
-    from whoever does not name its type.
+    from whoever does not name its type. ``hop`` counts the webhooks of a chain in which
+    one leads to the next, this event's included; each delivery tells it.
 
     Raises:
         ValueError: the type is not dotted words, the instant is naive, or the
@@ -55,6 +58,7 @@ class Event:
     occurred_at: datetime
     sequence: int = 0
     is_opt_in: bool = False
+    hop: int = 1
 
     def __post_init__(self) -> None:
         if not EVENT_TYPE.fullmatch(self.type):

@@ -28,6 +28,7 @@ from sqlalchemy.orm import Session
 from webhooks import formats
 from webhooks.errors import RenderError
 from webhooks.events import (
+    HOP_HEADER,
     OPERATIONAL_PREFIX,
     Event,
     is_asked_for,
@@ -240,7 +241,7 @@ def _render(subscription: Subscription, event_id: str, event: Event) -> dict[str
     return {
         "body": rendered.body,
         "content_type": rendered.content_type,
-        "headers": dict(rendered.headers),
+        "headers": {**rendered.headers, HOP_HEADER: str(event.hop)},
     }
 
 

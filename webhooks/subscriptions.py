@@ -24,12 +24,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete as delete_rows
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from webhooks.credentials import open_credentials, seal_credentials
 from webhooks.errors import (
     InvalidSubscriptionError,
+    TooManySubscriptionsError,
     UnknownSubscriptionError,
     UnsealError,
 )
@@ -50,6 +51,8 @@ from webhooks.tables import (
 
 logger = logging.getLogger(__name__)
 
+#: Every event is held against each of them, in the transaction of the change.
+MAX_SUBSCRIPTIONS = 1000
 MAX_OVERLAP = timedelta(days=30)
 DEFAULT_OVERLAP = timedelta(hours=24)
 REASON_DELETED = "the subscription was deleted"
@@ -82,8 +85,11 @@ def create(
 
     Raises:
         InvalidSubscriptionError: names the field at fault.
+        TooManySubscriptionsError: there are ``MAX_SUBSCRIPTIONS``, give or take those
+            made in the same instant.
     """
     spec = checked(guard, spec)
+    _require_room(session)
     subscription = Subscription(
         id=new_sortable_id("sub", now),
         **_columns(box, spec),
@@ -246,6 +252,19 @@ def rotate_secret(
         raise InvalidSubscriptionError("overlap", "must be 0 to 30 days")
     subscription = _lock(session, subscription_id)
     return rotate_keys(session, box, subscription, now=now, overlap=overlap)
+
+
+def _require_room(session: Session) -> None:
+    present = session.scalar(
+        select(func.count())
+        .select_from(Subscription)
+        .where(Subscription.deleted_at.is_(None))
+    )
+    if (present or 0) >= MAX_SUBSCRIPTIONS:
+        raise TooManySubscriptionsError(
+            f"there are {MAX_SUBSCRIPTIONS} subscriptions, which is as many as there"
+            " may be: one receiver can pass events on to many"
+        )
 
 
 def _lock(session: Session, subscription_id: str) -> Subscription:

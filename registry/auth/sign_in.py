@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from flask import Flask, current_app, g, request
 from sqlalchemy import update
 
+from registry.auth.hops import ask_for_no_more, hop_of_request
 from registry.auth.permissions import (
     Permission,
     is_open_to_deliveries,
@@ -38,6 +39,7 @@ def require_sign_in(app: Flask, deployment_tokens: DeploymentTokens) -> None:
     """Hold every request of this app to the permission of its route."""
     app.extensions[_DEPLOYMENT_TOKENS] = deployment_tokens
     app.before_request(_authorize)
+    app.after_request(ask_for_no_more)
 
 
 def _authorize() -> None:
@@ -64,6 +66,7 @@ def _authorize() -> None:
         source_ip=request.remote_addr or "",
         user_agent=request.user_agent.string[:_MAX_HEADER_CHARACTERS],
         base_url=request.host_url.rstrip("/"),
+        hop=hop_of_request(),
     )
 
 

@@ -125,6 +125,7 @@ _BY_SLUG: Mapping[str, Callable[[str | None, Problem], RegistryError]] = {
     "not-found": _plain(NotFoundError),
     "artifact-not-found": _plain(ArtifactNotFoundError),
     "conflict": _plain(ConflictError),
+    "webhook-loop": _plain(ConflictError),
     "transition-refused": _refused,
     "artifact-changed": _changed,
     "stale": _plain(StaleExpectationError),

@@ -52,3 +52,4 @@ class Caller:
     user_agent: str = ""
     idempotency_key_hash: str = ""
     base_url: str = ""  #: ``https://host``, for links in events
+    hop: int = 0  #: how many webhooks led here, one after the other

@@ -64,6 +64,7 @@ def announce(
                 },
                 occurred_at=at,
                 sequence=sequence,
+                hop=tx.caller.hop + 1,
             )
             for sequence, (event_type, data) in enumerate(events, start=first)
         ],

@@ -26,6 +26,7 @@ from webhooks.errors import (
     DeliveryStateError,
     InvalidSubscriptionError,
     RenderError,
+    TooManySubscriptionsError,
     UnknownDeliveryError,
     UnknownSubscriptionError,
 )
@@ -72,7 +73,7 @@ def translated() -> Iterator[None]:
         raise InvalidInputError(error.message, field=field) from error
     except (UnknownSubscriptionError, UnknownDeliveryError) as error:
         raise NotFoundError(error.message) from error
-    except (DeliveryStateError, RenderError) as error:
+    except (DeliveryStateError, RenderError, TooManySubscriptionsError) as error:
         raise ConflictError(error.message) from error
 
 
