@@ -19,6 +19,14 @@ from registry.services.transaction import Transaction
 from webhooks import outbox
 from webhooks.events import Event
 
+TAG_SET = "model_version.tag_set"
+TAG_DELETED = "model_version.tag_deleted"
+COMMENTED = "model_version.commented"
+COMMENT_UPDATED = "model_version.comment_updated"
+COMMENT_DELETED = "model_version.comment_deleted"
+#: Announced to those who name the type: neither ``*`` nor a prefix asks for them.
+OPT_IN = frozenset({TAG_SET, TAG_DELETED, COMMENTED, COMMENT_UPDATED, COMMENT_DELETED})
+
 
 def record_change(
     tx: Transaction,
@@ -27,10 +35,14 @@ def record_change(
     *,
     data: Document,
     at: datetime,
+    in_detail: Sequence[tuple[str, Document]] = (),
 ) -> None:
-    """Audit and announce a change whose action is also its event type."""
+    """Audit and announce a change whose action is also its event type.
+
+    ``in_detail`` are events that say the same piece by piece, by type and data.
+    """
     audit.record(tx, change, chain=audit.chain_of(model), at=at)
-    announce(tx, model, [(change.action, data)], at=at)
+    announce(tx, model, [(change.action, data), *in_detail], at=at)
     tx.session.flush()
 
 
@@ -65,6 +77,7 @@ def announce(
                 occurred_at=at,
                 sequence=sequence,
                 hop=tx.caller.hop + 1,
+                is_opt_in=event_type in OPT_IN,
             )
             for sequence, (event_type, data) in enumerate(events, start=first)
         ],

@@ -1,5 +1,6 @@
 """Versions as they stand: described, tagged, deleted; and what all changes share."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete
@@ -11,10 +12,13 @@ from registry.persistence import queries
 from registry.persistence.tables import Alias, ModelVersion, RegisteredModel
 from registry.services.audit import Change
 from registry.services.changes import (
+    TAG_DELETED,
+    TAG_SET,
     move_mlflow_time,
     record_change,
     touch,
     version_event,
+    version_links,
 )
 from registry.services.documents import Document, version_document, version_etag
 from registry.services.tags import Tags, write_version_tags
@@ -63,7 +67,28 @@ def update_version(
         version.description = names.clean_text(changes.description, field="description")
     tx.session.flush()
     write_version_tags(tx.session, version.id, changes.tags or {})
-    return finish_version(tx, model, version, action=UPDATED, before=before)
+    links = version_links(tx.caller, model, version)
+    told = _tag_events(
+        {"version": version.number, "links": links},
+        before=before["tags"],
+        tags=names.tags(changes.tags or {}),
+    )
+    return finish_version(
+        tx, model, version, action=UPDATED, before=before, in_detail=told
+    )
+
+
+def _tag_events(
+    about: Document, *, before: Mapping[str, str], tags: Tags
+) -> list[tuple[str, Document]]:
+    """One event for each tag that was set, or was there and is no longer."""
+    return [
+        (TAG_DELETED, {**about, "key": key})
+        if value is None
+        else (TAG_SET, {**about, "key": key, "value": value})
+        for key, value in tags.items()
+        if value is not None or key in before
+    ]
 
 
 def delete_version(tx: Transaction, ref: VersionRef) -> None:
@@ -143,6 +168,7 @@ def finish_version(
     *,
     action: str,
     before: Document | None,
+    in_detail: Sequence[tuple[str, Document]] = (),
 ) -> Document:
     """Record the change of a version and answer the version as it now stands."""
     version = queries.get_version(tx.session, model.name, version.number)
@@ -154,6 +180,11 @@ def finish_version(
         before=before,
         after=document,
     )
-    data = version_event(tx.caller, model, version)
-    record_change(tx, model, change, data=data, at=version.updated_at)
+    data = {
+        **version_event(tx.caller, model, version),
+        "description": version.description,
+    }
+    record_change(
+        tx, model, change, data=data, at=version.updated_at, in_detail=in_detail
+    )
     return document

@@ -143,6 +143,7 @@ MUTATIONS = (
         path=f"{VERSIONS}/1",
         body={"description": "new", "tags": {"a": "b"}},
         action="model_version.updated",
+        events=2,  # and the tag's own
     ),
     Mutation(
         endpoint="versions.delete_version",
