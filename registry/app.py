@@ -44,6 +44,7 @@ from registry.persistence.database import (
 from registry.services.deployment_grants import lend_token
 from registry.services.subscriptions import WebhookParts
 from registry.settings import Settings
+from registry.tracking.client import TrackingAccess, TrackingServer
 from registry.web.hosts import HostCheckingFlask
 from registry.web.parts import Parts
 from registry.web.strict_json import StrictJSONProvider
@@ -111,6 +112,7 @@ def _parts(settings: Settings) -> Parts:
         settings=settings,
         policy=load_policy(settings),
         store=_store(settings),
+        tracking=_tracking(settings),
         webhooks=WebhookParts(box=box, guard=guard),
         dispatcher=Dispatcher(
             partial(write_transaction, session_factory(db.engine)),
@@ -148,6 +150,18 @@ def _store(settings: Settings) -> ArtifactStore:
     return open_store(
         settings.artifact_root, access if settings.s3_endpoint_url else None
     )
+
+
+def _tracking(settings: Settings) -> TrackingServer | None:
+    if not settings.tracking_uri:
+        return None
+    access = TrackingAccess(
+        url=settings.tracking_uri,
+        token=settings.tracking_token,
+        username=settings.tracking_username,
+        password=settings.tracking_password,
+    )
+    return TrackingServer(access)
 
 
 def _add_routes(app: Flask) -> None:

@@ -37,6 +37,8 @@ _SECRETS = frozenset(
         "S3_SECRET_KEY",
         "SECRET_KEY",
         "TOKEN",
+        "TRACKING_PASSWORD",
+        "TRACKING_TOKEN",
     }
 )
 _NAMES = _SECRETS | {
@@ -48,7 +50,9 @@ _NAMES = _SECRETS | {
     "POLICY_FILE",
     "S3_ENDPOINT_URL",
     "S3_REGION",
+    "SERVE_ARTIFACTS",
     "TRACKING_URI",
+    "TRACKING_USERNAME",
     "URL",
     "WEBHOOK_ALLOWED_NETWORKS",
     "WEBHOOK_ALLOW_HTTP",
@@ -69,7 +73,12 @@ _NOT_OURS = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the operator decided. Secrets are kept out of ``repr``."""
+    """What the operator decided. Secrets are kept out of ``repr``.
+
+    Attributes:
+        serve_artifacts: whether MLflow clients are sent here for artifacts, instead
+            of to the store.
+    """
 
     data_dir: Path
     database_url: str = field(repr=False)
@@ -85,7 +94,11 @@ class Settings:
     webhook_allow_http: bool = False
     webhook_retention_days: int = 90
     allowed_hosts: tuple[str, ...] = ()
+    serve_artifacts: bool = True
     tracking_uri: str = ""
+    tracking_token: str = field(default="", repr=False)
+    tracking_username: str = ""
+    tracking_password: str = field(default="", repr=False)
     deliver: bool = True
     log_level: str = "INFO"
 
@@ -152,10 +165,11 @@ class _Reader:
         database_url = self._secret("DATABASE_URL") or (
             f"sqlite:///{data_dir / 'stagegate.db'}"
         )
+        artifact_root = self._text("ARTIFACT_ROOT", str(data_dir / "artifacts"))
         settings = Settings(
             data_dir=data_dir,
             database_url=self._database_url(database_url),
-            artifact_root=self._text("ARTIFACT_ROOT", str(data_dir / "artifacts")),
+            artifact_root=artifact_root,
             s3_endpoint_url=self._parsed("S3_ENDPOINT_URL", "", _http_url),
             s3_access_key=self._secret("S3_ACCESS_KEY"),
             s3_secret_key=self._secret("S3_SECRET_KEY"),
@@ -169,7 +183,14 @@ class _Reader:
             webhook_allow_http=self._flag("WEBHOOK_ALLOW_HTTP", default=False),
             webhook_retention_days=self._parsed("WEBHOOK_RETENTION_DAYS", 90, _days),
             allowed_hosts=_names(self._text("ALLOWED_HOSTS", "")),
-            tracking_uri=self._parsed("TRACKING_URI", "", _http_url),
+            # Clients cannot read a directory of the server; a bucket they may.
+            serve_artifacts=self._flag(
+                "SERVE_ARTIFACTS", default="://" not in artifact_root
+            ),
+            tracking_uri=self._parsed("TRACKING_URI", "", _url_without_credential),
+            tracking_token=self._secret("TRACKING_TOKEN"),
+            tracking_username=self._text("TRACKING_USERNAME", ""),
+            tracking_password=self._secret("TRACKING_PASSWORD"),
             deliver=self._flag("DELIVER", default=True),
             log_level=self._parsed("LOG_LEVEL", "INFO", _log_level),
         )
@@ -186,6 +207,16 @@ class _Reader:
             )
         if "://" in settings.artifact_root:
             self._check_s3(settings)
+        if settings.tracking_token and settings.tracking_username:
+            self.problems.append(
+                "STAGEGATE_TRACKING_TOKEN and STAGEGATE_TRACKING_USERNAME are both "
+                "set; keep one"
+            )
+        if bool(settings.tracking_username) != bool(settings.tracking_password):
+            self.problems.append(
+                "STAGEGATE_TRACKING_USERNAME and STAGEGATE_TRACKING_PASSWORD go "
+                "together; set both or none"
+            )
 
     def _check_s3(self, settings: Settings) -> None:
         scheme, _, rest = settings.artifact_root.partition("://")
@@ -269,6 +300,17 @@ def _http_url(text: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError(f"expected an http:// or https:// URL, got {text!r}")
     return text.rstrip("/")
+
+
+def _url_without_credential(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.username is not None or parts.query or parts.fragment:
+        # The text is not quoted: it may hold a password.
+        raise ValueError(
+            "expected an http:// or https:// URL without a credential, query or "
+            "fragment; see TRACKING_TOKEN and TRACKING_USERNAME"
+        )
+    return _http_url(text)
 
 
 def _networks(text: str) -> tuple[Network, ...]:

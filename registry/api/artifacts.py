@@ -4,19 +4,14 @@ Rules:
 
 - A path in a URL or body is judged before any store sees it.
 - Large files of a store that can sign URLs do not pass through this process.
-- What is downloaded from here is an attachment, never a page (ASVS 3.5.4).
+- What is downloaded is sent by ``registry.web.files``.
 """
 
-import base64
-import mimetypes
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, cast
 from urllib.parse import quote
 
-from flask import Response, jsonify, request, stream_with_context
-from werkzeug.datastructures import Range
-from werkzeug.exceptions import RequestedRangeNotSatisfiable
+from flask import Response, jsonify, request
 
 from registry.api.blueprints import Blueprint
 from registry.api.body_limits import accepts_body
@@ -53,6 +48,12 @@ from registry.services.artifacts import is_hashed_inline
 from registry.services.changes import version_path
 from registry.services.versions import VersionRef, require_pending
 from registry.web.changing import answer_once, commit, parts
+from registry.web.files import (
+    filename,
+    send_file,
+    unchanged_file,
+    with_file_headers,
+)
 from registry.web.paging import decode_cursor, page
 
 blueprint = Blueprint("artifacts", __name__, description="Artifacts of versions")
@@ -218,77 +219,20 @@ def download_file(name: str, number: int, path: str) -> Response:
     if entry is None:
         raise _no_such_file(version, path)
     end_read(db.session())  # nothing stays open while the file is sent
-    if entry.sha256 in request.if_none_match:
-        return _with_headers(Response(status=304), entry)
-    if entry.size_bytes > REDIRECT_ABOVE_BYTES:
-        url = parts().store.presign_get(
-            version.source, path, expires=DOWNLOAD_EXPIRES, filename=_filename(path)
-        )
-        if url:
-            return _with_headers(Response(status=307, headers={"Location": url}), entry)
-    return _send(version.source, entry)
+    source = version.artifact_uri
+    return unchanged_file(entry) or _redirect(source, entry) or send_file(source, entry)
 
 
-def _send(source: str, entry: FileEntry) -> Response:
-    asked = _asked_range(entry)
-    start, stop = _range(asked, entry.size_bytes)
-    is_part = asked is not None
-
-    def chunks() -> Iterator[bytes]:
-        with parts().store.open(
-            source, entry.path, start=start, length=stop - start
-        ) as stream:
-            yield from stream
-
-    answer = Response(
-        stream_with_context(chunks()) if stop > start else b"",
-        status=206 if is_part else 200,
-        mimetype=mimetypes.guess_type(entry.path)[0] or "application/octet-stream",
-    )
-    answer.content_length = stop - start
-    answer.accept_ranges = "bytes"
-    if is_part:
-        answer.content_range.set(start, stop, entry.size_bytes)
-    return _with_headers(answer, entry)
-
-
-def _asked_range(entry: FileEntry) -> Range | None:
-    """The one range to answer; None for the whole file (RFC 9110, 13.1.5, 14.2)."""
-    asked = request.range
-    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
+def _redirect(source: str, entry: FileEntry) -> Response | None:
+    """Send the caller to the store for what is large, where it has URLs."""
+    if entry.size_bytes <= REDIRECT_ABOVE_BYTES:
         return None
-    is_other_file = "If-Range" in request.headers and (
-        request.if_range.etag != entry.sha256
+    url = parts().store.presign_get(
+        source, entry.path, expires=DOWNLOAD_EXPIRES, filename=filename(entry.path)
     )
-    return None if is_other_file else asked
-
-
-def _range(asked: Range | None, size_bytes: int) -> tuple[int, int]:
-    """The first byte and the one behind the last."""
-    if asked is None:
-        return 0, size_bytes
-    first, stop = asked.ranges[0]
-    # The last n bytes of a shorter file are all of it (RFC 9110, 14.1.2).
-    start = max(first + size_bytes, 0) if first < 0 else first
-    stop = size_bytes if stop is None else min(stop, size_bytes)
-    if start >= stop:
-        raise RequestedRangeNotSatisfiable(size_bytes)
-    return start, stop
-
-
-def _with_headers(answer: Response, entry: FileEntry) -> Response:
-    digest = base64.b64encode(bytes.fromhex(entry.sha256)).decode()
-    answer.set_etag(entry.sha256)
-    answer.headers["Repr-Digest"] = f"sha-256=:{digest}:"  # RFC 9530
-    answer.headers["X-Content-Type-Options"] = "nosniff"
-    answer.headers.set(
-        "Content-Disposition", "attachment", filename=_filename(entry.path)
-    )
-    return answer
-
-
-def _filename(path: str) -> str:
-    return path.rsplit("/", 1)[-1]
+    if url is None:
+        return None
+    return with_file_headers(Response(status=307, headers={"Location": url}), entry)
 
 
 def _pending(name: str, number: int) -> ModelVersion:

@@ -1,5 +1,6 @@
 """``/models/{name}/versions``: registered, shown, described, deleted."""
 
+from dataclasses import replace
 from typing import Any
 
 from flask import Response, jsonify, request
@@ -16,9 +17,10 @@ from registry.auth.permissions import Permission, requires
 from registry.persistence import queries
 from registry.persistence.database import db
 from registry.services import registration, versions
-from registry.services.artifacts import inspect_source
 from registry.services.documents import version_document, version_etag
+from registry.services.preparing import prepare_version
 from registry.services.registration import VersionDetails
+from registry.services.sources import Owner, owner_named_by
 from registry.services.versions import VersionChanges, VersionRef
 from registry.web.changing import answer_once, commit, if_match, parts
 from registry.web.paging import decode_cursor, page
@@ -62,21 +64,35 @@ def _stage(name: str, text: str) -> str:
 def create_version(body: dict[str, Any], name: str) -> Response:
     """Register the next version of a model."""
     source = body.pop("source", None)
-    details = VersionDetails(**body)
+    details = _with_owner(VersionDetails(**body), source)
 
     def carry_out() -> Response:
-        store = parts().store
         queries.model_id(db.session(), name)
-        db.session().rollback()  # nothing stays open while the store is read
-        link = inspect_source(store, source) if source is not None else None
+        prepared = prepare_version(
+            db.session(), parts().source_readers, details, source=source
+        )
         return commit(
             lambda tx: registration.create_version(
-                tx, name, details, link=link, artifact_root=store.root_uri
+                tx,
+                name,
+                prepared.details,
+                link=prepared.link,
+                artifact_root=parts().store.root_uri,
             ),
             status=201,
         )
 
     return answer_once(carry_out)
+
+
+def _with_owner(details: VersionDetails, source: str | None) -> VersionDetails:
+    """A source that is of a run or a logged model says so; no need to repeat it."""
+    owner = owner_named_by(source) if source is not None else Owner()
+    return replace(
+        details,
+        run_id=details.run_id or owner.run_id,
+        logged_model_id=details.logged_model_id or owner.logged_model_id,
+    )
 
 
 @blueprint.route("/models/<name:name>/versions/<number:number>", methods=["GET"])

@@ -175,6 +175,11 @@ class ModelVersion(Base):
         tags: Mapped[Any]
         aliases: Mapped[Any]
 
+    @property
+    def artifact_uri(self) -> str:
+        """Where the bytes are."""
+        return self.download_uri or self.source
+
 
 class VersionTag(Base):
     """A tag of a version."""

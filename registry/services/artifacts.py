@@ -12,21 +12,19 @@ Rules:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from registry.artifacts import hashing
 from registry.artifacts.store import ArtifactStore, StoredFile
 from registry.domain.manifests import FileEntry, Manifest
-from registry.domain.names import clean_text
+from registry.domain.sources import Address
 from registry.errors import ArtifactNotFoundError, InvalidInputError
 
 #: Up to here the request itself hashes; sha256 does more than this in a second.
 INLINE_BYTES = 64 * 1024 * 1024
 #: However small, each file costs a few milliseconds, of which a client waits 30 s.
 INLINE_FILES = 1_000
-MAX_SOURCE_CHARACTERS = 2000
 
-_REFUSED_SCHEMES = frozenset({"", "file", "data", "javascript"})
+_LOCAL_SCHEMES = frozenset({"", "file"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,24 +34,26 @@ class LinkedSource:
     Attributes:
         is_readable: whether the store can read it.
         manifest: None while it is too large to have been hashed, or unreadable.
+        download_uri: where the bytes are; None for at ``source`` itself.
     """
 
     source: str
     is_readable: bool
     manifest: Manifest | None
+    download_uri: str | None = None
 
 
-def inspect_source(store: ArtifactStore, source: str) -> LinkedSource:
+def inspect_address(store: ArtifactStore, address: Address) -> LinkedSource:
     """Look at the address that a version is to be linked to.
 
     Raises:
-        InvalidInputError: when it is no address, or nothing is there.
+        InvalidInputError: when it is local and not the store's, or nothing is there.
         ArtifactStoreError: when the store does not answer.
     """
-    source = _checked(source)
+    source = address.text
     if not store.claims(source):
-        _refuse_local(source)
-        return LinkedSource(source=source, is_readable=False, manifest=None)
+        _refuse_local(address)
+        return linked_elsewhere(source)
     try:
         files = list(store.list_files(source))
         is_inline = is_hashed_inline(files)
@@ -65,6 +65,13 @@ def inspect_source(store: ArtifactStore, source: str) -> LinkedSource:
     return LinkedSource(source=source, is_readable=True, manifest=manifest)
 
 
+def linked_elsewhere(source: str, *, download_uri: str | None = None) -> LinkedSource:
+    """A source that the store cannot read, taken at its word."""
+    return LinkedSource(
+        source=source, is_readable=False, manifest=None, download_uri=download_uri
+    )
+
+
 def is_hashed_inline(files: Sequence[StoredFile] | Sequence[FileEntry]) -> bool:
     """Whether the request itself hashes these files, or the background does."""
     if len(files) > INLINE_FILES:
@@ -72,21 +79,8 @@ def is_hashed_inline(files: Sequence[StoredFile] | Sequence[FileEntry]) -> bool:
     return hashing.total_size(files) <= INLINE_BYTES
 
 
-def _checked(source: str) -> str:
-    source = clean_text(source, field="source")
-    if not source.strip() or len(source) > MAX_SOURCE_CHARACTERS:
-        raise InvalidInputError(
-            f"must have 1 to {MAX_SOURCE_CHARACTERS} characters", field="source"
-        )
-    return source
-
-
-def _refuse_local(source: str) -> None:
-    try:
-        scheme = urlsplit(source).scheme.lower()
-    except ValueError as error:
-        raise InvalidInputError(f"not an address: {error}", field="source") from error
-    if scheme in _REFUSED_SCHEMES:
+def _refuse_local(address: Address) -> None:
+    if address.scheme in _LOCAL_SCHEMES:
         raise InvalidInputError(
             "must be an address with a scheme, such as s3://bucket/prefix; "
             "a local path is uploaded, not linked",

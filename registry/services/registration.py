@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from registry.domain import names
 from registry.domain.policy import NONE, Cause, VersionStatus
@@ -31,9 +32,17 @@ REGISTERED = "model_version.registered"
 
 @dataclass(frozen=True, kw_only=True)
 class VersionDetails:
-    """What a caller says of a version when registering it."""
+    """What is said of a version when it is registered.
+
+    Attributes:
+        run: what is known of the run beside params, metrics and data sets, as
+            ``services.run_snapshots`` makes it.
+    """
 
     run_id: str | None = None
+    run_link: str = ""
+    run: Mapping[str, Any] | None = None
+    logged_model_id: str | None = None
     git_commit: str | None = None
     description: str = ""
     tags: Tags = field(default_factory=dict)
@@ -86,6 +95,9 @@ def _new_version(
         stage=NONE,
         status_message="",
         run_id=_clean_optional(details.run_id, "run_id"),
+        run_link=names.clean_text(details.run_link, field="run_link"),
+        run=None if details.run is None else dict(details.run),
+        logged_model_id=_clean_optional(details.logged_model_id, "logged_model_id"),
         git_commit=_clean_optional(details.git_commit, "git_commit"),
         description=names.clean_text(details.description, field="description"),
         params=_clean_texts(details.params, "params"),
@@ -122,6 +134,8 @@ def _place_artifact(
         version.source = upload_source(artifact_root, version.id)
         return
     version.source = link.source
+    if link.download_uri != link.source:
+        version.download_uri = link.download_uri
     if not link.is_readable:
         version.status = VersionStatus.READY
     elif link.manifest is None:

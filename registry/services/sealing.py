@@ -40,9 +40,9 @@ def final_source(artifact_root: str, version_id: str) -> str:
 
 
 def seal_version(
-    tx: Transaction, ref: VersionRef, manifest: Manifest, *, source: str
+    tx: Transaction, ref: VersionRef, manifest: Manifest, *, source: str | None = None
 ) -> Document:
-    """Complete a pending version: its manifest, and the address it lies at.
+    """Complete a pending version: its manifest, and where an upload was copied to.
 
     Raises:
         NotFoundError: when model or version do not exist.
@@ -55,7 +55,8 @@ def seal_version(
         return before
     require_pending(version)
     touch(model, version, tx.now)
-    version.source = source
+    if source is not None:
+        version.source = source
     store_manifest(tx.session, version, manifest)
     tx.session.flush()
     return finish_version(tx, model, version, action=UPDATED, before=before)

@@ -100,10 +100,11 @@ def complete_next(
         reason = error.message
         _settle(begin, job, lambda tx: fail_registration(tx, job.ref, reason))
     else:
+        moved_to = sealed.source if job.declared else None
         is_sealed = _settle(
             begin,
             job,
-            lambda tx: seal_version(tx, job.ref, sealed.manifest, source=sealed.source),
+            lambda tx: seal_version(tx, job.ref, sealed.manifest, source=moved_to),
         )
         if job.declared and not is_sealed:
             remove(store, sealed.source)
@@ -166,7 +167,7 @@ def _claim(tx: Transaction) -> _Job | None:
     return _Job(
         ref=_ref(version),
         version_id=version.id,
-        source=version.source,
+        source=version.artifact_uri,
         declared=Manifest.from_canonical(declared) if declared else None,
     )
 

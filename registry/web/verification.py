@@ -29,7 +29,7 @@ def verified_move(request: MoveRequest) -> MoveRequest:
         return request
     manifest = Manifest.from_canonical(queries.manifest(session, version.id))
     end_read(session)
-    _verify(request.model, version.number, version.source, manifest)
+    _verify(request.model, version.number, version.artifact_uri, manifest)
     return dataclasses.replace(
         request, number=version.number, verified_digest=manifest.digest
     )

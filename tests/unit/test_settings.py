@@ -57,7 +57,10 @@ def test_every_setting_is_read() -> None:
             "STAGEGATE_WEBHOOK_ALLOWED_NETWORKS": "10.0.0.0/8, fd00::/8",
             "STAGEGATE_WEBHOOK_ALLOW_HTTP": "Yes",
             "STAGEGATE_ALLOWED_HOSTS": "a.example,b.example",
+            "STAGEGATE_SERVE_ARTIFACTS": "true",
             "STAGEGATE_TRACKING_URI": "https://mlflow.example/",
+            "STAGEGATE_TRACKING_USERNAME": "reader",
+            "STAGEGATE_TRACKING_PASSWORD": "password-of-no-value",
             "STAGEGATE_DELIVER": "0",
             "STAGEGATE_LOG_LEVEL": "debug",
         }
@@ -80,7 +83,10 @@ def test_every_setting_is_read() -> None:
         ),
         webhook_allow_http=True,
         allowed_hosts=("a.example", "b.example"),
+        serve_artifacts=True,
         tracking_uri="https://mlflow.example",
+        tracking_username="reader",
+        tracking_password="password-of-no-value",
         deliver=False,
         log_level="DEBUG",
     )
@@ -94,6 +100,14 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
         "STAGEGATE_LOG_LEVEL_FILE is not a setting",
     ),
     "a flag": ({"STAGEGATE_DELIVER": "maybe"}, "STAGEGATE_DELIVER: expected true"),
+    "a flag of its own default": (
+        {"STAGEGATE_SERVE_ARTIFACTS": "maybe"},
+        "STAGEGATE_SERVE_ARTIFACTS: expected true",
+    ),
+    "a tracking server with a credential": (
+        {"STAGEGATE_TRACKING_URI": "https://reader:pw-1@mlflow.example"},
+        "STAGEGATE_TRACKING_URI: expected an http:// or https:// URL without",
+    ),
     "a network": (
         {"STAGEGATE_WEBHOOK_ALLOWED_NETWORKS": "10.0.0.1/8"},
         "STAGEGATE_WEBHOOK_ALLOWED_NETWORKS: 10.0.0.1/8 has host bits",
@@ -249,3 +263,31 @@ def test_readme_lists_every_setting() -> None:
     files = {f"{name}_FILE" for name in bare}
 
     assert not (bare - files) - listed
+
+
+def test_artifacts_are_served_from_a_directory_and_not_from_a_bucket() -> None:
+    assert Settings.from_env({}).serve_artifacts is True
+    assert Settings.from_env(S3).serve_artifacts is False
+    asked = {**S3, "STAGEGATE_SERVE_ARTIFACTS": "true"}
+    assert Settings.from_env(asked).serve_artifacts is True
+
+
+def test_credential_in_an_address_is_not_repeated() -> None:
+    (problem,) = problems_of(
+        {"STAGEGATE_TRACKING_URI": "https://reader:pw-1@mlflow.example"}
+    )
+
+    assert "pw-1" not in problem
+
+
+def test_tracking_server_is_signed_in_to_in_one_way() -> None:
+    user = {
+        "STAGEGATE_TRACKING_USERNAME": "reader",
+        "STAGEGATE_TRACKING_PASSWORD": "password-of-no-value",
+    }
+
+    (both,) = problems_of({**user, "STAGEGATE_TRACKING_TOKEN": "token-of-no-value"})
+    (half,) = problems_of({"STAGEGATE_TRACKING_USERNAME": "reader"})
+
+    assert "TRACKING_TOKEN and STAGEGATE_TRACKING_USERNAME are both set" in both
+    assert "go together" in half

@@ -14,7 +14,7 @@ from registry.api.schemas.base import (
 )
 from registry.api.schemas.models import tag_changes, tag_values
 from registry.domain.policy import VersionStatus
-from registry.services.artifacts import MAX_SOURCE_CHARACTERS
+from registry.domain.sources import MAX_SOURCE_CHARACTERS
 
 _MAX_FILES = 100_000
 _SHA256 = r"^[0-9a-f]{64}$"
@@ -35,11 +35,14 @@ class NewVersion(RequestSchema):
         minimum=1,
         maximum=MAX_SOURCE_CHARACTERS,
         metadata={
-            "description": "where the artifact lies, e.g. s3://bucket/prefix",
+            "description": "where the artifact lies: s3://bucket/prefix, "
+            "runs:/RUN_ID/path, models:/NAME/VERSION or models:/m-ID",
             "example": "s3://bucket/prefix",
         },
     )
     run_id = text(maximum=MAX_SHORT_TEXT)
+    run_link = text(maximum=MAX_SOURCE_CHARACTERS)
+    logged_model_id = text(maximum=MAX_SHORT_TEXT)
     git_commit = text(maximum=MAX_SHORT_TEXT)
     description = text()
     tags = tag_values()
@@ -64,6 +67,10 @@ class VersionDocument(AnswerSchema):
     status = fields.String(required=True, validate=validate.OneOf(list(VersionStatus)))
     status_message = fields.String(required=True)
     source = fields.String(required=True)
+    download_uri = fields.String(
+        required=True,
+        metadata={"description": "where the bytes are; the source where it says so"},
+    )
     verified = fields.Boolean(
         required=True,
         metadata={"description": "whether the artifact is what was registered"},
@@ -71,6 +78,19 @@ class VersionDocument(AnswerSchema):
     artifact_digest = fields.String(required=True, allow_none=True)
     artifact_size_bytes = fields.Integer(required=True, allow_none=True)
     run_id = fields.String(required=True, allow_none=True)
+    run_link = fields.String(
+        required=True, metadata={"description": "where a person sees the run"}
+    )
+    run = fields.Dict(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "the run as the tracking server had it when the version "
+            "was registered; null where none is set, and `problem` says why when it "
+            "did not tell"
+        },
+    )
+    logged_model_id = fields.String(required=True, allow_none=True)
     git_commit = fields.String(required=True, allow_none=True)
     description = fields.String(required=True)
     tags = fields.Dict(keys=fields.String(), values=fields.String(), required=True)

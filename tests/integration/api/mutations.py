@@ -133,7 +133,7 @@ MUTATIONS = (
         endpoint="versions.create_version",
         method="POST",
         path=VERSIONS,
-        body={"source": "https://store.example/m", "tags": {"a": "b"}},
+        body={"source": "gs://store-example/m", "tags": {"a": "b"}},
         action="model_version.registered",
         status=201,
     ),

@@ -109,7 +109,7 @@ def test_nothing_is_uploaded_to_a_version_that_is_linked(
 
 
 @pytest.mark.parametrize(
-    "source", ["https://store.example/m", "s3://bucket/m", "models:/other/1"]
+    "source", ["gs://bucket/m", "s3://bucket/m", "dbfs:/models/m", "unknown://x/m"]
 )
 def test_source_elsewhere_is_ready_and_unverified(api: Driver, source: str) -> None:
     api.create_model()
@@ -137,6 +137,11 @@ def test_source_elsewhere_is_ready_and_unverified(api: Driver, source: str) -> N
         "data:text/plain,x",
         "JavaScript:alert(1)",
         "http://[x",
+        "https://store.example/m",
+        "s3://bucket",
+        "s3://bucket/a/%252e%252e/b",
+        "mlflow-artifacts://host/1/m",
+        "models:/fraud",
         " ",
         "s3://b/\ud800",
         "FILE:///etc",

@@ -249,7 +249,7 @@ def test_move_that_verifies_nothing_is_made_with_a_changed_artifact(
 
 def test_unverified_source_may_move_and_stays_unverified(api: Driver) -> None:
     api.create_model()
-    api.register(source="https://store.example/m")
+    api.register(source="gs://store-example/m")
 
     api.serve(1)
 

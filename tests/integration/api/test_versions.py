@@ -19,7 +19,7 @@ def test_version_is_answered_with_all_that_was_said_of_it(api: Driver) -> None:
         "datasets": [{"name": "cards", "digest": "d1"}],
     }
 
-    answer = api.post(VERSIONS, {**said, "source": "https://store.example/m"})
+    answer = api.post(VERSIONS, {**said, "source": "gs://store-example/m"})
 
     created = document_of(answer)
     assert answer.status_code == 201
@@ -33,7 +33,7 @@ def test_version_is_answered_with_all_that_was_said_of_it(api: Driver) -> None:
             "stage": "None",
             "status": "READY",
             "status_message": "",
-            "source": "https://store.example/m",
+            "source": "gs://store-example/m",
             "verified": False,
             "artifact_digest": None,
             "artifact_size_bytes": None,

@@ -1,0 +1,51 @@
+"""Everything that a registration looks up before it locks anything.
+
+Both APIs register in two steps: ``prepare_version``, which may take seconds, and
+``registration.create_version`` under the model's lock.
+"""
+
+from dataclasses import dataclass, replace
+
+from sqlalchemy.orm import Session
+
+from registry.persistence.database import end_read
+from registry.services.artifacts import LinkedSource
+from registry.services.registration import VersionDetails
+from registry.services.run_snapshots import with_run
+from registry.services.sources import Owner, SourceReaders, resolve_source
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedVersion:
+    """What ``create_version`` takes; without a link the artifact will be uploaded."""
+
+    details: VersionDetails
+    link: LinkedSource | None
+
+
+def prepare_version(
+    session: Session,
+    readers: SourceReaders,
+    details: VersionDetails,
+    *,
+    source: str | None,
+) -> PreparedVersion:
+    """Look up the source and the run of a version to be; the session's read ends.
+
+    Raises:
+        NotFoundError, ConflictError, InvalidInputError, ArtifactStoreError: as
+            ``sources.resolve_source``.
+    """
+    if source is None:
+        end_read(session)
+        return PreparedVersion(details=with_run(details, readers.tracking), link=None)
+    owner = Owner(run_id=details.run_id, logged_model_id=details.logged_model_id)
+    resolved = resolve_source(session, readers, source, owner)
+    details = replace(
+        details,
+        run_id=resolved.owner.run_id,
+        logged_model_id=resolved.owner.logged_model_id,
+    )
+    return PreparedVersion(
+        details=with_run(details, readers.tracking, resolved), link=resolved.link
+    )

@@ -1,0 +1,229 @@
+"""What a version keeps of its run: taken once, when it is registered.
+
+Rules:
+
+- A run can be changed or deleted at the tracking server later; what a version was
+  made from is then still known here, and its metrics are what gates decide by.
+- What the caller says of the version wins over what the run says.
+- A copy of a version keeps what that version knows; nobody is asked again.
+- A tracking server that does not answer keeps no artifact from being registered: the
+  snapshot then holds the problem in place of the run.
+- Texts that cannot be stored, and what goes beyond the bounds, are left out and
+  counted under ``omitted``.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from registry.domain import names
+from registry.domain.timestamps import rfc3339
+from registry.errors import InvalidInputError, NotFoundError, TrackingServerError
+from registry.persistence.tables import ModelVersion
+from registry.services.registration import VersionDetails
+from registry.services.sources import ResolvedSource
+from registry.tracking.client import TrackingServer
+from registry.tracking.documents import DatasetInput, LoggedModel, Run
+
+Snapshot = dict[str, Any]
+
+MAX_KEY_CHARACTERS = 250
+MAX_METRICS = 1000
+MAX_PARAMS_CHARACTERS = 64 * 1024
+MAX_TAGS_CHARACTERS = 16 * 1024
+MAX_DATASETS = 100
+MAX_DATASETS_CHARACTERS = 16 * 1024
+_MAX_TEXT_CHARACTERS = 1000
+#: The year 9999; MLflow checks no time.
+_MAX_MS = 253_370_764_800_000
+
+_COMMIT = "mlflow.source.git.commit"
+_REPOSITORY = "mlflow.source.git.repoURL"
+_SOURCE_NAME = "mlflow.source.name"
+_SOURCE_TYPE = "mlflow.source.type"
+_ENTRY_POINT = "mlflow.project.entryPoint"
+_USER = "mlflow.user"
+#: Said elsewhere in the snapshot, or long and of no use without the run.
+_TAGS_LEFT_OUT = frozenset(
+    {
+        *(_COMMIT, _REPOSITORY, _SOURCE_NAME, _SOURCE_TYPE, _ENTRY_POINT, _USER),
+        "mlflow.log-model.history",
+        "mlflow.loggedArtifacts",
+        "mlflow.runName",
+    }
+)
+
+
+def with_run(
+    details: VersionDetails,
+    tracking: TrackingServer | None,
+    resolved: ResolvedSource | None = None,
+) -> VersionDetails:
+    """What the caller said, completed by what is known of the run.
+
+    ``details`` names the run and the logged model already. Asks the tracking server,
+    so nothing may be locked.
+    """
+    if resolved is not None and resolved.copied is not None:
+        return _as_copied(details, resolved.copied)
+    model = resolved.logged_model if resolved else None
+    if tracking is None or not details.run_id:
+        return _completed(details, _Facts.of(None, model))
+    run = resolved.run if resolved else None
+    if run is None or run.run_id != details.run_id:
+        try:
+            run = tracking.get_run(details.run_id)
+        except (NotFoundError, TrackingServerError) as error:
+            problem = {"run_id": details.run_id, "problem": error.message}
+            return replace(_completed(details, _Facts.of(None, model)), run=problem)
+    link = tracking.run_url(run.experiment_id, run.run_id)
+    completed = _completed(details, _Facts.of(run, model))
+    return replace(completed, run_link=details.run_link or link)
+
+
+def _as_copied(details: VersionDetails, version: ModelVersion) -> VersionDetails:
+    return replace(
+        details,
+        params={**version.params, **details.params},
+        metrics={**version.metrics, **details.metrics},
+        datasets=details.datasets or version.datasets,
+        git_commit=details.git_commit or version.git_commit,
+        run_link=details.run_link or version.run_link,
+        run=version.run,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Facts:
+    """What is kept of a run and a logged model; ``snapshot`` is None without a run."""
+
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    datasets: Sequence[Mapping[str, str]]
+    git_commit: str | None
+    snapshot: Snapshot | None
+
+    @classmethod
+    def of(cls, run: Run | None, model: LoggedModel | None) -> "_Facts":
+        """The run's own word wins over the logged model's."""
+        parts = [part for part in (model, run) if part is not None]
+        all_params = {k: v for part in parts for k, v in part.params.items()}
+        all_metrics = {k: v for part in parts for k, v in part.metrics.items()}
+        params = _texts(all_params, MAX_PARAMS_CHARACTERS)
+        metrics = _metrics(all_metrics)
+        datasets = _datasets(run.datasets if run else ())
+        tags = run.tags if run else {}
+        kept = {k: v for k, v in tags.items() if k not in _TAGS_LEFT_OUT}
+        kept_tags = _texts(kept, MAX_TAGS_CHARACTERS)
+        omitted = {
+            "params": len(all_params) - len(params),
+            "metrics": len(all_metrics) - len(metrics),
+            "datasets": len(run.datasets if run else ()) - len(datasets),
+            "tags": len(kept) - len(kept_tags),
+        }
+        return cls(
+            params=params,
+            metrics=metrics,
+            datasets=datasets,
+            git_commit=_text(tags.get(_COMMIT)),
+            snapshot=_snapshot(run, kept_tags, omitted) if run else None,
+        )
+
+
+def _completed(details: VersionDetails, facts: _Facts) -> VersionDetails:
+    return replace(
+        details,
+        params={**facts.params, **details.params},
+        metrics={**facts.metrics, **details.metrics},
+        datasets=details.datasets or facts.datasets,
+        git_commit=details.git_commit or facts.git_commit,
+        run=facts.snapshot,
+    )
+
+
+def _snapshot(
+    run: Run, tags: Mapping[str, str], omitted: Mapping[str, int]
+) -> Snapshot:
+    """The run as a document; what it does not say is left out."""
+    source_name = _text(run.tags.get(_SOURCE_NAME))
+    is_project = run.tags.get(_SOURCE_TYPE) == "PROJECT"
+    members = {
+        "run_id": _text(run.run_id),
+        "run_name": _text(run.name),
+        "experiment_id": _text(run.experiment_id),
+        "user": _text(run.tags.get(_USER)) or _text(run.user),
+        "status": _text(run.status),
+        "project": _text(run.tags.get(_REPOSITORY))
+        or (source_name if is_project else None),
+        "entry_point": _text(run.tags.get(_ENTRY_POINT)) or source_name,
+        "source_type": _text(run.tags.get(_SOURCE_TYPE)),
+        "start_time": _instant(run.start_ms),
+        "end_time": _instant(run.end_ms),
+        "tags": dict(tags),
+        "omitted": {name: count for name, count in omitted.items() if count},
+    }
+    return {name: value for name, value in members.items() if value}
+
+
+def _instant(milliseconds: int | None) -> str | None:
+    if not milliseconds or milliseconds > _MAX_MS:
+        return None
+    return rfc3339(datetime.fromtimestamp(milliseconds / 1000, UTC))
+
+
+def _texts(given: Mapping[str, str], limit: int) -> dict[str, str]:
+    """Those that fit, in the order of their names."""
+    pairs = ((_key(key), _stored(value)) for key, value in sorted(given.items()))
+    return dict(_fitting(pairs, limit))
+
+
+def _fitting(
+    pairs: Iterable[tuple[str | None, str | None]], limit: int
+) -> Iterable[tuple[str, str]]:
+    left = limit
+    for key, value in pairs:
+        if key is None or value is None or len(key) + len(value) > left:
+            continue
+        left -= len(key) + len(value)
+        yield key, value
+
+
+def _metrics(given: Mapping[str, float]) -> dict[str, float]:
+    pairs = ((_key(key), value) for key, value in sorted(given.items())[:MAX_METRICS])
+    return {key: value for key, value in pairs if key is not None}
+
+
+def _datasets(given: Sequence[DatasetInput]) -> list[dict[str, str]]:
+    kept, left = [], MAX_DATASETS_CHARACTERS
+    for dataset in given[:MAX_DATASETS]:
+        members = {
+            "name": _text(dataset.name),
+            "digest": _text(dataset.digest),
+            "source": _text(dataset.source),
+            "context": _text(dataset.context),
+        }
+        document = {name: text for name, text in members.items() if text}
+        size = sum(map(len, document.values()))
+        if "name" in document and size <= left:
+            left -= size
+            kept.append(document)
+    return kept
+
+
+def _key(text: str) -> str | None:
+    return text if 0 < len(text) <= MAX_KEY_CHARACTERS and _stored(text) else None
+
+
+def _text(text: str | None) -> str | None:
+    """A short text as it can be stored; None when there is none or it cannot."""
+    if not text or len(text) > _MAX_TEXT_CHARACTERS:
+        return None
+    return _stored(text)
+
+
+def _stored(text: str) -> str | None:
+    try:
+        return names.clean_text(text, field="run")
+    except InvalidInputError:
+        return None

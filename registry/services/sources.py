@@ -1,0 +1,321 @@
+"""What lies behind a source, looked up before any lock is taken.
+
+Rules:
+
+- A version keeps the ``source`` that its caller sent; where the bytes are, when that
+  is another place, is its ``download_uri``, and the manifest is taken from there.
+- ``models:/NAME/…`` is a version of this registry. The copy shares its manifest, so
+  it is pinned to what was registered, and hashed again before it is promoted.
+- ``runs:/…`` and ``models:/m-…`` are looked up at the tracking server. Without one
+  they are stored unread: an MLflow client resolves them itself.
+- A tracking server that is down makes such a registration wait (503): stored unread
+  it would never be pinned. What the server refuses is the caller's to mend (422).
+- The session reads before anything is asked of a store or server, and holds nothing
+  open while it is.
+"""
+
+import posixpath
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from sqlalchemy.orm import Session
+
+from registry.artifacts.store import ArtifactStore
+from registry.domain.manifests import Manifest
+from registry.domain.policy import StagePolicy, VersionStatus
+from registry.domain.sources import (
+    Address,
+    LoggedModelSource,
+    ProxiedSource,
+    RegisteredSource,
+    RunSource,
+    parse_source,
+)
+from registry.errors import (
+    AliasNotFoundError,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    TrackingServerError,
+)
+from registry.persistence import queries
+from registry.persistence.database import end_read
+from registry.persistence.tables import ModelVersion
+from registry.services.artifacts import LinkedSource, inspect_address, linked_elsewhere
+from registry.tracking.client import TrackingServer
+from registry.tracking.documents import LoggedModel, Run
+
+#: How many of a run's logged models are looked at for one of a given name.
+MAX_LOGGED_MODELS = 10
+
+#: What clients can read without us and without the tracking server.
+_READABLE_BY_CLIENTS = frozenset({"s3", "gs", "dbfs", "wasbs"})
+_PROXY_SCHEME = "mlflow-artifacts:"
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceReaders:
+    """Who is asked what lies behind a source; without a tracking server it is None."""
+
+    store: ArtifactStore
+    policy: StagePolicy
+    tracking: TrackingServer | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """The run and the logged model that a caller says the artifact is of."""
+
+    run_id: str | None = None
+    logged_model_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedSource:
+    """A source that was looked up.
+
+    Attributes:
+        run: what the tracking server said of the run, where it was asked.
+        logged_model: as ``run``.
+        copied: the version of this registry that the source names; detached.
+    """
+
+    link: LinkedSource
+    owner: Owner
+    run: Run | None = None
+    logged_model: LoggedModel | None = None
+    copied: ModelVersion | None = None
+
+
+def owner_named_by(source: str) -> Owner:
+    """The run or logged model that a source names by itself.
+
+    Raises:
+        InvalidInputError: as ``parse_source``.
+    """
+    match parse_source(source):
+        case RunSource(run_id=run_id):
+            return Owner(run_id=run_id)
+        case LoggedModelSource(model_id=model_id):
+            return Owner(logged_model_id=model_id)
+        case _:
+            return Owner()
+
+
+def resolve_source(
+    session: Session, readers: SourceReaders, text: str, owner: Owner
+) -> ResolvedSource:
+    """Look up what a version is to be linked to.
+
+    Raises:
+        NotFoundError: when it names a version that this registry does not have.
+        ConflictError: when that version's artifact is not settled, or has changed.
+        InvalidInputError: when it is no source, is of another run or logged model
+            than ``owner`` says, or nothing is there.
+        ArtifactStoreError: when the store or the tracking server does not answer.
+    """
+    source = parse_source(text)
+    if isinstance(source, RegisteredSource):
+        resolved = _copy_of(session, readers.policy, source, owner)
+        end_read(session)
+        return resolved
+    end_read(session)
+    match source:
+        case Address():
+            link = inspect_address(readers.store, source)
+            return ResolvedSource(link=link, owner=owner)
+        case RunSource():
+            return _of_run(readers, source, owner)
+        case LoggedModelSource():
+            return _of_logged_model(readers, source, owner)
+        case ProxiedSource():
+            return _of_proxy(readers, source, owner)
+
+
+def _copy_of(
+    session: Session, policy: StagePolicy, source: RegisteredSource, owner: Owner
+) -> ResolvedSource:
+    number = _number(session, policy, source)
+    version, canonical = queries.version_with_manifest(session, source.model, number)
+    name = f"models:/{source.model}/{version.number}"
+    if version.status != VersionStatus.READY:
+        raise ConflictError(f"{name} is {version.status}; only what is READY is copied")
+    if version.artifact_state == "changed":
+        raise ConflictError(f"the artifact of {name} is not what was registered")
+    if owner.run_id and owner.run_id != version.run_id:
+        raise InvalidInputError(
+            f"{name} is of run {version.run_id or 'none'}, not of {owner.run_id}",
+            field="run_id",
+        )
+    return ResolvedSource(
+        link=LinkedSource(
+            source=name,
+            is_readable=canonical is not None,
+            manifest=Manifest.from_canonical(canonical) if canonical else None,
+            download_uri=version.artifact_uri,
+        ),
+        owner=Owner(
+            run_id=version.run_id,
+            logged_model_id=owner.logged_model_id or version.logged_model_id,
+        ),
+        copied=version,
+    )
+
+
+def _number(session: Session, policy: StagePolicy, source: RegisteredSource) -> int:
+    if source.number is not None:
+        return source.number
+    if source.alias is not None:
+        try:
+            return queries.version_by_alias(session, source.model, source.alias).number
+        except AliasNotFoundError as error:
+            raise NotFoundError(error.message) from error
+    stage = source.stage
+    if stage is not None:
+        stage = policy.for_model(source.model).stage(stage, field="source")
+    found = queries.list_versions(
+        session, source.model, below=None, stage=stage, limit=1
+    )
+    if not found:
+        where = f" in {stage}" if stage else ""
+        raise NotFoundError(f"model {source.model!r} has no version{where}")
+    return found[0].number
+
+
+def _of_run(readers: SourceReaders, source: RunSource, owner: Owner) -> ResolvedSource:
+    if owner.run_id != source.run_id:
+        raise _not_the_owner("run_id", source.run_id, owner.run_id)
+    tracking = readers.tracking
+    if tracking is None:
+        return ResolvedSource(link=linked_elsewhere(source.text), owner=owner)
+    run = _told(lambda: tracking.get_run(source.run_id), field="source")
+    model = _model_named(tracking, run, source.path)
+    if model is not None:
+        owner = replace(owner, logged_model_id=owner.logged_model_id or model.model_id)
+        place = model.artifact_uri
+    else:
+        place = posixpath.join(run.artifact_uri, source.path).rstrip("/")
+    return ResolvedSource(
+        link=_linked_at(readers.store, source.text, place),
+        owner=owner,
+        run=run,
+        logged_model=model,
+    )
+
+
+def _model_named(tracking: TrackingServer, run: Run, path: str) -> LoggedModel | None:
+    """The logged model that MLflow 3 means by ``runs:/ID/name``.
+
+    It keeps a model outside of the run's own artifacts, under an id.
+    """
+    for model_id in run.model_ids[:MAX_LOGGED_MODELS] if path else ():
+        model = _told(
+            lambda model_id=model_id: tracking.get_logged_model(model_id),  # type: ignore[misc]  # mypy does not infer a default's type
+            field="source",
+        )
+        if model.name == path:
+            return model
+    return None
+
+
+def _of_logged_model(
+    readers: SourceReaders, source: LoggedModelSource, owner: Owner
+) -> ResolvedSource:
+    if owner.logged_model_id != source.model_id:
+        raise _not_the_owner("logged_model_id", source.model_id, owner.logged_model_id)
+    tracking = readers.tracking
+    if tracking is None:
+        return ResolvedSource(link=linked_elsewhere(source.text), owner=owner)
+    model = _told(lambda: tracking.get_logged_model(source.model_id), field="source")
+    return ResolvedSource(
+        link=_linked_at(readers.store, source.text, model.artifact_uri),
+        owner=replace(owner, run_id=owner.run_id or model.run_id or None),
+        logged_model=model,
+    )
+
+
+def _of_proxy(
+    readers: SourceReaders, source: ProxiedSource, owner: Owner
+) -> ResolvedSource:
+    """A path that only the tracking server can read; it must be of the owner."""
+    resolved = ResolvedSource(link=linked_elsewhere(source.text), owner=owner)
+    if not owner.run_id and not owner.logged_model_id:
+        raise InvalidInputError(
+            "needs run_id: it is read below the artifacts of a run", field="source"
+        )
+    tracking = readers.tracking
+    if tracking is None:
+        return resolved
+    run_id, model_id = owner.run_id, owner.logged_model_id
+    if run_id:
+        run = _told(lambda: tracking.get_run(run_id), field="run_id")
+        resolved = replace(resolved, run=run)
+        if _is_below(source, run.artifact_uri):
+            return resolved
+    if model_id:
+        model = _told(
+            lambda: tracking.get_logged_model(model_id), field="logged_model_id"
+        )
+        if _is_below(source, model.artifact_uri):
+            return replace(resolved, logged_model=model)
+    raise InvalidInputError(
+        "is not below the artifacts of the run or logged model", field="source"
+    )
+
+
+def _is_below(source: ProxiedSource, artifact_uri: str) -> bool:
+    root = artifact_uri.removeprefix(_PROXY_SCHEME).strip("/")
+    if not root or root == artifact_uri.strip("/"):
+        return False
+    return f"{source.path}/".startswith(f"{root}/")
+
+
+def _linked_at(store: ArtifactStore, text: str, place: str) -> LinkedSource:
+    """The source, as it lies at the place that the tracking server named."""
+    try:
+        address = parse_source(place)
+    except InvalidInputError as error:
+        raise InvalidInputError(
+            f"the tracking server has it at {place[:200]!a}, which {error.message}",
+            field="source",
+        ) from error
+    if not isinstance(address, Address) or not _is_claimed(store, address):
+        is_readable = getattr(address, "scheme", "") in _READABLE_BY_CLIENTS
+        return linked_elsewhere(text, download_uri=place if is_readable else None)
+    return replace(
+        inspect_address(store, address), source=text, download_uri=address.text
+    )
+
+
+def _is_claimed(store: ArtifactStore, address: Address) -> bool:
+    try:
+        return store.claims(address.text)
+    except InvalidInputError:  # a directory of the tracking server's own machine
+        return False
+
+
+def _told(ask: Callable[[], Found], *, field: str) -> Found:
+    """What the tracking server says; its refusals name the field.
+
+    Raises:
+        InvalidInputError: it has no such thing, or will not say.
+        TrackingServerError: it may answer when asked again.
+    """
+    try:
+        return ask()
+    except NotFoundError as error:
+        raise InvalidInputError(error.message, field=field) from error
+    except TrackingServerError as error:
+        if error.is_temporary:
+            raise
+        raise InvalidInputError(error.message, field=field) from error
+
+
+def _not_the_owner(field: str, expected: str, given: str | None) -> InvalidInputError:
+    return InvalidInputError(
+        f"the source is of {expected}, but {field} is {given or 'missing'}",
+        field=field,
+    )
