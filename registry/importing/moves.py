@@ -84,14 +84,13 @@ class _Planner:
         self._obstacles: list[Obstacle] = []
 
     def plan(self) -> MovePlan:
-        entering = self._entering()
-        for number in self._movable():
-            if number not in entering and not self._holds_exclusive(number):
-                self._bring(number, self._wanted[number])
-        for number in entering:
-            self._bring(number, self._at_source[number])
-        for number in self._movable():
-            self._settle(number)
+        # What has moved may have cleared the way of others: once for each, at most.
+        for _ in self._versions:
+            planned = len(self._routes)
+            self._obstacles.clear()
+            self._plan_once()
+            if len(self._routes) == planned:
+                break
         self._report_moved_here()
         return MovePlan(
             tuple(self._routes),
@@ -102,6 +101,16 @@ class _Planner:
                 if self._wanted[number] != stage and self._was_moved(number)
             },
         )
+
+    def _plan_once(self) -> None:
+        entering = self._entering()
+        for number in self._movable():
+            if number not in entering and not self._holds_exclusive(number):
+                self._bring(number, self._wanted[number])
+        for number in entering:
+            self._bring(number, self._at_source[number])
+        for number in self._movable():
+            self._settle(number)
 
     def _was_moved(self, number: int) -> bool:
         return any(route.number == number for route in self._routes)
