@@ -1,20 +1,84 @@
 """``/mlflow/registered-models``: registered, shown, described, renamed, deleted."""
 
 from flask import Blueprint, Response, jsonify, request
+from sqlalchemy.orm import Session
 
 from registry.auth.permissions import Permission, requires
-from registry.mlflow_api.documents import model_document
+from registry.mlflow_api.documents import Document, model_document
 from registry.mlflow_api.reading import fields_of
-from registry.persistence import queries
 from registry.persistence.database import db
+from registry.persistence.latest import model_with_latest
+from registry.services import models
+from registry.services.models import ModelChanges
+from registry.services.transaction import Transaction
+from registry.web.changing import commit, parts
 
 blueprint = Blueprint("models", __name__, url_prefix="/mlflow/registered-models")
+
+
+@blueprint.post("/create")
+@requires(Permission.WRITE)
+def create_registered_model() -> Response:
+    """Register a model."""
+    fields = fields_of(request)
+    name, description = fields.required("name"), fields.text("description")
+    tags = fields.tags()
+
+    def work(tx: Transaction) -> Document:
+        models.create_model(tx, name, description=description, tags=tags)
+        return _answer(tx.session, name)
+
+    return commit(work)
 
 
 @blueprint.get("/get")
 @requires(Permission.READ)
 def get_registered_model() -> Response:
-    """Show a model with the latest version of each stage."""
+    """Show a model with its latest version of each stage."""
+    return jsonify(_answer(db.session(), fields_of(request).required("name")))
+
+
+@blueprint.patch("/update")
+@requires(Permission.WRITE)
+def update_registered_model() -> Response:
+    """Describe a model; without a description it has none."""
+    fields = fields_of(request)
+    return _changed(
+        fields.required("name"), ModelChanges(description=fields.text("description"))
+    )
+
+
+@blueprint.post("/rename")
+@requires(Permission.WRITE)
+def rename_registered_model() -> Response:
+    """Rename a model with all that belongs to it."""
+    fields = fields_of(request)
+    changes = ModelChanges(name=fields.required("new_name"))
+    return _changed(fields.required("name"), changes)
+
+
+@blueprint.delete("/delete")
+@requires(Permission.WRITE)
+def delete_registered_model() -> Response:
+    """Delete a model; its history and audit log stay."""
     name = fields_of(request).required("name")
-    model = queries.get_model(db.session(), name)
-    return jsonify({"registered_model": model_document(model, [])})
+
+    def work(tx: Transaction) -> Document:
+        models.delete_model(tx, name)
+        return {}
+
+    return commit(work)
+
+
+def _changed(name: str, changes: ModelChanges) -> Response:
+    def work(tx: Transaction) -> Document:
+        document = models.update_model(tx, name, changes)
+        return _answer(tx.session, document["name"])
+
+    return commit(work)
+
+
+def _answer(session: Session, name: str) -> Document:
+    stages = parts().policy.for_model(name).stages
+    model, latest = model_with_latest(session, name, stages)
+    return {"registered_model": model_document(model, latest)}

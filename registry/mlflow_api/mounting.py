@@ -15,12 +15,12 @@ from http import HTTPStatus
 from flask import Blueprint, Flask, Response, request
 
 from registry.auth.permissions import Permission, requires
-from registry.mlflow_api import models
+from registry.mlflow_api import aliases, models, stages, tags, versions
 from registry.mlflow_api.errors import error_answer, register_handlers
 
 _ROOTS = {"mlflow": "/api/2.0", "mlflow_ajax": "/ajax-api/2.0"}
 #: Each module has a ``blueprint``, whose prefix is what follows the root.
-_MODULES = (models,)
+_MODULES = (models, versions, stages, aliases, tags)
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 

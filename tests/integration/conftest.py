@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 
 from registry.app import create_app
 from registry.first_start import ensure_first_token, prepare_store, with_secret_key
@@ -13,6 +15,7 @@ from registry.persistence import schema
 from registry.persistence.database import db
 from registry.settings import Settings
 from tests.server import RunningServer, running_server, server_environment
+from tests.services.postgres import PostgresServer
 
 TOKEN = "test-token-of-no-value"
 
@@ -34,10 +37,34 @@ def close_app(app: Flask) -> None:
         db.engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: PostgresServer) -> Iterator[str]:
+    """The name of a database with the present schema, to be copied."""
+    name = "migrated_template"
+    postgres_server.create_database(name)
+    engine = create_engine(postgres_server.url(name), poolclass=NullPool)
+    schema.upgrade(engine)
+    engine.dispose()
+    yield name
+    postgres_server.drop_database(name)
+
+
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[Flask]:
-    """The application on SQLite and a local artifact directory."""
-    app = make_app(tmp_path)
+def database(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """The settings of a database: SQLite, unless the test is marked for both."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield {}
+        return
+    template: str = request.getfixturevalue("migrated_postgres")
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    with server.fresh_database(template) as url:
+        yield {"DATABASE_URL": url}
+
+
+@pytest.fixture
+def app(tmp_path: Path, database: dict[str, str]) -> Iterator[Flask]:
+    """The application on that database and a local artifact directory."""
+    app = make_app(tmp_path, **database)
     yield app
     close_app(app)
 

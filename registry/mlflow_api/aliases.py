@@ -1,0 +1,80 @@
+"""``/mlflow/registered-models/alias``: set, read, deleted.
+
+Rules (protocol reference, section 4):
+
+- ``latest``, in any case, is read as the highest version number and cannot be set.
+- Reading an alias that is not set is a bad parameter, not a missing resource;
+  deleting one that is not set is done already.
+"""
+
+from flask import Blueprint, Response, jsonify, request
+
+from registry.auth.permissions import Permission, requires
+from registry.errors import AliasNotFoundError, NotFoundError
+from registry.mlflow_api.documents import Document, full_version_document
+from registry.mlflow_api.reading import fields_of
+from registry.mlflow_api.versions import version_number
+from registry.persistence import queries
+from registry.persistence.database import db
+from registry.persistence.latest import newest_version
+from registry.persistence.tables import ModelVersion
+from registry.services import aliases
+from registry.services.transaction import Transaction
+from registry.web.changing import commit
+
+blueprint = Blueprint("aliases", __name__, url_prefix="/mlflow/registered-models/alias")
+
+_LATEST = "latest"
+
+
+@blueprint.post("")
+@requires(Permission.WRITE)
+def set_registered_model_alias() -> Response:
+    """Point an alias at a version, wherever it pointed before."""
+    fields = fields_of(request)
+    name, alias = fields.required("name"), fields.required("alias")
+    number = version_number(name, fields.required("version"))
+
+    def work(tx: Transaction) -> Document:
+        aliases.set_alias(tx, name, alias, number)
+        return {}
+
+    return commit(work)
+
+
+@blueprint.get("")
+@requires(Permission.READ)
+def get_model_version_by_alias() -> Response:
+    """Show the version that an alias points at."""
+    fields = fields_of(request)
+    name, alias = fields.required("name"), fields.required("alias")
+    version = _newest(name) if alias.lower() == _LATEST else _pointed_at(name, alias)
+    return jsonify({"model_version": full_version_document(name, version)})
+
+
+def _newest(name: str) -> ModelVersion:
+    version = newest_version(db.session(), name)
+    if version is None:
+        raise NotFoundError(f"Latest version of Registered Model {name} not found")
+    return version
+
+
+def _pointed_at(name: str, alias: str) -> ModelVersion:
+    return queries.version_by_alias(db.session(), name, alias)
+
+
+@blueprint.delete("")
+@requires(Permission.WRITE)
+def delete_registered_model_alias() -> Response:
+    """Remove an alias."""
+    fields = fields_of(request)
+    name, alias = fields.required("name"), fields.required("alias")
+
+    def work(tx: Transaction) -> Document:
+        try:
+            aliases.delete_alias(tx, name, alias)
+        except AliasNotFoundError:
+            return {}  # as it is to be
+        return {}
+
+    return commit(work)
