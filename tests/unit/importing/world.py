@@ -3,8 +3,9 @@
 It counts the changes, can refuse some of them, and can break off at any.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from registry.client.registry_client import ExpectedIncumbent
 from registry.errors import (
@@ -202,25 +203,31 @@ class World:
 
 
 def source_model(
-    stages: dict[int, str], *, aliases: dict[str, int] | None = None, **members: object
+    stages: Mapping[int, str],
+    *more: SourceVersion,
+    aliases: dict[str, int] | None = None,
+    **members: object,
 ) -> SourceModel:
-    """A model at the source with versions in these stages."""
+    """A model at the source with versions in these stages, and more versions."""
+    versions = {number: source_version(number, at) for number, at in stages.items()}
     return SourceModel(
         name="fraud",
         aliases=aliases or {},
-        versions={number: source_version(number, at) for number, at in stages.items()},
+        versions=versions | {one.number: one for one in more},
         **members,  # type: ignore[arg-type]  # the members of the class
     )
 
 
 def source_version(
-    number: int, stage: str = "None", **members: object
+    number: int,
+    stage: str = "None",
+    **members: Any,  # noqa: ANN401  the members of the class
 ) -> SourceVersion:
     """A version at the source."""
     return SourceVersion(
         number=number,
         stage=stage,
-        **{"source": f"s3://models/fraud/{number}", **members},  # type: ignore[arg-type]  # as above
+        **{"source": f"s3://models/fraud/{number}", **members},
     )
 
 
