@@ -55,7 +55,7 @@ PROBE_SECONDS = 1.0
 DATABASE_RETRY_SECONDS = 0.5
 #: Time for more sends to end before the next transactions.
 GATHER_SECONDS = 0.005
-THREADS = 64
+THREADS = 128
 
 
 def lend_nothing(claim: Claim) -> Mapping[str, str]:
@@ -89,7 +89,7 @@ class Dispatcher:
             ``LENT_NAMES``; the same for every attempt at one delivery. Called
             outside any transaction; it may raise what a database raises.
         concurrency: how many young requests may be under way at once. One that
-            hangs counts no longer; there are up to 64 in all.
+            hangs counts no longer; there are up to 128 in all.
         lease: longer than a send can take in all.
         poll: how long to wait without a wake-up.
         clock: gives aware UTC; PostgreSQL's own clock is used where there is one.
@@ -101,7 +101,7 @@ class Dispatcher:
         box: SecretBox,
         sender: Sender,
         *,
-        concurrency: int = 32,
+        concurrency: int = 64,
         lease: timedelta = timedelta(seconds=60),
         poll: timedelta = timedelta(seconds=1),
         clock: Callable[[], datetime] = utc_now,

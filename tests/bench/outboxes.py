@@ -49,13 +49,15 @@ class Outbox:
         """One as the application makes it."""
         return Dispatcher(self.begin, self.box, Sender(self.guard))
 
-    def subscribe(self, url: str) -> str:
+    def subscribe(
+        self, url: str, *, schedule_seconds: Sequence[int] | None = None
+    ) -> str:
         with self.begin() as session:
             row, _ = subscriptions.create(
                 session,
                 self.box,
                 self.guard,
-                SubscriptionSpec(url),
+                SubscriptionSpec(url, schedule_seconds=schedule_seconds),
                 created_by="bench",
                 now=datetime.now(UTC),
             )
@@ -94,6 +96,10 @@ class Outbox:
         with self.begin() as session:
             query = select(func.count()).where(Delivery.state == state)
             return session.scalars(query).one()
+
+    def total(self) -> int:
+        with self.begin() as session:
+            return session.scalars(select(func.count()).select_from(Delivery)).one()
 
 
 @contextmanager
