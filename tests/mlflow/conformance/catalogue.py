@@ -1,0 +1,49 @@
+"""All cases, in the order in which they run."""
+
+from tests.mlflow.conformance import (
+    aliases,
+    copying,
+    latest,
+    models,
+    paging,
+    renaming,
+    search_models,
+    search_versions,
+    sources,
+    stages,
+    tags,
+    timestamps,
+    transport,
+    versions,
+    webhooks,
+    wire,
+)
+from tests.mlflow.conformance.cases import Case, Section
+
+ALL_MODULES = (
+    models,
+    renaming,
+    versions,
+    tags,
+    aliases,
+    stages,
+    latest,
+    timestamps,
+    sources,
+    copying,
+    search_models,
+    search_versions,
+    paging,
+    wire,
+    transport,
+    webhooks,
+)
+
+
+def all_cases() -> list[Case]:
+    """Every case there is."""
+    found: list[Case] = []
+    for module in ALL_MODULES:
+        declared: Section = module.CASES
+        found.extend(declared.cases)
+    return found

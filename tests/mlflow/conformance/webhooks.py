@@ -1,0 +1,192 @@
+"""MLflow's own webhooks, but for their deliveries."""
+
+from typing import Any
+
+from tests.mlflow.conformance.cases import section
+from tests.mlflow.conformance.world import World
+
+CASES = section(__name__)
+
+PATH = "/webhooks"
+# An address that needs no name server and is not inside any network.
+URL = "https://1.1.1.1/hook"
+CREATED = {"entity": "REGISTERED_MODEL", "action": "CREATED"}
+PAIRS = (
+    ("REGISTERED_MODEL", "CREATED"),
+    ("MODEL_VERSION", "CREATED"),
+    ("MODEL_VERSION_TAG", "SET"),
+    ("MODEL_VERSION_TAG", "DELETED"),
+    ("MODEL_VERSION_ALIAS", "CREATED"),
+    ("MODEL_VERSION_ALIAS", "DELETED"),
+)
+REFUSED_PAIRS = (
+    ("REGISTERED_MODEL", "UPDATED"),
+    ("MODEL_VERSION", "DELETED"),
+    ("MODEL_VERSION_ALIAS", "SET"),
+)
+NO_PAIRS = (("NOTHING", "CREATED"), ("MODEL_VERSION", "MOVED"))
+REFUSED_NAMES = ("", "-a", "a-", ".a", "a b", "a/b", "x" * 64, "ü")
+REFUSED_URLS = (
+    "",
+    "http://1.1.1.1/hook",
+    "ftp://1.1.1.1/hook",
+    "1.1.1.1",
+    "https://",
+)
+INSIDE = ("https://127.0.0.1/hook", "https://10.0.0.1/hook", "https://[::1]/hook")
+
+
+def made(world: World, **fields: object) -> dict[str, Any]:
+    """A new webhook, as the server answers it."""
+    body = {"name": "hook", "url": URL, "events": [CREATED], **fields}
+    webhook: dict[str, Any] = world.post(PATH, body).document["webhook"]
+    return webhook
+
+
+@CASES.case
+def a_new_webhook_has_what_it_was_made_with(world: World) -> None:
+    client = world.client
+    hook = client.create_webhook(
+        name="hook-1.a_b",
+        url=URL,
+        events=["registered_model.created", "model_version.created"],
+        description="d",
+        secret="s" * 24,
+    )
+    for found in (hook, client.get_webhook(hook.webhook_id)):
+        assert (found.name, found.url, found.description) == ("hook-1.a_b", URL, "d")
+        assert sorted(str(event) for event in found.events) == [
+            "model_version.created",
+            "registered_model.created",
+        ]
+        assert str(found.status) == "ACTIVE"
+        assert found.creation_timestamp > 1_600_000_000_000
+    client.delete_webhook(hook.webhook_id)
+
+
+@CASES.case
+def the_secret_never_comes_back(world: World) -> None:
+    secret = "s" * 24
+    hook = made(world, secret=secret)
+    answer = world.get(f"{PATH}/{hook['webhook_id']}")
+    assert secret not in answer.text
+    assert "secret" not in answer.document["webhook"]
+
+
+@CASES.each(PAIRS)
+def an_event_of_mlflow_can_be_asked_for(world: World, pair: tuple[str, str]) -> None:
+    event = {"entity": pair[0], "action": pair[1]}
+    assert made(world, events=[event])["events"] == [event]
+
+
+@CASES.each(REFUSED_PAIRS)
+def an_event_that_does_not_exist_is_refused(
+    world: World, pair: tuple[str, str]
+) -> None:
+    event = {"entity": pair[0], "action": pair[1]}
+    answer = world.post(PATH, {"name": "hook", "url": URL, "events": [event]})
+    answer.refuses(400, "INVALID_PARAMETER_VALUE")
+
+
+@CASES.each(NO_PAIRS, stricter="MLflow fails at a word that it does not know")
+def a_word_that_is_no_event_is_refused(world: World, pair: tuple[str, str]) -> None:
+    event = {"entity": pair[0], "action": pair[1]}
+    answer = world.post(PATH, {"name": "hook", "url": URL, "events": [event]})
+    if world.is_mlflow:
+        assert answer.status == 500
+    else:
+        answer.refuses(400, "INVALID_PARAMETER_VALUE")
+
+
+@CASES.stricter("MLflow keeps passwords in addresses, and gives them back")
+def an_address_with_a_password_is_refused(world: World) -> None:
+    url = "https://user:pass@1.1.1.1/hook"
+    answer = world.post(PATH, {"name": "hook", "url": url, "events": [CREATED]})
+    if world.is_mlflow:
+        assert answer.status == 200
+    else:
+        answer.refuses(400, "INVALID_PARAMETER_VALUE")
+
+
+@CASES.each(REFUSED_NAMES)
+def a_name_outside_the_rule_is_refused(world: World, name: str) -> None:
+    answer = world.post(PATH, {"name": name, "url": URL, "events": [CREATED]})
+    answer.refuses(400, "INVALID_PARAMETER_VALUE")
+
+
+@CASES.each(REFUSED_URLS)
+def an_address_outside_the_rule_is_refused(world: World, url: str) -> None:
+    answer = world.post(PATH, {"name": "hook", "url": url, "events": [CREATED]})
+    answer.refuses(400, "INVALID_PARAMETER_VALUE")
+
+
+@CASES.each(INSIDE)
+def an_address_inside_the_network_is_refused(world: World, url: str) -> None:
+    answer = world.post(PATH, {"name": "hook", "url": url, "events": [CREATED]})
+    answer.refuses(400, "INVALID_PARAMETER_VALUE")
+
+
+@CASES.case
+def a_webhook_without_events_is_refused(world: World) -> None:
+    bodies: tuple[dict[str, object], ...] = ({"events": []}, {})
+    for body in bodies:
+        answer = world.post(PATH, {"name": "hook", "url": URL, **body})
+        answer.refuses(400, "INVALID_PARAMETER_VALUE")
+
+
+@CASES.case
+def only_what_is_sent_is_changed(world: World) -> None:
+    client = world.client
+    hook = made(world, description="old")["webhook_id"]
+    changed = client.update_webhook(hook, description="new")
+    assert (changed.name, changed.url, changed.description) == ("hook", URL, "new")
+    changed = client.update_webhook(hook, status="DISABLED")
+    assert str(changed.status) == "DISABLED"
+    assert changed.description == "new"
+    changed = client.update_webhook(hook, events=["model_version.created"])
+    assert [str(event) for event in changed.events] == ["model_version.created"]
+    assert str(changed.status) == "DISABLED"
+
+
+@CASES.case
+def a_deleted_webhook_is_gone(world: World) -> None:
+    hook = made(world)["webhook_id"]
+    world.client.delete_webhook(hook)
+    for method in ("GET", "PATCH", "DELETE"):
+        body = {"description": "x"} if method == "PATCH" else {}
+        answer = world.send(method, f"{PATH}/{hook}", json=body)
+        answer.refuses(404, "RESOURCE_DOES_NOT_EXIST", hook)
+
+
+@CASES.case
+def an_unknown_webhook_is_404(world: World) -> None:
+    for path in ("/no-such-hook", "/no-such-hook/test"):
+        method = "POST" if path.endswith("/test") else "GET"
+        world.send(method, PATH + path, json={}).refuses(404, "RESOURCE_DOES_NOT_EXIST")
+
+
+@CASES.case
+def webhooks_are_listed_in_pages(world: World) -> None:
+    hooks = {made(world)["webhook_id"] for _ in range(3)}
+    found, token = set[str](), None
+    while True:
+        page = world.client.list_webhooks(max_results=2, page_token=token)
+        assert len(page) <= 2
+        found |= {hook.webhook_id for hook in page}
+        token = page.token
+        if not token:
+            break
+    assert hooks <= found
+
+
+@CASES.case
+def the_newest_webhook_is_listed_first(world: World) -> None:
+    hook = made(world)["webhook_id"]
+    first = world.client.list_webhooks(max_results=1)[0]
+    assert first.webhook_id == hook
+
+
+@CASES.each((-1, 1001))
+def a_page_outside_the_limits_is_refused(world: World, size: int) -> None:
+    answer = world.get(PATH, max_results=size)
+    answer.refuses(400, "INVALID_PARAMETER_VALUE")
