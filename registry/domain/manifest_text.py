@@ -50,6 +50,32 @@ class ManifestText:
         found = next(self._files_from(start), None)
         return found if found and found.path == path else None
 
+    def children(self, directory: str) -> Iterator[tuple[str, int | None]]:
+        """What lies in a directory, by name: a file with its size, or a directory.
+
+        An empty text is the artifact itself. What is below a directory is passed over.
+        """
+        prefix = f"{directory}/" if directory else ""
+        start = self._first(lambda one: one >= prefix)
+        while start >= 0:
+            file, end = self._read(start)
+            path = file["path"]
+            if not path.startswith(prefix):
+                return
+            name, slash, _ = path[len(prefix) :].partition("/")
+            yield name, None if slash else file["size"]
+            start = self._behind(prefix + name) if slash else self._next(end)
+
+    def _behind(self, directory: str) -> int:
+        """Where the first file begins behind all files of a directory."""
+        # Of all paths that come later, this text is the least: 0 follows the slash.
+        bound = f"{directory}0"
+        return self._first(lambda one: one >= bound)
+
+    def _next(self, end: int) -> int:
+        """Where the file behind the one that ends there begins; -1 for none."""
+        return end + 1 if self._text[end] == "," else -1
+
     def _first(self, is_wanted: Callable[[str], bool]) -> int:
         """Where the first file begins whose path is wanted, as all behind it are."""
 
@@ -64,7 +90,7 @@ class ManifestText:
         while start >= 0:
             file, end = self._read(start)
             yield FileEntry(file["path"], file["size"], file["sha256"])
-            start = end + 1 if self._text[end] == "," else -1
+            start = self._next(end)
 
     def _read(self, start: int) -> tuple[dict[str, Any], int]:
         """The JSON object that begins there, and where it ends."""

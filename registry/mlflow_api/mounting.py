@@ -3,7 +3,8 @@
 Rules:
 
 - MLflow serves its REST API under ``/api/2.0`` and, for pages in a browser, under
-  ``/ajax-api/2.0``: the same views here, each written once.
+  ``/ajax-api/2.0``: the same views here, each written once. One question of version 3
+  and one download of its pages stand elsewhere.
 - A view declares its permission as any other does (``registry.auth``); nothing of
   this API stands in our OpenAPI document.
 - What is unknown below these roots is answered ``ENDPOINT_NOT_FOUND``, as clients
@@ -15,26 +16,43 @@ from http import HTTPStatus
 from flask import Blueprint, Flask, Response, request
 
 from registry.auth.permissions import Permission, requires
-from registry.mlflow_api import aliases, models, stages, tags, versions
+from registry.mlflow_api import (
+    aliases,
+    artifacts,
+    models,
+    server_info,
+    stages,
+    tags,
+    versions,
+)
 from registry.mlflow_api.errors import error_answer, register_handlers
 
-_ROOTS = {"mlflow": "/api/2.0", "mlflow_ajax": "/ajax-api/2.0"}
 #: Each module has a ``blueprint``, whose prefix is what follows the root.
-_MODULES = (models, versions, stages, aliases, tags)
+_MODULES = (models, versions, stages, aliases, tags, artifacts)
+_TREES = (
+    ("mlflow", "/api/2.0", _MODULES),
+    ("mlflow_ajax", "/ajax-api/2.0", _MODULES),
+    ("mlflow_3", "/api/3.0", (server_info,)),
+    ("mlflow_3_ajax", "/ajax-api/3.0", (server_info,)),
+)
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def mount(app: Flask) -> None:
     """Serve MLflow's REST API beside our own."""
-    for name, root in _ROOTS.items():
-        both = Blueprint(name, __name__)
-        register_handlers(both)
-        for module in _MODULES:
-            both.register_blueprint(module.blueprint)
-        both.add_url_rule(
+    for name, root, modules in _TREES:
+        tree = Blueprint(name, __name__)
+        register_handlers(tree)
+        for module in modules:
+            tree.register_blueprint(module.blueprint)
+        tree.add_url_rule(
             "/<path:anything>", view_func=unknown_endpoint, methods=_METHODS
         )
-        app.register_blueprint(both, url_prefix=root)
+        app.register_blueprint(tree, url_prefix=root)
+    pages = Blueprint("mlflow_pages", __name__)
+    register_handlers(pages)
+    pages.register_blueprint(artifacts.page_blueprint)
+    app.register_blueprint(pages)
 
 
 @requires(Permission.PUBLIC)

@@ -167,6 +167,17 @@ def version_with_manifest(
     return version, canonical
 
 
+def version_by_id(session: Session, version_id: str) -> tuple[ModelVersion, str] | None:
+    """A version by its id and its canonical manifest; None without either."""
+    row = session.execute(
+        _versions()
+        .where(ModelVersion.id == version_id)
+        .join(VersionManifest, VersionManifest.version_id == ModelVersion.id)
+        .add_columns(VersionManifest.canonical)
+    ).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
 def list_versions(
     session: Session,
     name: str,

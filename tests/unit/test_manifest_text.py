@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from registry.domain.manifest_text import ManifestText
@@ -62,6 +62,46 @@ def test_a_part_is_what_the_whole_has_there(
     by_path = {file.path: file for file in manifest.files}
     assert text.find(asked) == by_path.get(asked)
     assert [text.find(name) for name in names] == [by_path[name] for name in names]
+
+
+@given(
+    st.lists(
+        st.lists(st.text("a-0", min_size=1, max_size=2), min_size=1, max_size=3).map(
+            "/".join
+        ),
+        min_size=1,
+        max_size=20,
+        unique=True,
+    )
+)
+@example(["a-b", "a/b", "a/c/d", "a/c/e", "a0", "b"])
+def test_directory_has_its_files_and_directories_once(names: list[str]) -> None:
+    try:
+        manifest = make_manifest(names)
+    except InvalidInputError:
+        assume(False)  # noqa: FBT003  # Hypothesis has it so
+    directories = {
+        "/".join(name.split("/")[:depth]) for name in names for depth in (1, 2)
+    }
+    sizes = {file.path: file.size_bytes for file in manifest.files}
+
+    for directory in {"", *directories} - set(names):
+        found = list(text_of(manifest).children(directory))
+
+        prefix = f"{directory}/" if directory else ""
+        below = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+        assert dict(found) == {
+            name.split("/")[0]: None if "/" in name else sizes[prefix + name]
+            for name in below
+        }
+        assert len(dict(found)) == len(found)
+
+
+def test_nothing_lies_in_a_file_or_in_what_is_not_there() -> None:
+    text = text_of(make_manifest(["model/weights.bin"]))
+
+    for directory in ("model/weights.bin", "mod", "model/w", "z"):
+        assert list(text.children(directory)) == []
 
 
 def test_paths_that_look_like_json_are_no_files() -> None:

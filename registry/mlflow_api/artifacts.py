@@ -1,0 +1,140 @@
+"""Where a version's bytes are, and the bytes themselves for those who ask here.
+
+Rules (protocol reference, sections 4 and 5):
+
+- ``get-download-uri`` answers where the bytes are. With ``STAGEGATE_SERVE_ARTIFACTS``
+  and an artifact of ours that is this server, so that a client needs a registry token
+  and nothing else; without, it is the address that the version was resolved to.
+- Here an artifact is addressed by the version's id, not by model and number: a client
+  puts the address into a path and into a query, so no character of it may need
+  escaping, and a model may be renamed while it is downloaded.
+- What is listed and sent is what the manifest names. Nothing is written here.
+"""
+
+from http import HTTPStatus
+from urllib.parse import urljoin
+
+from flask import Blueprint, Response, jsonify, request
+
+from registry.auth.permissions import Permission, requires
+from registry.domain.manifest_text import ManifestText
+from registry.domain.manifests import FileEntry, check_artifact_path
+from registry.errors import (
+    ArtifactNotFoundError,
+    InvalidInputError,
+)
+from registry.mlflow_api.errors import MlflowError
+from registry.mlflow_api.reading import fields_of
+from registry.mlflow_api.versions import version_ref
+from registry.persistence import queries
+from registry.persistence.database import db, end_read
+from registry.persistence.tables import ModelVersion
+from registry.web.changing import parts
+from registry.web.files import send_file, unchanged_file
+
+_ARTIFACTS = "/mlflow-artifacts/artifacts"
+_SERVED_AT = f"/api/2.0{_ARTIFACTS}/"
+
+blueprint = Blueprint("artifacts", __name__)
+
+#: The download of MLflow's own pages, which stands outside of its API.
+page_blueprint = Blueprint("artifact_pages", __name__)
+
+
+@blueprint.get("/mlflow/model-versions/get-download-uri")
+@requires(Permission.READ)
+def get_download_uri() -> Response:
+    """Say where a version's bytes are."""
+    ref = version_ref(fields_of(request))
+    version = queries.get_version(db.session(), ref.model, ref.number)
+    uri = version.artifact_uri
+    if parts().settings.serve_artifacts and _is_ours(version):
+        uri = urljoin(request.host_url, _SERVED_AT + version.id)
+    return jsonify({"artifact_uri": uri})
+
+
+@blueprint.get(_ARTIFACTS)
+@requires(Permission.READ)
+def list_artifacts() -> Response:
+    """List one directory of an artifact, its names relative to it."""
+    path = fields_of(request).text("path").strip("/")
+    version_id, _, directory = path.partition("/")
+    if directory:
+        check_artifact_path(directory)
+    _, manifest = _artifact(version_id)
+    files = [
+        {"path": name, "is_dir": True}
+        if size_bytes is None
+        else {"path": name, "is_dir": False, "file_size": size_bytes}
+        for name, size_bytes in manifest.children(directory)
+    ]
+    return jsonify({"files": files} if files else {})
+
+
+@blueprint.get(f"{_ARTIFACTS}/<path:path>")
+@requires(Permission.READ)
+def download_artifact(path: str) -> Response:
+    """Send a file of an artifact, or a range of it."""
+    version_id, _, file = path.partition("/")
+    version, manifest = _artifact(version_id)
+    return _sent(version, manifest, file)
+
+
+@blueprint.route(f"{_ARTIFACTS}/<path:path>", methods=["PUT", "DELETE"])
+@requires(Permission.READ)
+def refuse_change(path: str) -> Response:
+    """Refuse to write: an artifact is settled when its version is registered."""
+    del path
+    raise MlflowError(
+        "PERMISSION_DENIED",
+        "artifacts of registered versions are only read here; log models to the "
+        "tracking server, or upload them with 'stagegate register'",
+        status=HTTPStatus.FORBIDDEN,
+    )
+
+
+@page_blueprint.get("/model-versions/get-artifact")
+@requires(Permission.READ)
+def get_artifact() -> Response:
+    """Send a file of a version's artifact."""
+    fields = fields_of(request)
+    ref, path = version_ref(fields), fields.required("path")
+    version, canonical = queries.version_with_manifest(
+        db.session(), ref.model, ref.number
+    )
+    if canonical is None:
+        raise ArtifactNotFoundError(
+            f"the artifact of version {ref.number} is not held here: it is "
+            f"{version.status} at {version.artifact_uri}"
+        )
+    return _sent(version, _text_of(version, canonical), path)
+
+
+def _is_ours(version: ModelVersion) -> bool:
+    """Whether there is a manifest and our store can read what it names."""
+    try:
+        return bool(version.artifact_digest) and parts().store.claims(
+            version.artifact_uri
+        )
+    except InvalidInputError:  # an address of a store that was ours once
+        return False
+
+
+def _artifact(version_id: str) -> tuple[ModelVersion, ManifestText]:
+    found = queries.version_by_id(db.session(), version_id)
+    if found is None:
+        raise ArtifactNotFoundError(f"there is no artifact {version_id[:80]!r}")
+    version, canonical = found
+    return version, _text_of(version, canonical)
+
+
+def _text_of(version: ModelVersion, canonical: str) -> ManifestText:
+    return ManifestText(canonical, version.artifact_digest or "")
+
+
+def _sent(version: ModelVersion, manifest: ManifestText, path: str) -> Response:
+    entry: FileEntry | None = manifest.find(check_artifact_path(path))
+    if entry is None:
+        raise ArtifactNotFoundError(f"No such artifact: {path!r}")
+    end_read(db.session())  # nothing stays open while the file is sent
+    return unchanged_file(entry) or send_file(version.artifact_uri, entry)
