@@ -34,7 +34,7 @@ from registry.errors import InvalidInputError
 MAX_FILTER_CHARACTERS = 50_000
 MAX_COMPARISONS = 100
 MAX_LISTED_VALUES = 1_000
-#: SQLite refuses a pattern above 50,000 bytes; a character may become 18 of them.
+#: SQLite refuses a pattern above 50,000 bytes; a character may become 14 of them.
 MAX_PATTERN_CHARACTERS = 2_000
 MAX_DIGITS = 18
 PROMPT_TAG = "mlflow.prompt.is_prompt"
@@ -227,9 +227,18 @@ def _comparisons(searchable: Searchable, text: str) -> tuple[Comparison, ...]:
             f"has {len(tree.children)} comparisons; expected {MAX_COMPARISONS} at most",
             field="filter",
         )
-    return tuple(
+    comparisons = tuple(
         _comparison(searchable, list(_tokens(child))) for child in tree.children
     )
+    listed = sum(
+        len(each.value) for each in comparisons if isinstance(each.value, tuple)
+    )
+    if listed > MAX_LISTED_VALUES:
+        raise InvalidInputError(
+            f"lists {listed} values; expected {MAX_LISTED_VALUES} at most",
+            field="filter",
+        )
+    return comparisons
 
 
 def _tokens(child: Token | Tree[Token]) -> Iterator[Token]:
@@ -272,11 +281,6 @@ def _value(
     if attribute is Attribute.VERSION_NUMBER:
         return _integer(values[0])
     if operator in _LIST:
-        if len(values) > MAX_LISTED_VALUES:
-            raise _refusal(
-                values[MAX_LISTED_VALUES],
-                f"expected {MAX_LISTED_VALUES} values at most",
-            )
         return tuple(value[1:-1] for value in values)
     return _text(values[0], operator)
 

@@ -363,7 +363,10 @@ def test_each_limit_is_named_when_it_is_passed() -> None:
     assert "2000 characters at most" in refusal(f"name LIKE '{pattern}'").message
     assert "2000 characters at most" in refusal(f"tags.a ILIKE '{pattern}'").message
     assert "expected 100 at most" in refusal(many).message
-    assert "expected 1000 values at most" in refusal(f"name IN ({listed})").message
+    assert "lists 1001 values" in refusal(f"name IN ({listed})").message
+    half = ",".join(["'a'"] * 501)
+    twice = f"name IN ({half}) AND run_id NOT IN ({half})"
+    assert "lists 1002 values" in refusal(twice).message
 
 
 def test_what_is_just_within_the_limits_is_read() -> None:

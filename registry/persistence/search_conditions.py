@@ -1,0 +1,284 @@
+"""Each comparison of a search as a condition of SQL, on either database.
+
+Rules (protocol reference, section 4):
+
+- A comparison of a tag, ``!=`` too, needs the tag to be there.
+- What is not set, as a run, is neither equal nor unequal to anything.
+- A condition leads when an index may say by it what to look at; otherwise it is
+  only asked of what something else leads to. On PostgreSQL all lead and the planner
+  chooses. SQLite takes whatever index it sees, so there a column is hidden from the
+  indexes (by an empty text behind it, or a zero) where it must not lead.
+"""
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Select,
+    Text,
+    and_,
+    exists,
+    literal,
+    literal_column,
+    select,
+    text,
+)
+
+from registry.domain.search_filter import (
+    PROMPT_TAG,
+    Attribute,
+    Comparison,
+    Operator,
+    Ordering,
+)
+from registry.persistence.tables import (
+    ModelTag,
+    ModelVersion,
+    RegisteredModel,
+    VersionTag,
+)
+from registry.persistence.text_matching import (
+    HEAD_CHARACTERS,
+    SQLITE,
+    by_code_point,
+    equals,
+    equals_any,
+    head,
+    matches,
+    within_beginning,
+)
+
+Condition = ColumnElement[bool]
+#: Where a page ended: the values of the columns that it is ordered by.
+Position = Sequence[str | int | datetime]
+
+_MODEL = RegisteredModel.__table__.c
+_VERSION = ModelVersion.__table__.c
+_PROMPT = Comparison(tag=PROMPT_TAG, operator=Operator.EQUAL, value="true")
+_COMPARE: Mapping[Operator, Callable[[Any, Any], Any]] = {
+    Operator.EQUAL: operator.eq,
+    Operator.UNEQUAL: operator.ne,
+    Operator.GREATER: operator.gt,
+    Operator.GREATER_OR_EQUAL: operator.ge,
+    Operator.LESS: operator.lt,
+    Operator.LESS_OR_EQUAL: operator.le,
+}
+_PATTERNS = frozenset({Operator.LIKE, Operator.ILIKE})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Target:
+    """What is searched.
+
+    Attributes:
+        tag_index: the index on its tags' keys and values.
+    """
+
+    id: ColumnElement[Any]
+    columns: Mapping[Attribute, ColumnElement[Any]]
+    tag: FromClause
+    tag_owner: ColumnElement[Any]
+    tag_index: str
+
+
+MODELS = Target(
+    id=_MODEL.id,
+    columns={
+        Attribute.NAME: _MODEL.name,
+        Attribute.LAST_UPDATED_TIMESTAMP: _MODEL.mlflow_updated_at,
+    },
+    tag=ModelTag.__table__,
+    tag_owner=ModelTag.__table__.c.model_id,
+    tag_index="model_tags_by_value",
+)
+VERSIONS = Target(
+    id=_VERSION.id,
+    columns={
+        Attribute.NAME: _MODEL.name,
+        Attribute.RUN_ID: _VERSION.run_id,
+        Attribute.SOURCE_PATH: _VERSION.source,
+        Attribute.VERSION_NUMBER: _VERSION.number,
+        Attribute.CREATION_TIMESTAMP: _VERSION.created_at,
+        Attribute.LAST_UPDATED_TIMESTAMP: _VERSION.mlflow_updated_at,
+    },
+    tag=VersionTag.__table__,
+    tag_owner=VersionTag.__table__.c.version_id,
+    tag_index="version_tags_by_value",
+)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Writes the conditions of one search, for one database."""
+
+    target: Target
+    dialect: str
+
+    def holds(self, comparison: Comparison, *, leads: bool) -> Condition:
+        """Whether a comparison holds."""
+        if comparison.tag is not None:
+            return self._tag_holds(comparison, leads=leads)
+        column = self.target.columns[Attribute(comparison.attribute)]
+        if comparison.attribute is Attribute.VERSION_NUMBER:
+            number = literal(comparison.value, BigInteger)
+            # Its index serves ORDER BY; half of all versions may be above a number.
+            hidden = column + 0 if self.dialect == SQLITE else column
+            return _COMPARE[comparison.operator](hidden, number)
+        if comparison.operator in _PATTERNS:
+            return self._is_like(column, comparison, leads=leads)
+        return self._text_compares(column, comparison)
+
+    def candidates(self, comparison: Comparison) -> Select[Any] | None:
+        """All that a comparison could lead to at most; None when it cannot lead.
+
+        What the planner leads by anyway, as an equal name, is not asked for.
+        """
+        one = select(literal_column("1"))
+        if comparison.tag is not None:
+            return one.where(*self._tag_bounds(comparison))
+        if comparison.operator not in _PATTERNS:
+            return None
+        if comparison.attribute is Attribute.NAME:
+            if self.target is MODELS:
+                return None
+            holds = self.holds(comparison, leads=True)
+            return one.where(_MODEL.deleted_at.is_(None), holds)
+        column = self.target.columns[Attribute(comparison.attribute)]
+        bounds = list(self._bounds(column, comparison))
+        if not bounds:
+            return None
+        return one.where(_VERSION.deleted_at.is_(None), *bounds)
+
+    def is_no_prompt(self) -> Condition:
+        """Whether what is found is not tagged as a prompt."""
+        return ~self._tag_holds(_PROMPT, leads=False)
+
+    def behind(self, ordering: Sequence[Ordering], position: Position) -> Condition:
+        """Whether a row comes behind a position; both go by the same columns."""
+        column = self.column_of(ordering[0])
+        value = position[0]
+        down = ordering[0].is_descending
+        beyond: Condition = column < value if down else column > value
+        if len(ordering) == 1:
+            return beyond
+        # Said apart from the rest, so that an index finds where to begin.
+        not_before: Condition = column <= value if down else column >= value
+        return not_before & (beyond | self.behind(ordering[1:], position[1:]))
+
+    def order(self, ordering: Sequence[Ordering]) -> Iterator[ColumnElement[Any]]:
+        """The columns of ORDER BY."""
+        for each in ordering:
+            column = self.column_of(each)
+            yield column.desc() if each.is_descending else column
+
+    def column_of(self, ordering: Ordering) -> ColumnElement[Any]:
+        """The column that an ordering goes by."""
+        column = self.target.columns[ordering.column]
+        is_text = ordering.column is Attribute.NAME
+        return by_code_point(column, self.dialect) if is_text else column
+
+    def _is_like(
+        self, column: ColumnElement[Any], comparison: Comparison, *, leads: bool
+    ) -> Condition:
+        hides = self.dialect == SQLITE and not leads and self.target is VERSIONS
+        bounds = () if hides else self._bounds(column, comparison)
+        return and_(
+            _matches(column.concat("") if hides else column, comparison, self.dialect),
+            *bounds,
+        )
+
+    def _text_compares(
+        self, column: ColumnElement[Any], comparison: Comparison
+    ) -> Condition:
+        has_short_values = comparison.attribute is Attribute.NAME
+        match comparison.operator, comparison.value:
+            case Operator.UNEQUAL, value:
+                return column != value
+            case Operator.NOT_IN, tuple(values):
+                return column.not_in(values)
+            case _, tuple(values):
+                if has_short_values:
+                    return column.in_(values)
+                return equals_any(column, values, self.dialect)
+            case _, value:
+                if has_short_values:
+                    return column == value
+                return equals(column, str(value), self.dialect)
+
+    def _bounds(
+        self, column: ColumnElement[Any], comparison: Comparison
+    ) -> Iterator[Condition]:
+        """What an index can find of a pattern."""
+        if comparison.operator is Operator.LIKE:
+            is_name = comparison.attribute is Attribute.NAME
+            indexed = column if is_name else head(column, self.dialect)
+            beginning = str(comparison.value)[:HEAD_CHARACTERS]
+            yield from within_beginning(indexed, beginning, self.dialect)
+
+    def _tag_holds(self, comparison: Comparison, *, leads: bool) -> Condition:
+        """The lookup that leads, or the question asked of one row."""
+        target, tag = self.target, self.target.tag.c
+        value = tag.value
+        if leads:
+            rows = select(target.tag_owner).where(*self._tag_bounds(comparison))
+            if comparison.operator is not Operator.EQUAL:
+                rows = rows.where(self._tag_value_holds(comparison))
+            return target.id.in_(rows)
+        if comparison.operator is Operator.EQUAL and self.dialect == SQLITE:
+            return self._tag_equals(comparison)
+        return exists().where(
+            target.tag_owner == target.id,
+            tag.key == comparison.tag,
+            equals(value, str(comparison.value), self.dialect)
+            if comparison.operator is Operator.EQUAL
+            else self._tag_value_holds(comparison),
+        )
+
+    def _tag_value_holds(self, comparison: Comparison) -> Condition:
+        value = self.target.tag.c.value
+        if comparison.operator in _PATTERNS:
+            return _matches(value, comparison, self.dialect)
+        return value != comparison.value
+
+    def _tag_bounds(self, comparison: Comparison) -> Iterator[Condition]:
+        """What the index on keys and values can find."""
+        value = self.target.tag.c.value
+        yield self.target.tag.c.key == comparison.tag
+        if comparison.operator is Operator.EQUAL:
+            yield equals(value, str(comparison.value), self.dialect)
+        else:
+            yield from self._bounds(value, comparison)
+
+    def _tag_equals(self, comparison: Comparison) -> Condition:
+        """Ask the index on values, which is read in one place, not the primary key.
+
+        SQLite has a clause for that and SQLAlchemy none, so the table is text here.
+        """
+        key, value, owner = (
+            literal_column(f"tag.{name}", Text)
+            for name in ("key", "value", self.target.tag_owner.key)
+        )
+        table = f"{self.target.tag.description} AS tag"
+        return exists(
+            select(literal_column("1"))
+            .select_from(text(f"{table} INDEXED BY {self.target.tag_index}"))
+            .where(
+                key == comparison.tag,
+                equals(value, str(comparison.value), self.dialect),
+                owner == self.target.id,
+            )
+        )
+
+
+def _matches(
+    column: ColumnElement[Any], comparison: Comparison, dialect: str
+) -> Condition:
+    ignore_case = comparison.operator is Operator.ILIKE
+    pattern = str(comparison.value)
+    return matches(column, pattern, ignore_case=ignore_case, dialect=dialect)

@@ -1,0 +1,119 @@
+"""Texts compared as MLflow means it, on SQLite and PostgreSQL alike.
+
+Rules (protocol reference, section 4):
+
+- LIKE minds case, ILIKE does not; ``%`` and ``_`` are wildcards, and nothing
+  escapes them.
+- SQLite's own LIKE minds no ASCII case, and a pragma would change that for every
+  statement of the connection. GLOB minds case, so both become GLOB patterns there;
+  for ILIKE each letter becomes the set of its cases. That takes in every alphabet,
+  but not letters whose other case is several (``ß``, ``SS``).
+- On PostgreSQL ILIKE folds what the database's locale folds; under ``C`` that is
+  ASCII alone.
+- Order, and the range of texts that a pattern's beginning bounds, go by code
+  points whatever the locale, so both databases give one order.
+- A text without bound is indexed by its first ``HEAD_CHARACTERS``: PostgreSQL
+  refuses an index entry above 2.7 kB.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, collate, func, literal_column, or_
+
+SQLITE = "sqlite"
+HEAD_CHARACTERS = 200
+
+Text = ColumnElement[Any]
+
+_WILDCARD = re.compile("[%_]")
+_LAST_BEFORE_SURROGATES, _FIRST_BEHIND_SURROGATES = 0xD7FF, 0xE000
+_LAST = 0x10FFFF
+
+
+def by_code_point(text: Text, dialect: str) -> Text:
+    """The text, to be ordered and compared by its code points."""
+    return text if dialect == SQLITE else collate(text, "C")
+
+
+def matches(
+    text: Text, pattern: str, *, ignore_case: bool, dialect: str
+) -> ColumnElement[bool]:
+    """Whether a text is like a pattern."""
+    if dialect == SQLITE:
+        return text.op("GLOB")(_glob(pattern, ignore_case=ignore_case))
+    # An empty ESCAPE leaves the backslash without meaning.
+    if ignore_case:
+        return text.ilike(pattern, escape="")
+    return text.like(pattern, escape="")
+
+
+def _glob(pattern: str, *, ignore_case: bool) -> str:
+    return "".join(_glob_of(each, ignore_case=ignore_case) for each in pattern)
+
+
+def _glob_of(character: str, *, ignore_case: bool) -> str:
+    if character in "%_":
+        return "*" if character == "%" else "?"
+    if character in "*?[":
+        return f"[{character}]"
+    cases = {character}
+    if ignore_case:
+        cases |= {
+            other
+            for other in (character.lower(), character.upper(), character.title())
+            if len(other) == 1
+        }
+    return f"[{''.join(sorted(cases))}]" if len(cases) > 1 else character
+
+
+def within_beginning(
+    text: Text, pattern: str, dialect: str
+) -> Iterator[ColumnElement[bool]]:
+    """The range of texts that begin as a LIKE pattern does; for an index to use."""
+    beginning = _WILDCARD.split(pattern, maxsplit=1)[0]
+    if beginning:
+        ordered = by_code_point(text, dialect)
+        yield ordered >= beginning
+        if end := _behind(beginning):
+            yield ordered < end
+
+
+def _behind(beginning: str) -> str:
+    """The first text behind all that begin so; empty when there is none."""
+    kept = beginning.rstrip(chr(_LAST))
+    if not kept:
+        return ""
+    last = ord(kept[-1])
+    at_gap = last == _LAST_BEFORE_SURROGATES
+    return kept[:-1] + chr(_FIRST_BEHIND_SURROGATES if at_gap else last + 1)
+
+
+def head(text: Text, dialect: str) -> Text:
+    """The indexed part of a long text; written as the indexes of 0005 have it."""
+    first, count = literal_column("1"), literal_column(str(HEAD_CHARACTERS))
+    return by_code_point(func.substr(text, first, count), dialect)
+
+
+def equals(text: Text, value: str, dialect: str) -> ColumnElement[bool]:
+    """Whether a long text is ``value``, by the index on its head.
+
+    The text itself is not compared: SQLite would put the value in its place in the
+    head too, and find no index for a constant.
+    """
+    same_head = head(text, dialect) == value[:HEAD_CHARACTERS]
+    if len(value) < HEAD_CHARACTERS:
+        return same_head
+    behind = literal_column(str(HEAD_CHARACTERS + 1))
+    return same_head & (func.substr(text, behind) == value[HEAD_CHARACTERS:])
+
+
+def equals_any(text: Text, values: Sequence[str], dialect: str) -> ColumnElement[bool]:
+    """Whether a long text is one of ``values``, by the index on its head."""
+    short = [value for value in values if len(value) < HEAD_CHARACTERS]
+    long = [value for value in values if len(value) >= HEAD_CHARACTERS]
+    return or_(
+        head(text, dialect).in_(short),
+        *(equals(text, value, dialect) for value in long),
+    )
