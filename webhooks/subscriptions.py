@@ -128,6 +128,22 @@ def list_page(
 
 def update_fields(
     session: Session,
+def list_of_format(
+    session: Session,
+    name: str,
+    *,
+    limit: int | None = None,
+    before: str | None = None,
+) -> Sequence[Subscription]:
+    """List those of a format by id, newest first, those before ``before``."""
+    query = select(Subscription).where(
+        Subscription.deleted_at.is_(None), Subscription.format == name
+    )
+    if before is not None:
+        query = query.where(Subscription.id < before)
+    return session.scalars(query.order_by(Subscription.id.desc()).limit(limit)).all()
+
+
     guard: AddressGuard,
     subscription_id: str,
     changes: Mapping[str, Any],

@@ -24,11 +24,22 @@ from registry.mlflow_api import (
     stages,
     tags,
     versions,
+    webhooks,
 )
+from registry.mlflow_api.databricks import (
+    comments,
+    registry_webhooks,
+    transition_requests,
+)
+from registry.mlflow_api.databricks import versions as databricks_versions
 from registry.mlflow_api.errors import error_answer, register_handlers
 
 #: Each module has a ``blueprint``, whose prefix is what follows the root.
-_MODULES = (models, versions, stages, aliases, tags, artifacts)
+_MODULES = (
+    *(models, versions, stages, aliases, tags, artifacts),
+    *(webhooks, comments, registry_webhooks, transition_requests),
+    databricks_versions,
+)
 _TREES = (
     ("mlflow", "/api/2.0", _MODULES),
     ("mlflow_ajax", "/ajax-api/2.0", _MODULES),

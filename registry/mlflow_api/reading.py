@@ -61,14 +61,16 @@ class Fields:
             raise _invalid(name, value)
         return [_text(name, each) for each in value]
 
-    def flag(self, name: str) -> bool:
-        """True or false; absent it is false."""
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        """True or false; absent it is ``default``."""
         value = self._single(name)
         if self._is_query and value in {"true", "false"}:
             return bool(value == "true")  # a query has no other way to say it
-        if value is not None and not isinstance(value, bool):
+        if value is None:
+            return default
+        if not isinstance(value, bool):
             raise _invalid(name, value)
-        return bool(value)
+        return value
 
     def whole_number(self, name: str) -> int | None:
         """An integer, or None when absent; text of digits is one too."""

@@ -1,0 +1,8 @@
+"""What Databricks' workspace registry has beside MLflow, over the same services.
+
+Rules (protocol reference, section 7):
+
+- Fields of DELETE and GET come in the query, as the SDK sends them, or in a body, as
+  the documentation's examples do.
+- Transition requests are answered 501: the SDK does not repeat that.
+"""

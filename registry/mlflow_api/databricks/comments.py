@@ -1,0 +1,62 @@
+"""``/mlflow/comments``: comments on a version, edited by who wrote them."""
+
+from flask import Blueprint, Response, request
+
+from registry.auth.permissions import Permission, requires
+from registry.mlflow_api.databricks.reading import fields_anywhere
+from registry.mlflow_api.documents import Document, milliseconds
+from registry.mlflow_api.reading import fields_of
+from registry.mlflow_api.versions import version_ref
+from registry.persistence.tables import VersionComment
+from registry.services import comments
+from registry.services.transaction import Transaction
+from registry.web.changing import commit
+
+blueprint = Blueprint("comments", __name__, url_prefix="/mlflow/comments")
+
+
+@blueprint.post("/create")
+@requires(Permission.WRITE)
+def create_comment() -> Response:
+    """Comment on a version."""
+    fields = fields_of(request)
+    ref, text = version_ref(fields), fields.required("comment")
+    return commit(
+        lambda tx: _shown(comments.create_comment(tx, ref.model, ref.number, text))
+    )
+
+
+@blueprint.patch("/update")
+@requires(Permission.WRITE)
+def update_comment() -> Response:
+    """Write a comment anew."""
+    fields = fields_of(request)
+    comment_id, text = fields.required("id"), fields.required("comment")
+    return commit(lambda tx: _shown(comments.update_comment(tx, comment_id, text)))
+
+
+@blueprint.delete("/delete")
+@requires(Permission.WRITE)
+def delete_comment() -> Response:
+    """Remove a comment."""
+    comment_id = fields_anywhere(request).required("id")
+
+    def work(tx: Transaction) -> Document:
+        comments.delete_comment(tx, comment_id)
+        return {}
+
+    return commit(work)
+
+
+def _shown(comment: VersionComment) -> Document:
+    """A ``Comment``; only who may edit it is shown one in an answer."""
+    return {
+        "comment": {
+            "id": comment.id,
+            "user_id": comment.author,
+            "comment": comment.text,
+            "creation_timestamp": milliseconds(comment.created_at),
+            "last_updated_timestamp": milliseconds(comment.updated_at),
+            "available_actions": ["EDIT_COMMENT", "DELETE_COMMENT"],
+        }
+    }

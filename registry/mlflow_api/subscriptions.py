@@ -1,0 +1,129 @@
+"""Subscriptions of one format, as the webhook APIs of other registries see them.
+
+Rules:
+
+- They are rows of ``/api/v1/webhooks`` under its rules; those of another format are
+  not found.
+- ``paused`` is what these APIs call DISABLED: what happens meanwhile is held, and
+  sent once the webhook is ACTIVE again. A webhook that its receiver's 410 disabled is
+  DISABLED too.
+- A field at fault is told by the name that it has in the request.
+"""
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+
+from flask import Response
+from sqlalchemy.orm import Session
+
+from registry.errors import InvalidInputError
+from registry.mlflow_api.errors import MlflowError
+from registry.mlflow_api.reading import Fields
+from registry.services import subscriptions as service
+from registry.services.documents import Document
+from registry.services.transaction import Transaction
+from registry.web.changing import commit, parts
+from registry.web.paging import decode_cursor
+from webhooks import subscriptions
+from webhooks.errors import UnknownSubscriptionError
+from webhooks.formats.keyed import SECRET
+from webhooks.sending.sender import SendResult
+from webhooks.tables import Subscription, SubscriptionState
+
+ACTIVE, DISABLED = "ACTIVE", "DISABLED"
+STATES: Mapping[str, str] = {
+    ACTIVE: str(SubscriptionState.ACTIVE),
+    DISABLED: str(SubscriptionState.PAUSED),
+}
+DEFAULT_PAGE = 100
+MAX_PAGE = 1000
+
+_FIELDS = {
+    f"credentials.{SECRET}": "secret",
+    "credentials.authorization": "authorization",
+    "event_types": "events",
+}
+
+
+def find(session: Session, webhook_id: str, *, name: str) -> Subscription:
+    """Find a subscription of the named format.
+
+    Raises:
+        MlflowError: there is none, in MLflow's words.
+    """
+    try:
+        found = subscriptions.get(session, webhook_id)
+    except UnknownSubscriptionError:
+        found = None
+    if found is None or found.format != name:
+        raise MlflowError(
+            "RESOURCE_DOES_NOT_EXIST",
+            f"Webhook with ID {webhook_id} not found.",
+            status=HTTPStatus.NOT_FOUND,
+        )
+    return found
+
+
+def status_of(row: Subscription) -> str:
+    """Whether it is sent what happens."""
+    return ACTIVE if row.state == SubscriptionState.ACTIVE else DISABLED
+
+
+def page_asked(fields: Fields) -> tuple[int, str | None]:
+    """How many to list, and the id before which to begin.
+
+    Raises:
+        InvalidInputError: for a number out of range, or a token of no list.
+    """
+    limit = fields.whole_number("max_results") or DEFAULT_PAGE
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidInputError(f"max_results must be between 1 and {MAX_PAGE}.")
+    token = fields.optional("page_token") or None
+    return limit, decode_cursor(token, str, field="page_token")
+
+
+def changed(work: Callable[[Transaction], Document]) -> Response:
+    """Commit the change of a subscription and answer it.
+
+    Raises:
+        InvalidInputError: with the request's own name of the field.
+    """
+    try:
+        return commit(work)
+    except InvalidInputError as error:
+        if error.field == "url":
+            raise InvalidInputError(f"Invalid webhook URL: {error.message}") from error
+        field = _FIELDS.get(error.field or "", error.field)
+        raise InvalidInputError(error.message, field=field) from error
+
+
+def deleted(webhook_id: str, *, name: str) -> Response:
+    """Delete a subscription of the named format."""
+
+    def work(tx: Transaction) -> Document:
+        find(tx.session, webhook_id, name=name)
+        service.delete_subscription(tx, webhook_id)
+        return {}
+
+    return commit(work)
+
+
+def tested(webhook_id: str, *, name: str, sample: str | None) -> SendResult:
+    """Send an example now, and note who asked for it.
+
+    Raises:
+        MlflowError: there is no such subscription.
+    """
+
+    def work(tx: Transaction) -> None:
+        find(tx.session, webhook_id, name=name)
+        service.record_test(tx, webhook_id)
+
+    commit(work, is_answer=False)
+    with service.translated():
+        return parts().dispatcher.send_test(webhook_id, sample=sample).result
+
+
+def answered_text(result: SendResult) -> str:
+    """The body of a receiver's answer."""
+    return result.response_body.decode("utf-8", "replace")

@@ -1,0 +1,215 @@
+"""``/mlflow/webhooks``: our subscriptions of the format ``mlflow``.
+
+Rules (protocol reference, section 6):
+
+- A pair that MLflow knows and we never announce (prompts, budgets) is taken, as
+  MLflow's server takes it, and stays silent.
+- An empty name, URL or list of events in an update leaves it as it is; an empty
+  secret removes the signature.
+- A test succeeds when the receiver answers 2xx, as a delivery does.
+"""
+
+from flask import Blueprint, Response, jsonify, request
+
+from registry.auth.permissions import Permission, requires
+from registry.errors import InvalidInputError
+from registry.mlflow_api.documents import Document, milliseconds
+from registry.mlflow_api.reading import Fields, fields_of, missing
+from registry.mlflow_api.subscriptions import (
+    STATES,
+    answered_text,
+    changed,
+    deleted,
+    find,
+    page_asked,
+    status_of,
+    tested,
+)
+from registry.persistence.database import db
+from registry.services import subscriptions as service
+from registry.services.changes import OPT_IN
+from registry.services.transaction import Transaction
+from registry.web.changing import parts
+from registry.web.paging import page
+from webhooks import subscriptions
+from webhooks.events import matches_event_type
+from webhooks.formats.keyed import SECRET
+from webhooks.formats.mlflow import FIRED, NAME, WORDS
+from webhooks.tables import Subscription
+
+blueprint = Blueprint("webhooks", __name__, url_prefix="/mlflow/webhooks")
+
+FORMAT = "mlflow"
+_TYPES = {
+    (word.entity.upper(), word.action.upper()): name for name, word in WORDS.items()
+}
+_ENTITIES = sorted({entity for entity, _ in _TYPES})
+
+
+@blueprint.post("")
+@requires(Permission.ADMIN)
+def create_webhook() -> Response:
+    """Subscribe an endpoint."""
+    fields = fields_of(request)
+    secret = fields.text("secret")
+    given = {
+        "format": FORMAT,
+        "options": {"name": _name(fields.required("name"))},
+        "url": fields.required("url"),
+        "description": fields.text("description"),
+        "event_types": _event_types(fields),
+        "credentials": {SECRET: secret} if secret else {},
+    }
+    state = _state(fields)
+    if not given["event_types"]:
+        raise missing("events")
+
+    def work(tx: Transaction) -> Document:
+        created = service.create_subscription(tx, parts().webhooks, given)
+        is_active = state.get("state", created["state"]) == created["state"]
+        return _updated(tx, created["id"], {} if is_active else state)
+
+    return changed(work)
+
+
+@blueprint.get("")
+@requires(Permission.ADMIN)
+def list_webhooks() -> Response:
+    """List webhooks, newest first."""
+    limit, before = page_asked(fields_of(request))
+    rows = subscriptions.list_of_format(
+        db.session(), FORMAT, limit=limit + 1, before=before
+    )
+    found = page(rows, limit, document=webhook_document, key=lambda row: row.id)
+    names = {"items": "webhooks", "next_cursor": "next_page_token"}
+    return jsonify({names[key]: value for key, value in found.items() if value})
+
+
+@blueprint.get("/<webhook_id>")
+@requires(Permission.ADMIN)
+def get_webhook(webhook_id: str) -> Response:
+    """Show a webhook."""
+    row = find(db.session(), webhook_id, name=FORMAT)
+    return jsonify({"webhook": webhook_document(row)})
+
+
+@blueprint.patch("/<webhook_id>")
+@requires(Permission.ADMIN)
+def update_webhook(webhook_id: str) -> Response:
+    """Change what is given of a webhook."""
+    fields = fields_of(request)
+    name, url = fields.text("name"), fields.text("url")
+    description, secret = fields.optional("description"), fields.optional("secret")
+    event_types = _event_types(fields)
+    changes: Document = {
+        **({"options": {"name": _name(name)}} if name else {}),
+        **({"url": url} if url else {}),
+        **({} if description is None else {"description": description}),
+        **({"event_types": event_types} if event_types else {}),
+        **({} if secret is None else {"credentials": {SECRET: secret or None}}),
+        **_state(fields),
+    }
+
+    def work(tx: Transaction) -> Document:
+        find(tx.session, webhook_id, name=FORMAT)
+        return _updated(tx, webhook_id, changes)
+
+    return changed(work)
+
+
+@blueprint.delete("/<webhook_id>")
+@requires(Permission.ADMIN)
+def delete_webhook(webhook_id: str) -> Response:
+    """Delete a webhook; what it still waited for is given up."""
+    return deleted(webhook_id, name=FORMAT)
+
+
+@blueprint.post("/<webhook_id>/test")
+@requires(Permission.ADMIN)
+def test_webhook(webhook_id: str) -> Response:
+    """Send an example now and answer what came of it."""
+    event = fields_of(request).document("event")
+    sample = None if event is None else _event_type(event)
+    result = tested(webhook_id, name=FORMAT, sample=sample)
+    said: Document = {"success": result.is_delivered}
+    if result.status is not None:
+        said["response_status"] = result.status
+        said["response_body"] = answered_text(result)
+    if result.error is not None:
+        said["error_message"] = result.error
+    return jsonify({"result": said})
+
+
+def webhook_document(row: Subscription) -> Document:
+    """A ``Webhook``; one that was made by our own API is called by its id."""
+    document = {
+        "webhook_id": row.id,
+        "name": row.options.get("name", row.id),
+        "description": row.description,
+        "url": row.url,
+        "events": [
+            {"entity": entity, "action": action}
+            for (entity, action), event_type in _TYPES.items()
+            if _is_told(row, event_type)
+        ],
+        "status": status_of(row),
+        "creation_timestamp": milliseconds(row.created_at),
+        "last_updated_timestamp": milliseconds(row.updated_at),
+    }
+    return {name: value for name, value in document.items() if value not in ("", [])}
+
+
+def _is_told(row: Subscription, event_type: str) -> bool:
+    """Whether it asks for this type; ``*`` asks for what there is, not for prompts."""
+    if event_type in row.event_types:
+        return True
+    is_ordinary = event_type in FIRED and event_type not in OPT_IN
+    return is_ordinary and matches_event_type(row.event_types, event_type)
+
+
+def _updated(tx: Transaction, webhook_id: str, changes: Document) -> Document:
+    if changes:
+        service.update_subscription(tx, parts().webhooks, webhook_id, changes)
+    return {"webhook": webhook_document(find(tx.session, webhook_id, name=FORMAT))}
+
+
+def _name(given: str) -> str:
+    if not NAME.fullmatch(given):
+        raise InvalidInputError(
+            f"Webhook name {given[:80]!r} is invalid. It must start and end with a"
+            " letter or digit, have at most 63 characters, and contain only letters,"
+            " digits, dots (.), underscores (_), and hyphens (-)."
+        )
+    return given
+
+
+def _event_types(fields: Fields) -> list[str]:
+    """The event types of ``events``, each once."""
+    return list(dict.fromkeys(map(_event_type, fields.documents("events"))))
+
+
+def _event_type(event: Fields) -> str:
+    entity, action = event.required("entity"), event.required("action")
+    if entity not in _ENTITIES:
+        raise InvalidInputError(
+            f"Invalid entity '{entity[:80]}'. Valid entities are: {_ENTITIES}"
+        )
+    if (entity, action) not in _TYPES:
+        valid = sorted(known for of, known in _TYPES if of == entity)
+        raise InvalidInputError(
+            f"Invalid action '{action[:80]}' for entity '{entity}'. "
+            f"Valid actions are: {valid}"
+        )
+    return _TYPES[entity, action]
+
+
+def _state(fields: Fields) -> Document:
+    """The change of state that ``status`` asks for, or none."""
+    status = fields.optional("status")
+    if status is None:
+        return {}
+    if status not in STATES:
+        raise InvalidInputError(
+            f"Invalid webhook status '{status[:80]}'. Valid ones are: {sorted(STATES)}"
+        )
+    return {"state": STATES[status]}
