@@ -126,8 +126,6 @@ def list_page(
     return session.scalars(query.order_by(Subscription.id).limit(limit)).all()
 
 
-def update_fields(
-    session: Session,
 def list_of_format(
     session: Session,
     name: str,
@@ -144,6 +142,8 @@ def list_of_format(
     return session.scalars(query.order_by(Subscription.id.desc()).limit(limit)).all()
 
 
+def update_fields(
+    session: Session,
     guard: AddressGuard,
     subscription_id: str,
     changes: Mapping[str, Any],
