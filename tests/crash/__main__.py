@@ -27,7 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return 2
             server = stack.enter_context(postgres.run_server(binaries))
         driver = stack.enter_context(driver_for(server))
-        totals = run_all(driver, options.seed, options.runs, report=_show_progress)
+        totals = run_all(
+            driver,
+            options.seed,
+            options.runs,
+            crashes=options.crashes,
+            report=_show_progress,
+        )
     _print(totals.report)
     return 1 if totals.violations else 0
 
@@ -39,6 +45,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--crashes", type=int, default=1, help="planned in each run, one after another"
+    )
     return parser.parse_args(arguments)
 
 

@@ -2,8 +2,8 @@
 
 - One request is under way at a time, so at most one is unanswered at the kill; it
   is sent again with its idempotency key until it is answered.
-- A crash in the sweep needs one before it that leaves a lease behind: such a run
-  has two.
+- A crash in the sweep needs one before it that leaves a lease behind. A run may have
+  more crashes, one after another, before the comparison.
 - A point that is not reached in time is no failure of the run: the driver kills
   the target itself. The runs together must reach all of them.
 """

@@ -35,26 +35,31 @@ _FIGURES = (
 )
 
 
-def plans(database: str, seed: int, runs: int) -> Iterator[RunPlan]:
-    """Go through all points in a seeded order, again and again."""
+def plans(
+    database: str, seed: int, runs: int, *, crashes: int = 1
+) -> Iterator[RunPlan]:
+    """Go through all points in a seeded order, ``crashes`` of them in each run."""
     rng = random.Random(seed)  # noqa: S311  # It guards nothing.
     queue: list[str] = []
     for _ in range(runs):
-        if not queue:
-            queue = list(points_of(database))
-            rng.shuffle(queue)
-        yield plan_for(queue.pop(), rng)
+        chosen: list[Plan] = []
+        for _ in range(crashes):
+            if not queue:
+                queue = list(points_of(database))
+                rng.shuffle(queue)
+            chosen += crashes_at(queue.pop(), rng)
+        yield RunPlan(rng.getrandbits(32), tuple(chosen))
 
 
-def plan_for(point: str, rng: random.Random) -> RunPlan:
-    """A run that dies at ``point``."""
+def crashes_at(point: str, rng: random.Random) -> list[Plan]:
+    """Die at ``point``, and before it where something must be left for it."""
     seconds = rng.uniform(0, MAX_COMMIT_SECONDS)
     occurrence = rng.randint(1, MAX_OCCURRENCE)
     if not point.startswith("sweep"):
-        return RunPlan(rng.getrandbits(32), (Plan(point, occurrence, seconds),))
+        return [Plan(point, occurrence, seconds)]
     # The sweep that finds something happens once.
     before = Plan(rng.choice(_LEAVE_A_LEASE), occurrence)
-    return RunPlan(rng.getrandbits(32), (before, Plan(point, 1, seconds)))
+    return [before, Plan(point, 1, seconds)]
 
 
 @dataclass
@@ -135,11 +140,16 @@ class Totals:
 
 
 def run_all(
-    driver: Driver, seed: int, runs: int, *, report: Callable[[Totals], None]
+    driver: Driver,
+    seed: int,
+    runs: int,
+    *,
+    crashes: int = 1,
+    report: Callable[[Totals], None],
 ) -> Totals:
     """Run ``runs`` plans and sum them up; ``report`` is told after each."""
     totals = Totals(driver.world.kind, seed)
-    for plan in plans(driver.world.kind, seed, runs):
+    for plan in plans(driver.world.kind, seed, runs, crashes=crashes):
         totals.add(plan, driver.run(plan))
         report(totals)
     totals.check_points(driver.unknown_points)

@@ -35,7 +35,7 @@ from registry.settings import Settings
 from registry.web.parts import Parts
 from registry.worker import BackgroundWork
 from tests.crash.points import Plan, Trap, points_of, statement_name
-from webhooks import breaker, retry
+from webhooks import breaker, clock, retry
 from webhooks import dispatcher as dispatcher_module
 from webhooks.claims import Claim
 from webhooks.dispatcher import Dispatcher
@@ -247,6 +247,7 @@ def build(options: TargetOptions, trap: Trap) -> Flask:
     """The application with its dispatcher replaced by one that is watched."""
     dispatcher_module.SWEEP_SECONDS = options.sweep_seconds
     dispatcher_module.PROBE_SECONDS = 0.0
+    clock.REREAD_SECONDS = 0.0
     breaker.FIRST_PROBE = timedelta(0)
     retry.SCHEDULE_SECONDS = (0,) * retry.MAX_ATTEMPTS
     app = create_app(Settings.from_env(options.environment))
