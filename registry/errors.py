@@ -13,6 +13,7 @@
     │   ├── TransitionRefusedError the stage policy says no
     │   └── ArtifactChangedError   the artifact is not what was registered
     ├── StaleExpectationError      the caller's picture of the state is old
+    │   └── CursorExpiredError     what lies behind the cursor was removed
     ├── InvalidInputError          a value breaks a rule; names the field
     │   └── IdempotencyMismatchError  the key was used with another request
     ├── NotSignedInError           no credential, or not a valid one
@@ -164,6 +165,21 @@ class StaleExpectationError(RegistryError):
     """The state has changed since the caller looked."""
 
     slug = "stale"
+
+
+class CursorExpiredError(StaleExpectationError):
+    """Events behind this cursor were removed."""
+
+    slug = "cursor-expired"
+
+    def __init__(self, message: str, *, oldest_cursor: str) -> None:
+        super().__init__(message)
+        self.oldest_cursor = oldest_cursor
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """The oldest cursor behind which nothing is missing."""
+        return {"oldest_cursor": self.oldest_cursor}
 
 
 class InvalidInputError(RegistryError):

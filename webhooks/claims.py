@@ -28,6 +28,7 @@ from webhooks import formats
 from webhooks.events import PING_EVENT_TYPE, Event, new_sortable_id
 from webhooks.heads import Head, lock_due, lock_one, lock_probes
 from webhooks.outbox import store_event
+from webhooks.pacing import Pace
 from webhooks.signing import Scheme
 from webhooks.subscriptions import REASON_DELETED, get
 from webhooks.tables import (
@@ -126,6 +127,7 @@ def claim_due(
     its lease; ``lease`` is longer than a send can take.
     """
     allowed = allowance or Unlimited()
+    pace = Pace(session, now)
     taken: list[Claim] = []
     for _ in range(MAX_ROUNDS):
         asked = limit - len(taken)
@@ -133,7 +135,7 @@ def claim_due(
             session,
             now=now,
             limit=asked,
-            passed_over=allowed.passed_over,
+            passed_over={*allowed.passed_over, *pace.passed_over},
             is_healthy_only=allowed.is_healthy_only,
         )
         fit = [head for head in heads if not _settle_unfit(session, head, now)]
@@ -144,7 +146,9 @@ def claim_due(
                 head.subscription.id,
                 is_failing=head.subscription.consecutive_failures > 0,
             )
+            and pace.take(head.subscription)
         ]
+        pace.write()
         taken += _lease(session, chosen, now=now, until=now + lease)
         # What was settled may have opened its key; a whole page may hide more.
         has_more = len(fit) < len(heads) or len(heads) == asked
@@ -158,7 +162,13 @@ def claim_probes(
 ) -> list[Claim]:
     """Take one delivery each for up to ``limit`` endpoints that may be well again."""
     heads = lock_probes(session, now=now, limit=limit)
-    fit = [head for head in heads if not _settle_unfit(session, head, now)]
+    pace = Pace(session, now)
+    fit = [
+        head
+        for head in heads
+        if not _settle_unfit(session, head, now) and pace.take(head.subscription)
+    ]
+    pace.write()
     return _lease(session, fit, now=now, until=now + lease)
 
 
@@ -304,6 +314,7 @@ def _claim(
     head: Head, token: str, sealed_secrets: Sequence[str], now: datetime
 ) -> Claim:
     delivery, subscription = head.delivery, head.subscription
+    rendered_as = delivery.rendered_as or {}
     return Claim(
         delivery_id=delivery.id,
         subscription_id=subscription.id,
@@ -320,8 +331,8 @@ def _claim(
         follows_gap=delivery.follows_gap,
         is_endpoint_failing=subscription.consecutive_failures > 0,
         sealed_secrets=tuple(sealed_secrets),
-        format=subscription.format,
-        options=subscription.options,
+        format=rendered_as.get("format", subscription.format),
+        options=rendered_as.get("options", subscription.options),
         headers=subscription.headers,
         delivery_headers=delivery.headers,
         sealed_credentials=subscription.sealed_credentials,

@@ -210,6 +210,7 @@ def _replay(delivery: Delivery, now: datetime) -> Delivery:
         body=delivery.body,
         content_type=delivery.content_type,
         headers=delivery.headers,
+        rendered_as=delivery.rendered_as,
         next_attempt_at=now,
         created_at=now,
         updated_at=now,

@@ -9,6 +9,9 @@ Rules:
   sees every position before it, and none can come in between.
 - Events of one ordering key are placed in their order, because their instants
   never decrease and ``sequence`` parts those of one instant.
+- A reader who comes back after events behind his cursor were removed must be told:
+  ``removed_position`` is the last one that is gone. Without a cursor one begins
+  behind it.
 - Events about subscriptions (``webhook.*``) have positions and are not shown: they
   are the operator's, not the consumers'.
 """
@@ -32,12 +35,14 @@ class FeedPage:
     Attributes:
         next_position: the reader's next ``after``, whether or not there was more.
         last_position: the last position given so far.
+        removed_position: the last position of an event that was shown and is gone.
         has_unplaced: whether committed events wait for a position.
     """
 
     events: Sequence[EventRow]
     next_position: int
     last_position: int
+    removed_position: int
     has_unplaced: bool
 
 
@@ -79,18 +84,22 @@ def has_unplaced(session: Session) -> bool:
 def read(
     session: Session,
     *,
-    after: int,
+    after: int | None,
     limit: int,
     event_type: str | None = None,
     subject: str | None = None,
 ) -> FeedPage:
-    """Read events behind a position, in one statement.
+    """Read events behind a position, or from the first that is kept, in one statement.
 
     ``event_type`` is an exact type or ``prefix.*``.
     """
+    removed = select(Feed.removed_position).scalar_subquery()
     query = (
         select(EventRow)
-        .where(EventRow.position > after, ~EventRow.type.startswith(_OURS))
+        .where(
+            EventRow.position > (removed if after is None else after),
+            ~EventRow.type.startswith(_OURS),
+        )
         .order_by(EventRow.position)
         .limit(limit)
     )
@@ -101,18 +110,22 @@ def read(
     shown = query.subquery()
     event = aliased(EventRow, shown)
     rows = session.execute(
-        select(Feed.last_position, _unplaced(), shown.c.position, event)
+        select(
+            *(Feed.last_position, Feed.removed_position, _unplaced()),
+            *(shown.c.position, event),
+        )
         .outerjoin(event, true())
         .order_by(shown.c.position)
     ).all()
-    last_position, is_waiting, _, _ = rows[0]
+    last_position, removed_position, is_waiting, _, _ = rows[0]
     events = [found for *_, found in rows if found is not None]
     is_full = len(events) == limit
     return FeedPage(
         events=events,
         # A page that is not full has looked at everything that there is.
-        next_position=rows[-1][2] if is_full else max(after, last_position),
+        next_position=rows[-1][3] if is_full else max(after or 0, last_position),
         last_position=last_position,
+        removed_position=removed_position,
         has_unplaced=bool(is_waiting),
     )
 

@@ -4,8 +4,9 @@ Rules:
 
 - Rows are locked as they are found; what another dispatcher has locked is passed
   over, never waited for.
-- An endpoint that rests is passed over. One whose breaker is open gets a single
-  probe at a time, over all dispatchers: its subscription's row is the mutex.
+- An endpoint that rests, or that is sent to as fast as it may be, is passed over.
+- One whose breaker is open gets a single probe at a time, over all dispatchers: its
+  subscription's row is the mutex.
 - A probe is the head that is due first, whether it is due yet or not.
 """
 
@@ -40,6 +41,7 @@ _COLUMNS = (
     Delivery.body,
     Delivery.content_type,
     Delivery.headers,
+    Delivery.rendered_as,
     Delivery.attempt_count,
     Delivery.next_attempt_at,
     Delivery.created_at,
@@ -61,6 +63,7 @@ class DueDelivery:
     body: bytes
     content_type: str
     headers: Mapping[str, str]
+    rendered_as: Mapping[str, Any] | None
     attempt_count: int
     next_attempt_at: datetime
     created_at: datetime
@@ -116,7 +119,7 @@ def lock_one(session: Session, delivery_id: str) -> Sequence[Head]:
 def _due_query(*, is_healthy_only: bool, passes_over: bool) -> Select[*tuple[Any, ...]]:
     query = _heads().where(
         Delivery.next_attempt_at <= bindparam("now"),
-        _has_rested(),
+        *_is_open(),
         Subscription.consecutive_failures < (1 if is_healthy_only else OPEN_AFTER),
     )
     if passes_over:
@@ -134,7 +137,7 @@ def _half_open_query() -> Select[Subscription]:
             Subscription.deleted_at.is_(None),
             Subscription.state == SubscriptionState.ACTIVE,
             Subscription.consecutive_failures >= OPEN_AFTER,
-            _has_rested(),
+            *_is_open(),
             _has(DeliveryState.PENDING),
             ~_has(DeliveryState.SENDING),
         )
@@ -155,11 +158,9 @@ def _probe_query() -> Select[*tuple[Any, ...]]:
     )
 
 
-def _has_rested() -> ColumnElement[bool]:
-    return or_(
-        Subscription.breaker_until.is_(None),
-        Subscription.breaker_until <= bindparam("now"),
-    )
+def _is_open() -> Iterator[ColumnElement[bool]]:
+    for until in (Subscription.breaker_until, Subscription.open_from):
+        yield or_(until.is_(None), until <= bindparam("now"))
 
 
 def _heads() -> Select[*tuple[Any, ...]]:

@@ -348,6 +348,7 @@ def _copy(
         "body": original.body,
         "content_type": original.content_type,
         "headers": original.headers,
+        "rendered_as": original.rendered_as,
         "next_attempt_at": due,
         "created_at": now,
         "updated_at": now,

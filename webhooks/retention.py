@@ -4,21 +4,25 @@ Rules:
 
 - Only final deliveries go, with their attempts: what is live stays, however old.
 - An event goes when nothing of it is left and consumers had it in the feed as long.
+  How far the feed was cut off stands in its row: who comes back later is told.
 - A call removes one batch and is committed by itself, so that no lock is held long;
   rows that somebody else has locked are left for the next time.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Delete, delete, select
+from sqlalchemy import CursorResult, Delete, delete, select, update
 from sqlalchemy.orm import Session
 
+from webhooks.events import OPERATIONAL_PREFIX
 from webhooks.tables import (
     FINAL_STATES,
     Attempt,
     Delivery,
     EventRow,
+    Feed,
     Replay,
     ReplayState,
     state_in,
@@ -61,9 +65,31 @@ def remove_events(
     if not ids:
         return 0
     # Asked once more under the lock: a replay may have been stored meanwhile.
-    return _execute(
-        session, delete(EventRow).where(EventRow.id.in_(ids), ~has_delivery)
+    removed = session.execute(
+        delete(EventRow)
+        .where(EventRow.id.in_(ids), ~has_delivery)
+        .returning(EventRow.type, EventRow.position)
+        .execution_options(synchronize_session=False)
+    ).all()
+    _note_removed(
+        session,
+        [
+            position
+            for event_type, position in removed
+            if position and not event_type.startswith(OPERATIONAL_PREFIX)
+        ],
     )
+    return len(removed)
+
+
+def _note_removed(session: Session, positions: Sequence[int]) -> None:
+    if positions:
+        session.execute(
+            update(Feed)
+            .where(Feed.removed_position < max(positions))
+            .values(removed_position=max(positions))
+            .execution_options(synchronize_session=False)
+        )
 
 
 def remove_replays(session: Session, *, before: datetime) -> int:

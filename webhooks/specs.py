@@ -42,6 +42,7 @@ MAX_CREDENTIALS = 20
 MIN_CREDENTIAL_LENGTH = 4
 MAX_CREDENTIAL_LENGTH = 4096
 MAX_AGE_SECONDS = 366 * 24 * 3600
+MAX_RATE_PER_MINUTE = 60_000
 _SECRET_BEHIND_HOST = re.compile(r"[a-zA-Z]+://[^/?#$]+[/?].*")
 URL_SECRET = "url_secret"  # noqa: S105  # The name of a credential.
 
@@ -67,6 +68,7 @@ class SubscriptionSpec:
     ordering: str = Ordering.KEY
     on_poison: str = OnPoison.HOLD
     max_age_seconds: int | None = None
+    rate_per_minute: int | None = None
 
 
 def checked(guard: AddressGuard, spec: SubscriptionSpec) -> SubscriptionSpec:
@@ -115,11 +117,13 @@ def _check_behaviour(spec: SubscriptionSpec) -> None:
             check_schedule(spec.schedule_seconds)
         except ValueError as error:
             raise InvalidSubscriptionError("schedule_seconds", str(error)) from error
-    age = spec.max_age_seconds
-    if age is not None and not 0 < age <= MAX_AGE_SECONDS:
-        raise InvalidSubscriptionError(
-            "max_age_seconds", f"must be 1 to {MAX_AGE_SECONDS}"
-        )
+    for name, most in (
+        ("max_age_seconds", MAX_AGE_SECONDS),
+        ("rate_per_minute", MAX_RATE_PER_MINUTE),
+    ):
+        value = getattr(spec, name)
+        if value is not None and not 0 < value <= most:
+            raise InvalidSubscriptionError(name, f"must be 1 to {most}")
 
 
 def _check_credentials(credentials: Mapping[str, str]) -> None:

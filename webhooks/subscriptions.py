@@ -12,6 +12,8 @@ Rules:
 - A subscription is disabled by what its receiver answers (``webhooks.health``).
 - Pausing holds what waits; resuming releases it in order with a fresh budget of
   attempts. What is being sent at that instant is settled by its result.
+- What is rendered keeps its bytes, and with another format is still signed in, signed
+  and understood by the one that rendered it.
 - What failed at one place says nothing of another: with a new URL, header, credential
   or certificate the failures are forgotten, and what waits for a retry is due now,
   in its order and with a fresh budget. What is blocked stays a person's decision.
@@ -62,7 +64,7 @@ _PLAIN_FIELDS = (
     *("url", "description", "event_types", "subject_pattern", "targets"),
     *("format", "options", "headers", "signatures", "ca_certificate"),
     *("client_certificate", "schedule_seconds", "ordering", "on_poison"),
-    "max_age_seconds",
+    *("max_age_seconds", "rate_per_minute"),
 )
 _FIELDS = frozenset({*_PLAIN_FIELDS, "credentials", "client_key"})
 #: Where a request goes, and what opens the door there.
@@ -167,9 +169,12 @@ def update_fields(
         if name not in _FIELDS:
             raise InvalidSubscriptionError(name, f"there is no field {name!r}")
     before = _changed(box, subscription, {})
+    _keep_rendering(session, subscription, changes)
     spec = checked(guard, _changed(box, subscription, changes))
     for name, value in _columns(box, spec).items():
         setattr(subscription, name, value)
+    if spec.rate_per_minute != before.rate_per_minute:
+        subscription.open_from = None
     subscription.updated_at = now
     session.flush()
     add_missing_keys(session, box, subscription, now=now)
@@ -294,6 +299,25 @@ def _lock(session: Session, subscription_id: str) -> Subscription:
     if found is None:
         raise UnknownSubscriptionError
     return found
+
+
+def _keep_rendering(
+    session: Session, subscription: Subscription, changes: Mapping[str, Any]
+) -> None:
+    """Note on what is rendered already how it was, if the format is to change."""
+    present = subscription.format
+    if changes.get("format", present) == present:
+        return
+    rendered_as = {"format": present, "options": dict(subscription.options)}
+    session.execute(
+        update(Delivery)
+        .where(
+            Delivery.subscription_id == subscription.id,
+            Delivery.rendered_as.is_(None),
+        )
+        .values(rendered_as=rendered_as)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _forget_failures(subscription: Subscription) -> None:

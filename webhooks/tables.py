@@ -187,6 +187,9 @@ class Subscription(Base):
     #: The delays before each attempt where the default schedule does not fit.
     schedule_seconds: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
     max_age_seconds: Mapped[int | None]
+    rate_per_minute: Mapped[int | None]
+    #: When the next request may be sent (``webhooks.pacing``).
+    open_from: Mapped[datetime | None] = mapped_column(UTCDateTime)
     state: Mapped[str] = mapped_column(Text, default=SubscriptionState.ACTIVE)
     state_reason: Mapped[str | None] = mapped_column(Text)
     consecutive_failures: Mapped[int] = mapped_column(default=0)
@@ -263,11 +266,15 @@ class Feed(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     last_position: Mapped[int] = mapped_column(BigInteger, default=0)
+    #: Behind it nothing is missing that was shown; before it something may be.
+    removed_position: Mapped[int] = mapped_column(
+        BigInteger, default=0, server_default="0"
+    )
 
 
 @event.listens_for(Feed.__table__, "after_create")
 def _store_the_row(table: Table, connection: Connection, **_: object) -> None:
-    connection.execute(insert(table).values(id=1, last_position=0))
+    connection.execute(insert(table).values(id=1, last_position=0, removed_position=0))
 
 
 class OrderingKey(Base):
@@ -352,6 +359,8 @@ class Delivery(Base):
     headers: Mapped[dict[str, str]] = mapped_column(
         JSON, default=dict, server_default="{}"
     )
+    #: Format and options that rendered it, where its subscription has others now.
+    rendered_as: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     #: What the receiver started because of it: an address or an id.
     receipt: Mapped[str | None] = mapped_column(Text)
     attempt_count: Mapped[int] = mapped_column(default=0)

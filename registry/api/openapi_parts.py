@@ -163,6 +163,7 @@ _ERRORS = (
     ErrorResponse(HTTPStatus.FORBIDDEN, "The role does not allow it"),
     ErrorResponse(HTTPStatus.NOT_FOUND, "There is no such thing"),
     ErrorResponse(HTTPStatus.CONFLICT, "The present state does not allow it"),
+    ErrorResponse(HTTPStatus.GONE, "What is asked for was removed"),
     ErrorResponse(HTTPStatus.PRECONDITION_FAILED, "Changed since the caller looked"),
     ErrorResponse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is over the limit"),
     ErrorResponse(

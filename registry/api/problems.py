@@ -27,6 +27,7 @@ URN = "urn:stagegate:problem:"
 _STATUSES: Mapping[type[errors.RegistryError], HTTPStatus] = {
     errors.NotFoundError: HTTPStatus.NOT_FOUND,
     errors.ConflictError: HTTPStatus.CONFLICT,
+    errors.CursorExpiredError: HTTPStatus.GONE,
     errors.StaleExpectationError: HTTPStatus.PRECONDITION_FAILED,
     errors.InvalidInputError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.NotSignedInError: HTTPStatus.UNAUTHORIZED,
@@ -64,6 +65,9 @@ class ProblemSchema(AnswerSchema):
     )
     differences = fields.List(
         fields.String(), metadata={"description": "how the artifact has changed"}
+    )
+    oldest_cursor = fields.String(
+        metadata={"description": "from where on the feed of events is complete"}
     )
 
 

@@ -14,6 +14,7 @@ import click
 from registry.cli.exit_codes import ExitCode, exit_code_of
 from registry.errors import (
     ArtifactChangedError,
+    CursorExpiredError,
     NotSignedInError,
     RegistryError,
     TransitionRefusedError,
@@ -45,6 +46,8 @@ def _hints(error: Exception) -> list[str]:
             return [*error.reasons, f"Allowed from {error.from_stage}: {allowed}"]
         case ArtifactChangedError():
             return list(error.differences)
+        case CursorExpiredError():
+            return [f"Go on with --after {error.oldest_cursor}, or without it"]
         case NotSignedInError():
             return [
                 "A token is given by --token, STAGEGATE_TOKEN or STAGEGATE_TOKEN_FILE"

@@ -118,6 +118,13 @@ _DELIVERY = (
         help="Do not deliver what is older.",
     ),
     click.option(
+        "--rate",
+        "rate_per_minute",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Send at most N requests a minute; 0 takes the limit away.",
+    ),
+    click.option(
         "--schedule",
         "schedule_seconds",
         metavar="S,S,…",
@@ -146,15 +153,20 @@ def members_of(options: Mapping[str, Any]) -> dict[str, Any]:
 def _member(name: str, value: Any) -> Any:  # noqa: ANN401  # As click gives it; as JSON has it.
     if name == "options":
         return _nested(value)
-    if name == "headers":
-        return dict(_pair(entry, "--header") for entry in value)
-    if name == "credentials":
-        return dict(map(_credential, value))
+    if name in ("headers", "credentials"):
+        read = _header if name == "headers" else _credential
+        return dict(map(read, value))
     if name == "schedule_seconds":
         return _whole_numbers(value)
+    if name == "rate_per_minute":
+        return value or None
     if isinstance(value, Path):
         return _read(value)
     return list(value) if isinstance(value, tuple) else value
+
+
+def _header(entry: str) -> tuple[str, str]:
+    return _pair(entry, "--header")
 
 
 def _nested(entries: Sequence[str]) -> dict[str, Any]:

@@ -42,6 +42,7 @@ _MEMBERS = (
     "ordering",
     "on_poison",
     "max_age_seconds",
+    "rate_per_minute",
     "schedule_seconds",
     "description",
     "state_reason",

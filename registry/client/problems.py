@@ -18,6 +18,7 @@ from registry.errors import (
     ArtifactNotFoundError,
     ArtifactStoreError,
     ConflictError,
+    CursorExpiredError,
     IdempotencyMismatchError,
     InvalidInputError,
     NotFoundError,
@@ -98,6 +99,13 @@ def _invalid(message: str | None, problem: Problem) -> RegistryError:
     return RejectedFieldsError("\n".join([head, *missing]), errors)
 
 
+def _expired(message: str | None, problem: Problem) -> RegistryError:
+    return CursorExpiredError(
+        message or "Events behind this cursor were removed.",
+        oldest_cursor=str(problem.get("oldest_cursor", "")),
+    )
+
+
 def _flat(errors: object, prefix: str = "") -> dict[str, list[str]]:
     """Field errors, however deep the validation nests them, by dotted name."""
     if isinstance(errors, Mapping):
@@ -129,6 +137,7 @@ _BY_SLUG: Mapping[str, Callable[[str | None, Problem], RegistryError]] = {
     "transition-refused": _refused,
     "artifact-changed": _changed,
     "stale": _plain(StaleExpectationError),
+    "cursor-expired": _expired,
     "invalid": _invalid,
     "malformed": _invalid,
     "too-large": _invalid,

@@ -13,12 +13,12 @@ from webhooks.tables import EventRow
 def read_events(
     session: Session,
     *,
-    after: int,
+    after: int | None,
     limit: int,
     event_type: str | None = None,
     model: str | None = None,
 ) -> FeedPage:
-    """Events behind a position, among them those committed a moment ago.
+    """Events behind a position or from the first on, the newest among them.
 
     Usually one statement. Where events wait for their position and would belong to
     this page, they get it first, in a transaction that is committed here.

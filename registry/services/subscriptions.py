@@ -260,6 +260,7 @@ def subscription_document(
         "client_certificate": subscription.client_certificate,
         "schedule_seconds": subscription.schedule_seconds,
         "max_age_seconds": subscription.max_age_seconds,
+        "rate_per_minute": subscription.rate_per_minute,
         "ordering": _OUR_ORDERINGS[Ordering(subscription.ordering)],
         "on_poison": str(subscription.on_poison),
         "state": str(subscription.state),

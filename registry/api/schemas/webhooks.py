@@ -22,6 +22,7 @@ from webhooks.specs import (
     MAX_AGE_SECONDS,
     MAX_CREDENTIAL_LENGTH,
     MAX_LIST_LENGTH,
+    MAX_RATE_PER_MINUTE,
     MAX_TEXT_LENGTH,
     MIN_CREDENTIAL_LENGTH,
 )
@@ -111,6 +112,11 @@ class WebhookPatch(RequestSchema):
         allow_none=True,
     )
     max_age_seconds = whole_number(maximum=MAX_AGE_SECONDS, allow_none=True)
+    rate_per_minute = whole_number(
+        maximum=MAX_RATE_PER_MINUTE,
+        allow_none=True,
+        metadata={"description": "The most requests in a minute; null for no limit"},
+    )
     ordering = fields.String(validate=validate.OneOf(ORDERINGS))
     on_poison = fields.String(validate=validate.OneOf(list(OnPoison)))
     state = fields.String(validate=validate.OneOf(["active", "paused"]))
@@ -147,6 +153,7 @@ class WebhookDocument(AnswerSchema):
     client_certificate = fields.String(required=True, allow_none=True)
     schedule_seconds = fields.List(fields.Integer(), required=True, allow_none=True)
     max_age_seconds = fields.Integer(required=True, allow_none=True)
+    rate_per_minute = fields.Integer(required=True, allow_none=True)
     ordering = fields.String(required=True)
     on_poison = fields.String(required=True)
     state = fields.String(required=True)

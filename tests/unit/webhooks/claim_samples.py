@@ -1,6 +1,7 @@
 """Claims as the database would give them."""
 
 import itertools
+from datetime import UTC, datetime
 from typing import Any
 
 from webhooks.claims import Claim
@@ -21,6 +22,7 @@ def make_claim(
         "kind": DeliveryKind.EVENT,
         "event_id": "msg_1",
         "event_type": "model_version.stage_changed",
+        "created_at": datetime(2026, 11, 20, 12, 0, tzinfo=UTC),
         "url": "https://example.com/hook",
         "body": b"{}",
         "content_type": "application/json",

@@ -31,6 +31,7 @@ def claim(**parts: Any) -> Claim:  # noqa: ANN401  # Any field of Claim.
         "kind": DeliveryKind.EVENT,
         "event_id": "msg_a",
         "event_type": "a.b",
+        "created_at": datetime(2026, 11, 20, 12, 0, tzinfo=UTC),
         "url": "https://example.com/hook",
         "body": b"{}",
         "content_type": "application/json",
