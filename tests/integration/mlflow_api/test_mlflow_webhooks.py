@@ -5,7 +5,7 @@ import hashlib
 import hmac
 from typing import Any
 
-from tests.integration.api.driver import MODEL, Document, document_of
+from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Document, document_of
 from tests.integration.mlflow_api.driver import AJAX_ROOT, Mlflow
 from tests.receiver import ReceivedRequest, Receiver
 
@@ -88,6 +88,7 @@ def test_one_registry_has_one_list_of_webhooks(mlflow: Mlflow) -> None:
         assert message == f"Webhook with ID {ours} not found."
 
 
+@ON_BOTH_DATABASES
 def test_webhooks_are_listed_newest_first_page_by_page(mlflow: Mlflow) -> None:
     assert mlflow.done("GET", PATH) == {}
     ids = [create(mlflow, name=f"w{n}")["webhook_id"] for n in range(5)]
