@@ -16,6 +16,7 @@ from http import HTTPStatus
 from flask import Response
 from sqlalchemy.orm import Session
 
+from registry.domain.names import clean_text
 from registry.errors import InvalidInputError
 from registry.mlflow_api.errors import MlflowError
 from registry.mlflow_api.reading import Fields
@@ -52,8 +53,8 @@ def find(session: Session, webhook_id: str, *, name: str) -> Subscription:
         MlflowError: there is none, in MLflow's words.
     """
     try:
-        found = subscriptions.get(session, webhook_id)
-    except UnknownSubscriptionError:
+        found = subscriptions.get(session, clean_text(webhook_id, field="id"))
+    except (UnknownSubscriptionError, InvalidInputError):
         found = None
     if found is None or found.format != name:
         raise MlflowError(

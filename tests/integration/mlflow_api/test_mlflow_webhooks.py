@@ -134,13 +134,15 @@ def test_an_update_changes_what_is_given(mlflow: Mlflow) -> None:
     assert mlflow.done("GET", path)["webhook"] == again
 
 
-def test_a_deleted_webhook_is_not_found(mlflow: Mlflow) -> None:
+@ON_BOTH_DATABASES
+def test_a_deleted_webhook_is_not_found_nor_one_that_cannot_be(mlflow: Mlflow) -> None:
     path = f"{PATH}/{create(mlflow)['webhook_id']}"
 
     assert mlflow.done("DELETE", path) == {}
 
-    for method in ("GET", "PATCH", "DELETE"):
-        mlflow.refused("RESOURCE_DOES_NOT_EXIST", method, path)
+    for found in (path, f"{PATH}/%00", f"{PATH}/a%20b"):
+        for method in ("GET", "PATCH", "DELETE"):
+            mlflow.refused("RESOURCE_DOES_NOT_EXIST", method, found)
     assert mlflow.done("GET", PATH) == {}
 
 
