@@ -20,6 +20,7 @@ from registry.mlflow_api import (
     aliases,
     artifacts,
     models,
+    search,
     server_info,
     stages,
     tags,
@@ -36,7 +37,7 @@ from registry.mlflow_api.errors import error_answer, register_handlers
 
 #: Each module has a ``blueprint``, whose prefix is what follows the root.
 _MODULES = (
-    *(models, versions, stages, aliases, tags, artifacts),
+    *(models, search, versions, stages, aliases, tags, artifacts),
     *(webhooks, comments, registry_webhooks, transition_requests),
     databricks_versions,
 )

@@ -1,0 +1,97 @@
+"""``registered-models/search`` and ``model-versions/search``.
+
+Rules (protocol reference, sections 3 and 4):
+
+- A page of versions holds 10,000 at most, however many are asked for: clients ask
+  for so many, and page on by the token whenever there is one.
+- The last page has no token, also when it is full.
+- Versions come without their aliases, here and inside models.
+"""
+
+from flask import Blueprint, Response, jsonify, request
+
+from registry.auth.permissions import Permission, requires
+from registry.domain import search_filter
+from registry.domain.search_filter import parse_search
+from registry.errors import InvalidInputError
+from registry.mlflow_api.documents import model_document, version_document
+from registry.mlflow_api.page_tokens import read_token, write_token
+from registry.mlflow_api.reading import Fields, fields_of
+from registry.persistence.database import db
+from registry.persistence.search import (
+    find_models,
+    find_versions,
+    position_of_model,
+    position_of_version,
+)
+from registry.web.changing import parts
+
+MAX_PAGE_OF_VERSIONS = 10_000
+_MODELS_UNASKED, _MODELS_AT_MOST = 100, 1_000
+_VERSIONS_AT_MOST = 200_000
+_MODELS, _VERSIONS = "registered_models", "model_versions"
+
+blueprint = Blueprint("search", __name__, url_prefix="/mlflow")
+
+
+@blueprint.get("/registered-models/search")
+@requires(Permission.READ)
+def search_registered_models() -> Response:
+    """Find models, each with its latest version of each stage."""
+    fields = fields_of(request)
+    search = parse_search(
+        search_filter.MODELS, fields.text("filter"), fields.texts("order_by")
+    )
+    limit = _limit(fields, unasked=_MODELS_UNASKED, at_most=_MODELS_AT_MOST)
+    token = fields.text("page_token")
+    found = find_models(
+        db.session(),
+        search,
+        after=read_token(_MODELS, search, token) if token else None,
+        limit=limit + 1,
+        stages=parts().policy.stages,
+    )
+    shown = found[:limit]
+    documents = [model_document(model, latest) for model, latest in shown]
+    answer: dict[str, object] = {_MODELS: documents} if documents else {}
+    if len(found) > limit:
+        end = position_of_model(shown[-1], search)
+        answer["next_page_token"] = write_token(_MODELS, search, end)
+    return jsonify(answer)
+
+
+@blueprint.get("/model-versions/search")
+@requires(Permission.READ)
+def search_model_versions() -> Response:
+    """Find versions of any model."""
+    fields = fields_of(request)
+    search = parse_search(
+        search_filter.VERSIONS, fields.text("filter"), fields.texts("order_by")
+    )
+    asked = _limit(fields, unasked=_VERSIONS_AT_MOST, at_most=_VERSIONS_AT_MOST)
+    limit = min(asked, MAX_PAGE_OF_VERSIONS)
+    token = fields.text("page_token")
+    found = find_versions(
+        db.session(),
+        search,
+        after=read_token(_VERSIONS, search, token) if token else None,
+        limit=limit + 1,
+    )
+    shown = found[:limit]
+    documents = [version_document(name, version) for name, version in shown]
+    answer: dict[str, object] = {_VERSIONS: documents} if documents else {}
+    if len(found) > limit:
+        end = position_of_version(shown[-1], search)
+        answer["next_page_token"] = write_token(_VERSIONS, search, end)
+    return jsonify(answer)
+
+
+def _limit(fields: Fields, *, unasked: int, at_most: int) -> int:
+    limit = fields.whole_number("max_results")
+    if limit is None:
+        return unasked
+    if not 1 <= limit <= at_most:
+        raise InvalidInputError(
+            f"expected 1 to {at_most}, got {limit}", field="max_results"
+        )
+    return limit
