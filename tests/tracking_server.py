@@ -4,6 +4,7 @@ Its shapes are those that MLflow's own server was seen to send. The real one is 
 in tests/mlflow; this one is quick, and says on demand what no sound server says.
 """
 
+from collections.abc import Callable
 from typing import Any, Self
 
 from tests.unit.fake_registry import Answer, Asked, FakeRegistry, json_answer
@@ -74,6 +75,8 @@ class FakeTracking(FakeRegistry):
         super().__init__()
         self._runs: dict[str, Any] = {}
         self.failing: Answer | None = None
+        #: Called while a client waits for a run.
+        self.before_answering: Callable[[], None] = lambda: None
         self.on("GET", f"{PREFIX}/runs/get", self._get_run)
 
     def __enter__(self) -> Self:
@@ -89,6 +92,7 @@ class FakeTracking(FakeRegistry):
         self.on("GET", path, lambda _: self.failing or json_answer(document))
 
     def _get_run(self, asked: Asked) -> Answer:
+        self.before_answering()
         document = self._runs.get(asked.query.get("run_id", ""))
         return self.failing or (
             json_answer(document) if document else _no_such("Run not found")

@@ -20,6 +20,8 @@ from registry.errors import ArtifactNotFoundError, NotFoundError
     epilog=example(
         "stagegate register fraud model/ --metric auc=0.93 --tag team=risk",
         "stagegate register fraud s3://models/fraud/2026-11-20 --run-id 3f2a",
+        "stagegate register fraud runs:/3f2a/model",
+        "stagegate register fraud models:/fraud-candidate/7",
     )
 )
 @click.argument("model")

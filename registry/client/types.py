@@ -27,6 +27,8 @@ class VersionFacts(TypedDict):
     """What may be said about a version when it is registered."""
 
     run_id: NotRequired[str]
+    run_link: NotRequired[str]
+    logged_model_id: NotRequired[str]
     description: NotRequired[str]
     tags: NotRequired[Mapping[str, str]]
     params: NotRequired[Mapping[str, Any]]
@@ -96,10 +98,14 @@ class ModelVersion(Record):
     status: str
     status_message: str | None = None
     source: str | None = None
+    download_uri: str | None = None
     verified: bool = False
     artifact_digest: str | None = None
     artifact_size_bytes: int | None = None
     run_id: str | None = None
+    run_link: str = ""
+    run: JsonObject | None = None
+    logged_model_id: str | None = None
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)

@@ -33,8 +33,8 @@ def prepare_version(
     """Look up the source and the run of a version to be; the session's read ends.
 
     Raises:
-        NotFoundError, ConflictError, InvalidInputError, ArtifactStoreError: as
-            ``sources.resolve_source``.
+        ArtifactNotFoundError, ConflictError, InvalidInputError, ArtifactStoreError:
+            as ``sources.resolve_source``.
     """
     if source is None:
         end_read(session)

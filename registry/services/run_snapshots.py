@@ -212,7 +212,7 @@ def _datasets(given: Sequence[DatasetInput]) -> list[dict[str, str]]:
 
 
 def _key(text: str) -> str | None:
-    return text if 0 < len(text) <= MAX_KEY_CHARACTERS and _stored(text) else None
+    return _stored(text) if 0 < len(text) <= MAX_KEY_CHARACTERS else None
 
 
 def _text(text: str | None) -> str | None:

@@ -33,7 +33,7 @@ from registry.domain.sources import (
     parse_source,
 )
 from registry.errors import (
-    AliasNotFoundError,
+    ArtifactNotFoundError,
     ConflictError,
     InvalidInputError,
     NotFoundError,
@@ -111,7 +111,7 @@ def resolve_source(
     """Look up what a version is to be linked to.
 
     Raises:
-        NotFoundError: when it names a version that this registry does not have.
+        ArtifactNotFoundError: when it names a version that is not in this registry.
         ConflictError: when that version's artifact is not settled, or has changed.
         InvalidInputError: when it is no source, is of another run or logged model
             than ``owner`` says, or nothing is there.
@@ -119,7 +119,12 @@ def resolve_source(
     """
     source = parse_source(text)
     if isinstance(source, RegisteredSource):
-        resolved = _copy_of(session, readers.policy, source, owner)
+        try:
+            resolved = _copy_of(session, readers.policy, source, owner)
+        except NotFoundError as error:
+            raise ArtifactNotFoundError(
+                f"{text[:200]!r} is not in this registry: {error.message}"
+            ) from error
         end_read(session)
         return resolved
     end_read(session)
@@ -169,10 +174,7 @@ def _number(session: Session, policy: StagePolicy, source: RegisteredSource) -> 
     if source.number is not None:
         return source.number
     if source.alias is not None:
-        try:
-            return queries.version_by_alias(session, source.model, source.alias).number
-        except AliasNotFoundError as error:
-            raise NotFoundError(error.message) from error
+        return queries.version_by_alias(session, source.model, source.alias).number
     stage = source.stage
     if stage is not None:
         stage = policy.for_model(source.model).stage(stage, field="source")
@@ -274,27 +276,23 @@ def _is_below(source: ProxiedSource, artifact_uri: str) -> bool:
 
 
 def _linked_at(store: ArtifactStore, text: str, place: str) -> LinkedSource:
-    """The source, as it lies at the place that the tracking server named."""
+    """The source, as it lies at the place that the tracking server named.
+
+    A place that nobody could link is the tracking server's affair: its clients
+    resolve the source there, and what they find is not ours to vouch for.
+    """
     try:
         address = parse_source(place)
-    except InvalidInputError as error:
-        raise InvalidInputError(
-            f"the tracking server has it at {place[:200]!a}, which {error.message}",
-            field="source",
-        ) from error
-    if not isinstance(address, Address) or not _is_claimed(store, address):
-        is_readable = getattr(address, "scheme", "") in _READABLE_BY_CLIENTS
-        return linked_elsewhere(text, download_uri=place if is_readable else None)
-    return replace(
-        inspect_address(store, address), source=text, download_uri=address.text
-    )
-
-
-def _is_claimed(store: ArtifactStore, address: Address) -> bool:
-    try:
-        return store.claims(address.text)
-    except InvalidInputError:  # a directory of the tracking server's own machine
-        return False
+        if not isinstance(address, Address):
+            return linked_elsewhere(text)
+        is_ours = store.claims(address.text)
+    except InvalidInputError:  # as a directory of the tracking server's own machine
+        return linked_elsewhere(text)
+    place = address.text
+    if is_ours:
+        return replace(inspect_address(store, address), source=text, download_uri=place)
+    is_readable = address.scheme in _READABLE_BY_CLIENTS
+    return linked_elsewhere(text, download_uri=place if is_readable else None)
 
 
 def _told(ask: Callable[[], Found], *, field: str) -> Found:

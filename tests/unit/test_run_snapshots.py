@@ -1,0 +1,168 @@
+"""What is kept of a run: which of its words, and within which bounds."""
+
+from typing import Any
+
+import pytest
+
+from registry.services.artifacts import linked_elsewhere
+from registry.services.registration import VersionDetails
+from registry.services.run_snapshots import (
+    MAX_DATASETS,
+    MAX_DATASETS_CHARACTERS,
+    MAX_METRICS,
+    MAX_PARAMS_CHARACTERS,
+    MAX_TAGS_CHARACTERS,
+    with_run,
+)
+from registry.services.sources import Owner, ResolvedSource
+from registry.tracking.client import TrackingAccess, TrackingServer
+from registry.tracking.documents import DatasetInput, LoggedModel, Run
+
+#: Never asked: the run is known already.
+TRACKING = TrackingServer(TrackingAccess(url="https://mlflow.example"))
+RUN_ID = "3f2a"
+
+
+def completed(
+    model: LoggedModel | None = None,
+    **members: Any,  # noqa: ANN401  # as Run has them
+) -> VersionDetails:
+    """What is known of a version whose run was read with its source."""
+    resolved = ResolvedSource(
+        link=linked_elsewhere("runs:/3f2a/model"),
+        owner=Owner(run_id=RUN_ID),
+        run=Run(run_id=RUN_ID, **members),
+        logged_model=model,
+    )
+    return with_run(VersionDetails(run_id=RUN_ID), TRACKING, resolved)
+
+
+def snapshot_of(**members: Any) -> dict[str, Any]:  # noqa: ANN401  # as Run has them
+    found = completed(**members).run
+    assert found is not None
+    return dict(found)
+
+
+def dataset(name: str, **members: str) -> DatasetInput:
+    return DatasetInput(
+        **{"name": name, "digest": "", "source": "", "context": "", **members}
+    )
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ({"mlflow.user": "bob"}, {"user": "bob"}),
+        (
+            {"mlflow.source.name": "train.py", "mlflow.source.type": "LOCAL"},
+            {"entry_point": "train.py", "source_type": "LOCAL"},
+        ),
+        (
+            {
+                "mlflow.source.name": "git@host:risk",
+                "mlflow.source.type": "PROJECT",
+                "mlflow.project.entryPoint": "main",
+            },
+            {
+                "project": "git@host:risk",
+                "entry_point": "main",
+                "source_type": "PROJECT",
+            },
+        ),
+        (
+            {"mlflow.source.git.repoURL": "https://host/risk.git"},
+            {"project": "https://host/risk.git"},
+        ),
+        ({"mlflow.log-model.history": "[]", "mlflow.runName": "x"}, {}),
+        ({"team": "risk"}, {"tags": {"team": "risk"}}),
+    ],
+)
+def test_tags_of_mlflow_have_a_meaning(
+    tags: dict[str, str], expected: dict[str, Any]
+) -> None:
+    assert snapshot_of(tags=tags) == {"run_id": RUN_ID, **expected}
+
+
+def test_user_is_the_servers_where_no_tag_says_it() -> None:
+    assert snapshot_of(user="alice")["user"] == "alice"
+    assert snapshot_of(user="root", tags={"mlflow.user": "bob"})["user"] == "bob"
+
+
+@pytest.mark.parametrize("milliseconds", [None, 0, 2**62])
+def test_time_that_is_none_is_left_out(milliseconds: int | None) -> None:
+    assert snapshot_of(start_ms=milliseconds, end_ms=1) == {
+        "run_id": RUN_ID,
+        "end_time": "1970-01-01T00:00:00.001000Z",
+    }
+
+
+def test_runs_word_wins_over_the_logged_models() -> None:
+    model = LoggedModel(
+        model_id="m-1",
+        params={"depth": "1", "only": "model"},
+        metrics={"auc": 0.1, "only": 0.2},
+    )
+
+    details = completed(model, params={"depth": "2"}, metrics={"auc": 0.3})
+
+    assert details.params == {"depth": "2", "only": "model"}
+    assert details.metrics == {"auc": 0.3, "only": 0.2}
+
+
+def test_what_cannot_be_stored_is_left_out_and_counted() -> None:
+    odd = {"nul": "a\0b", "\ud800": "x", "": "x", "k" * 251: "x", "fine": "x"}
+
+    details = completed(
+        params=odd,
+        tags=odd,
+        metrics={"a\0": 1.0, "fine": 2.0, "": 3.0},
+        datasets=[dataset(""), dataset("fine", source="x" * 1001, digest="d\0")],
+    )
+
+    assert details.params == {"fine": "x"}
+    assert details.metrics == {"fine": 2.0}
+    assert details.datasets == [{"name": "fine"}]
+    assert details.run is not None
+    assert details.run["tags"] == {"fine": "x"}
+    assert details.run["omitted"] == {
+        "params": 4,
+        "metrics": 2,
+        "datasets": 1,
+        "tags": 4,
+    }
+
+
+def test_snapshot_has_bounds() -> None:
+    long = {f"{number:03}": "x" * 1000 for number in range(200)}
+
+    details = completed(
+        params=long,
+        tags=long,
+        metrics={f"{number:05}": 1.0 for number in range(MAX_METRICS + 5)},
+        datasets=[dataset(f"{n:03}", source="x" * 400) for n in range(200)],
+    )
+
+    assert details.run is not None
+    kept = MAX_PARAMS_CHARACTERS // 1003
+    assert list(details.params) == list(long)[:kept]
+    assert len(details.metrics) == MAX_METRICS
+    assert len(details.run["tags"]) == MAX_TAGS_CHARACTERS // 1003
+    assert len(details.datasets) == MAX_DATASETS_CHARACTERS // 403 <= MAX_DATASETS
+    assert details.run["omitted"]["params"] == 200 - kept
+    assert details.run["omitted"]["metrics"] == 5
+
+
+def test_what_is_too_long_does_not_keep_out_what_follows() -> None:
+    params = {"a": "x" * (MAX_PARAMS_CHARACTERS + 1), "b": "short"}
+
+    assert completed(params=params).params == {"b": "short"}
+
+
+def test_texts_are_in_the_form_in_which_all_are_stored() -> None:
+    decomposed, composed = "u\u0308", "ü"
+
+    details = completed(params={decomposed: decomposed}, name=decomposed)
+
+    assert details.params == {composed: composed}
+    assert details.run is not None
+    assert details.run["run_name"] == composed
