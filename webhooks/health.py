@@ -143,6 +143,10 @@ def _recover(
     session: Session, subscription: Subscription, event_type: str, now: datetime
 ) -> None:
     before = _health_of(subscription)
+    if before.is_tripped:
+        # FOR UPDATE waits for what is being enqueued, which is due when the rest
+        # ends: it is brought forward with the others.
+        session.refresh(subscription, with_for_update=True)
     _write(subscription, breaker.after_success(before, now))
     session.flush()
     if before.is_tripped:

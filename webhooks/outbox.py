@@ -254,6 +254,9 @@ def _delivery_values(
     # Without an order, each event is a key of its own.
     sequence = sequences.get(subscription.id)
     due_at = now + timedelta(seconds=(subscription.schedule_seconds or (0,))[0])
+    if subscription.breaker_until is not None:
+        # The claim need not read past it while the endpoint rests.
+        due_at = max(due_at, subscription.breaker_until)
     return {
         "id": new_sortable_id("dlv", now),
         "subscription_id": subscription.id,

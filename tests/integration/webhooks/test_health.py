@@ -180,6 +180,23 @@ def test_a_success_closes_the_breaker_and_tries_all_that_waits(world: World) -> 
     assert [one.attempts_forgiven for one in retried] == [1] * OPEN_AFTER
 
 
+def test_what_comes_while_an_endpoint_rests_waits_with_the_others(world: World) -> None:
+    identity, _ = world.subscribe()
+    trip(world)
+    rests_until = row_of(world, identity).breaker_until
+
+    world.enqueue(ordering_key="late")
+    due_before = delivery_of(world, "late").next_attempt_at
+    (one,) = probe(world, PROBE_AT)
+    world.record(one, DELIVERED, now=PROBE_AT)
+
+    assert due_before == rests_until == PROBE_AT
+    late = delivery_of(world, "late")
+    assert late.id in [
+        claim.delivery_id for claim in world.claim(limit=50, now=PROBE_AT)
+    ]
+
+
 def test_an_overloaded_endpoint_is_left_alone_on_every_key(world: World) -> None:
     world.subscribe()
     for key in ("a", "b"):
