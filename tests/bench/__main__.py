@@ -2,7 +2,7 @@
 
 import click
 
-from tests.bench import delivery, hostile, order
+from tests.bench import delivery, hostile, order, search
 
 
 @click.group(help=__doc__)
@@ -13,6 +13,7 @@ def main() -> None:
 for _command in (delivery.latency, delivery.throughput, delivery.dead_endpoint):
     main.add_command(_command)
 main.add_command(hostile.hostile)
+main.add_command(search.search)
 main.add_command(order.order)
 
 if __name__ == "__main__":
