@@ -105,7 +105,7 @@ def mlflow(
             skip_refused=skip_refused,
         )
         try:
-            with _progress(report) as show:
+            with progress_of(report) as show:
                 work.run(show)
         finally:
             # Also of a run that broke off: it says what was done until then.
@@ -139,7 +139,7 @@ def _sentence(report: Report) -> str:
 
 
 @contextmanager
-def _progress(report: Report) -> Iterator[OnModel]:
+def progress_of(report: Report) -> Iterator[OnModel]:
     """A bar on a terminal; in a log a line now and then."""
     if not sys.stderr.isatty():
         yield _line_report(report)

@@ -122,7 +122,7 @@ class ModelImport:
                 self._describe(step)
             case RemovePlaceholder():
                 self._remove(step.number)
-            case Difference():
+            case _:
                 self._add(Kind.CONFLICT, step.number, step.reason)
 
     def _remove(self, number: int) -> None:

@@ -223,6 +223,20 @@ def test_changes_at_the_source_follow_later(here: Here, pages: MlflowPages) -> N
     assert report["stage_changes"] == 1  # 2 was superseded
 
 
+def test_people_get_a_table_and_what_should_be_known(
+    here: Here, pages: MlflowPages
+) -> None:
+    pages.model("fraud", "Production", "Production")
+
+    trial = here.run("import", "mlflow", "--from", pages.fake.url, "--dry-run")
+    done = here.run("import", "mlflow", "--from", pages.fake.url)
+
+    assert "7 changes would be made; nothing was changed." in trial.stdout
+    assert "7 changes were made." in done.stdout
+    assert "note  fraud  1        Production holds one version here: 2" in done.stdout
+    assert trial.stdout.splitlines()[:-1] == done.stdout.splitlines()[:-1]
+
+
 def test_what_was_promoted_here_is_not_moved_aside(
     here: Here, pages: MlflowPages
 ) -> None:
@@ -451,7 +465,6 @@ def test_a_source_that_is_gone_is_no_empty_source(here: Here) -> None:
 
     assert done.exit_code == UNREACHABLE
     assert url in done.stderr
-    assert here.url not in done.stderr
 
 
 def test_a_database_as_source_is_a_usage_error(here: Here) -> None:
@@ -459,3 +472,29 @@ def test_a_database_as_source_is_a_usage_error(here: Here) -> None:
 
     assert done.exit_code == 2
     assert "mlflow server --backend-store-uri" in done.stderr
+
+
+def test_a_model_that_the_source_cannot_show_does_not_keep_the_others_out(
+    here: Here, pages: MlflowPages
+) -> None:
+    pages.model("churn", "None")
+    pages.model("fraud", "None")
+    pages.broken = "churn"
+
+    report = here.imported(pages, code=REFUSED)
+
+    assert [(one["model"], one["version"]) for one in report["refused"]] == [
+        ("churn", None)
+    ]
+    assert stages_of(here, "fraud") == {1: "None"}
+
+
+def test_a_registry_that_is_gone_ends_the_run(pages: MlflowPages) -> None:
+    pages.model("fraud", "None")
+    with FakeRegistry() as gone:
+        nobody = Here(gone.url)
+
+    done = nobody.run("import", "mlflow", "--from", pages.fake.url)
+
+    assert done.exit_code == UNREACHABLE
+    assert nobody.url in done.stderr

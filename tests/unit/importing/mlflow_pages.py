@@ -29,6 +29,8 @@ class MlflowPages:
     addresses: dict[tuple[str, str], str] = field(default_factory=dict)
     #: What is answered in place of every page.
     instead: Answer | None = None
+    #: The model whose versions cannot be listed.
+    broken: str = ""
     on_address: Callable[[Asked], None] = lambda _asked: None
 
     def __post_init__(self) -> None:
@@ -86,6 +88,8 @@ class MlflowPages:
         match = re.fullmatch(r"name (=|LIKE) (['\"])(.*)\2", asked.query["filter"])
         assert match is not None, asked.query
         _operator, quote, text = match.groups()
+        if text == self.broken:
+            return error_answer(400, "INTERNAL_ERROR", "cannot be shown")
         assert quote not in text, "MLflow has no escape for a quote"
         pattern = re.compile(re.escape(text).replace("_", ".").replace("%", ".*"))
         is_equal = match[1] == "="

@@ -1,0 +1,247 @@
+"""What is sent to the registry here, and what is read from it, in rare cases."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from registry.client import RegistryClient
+from registry.errors import RegistryError, WaitTimeoutError
+from registry.importing.hands import NumberTakenError, RegistryHands
+from registry.importing.reading import read_model
+from registry.importing.states import (
+    SourceModel,
+    SourceVersion,
+    TargetModel,
+    provenance,
+)
+from tests.unit.fake_registry import (
+    FakeRegistry,
+    model_document,
+    version_document,
+)
+from tests.unit.importing.world import ORIGIN, source_model, source_version
+
+VERSIONS = "/models/fraud/versions"
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeRegistry]:
+    with FakeRegistry() as running:
+        yield running
+
+
+@pytest.fixture
+def client(fake: FakeRegistry) -> Iterator[RegistryClient]:
+    with RegistryClient(fake.url, "sg_pat_test", timeout_seconds=5) as opened:
+        yield opened
+
+
+def address_of(_model: SourceModel, version: SourceVersion) -> str:
+    return version.source
+
+
+@pytest.fixture
+def hands(client: RegistryClient) -> RegistryHands:
+    return RegistryHands(client, ORIGIN, address_of, wait_seconds=0)
+
+
+def test_a_version_that_got_another_number_is_deleted_at_once(
+    fake: FakeRegistry, hands: RegistryHands
+) -> None:
+    fake.json("POST", VERSIONS, version_document(3), status=201)
+    fake.json("DELETE", f"{VERSIONS}/3", {})
+    source = source_model({2: "None"})
+
+    with pytest.raises(NumberTakenError, match="the next one was 3"):
+        hands.register("fraud", source, source.versions[2])
+    with pytest.raises(NumberTakenError, match="number 2 was not to be had"):
+        hands.leave_empty("fraud", 2)
+
+    assert len(fake.asked_for("DELETE", f"{VERSIONS}/3")) == 2
+
+
+def test_only_what_is_known_of_a_version_is_sent(
+    fake: FakeRegistry, hands: RegistryHands
+) -> None:
+    fake.json("POST", VERSIONS, version_document(1, source=None), status=201)
+    source = source_model({1: "None"})
+
+    made = hands.register("fraud", source, source.versions[1])
+
+    asked = fake.asked_for("POST", VERSIONS)[0]
+    assert asked.json == {
+        "source": "s3://models/fraud/1",
+        "description": "",
+        "tags": {"stagegate.import.from": ORIGIN},
+    }
+    assert asked.headers["Idempotency-Key"]
+    assert made.source == "s3://models/fraud/1"
+
+
+def test_only_what_a_version_lacks_is_sent(
+    fake: FakeRegistry, hands: RegistryHands
+) -> None:
+    fake.json("PATCH", "/models/fraud", model_document())
+    fake.json("PATCH", f"{VERSIONS}/1", version_document())
+
+    hands.describe("fraud", None, "a model", {})
+    hands.describe("fraud", 1, None, {"team": "risk"})
+
+    assert fake.asked_for("PATCH", "/models/fraud")[0].json == {
+        "description": "a model"
+    }
+    assert fake.asked_for("PATCH", f"{VERSIONS}/1")[0].json == {
+        "tags": {"team": "risk"}
+    }
+
+
+def test_an_artifact_that_takes_long_is_no_failure(
+    fake: FakeRegistry, hands: RegistryHands
+) -> None:
+    pending = version_document(status="PENDING_REGISTRATION")
+    fake.json("GET", f"{VERSIONS}/1", pending)
+
+    with pytest.raises(WaitTimeoutError, match="still being checked: run the import"):
+        hands.wait_until_ready("fraud", 1)
+
+
+@pytest.mark.parametrize(
+    ("status_message", "reason"),
+    [("no such object", "no such object"), ("", "it is FAILED_REGISTRATION")],
+)
+def test_an_artifact_that_failed_its_check_says_why(
+    fake: FakeRegistry, hands: RegistryHands, status_message: str, reason: str
+) -> None:
+    failed = version_document(
+        status="FAILED_REGISTRATION", status_message=status_message
+    )
+    fake.json("GET", f"{VERSIONS}/1", failed)
+
+    with pytest.raises(RegistryError, match=reason):
+        hands.wait_until_ready("fraud", 1)
+
+
+def test_tags_say_what_the_history_cannot() -> None:
+    version = source_version(
+        1,
+        source="models:/m-1",
+        created_at="2026-11-21T12:00:00.000Z",
+        created_by="ann",
+        run_link="https://runs.example/1",
+    )
+
+    tags = provenance(version, ORIGIN, address="s3://bytes")
+
+    assert tags == {
+        "stagegate.import.from": ORIGIN,
+        "stagegate.import.created_at": "2026-11-21T12:00:00.000Z",
+        "stagegate.import.created_by": "ann",
+        "stagegate.import.run_link": "https://runs.example/1",
+        "stagegate.import.source": "models:/m-1",
+    }
+
+
+def page(*items: object, next_cursor: str | None = None) -> dict[str, object]:
+    return {"items": items, "next_cursor": next_cursor}
+
+
+def read(fake: FakeRegistry, client: RegistryClient, *entries: object) -> TargetModel:
+    """Model and version 2 are here; 3 is to come."""
+    fake.json("GET", "/models/fraud", model_document())
+    fake.json("GET", VERSIONS, page(version_document(2)))
+    fake.json("GET", "/models/fraud/history", page())
+    fake.json("GET", "/audit", page(*entries))
+    found = read_model(client, "fraud", source_model({2: "None", 3: "None"}))
+    assert found is not None
+    return found
+
+
+def entry(action: str, version: int | None = None) -> dict[str, object]:
+    return {
+        "chain": "model:1",
+        "n": 1,
+        "hash": "h",
+        "prev_hash": "p",
+        "entry": "{}",
+        "action": action,
+        "version": version,
+    }
+
+
+def test_the_last_number_is_that_of_the_last_registration(
+    fake: FakeRegistry, client: RegistryClient
+) -> None:
+    found = read(
+        fake,
+        client,
+        entry("model_version.deleted", 4),
+        entry("model_version.registered", 4),
+        entry("model_version.registered", 9),
+    )
+
+    assert found.last_number == 4
+
+
+def test_a_model_of_that_name_that_was_deleted_says_nothing(
+    fake: FakeRegistry, client: RegistryClient
+) -> None:
+    found = read(
+        fake,
+        client,
+        entry("registered_model.created"),
+        entry("model_version.registered", 9),
+    )
+
+    assert found.last_number == 2
+
+
+def test_a_renamed_model_has_the_numbers_that_are_seen(
+    fake: FakeRegistry, client: RegistryClient
+) -> None:
+    """Its first entries go by its old name."""
+    assert read(fake, client, entry("registered_model.renamed")).last_number == 2
+
+
+def test_neither_history_nor_audit_log_are_read_where_nothing_differs(
+    fake: FakeRegistry, client: RegistryClient
+) -> None:
+    fake.json("GET", "/models/fraud", model_document())
+    fake.json("GET", VERSIONS, page(version_document(2)))
+
+    read_model(client, "fraud", source_model({2: "None"}))
+
+    assert [one.path for one in fake.asked] == [
+        "/api/v1/models/fraud",
+        f"/api/v1{VERSIONS}",
+    ]
+
+
+def test_a_version_is_ours_while_its_last_move_was_an_import(
+    fake: FakeRegistry, client: RegistryClient
+) -> None:
+    fake.json("GET", "/models/fraud", model_document())
+    fake.json("GET", VERSIONS, page(*(version_document(n) for n in (3, 2, 1))))
+    entries = (
+        _moved(1, "back again"),
+        _moved(1, f"imported from {ORIGIN}"),
+        _moved(2, f"imported from {ORIGIN}"),
+        _moved(2, "by hand"),
+    )
+    fake.json("GET", "/models/fraud/history", page(*entries))
+    source = source_model({1: "Staging", 2: "Staging", 3: "Staging"})
+
+    found = read_model(client, "fraud", source)
+
+    assert found is not None
+    is_ours = {number: one.is_ours for number, one in found.versions.items()}
+    assert is_ours == {1: False, 2: True, 3: True}
+
+
+def _moved(version: int, reason: str) -> dict[str, object]:
+    return {
+        "transition_id": "t",
+        "version": version,
+        "from_stage": "None",
+        "to_stage": "Staging",
+        "reason": reason,
+    }
