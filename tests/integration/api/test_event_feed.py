@@ -1,11 +1,12 @@
 """``GET /events``: what a consumer that was away has missed, and nothing else."""
 
 import base64
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry.persistence.database import db, session_factory
@@ -17,8 +18,11 @@ from tests.integration.api.driver import (
     problem_of,
 )
 from tests.integration.statements import statements_of
-from webhooks import outbox
+from webhooks import outbox, retention
 from webhooks.events import Event
+from webhooks.tables import EventRow
+
+DAY = timedelta(days=1)
 
 
 def read(api: Driver, after: str | None = None, **query: object) -> Document:
@@ -169,3 +173,86 @@ def test_a_read_of_what_is_placed_issues_two_statements(
         with statements_of(app) as seen:
             assert api.get(f"/events{query}").status_code == 200
         assert len(seen) == 2, "\n".join(seen)
+
+
+@ON_BOTH_DATABASES
+def test_a_cursor_from_before_what_is_kept_is_refused_with_one_that_serves(
+    api: Driver,
+) -> None:
+    api.create_model()
+    nothing = cursor_of("0")
+    first = read(api)["next_cursor"]
+    api.register()
+    api.register()
+    kept = read(api, first)["items"]
+    forget_events(api, 2)
+
+    answer = api.get(f"/events?after={quote(nothing)}")
+    problem = problem_of(answer, 410, "cursor-expired")
+    oldest = problem["oldest_cursor"]
+
+    assert oldest in problem["detail"]
+    problem_of(api.get(f"/events?after={quote(first)}"), 410, "cursor-expired")
+    problem_of(
+        api.get(f"/events?after={quote(first)}&model=other"), 410, "cursor-expired"
+    )
+    assert read(api, oldest)["items"] == kept[1:]
+    assert read(api)["items"] == kept[1:]
+    assert read(api, kept[0]["cursor"])["items"] == kept[1:]
+
+
+def test_a_consumer_that_has_seen_everything_is_not_sent_back(api: Driver) -> None:
+    api.create_model()
+    last = read(api)["next_cursor"]
+    forget_events(api, 1)
+
+    assert read(api, last) == {"items": [], "next_cursor": last}
+    assert read(api) == {"items": [], "next_cursor": last}
+
+
+def test_what_was_never_shown_is_not_missed(api: Driver) -> None:
+    """Events about subscriptions have positions too, and nobody reads them here."""
+    nothing = read(api)["next_cursor"]
+    store_unshown(api)
+    read(api)
+    forget_events(api, 1)
+    api.create_model()
+
+    assert types(read(api, nothing)) == ["registered_model.created"]
+
+
+def test_without_a_cursor_an_old_event_that_is_still_on_its_way_is_passed_over(
+    api: Driver,
+) -> None:
+    """Its page would end where the next one begins with an expired cursor."""
+    api.post("/webhooks", {"url": "http://127.0.0.1:9/", "event_types": ["*"]})
+    api.create_model()
+    read(api)
+    (webhook,) = api.read("/webhooks")["items"]
+    api.delete(f"/webhooks/{webhook['id']}")
+    api.register()
+    kept = read(api)["items"]
+    forget_events(api, 1, only_last=True)
+
+    assert len(kept) == 2
+    assert read(api)["items"] == []
+
+
+def forget_events(api: Driver, count: int, *, only_last: bool = False) -> None:
+    """Remove the first events, or the last, as retention does after months."""
+    long_ago = datetime(2026, 1, 1, tzinfo=UTC)
+    with session_factory(api.engine)() as session, session.begin():
+        newest = EventRow.position.desc() if only_last else EventRow.position
+        rows = session.scalars(select(EventRow).order_by(newest).limit(count)).all()
+        for row in rows:
+            row.created_at = long_ago
+        session.flush()
+        removed = retention.remove_events(session, before=long_ago + DAY)
+    assert removed == count
+
+
+def store_unshown(api: Driver) -> None:
+    now = datetime.now(UTC)
+    event = Event("webhook.failing", "webhook:sub_a", "", None, {}, now)
+    with session_factory(api.engine)() as session, session.begin():
+        outbox.enqueue(session, event, now=now)

@@ -88,6 +88,7 @@ def test_how_an_endpoint_is_told_is_kept_and_changed(api: Driver) -> None:
         "signatures": ["v1", "v1a"],
         "schedule_seconds": [0, 60],
         "max_age_seconds": 3600,
+        "rate_per_minute": 120,
         "ordering": "none",
         "on_poison": "skip",
     }
@@ -111,6 +112,7 @@ def test_how_an_endpoint_is_told_is_kept_and_changed(api: Driver) -> None:
         "signatures": ["v1"],
         "schedule_seconds": None,
         "max_age_seconds": None,
+        "rate_per_minute": None,
         "ordering": "model",
         "on_poison": "hold",
     }

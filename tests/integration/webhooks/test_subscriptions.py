@@ -94,6 +94,8 @@ def test_a_new_subscription_is_active_and_shows_its_secret_once(world: World) ->
         ("on_poison", "panic"),
         ("max_age_seconds", 0),
         ("max_age_seconds", 10**9),
+        ("rate_per_minute", 0),
+        ("rate_per_minute", 60_001),
     ],
 )
 def test_a_bad_field_is_refused_by_its_name_and_stores_nothing(

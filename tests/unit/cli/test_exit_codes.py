@@ -24,6 +24,7 @@ from registry.cli.exit_codes import ExitCode, exit_code_of
         (errors.ConflictError(), 4),
         (errors.ArtifactChangedError("x"), 4),
         (errors.StaleExpectationError(), 4),
+        (errors.CursorExpiredError("x", oldest_cursor="y"), 4),
         (errors.IdempotencyMismatchError("x"), 4),
         (errors.NotFoundError(), 5),
         (errors.ArtifactNotFoundError(), 5),

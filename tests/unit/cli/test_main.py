@@ -219,6 +219,22 @@ def test_a_changed_artifact_is_told_file_by_file(fake: FakeRegistry, run: Run) -
     assert "  weights.bin is gone" in result.stderr
 
 
+def test_a_cursor_that_is_too_old_is_answered_with_one_that_is_not(
+    fake: FakeRegistry, run: Run
+) -> None:
+    fake.problem("GET", "/events", "cursor-expired", status=410, oldest_cursor="MTIz")
+
+    result = run("events", "--after", "MA==")
+    as_json = run("events", "--after", "MA==", "-o", "json")
+
+    assert result.exit_code == 4
+    assert result.stderr.splitlines() == [
+        "Error: about cursor-expired",
+        "  Go on with --after MTIz, or without it",
+    ]
+    assert json.loads(as_json.stderr)["oldest_cursor"] == "MTIz"
+
+
 def test_without_a_token_the_error_says_how_to_give_one(
     fake: FakeRegistry, run: Run
 ) -> None:

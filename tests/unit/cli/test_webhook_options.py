@@ -76,6 +76,11 @@ def test_pem_files_are_read_and_the_schedule_is_numbers(tmp_path: Path) -> None:
     assert json.dumps(given)
 
 
+@pytest.mark.parametrize(("given", "member"), [(120, 120), (0, None)])
+def test_a_rate_of_nothing_is_no_limit(given: int, member: int | None) -> None:
+    assert members_of({"rate_per_minute": given}) == {"rate_per_minute": member}
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -27,6 +27,8 @@ from tests.unit.fake_registry import (
         ("not-found", 404, errors.NotFoundError),
         ("artifact-not-found", 404, errors.ArtifactNotFoundError),
         ("conflict", 409, errors.ConflictError),
+        ("webhook-loop", 409, errors.ConflictError),
+        ("cursor-expired", 410, errors.CursorExpiredError),
         ("stale", 412, errors.StaleExpectationError),
         ("invalid", 422, errors.InvalidInputError),
         ("malformed", 400, errors.InvalidInputError),
