@@ -13,7 +13,7 @@ Rules:
 from collections.abc import Sequence
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, undefer
+from sqlalchemy.orm import Session, load_only
 
 from registry.domain.search_filter import Attribute, Search
 from registry.persistence.latest import is_latest_in
@@ -36,6 +36,34 @@ _FIELDS = {
     Attribute.LAST_UPDATED_TIMESTAMP: "mlflow_updated_at",
 }
 
+# What MLflow's documents show; to read anything else of these rows is an error, so
+# that no list can come to load row by row.
+_SHOWN_OF_MODEL = load_only(
+    RegisteredModel.name,
+    RegisteredModel.description,
+    RegisteredModel.created_at,
+    RegisteredModel.mlflow_updated_at,
+    RegisteredModel.tags,
+    RegisteredModel.aliases,
+    raiseload=True,
+)
+_SHOWN_OF_VERSION = load_only(
+    ModelVersion.number,
+    ModelVersion.stage,
+    ModelVersion.status,
+    ModelVersion.status_message,
+    ModelVersion.source,
+    ModelVersion.run_id,
+    ModelVersion.run_link,
+    ModelVersion.logged_model_id,
+    ModelVersion.description,
+    ModelVersion.created_at,
+    ModelVersion.created_by,
+    ModelVersion.mlflow_updated_at,
+    ModelVersion.tags,
+    raiseload=True,
+)
+
 
 def find_models(
     session: Session,
@@ -45,10 +73,7 @@ def find_models(
     limit: int,
     stages: Sequence[str],
 ) -> list[FoundModel]:
-    """A page of models, each with its latest version of each of ``stages``.
-
-    Tags and aliases of the models and tags of the versions are loaded.
-    """
+    """A page of models, each with its latest version of each of ``stages``."""
     conditions = Conditions(MODELS, session.get_bind().dialect.name)
     page = page_of(conditions, search, after=after, limit=limit)
     rows = session.execute(
@@ -56,11 +81,7 @@ def find_models(
         .join(page, page.c.id == RegisteredModel.id)
         .outerjoin(ModelVersion, is_latest_in(stages))
         .order_by(*conditions.order(search.ordering))
-        .options(
-            undefer(RegisteredModel.tags),
-            undefer(RegisteredModel.aliases),
-            undefer(ModelVersion.tags),
-        )
+        .options(_SHOWN_OF_MODEL, _SHOWN_OF_VERSION)
     )
     found: dict[str, FoundModel] = {}
     for model, version in rows:
@@ -75,7 +96,7 @@ def find_models(
 def find_versions(
     session: Session, search: Search, *, after: Position | None, limit: int
 ) -> list[FoundVersion]:
-    """A page of versions with the names of their models; tags are loaded."""
+    """A page of versions with the names of their models."""
     conditions = Conditions(VERSIONS, session.get_bind().dialect.name)
     page = page_of(conditions, search, after=after, limit=limit)
     rows = session.execute(
@@ -83,7 +104,7 @@ def find_versions(
         .join(page, page.c.id == ModelVersion.id)
         .join(RegisteredModel, RegisteredModel.id == ModelVersion.model_id)
         .order_by(*conditions.order(search.ordering))
-        .options(undefer(ModelVersion.tags))
+        .options(_SHOWN_OF_VERSION)
     )
     return [(name, version) for name, version in rows]
 
