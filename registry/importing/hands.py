@@ -161,6 +161,10 @@ class RegistryHands:
         )
         if version.run_id:
             facts["run_id"] = version.run_id
+        if version.run_link:
+            facts["run_link"] = version.run_link
+        if logged_model := version.logged_model_id:
+            facts["logged_model_id"] = logged_model
         made = self._client.begin_version(name, address, **facts)
         self._numbered(made, version.number)
         return TargetVersion(

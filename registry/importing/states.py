@@ -8,6 +8,7 @@ Rules:
   ``TAG_PREFIX``. A history that was not lived here would be a lie in an audit log.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ SOURCE_TAG = f"{TAG_PREFIX}source"
 PLACEHOLDER_TAG = f"{TAG_PREFIX}placeholder"
 #: The reason of every stage change that an import makes begins so.
 REASON_PREFIX = "imported from "
+
+_LOGGED_MODEL = re.compile(r"models:/(m-[\w-]+)", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,12 @@ class SourceVersion:
     run_link: str = ""
     created_at: str = ""
     created_by: str = ""
+
+    @property
+    def logged_model_id(self) -> str:
+        """The logged model that the source names; MLflow's answers do not say it."""
+        match = _LOGGED_MODEL.fullmatch(self.source)
+        return match[1] if match else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +124,6 @@ def provenance(
         "created_at": thing.created_at,
         "created_by": thing.created_by,
     }
-    if isinstance(thing, SourceVersion):
-        facts["run_link"] = thing.run_link
-        if address not in {None, thing.source}:
-            facts["source"] = thing.source
+    if isinstance(thing, SourceVersion) and address not in {None, thing.source}:
+        facts["source"] = thing.source
     return {f"{TAG_PREFIX}{name}": text for name, text in facts.items() if text}

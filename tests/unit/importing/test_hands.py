@@ -78,6 +78,22 @@ def test_only_what_is_known_of_a_version_is_sent(
     assert made.source == "s3://models/fraud/1"
 
 
+def test_run_and_logged_model_are_sent_where_there_are_any(
+    fake: FakeRegistry, hands: RegistryHands
+) -> None:
+    fake.json("POST", VERSIONS, version_document(1), status=201)
+    version = source_version(
+        1, source="models:/m-0a", run_id="r", run_link="https://runs.example/r"
+    )
+
+    hands.register("fraud", source_model({}, version), version)
+
+    asked = fake.asked_for("POST", VERSIONS)[0].json
+    assert asked["run_id"] == "r"
+    assert asked["run_link"] == "https://runs.example/r"
+    assert asked["logged_model_id"] == "m-0a"
+
+
 def test_only_what_a_version_lacks_is_sent(
     fake: FakeRegistry, hands: RegistryHands
 ) -> None:
@@ -127,7 +143,6 @@ def test_tags_say_what_the_history_cannot() -> None:
         source="models:/m-1",
         created_at="2026-11-21T12:00:00.000Z",
         created_by="ann",
-        run_link="https://runs.example/1",
     )
 
     tags = provenance(version, ORIGIN, address="s3://bytes")
@@ -136,7 +151,6 @@ def test_tags_say_what_the_history_cannot() -> None:
         "stagegate.import.from": ORIGIN,
         "stagegate.import.created_at": "2026-11-21T12:00:00.000Z",
         "stagegate.import.created_by": "ann",
-        "stagegate.import.run_link": "https://runs.example/1",
         "stagegate.import.source": "models:/m-1",
     }
 
