@@ -106,12 +106,14 @@ class _Facts:
 
     @classmethod
     def of(cls, run: Run | None, model: LoggedModel | None) -> "_Facts":
-        """The run's own word wins over the logged model's."""
-        parts = [part for part in (model, run) if part is not None]
+        """The logged model's word wins: a run may have made several."""
+        parts = [part for part in (run, model) if part is not None]
         all_params = {k: v for part in parts for k, v in part.params.items()}
         all_metrics = {k: v for part in parts for k, v in part.metrics.items()}
         params = _texts(all_params, MAX_PARAMS_CHARACTERS)
-        metrics = _metrics(all_metrics)
+        metrics = _metrics(
+            {k: v for k, v in all_metrics.items() if not _is_doubtful(k, model, run)}
+        )
         datasets = _datasets(run.datasets if run else ())
         tags = run.tags if run else {}
         kept = {k: v for k, v in tags.items() if k not in _TAGS_LEFT_OUT}
@@ -129,6 +131,16 @@ class _Facts:
             git_commit=_text(tags.get(_COMMIT)),
             snapshot=_snapshot(run, kept_tags, omitted) if run else None,
         )
+
+
+def _is_doubtful(name: str, model: LoggedModel | None, run: Run | None) -> bool:
+    """Whether a metric is a 0 that may stand for no number at all.
+
+    MLflow 3 stores NaN of a logged model as 0. A loss of 0 would open any gate, so
+    it counts only where the run has it too.
+    """
+    is_zero = model is not None and model.metrics.get(name) == 0
+    return is_zero and (run is None or run.metrics.get(name) != 0)
 
 
 def _completed(details: VersionDetails, facts: _Facts) -> VersionDetails:

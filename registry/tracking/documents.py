@@ -4,12 +4,13 @@ Rules:
 
 - A member that is missing or of another type is left out: an odd run must not keep
   a version from being registered.
-- A metric that is not finite is left out, since JSON has no word for it.
+- A metric that is not finite is left out, since JSON has no word for it. MLflow's
+  database writes infinity as the largest number there is.
 - The shapes are those of the protocol reference, section 5.
 """
 
 import json
-import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -183,4 +184,4 @@ def _number(value: object) -> float | None:
         found = float(value)  # type: ignore[arg-type]  # mypy does not read the line above
     except OverflowError:
         return None
-    return found if math.isfinite(found) else None
+    return found if abs(found) < sys.float_info.max else None

@@ -28,13 +28,17 @@ def completed(
     **members: Any,  # noqa: ANN401  # as Run has them
 ) -> VersionDetails:
     """What is known of a version whose run was read with its source."""
-    resolved = ResolvedSource(
+    resolved = known(model, Run(run_id=RUN_ID, **members))
+    return with_run(VersionDetails(run_id=RUN_ID), TRACKING, resolved)
+
+
+def known(model: LoggedModel | None, run: Run | None = None) -> ResolvedSource:
+    return ResolvedSource(
         link=linked_elsewhere("runs:/3f2a/model"),
         owner=Owner(run_id=RUN_ID),
-        run=Run(run_id=RUN_ID, **members),
+        run=run,
         logged_model=model,
     )
-    return with_run(VersionDetails(run_id=RUN_ID), TRACKING, resolved)
 
 
 def snapshot_of(**members: Any) -> dict[str, Any]:  # noqa: ANN401  # as Run has them
@@ -96,17 +100,36 @@ def test_time_that_is_none_is_left_out(milliseconds: int | None) -> None:
     }
 
 
-def test_runs_word_wins_over_the_logged_models() -> None:
+def test_logged_models_word_wins_since_a_run_may_have_made_several() -> None:
     model = LoggedModel(
         model_id="m-1",
         params={"depth": "1", "only": "model"},
         metrics={"auc": 0.1, "only": 0.2},
     )
 
-    details = completed(model, params={"depth": "2"}, metrics={"auc": 0.3})
+    details = completed(
+        model, params={"depth": "2", "run": "x"}, metrics={"auc": 0.3, "run": 0.4}
+    )
 
-    assert details.params == {"depth": "2", "only": "model"}
-    assert details.metrics == {"auc": 0.3, "only": 0.2}
+    assert details.params == {"depth": "1", "only": "model", "run": "x"}
+    assert details.metrics == {"auc": 0.1, "only": 0.2, "run": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("of_run", "expected"),
+    [({}, {}), ({"loss": 0.3}, {}), ({"loss": 0.0}, {"loss": 0.0})],
+)
+def test_zero_that_may_have_been_no_number_needs_the_runs_word(
+    of_run: dict[str, float], expected: dict[str, float]
+) -> None:
+    model = LoggedModel(model_id="m-1", metrics={"loss": 0.0})
+
+    details = completed(model, metrics=of_run)
+
+    assert details.metrics == expected
+    assert details.run is not None
+    assert details.run.get("omitted", {}) == ({} if expected else {"metrics": 1})
+    assert with_run(VersionDetails(), None, known(model)).metrics == {}
 
 
 def test_what_cannot_be_stored_is_left_out_and_counted() -> None:

@@ -90,6 +90,17 @@ def test_artifact_of_ours_is_downloaded_here_with_a_registry_token_alone(
     assert downloaded(viewer.api, root) == FILES
 
 
+def test_address_is_the_one_that_the_client_used(uploaded: Mlflow) -> None:
+    answer = uploaded.api.client.get(
+        "/api/2.0/mlflow/model-versions/get-download-uri",
+        query_string={"name": MODEL, "version": "1"},
+        base_url="https://registry.example:8443",
+    )
+
+    uri = document_of(answer)["artifact_uri"]
+    assert uri.startswith(f"https://registry.example:8443{ARTIFACTS}/")
+
+
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_name_of_the_model_stands_in_no_address(mlflow: Mlflow, name: str) -> None:
     mlflow.create_model(name)

@@ -99,6 +99,8 @@ def test_odd_members_are_left_out() -> None:
                 {"key": "nan", "value": "NaN"},
                 {"key": "huge", "value": 10**400},
                 {"key": "infinite", "value": float("inf")},
+                {"key": "infinite in a database", "value": -1.7976931348623157e308},
+                {"key": "no number", "value": float("nan")},
                 {"key": "flag", "value": True},
                 {"value": 1.0},
                 {"key": "whole", "value": 3},
