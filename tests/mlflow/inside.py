@@ -1,0 +1,105 @@
+"""What a person does with MLflow, as a process of MLflow's environment.
+
+``python -m tests.mlflow.inside`` reads one JSON object a line, ``{"do": NAME, …}``,
+and answers one a line: ``{"result": …}``, or ``{"error_code", "message"}`` where
+MLflow raised. What MLflow prints goes to the error output.
+
+Every model predicts one constant, so that a prediction tells which version answered.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import mlflow  # type: ignore[import-not-found]
+import numpy as np
+import urllib3
+from mlflow.exceptions import MlflowException  # type: ignore[import-not-found]
+from sklearn.linear_model import LinearRegression
+
+QUESTION = [[0.0], [1.0]]
+
+
+def log_model(model: str, constant: float, commit: str) -> dict[str, str]:
+    """Train, log and register; the run has parameters, metrics and a commit."""
+    estimator = LinearRegression().fit(np.array(QUESTION), [constant, constant])
+    # As MLflow itself tags a run that was started in a repository.
+    tags = {"mlflow.source.git.commit": commit}
+    with mlflow.start_run(run_name=f"train-{model}", tags=tags) as run:
+        mlflow.log_params({"constant": constant, "kind": "linear"})
+        for step, value in enumerate((0.5, 0.25)):
+            mlflow.log_metric("loss", value, step=step)
+        logged = mlflow.sklearn.log_model(
+            estimator, name="model", registered_model_name=model
+        )
+    return {
+        "run_id": run.info.run_id,
+        "model_id": logged.model_id,
+        "version": str(logged.registered_model_version),
+    }
+
+
+def transition(model: str, version: str, stage: str) -> str:
+    """Move a version by the call that MLflow's users have in their scripts."""
+    moved = mlflow.MlflowClient().transition_model_version_stage(
+        model, version, stage, archive_existing_versions=True
+    )
+    return str(moved.current_stage)
+
+
+def predict(uri: str) -> float:
+    """Load a model by its address and ask it."""
+    answer = mlflow.pyfunc.load_model(uri).predict(np.array(QUESTION))
+    return round(float(answer[0]), 6)
+
+
+def count_requests(call: dict[str, Any]) -> dict[str, Any]:
+    """Do what ``call`` says; how often the network was asked, retries included."""
+    send = urllib3.connectionpool.HTTPConnectionPool._make_request  # noqa: SLF001
+    sent: list[str] = []
+
+    def noting(
+        pool: urllib3.connectionpool.HTTPConnectionPool,
+        connection: Any,  # noqa: ANN401  # handed on as they are
+        method: str,
+        url: str,
+        **options: Any,  # noqa: ANN401
+    ) -> urllib3.BaseHTTPResponse:
+        sent.append(f"{method} {url.partition('?')[0]}")
+        return send(pool, connection, method, url, **options)
+
+    urllib3.connectionpool.HTTPConnectionPool._make_request = noting  # type: ignore[assignment,method-assign]  # noqa: SLF001
+    try:
+        answer = do(call)
+    finally:
+        urllib3.connectionpool.HTTPConnectionPool._make_request = send  # type: ignore[method-assign]  # noqa: SLF001
+    return {"answer": answer, "requests": sent}
+
+
+def do(call: dict[str, Any]) -> dict[str, Any]:
+    """Do one thing and tell what came of it."""
+    name = str(call.pop("do"))
+    known: dict[str, Callable[..., Any]] = {
+        "log_model": log_model,
+        "transition": transition,
+        "predict": predict,
+        "count_requests": count_requests,
+    }
+    try:
+        return {"result": known[name](**call)}
+    except MlflowException as error:
+        return {"error_code": error.error_code, "message": str(error)}
+
+
+def main() -> None:
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
+        os.dup2(2, 1)
+        for line in sys.stdin:
+            answers.write(f"{json.dumps(do(json.loads(line)))}\n")
+            answers.flush()
+
+
+if __name__ == "__main__":
+    main()
