@@ -216,8 +216,12 @@ class Model:
     ) -> Document:
         version = self.version(number)
         version.description = description
+        had_tag = "team" in version.tags
         _set_tag(version.tags, tag)
         self._record("model_version.updated", number)
+        if tag is not None or had_tag:
+            done = "deleted" if tag is None else "set"
+            self.events.append(Announced(f"model_version.tag_{done}", number))
         return {"description": description, "tags": dict(version.tags)}
 
     def describe(self, description: str, tag: str | None) -> Document:
@@ -303,7 +307,12 @@ class Wanted:
 
     def matches(self, model: str, event: Announced) -> bool:
         return (
-            bool({"*", event.type} & set(self.event_types))
+            bool(self._names_of(event) & set(self.event_types))
             and model.startswith(self.model_prefix)
             and (self.to_stages is None or event.to_stage in self.to_stages)
         )
+
+    @staticmethod
+    def _names_of(event: Announced) -> set[str]:
+        is_opt_in = event.type.startswith("model_version.tag_")
+        return {event.type} if is_opt_in else {"*", event.type}

@@ -16,6 +16,7 @@ SUBSCRIPTIONS = (
     Wanted(("model_version.stage_changed",), to_stages=("Production",)),
     Wanted(("*",), model_prefix="fraud-"),
     Wanted(("registered_model.created", "model_version.deleted")),
+    Wanted(("*", "model_version.tag_set", "model_version.tag_deleted")),
 )
 
 
