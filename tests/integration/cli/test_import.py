@@ -5,68 +5,20 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 from flask import Flask
-from werkzeug.serving import make_server
 
-from registry.cli.main import stagegate
-from registry.client import ModelVersion, RegistryClient
 from registry.importing.states import PLACEHOLDER_TAG
-from tests.integration.conftest import TOKEN, close_app, make_app
+from tests.integration.conftest import TOKEN
+from tests.integration.here import Here, registry_in, serving
 from tests.unit.fake_registry import Asked, FakeRegistry
 from tests.unit.importing.mlflow_pages import MlflowPages
 
 CONFIG = Path(__file__).parents[3] / "config"
 REFUSED, CONFLICT, NOT_ALLOWED, UNREACHABLE = 3, 4, 6, 8
-
-
-@dataclass(frozen=True)
-class Here:
-    """A registry that answers over HTTP from this process: it starts at once."""
-
-    url: str
-
-    def client(self) -> RegistryClient:
-        return RegistryClient(self.url, TOKEN)
-
-    def run(self, *arguments: str, token: str = TOKEN) -> Result:
-        environment = {"STAGEGATE_URL": self.url, "STAGEGATE_TOKEN": token}
-        return CliRunner().invoke(stagegate, arguments, env=environment)
-
-    def imported(self, pages: MlflowPages, *options: str, code: int = 0) -> Any:  # noqa: ANN401  the report
-        command = ("import", "mlflow", "--from", pages.fake.url, "-o", "json")
-        done = self.run(*command, *options)
-        assert done.exit_code == code, (done.stdout, done.stderr)
-        return json.loads(done.stdout)
-
-
-@contextmanager
-def serving(app: Flask) -> Iterator[Here]:
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield Here(f"http://127.0.0.1:{server.server_port}")
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-@contextmanager
-def registry_under(policy: Path, directory: Path) -> Iterator[Here]:
-    app = make_app(directory, POLICY_FILE=str(policy))
-    with serving(app) as here:
-        yield here
-    close_app(app)
 
 
 @pytest.fixture
@@ -79,21 +31,6 @@ def here(app: Flask) -> Iterator[Here]:
 def pages() -> Iterator[MlflowPages]:
     with FakeRegistry() as running:
         yield MlflowPages(running)
-
-
-def versions_of(here: Here, model: str) -> dict[int, ModelVersion]:
-    with here.client() as client:
-        return {one.version: one for one in client.versions(model)}
-
-
-def stages_of(here: Here, model: str) -> dict[int, str]:
-    return {number: one.stage for number, one in versions_of(here, model).items()}
-
-
-def entries(here: Here) -> int:
-    """How many entries the audit log has, over all its chains."""
-    with here.client() as client:
-        return sum(1 for _ in client.audit.entries())
 
 
 def fill(pages: MlflowPages) -> None:
@@ -111,17 +48,17 @@ def test_models_arrive_as_they_are_at_the_source(
 ) -> None:
     fill(pages)
 
-    report = here.imported(pages)
+    report = here.imported(pages.fake.url)
 
-    found = versions_of(here, "fraud")
-    assert stages_of(here, "fraud") == {
+    found = here.versions("fraud")
+    assert here.stages("fraud") == {
         1: "Archived",
         3: "Archived",  # Production holds one version here
         4: "Production",
         5: "Staging",
         6: "None",
     }
-    assert stages_of(here, "naïve & co") == {1: "Production"}
+    assert here.stages("naïve & co") == {1: "Production"}
     assert found[4].source == "gs://models/fraud/4"
     assert found[4].run_id == "run-4"
     assert found[4].aliases == ["champion"]
@@ -143,7 +80,7 @@ def test_every_step_is_audited_with_where_it_came_from(
     here: Here, pages: MlflowPages
 ) -> None:
     fill(pages)
-    here.imported(pages)
+    here.imported(pages.fake.url)
 
     with here.client() as client:
         actions = [one.action for one in client.audit.entries(model="fraud")]
@@ -160,59 +97,59 @@ def test_who_was_in_production_at_the_source_can_be_rolled_back_to(
     here: Here, pages: MlflowPages
 ) -> None:
     fill(pages)
-    here.imported(pages)
+    here.imported(pages.fake.url)
 
     back = here.run("rollback", "fraud")
 
     assert "fraud version 3 is now in Production" in back.stdout
-    again = here.imported(pages, code=CONFLICT)
+    again = here.imported(pages.fake.url, code=CONFLICT)
     assert again["changes"] == 0
     assert {one["reason"] for one in again["conflicts"]} == {
         "was moved to Production here, and is in Archived there",
         "was moved to Archived here, and is in Production there",
     }
-    assert stages_of(here, "fraud")[3] == "Production"
+    assert here.stages("fraud")[3] == "Production"
 
 
 def test_a_second_run_changes_nothing_and_says_so(
     here: Here, pages: MlflowPages
 ) -> None:
     fill(pages)
-    here.imported(pages)
-    before = entries(here)
+    here.imported(pages.fake.url)
+    before = here.entries()
 
     again = here.run("import", "mlflow", "--from", pages.fake.url)
 
     assert again.exit_code == 0
     assert "Nothing was changed." in again.stdout
-    assert entries(here) == before
+    assert here.entries() == before
 
 
 def test_a_dry_run_tells_the_same_and_changes_nothing(
     here: Here, pages: MlflowPages
 ) -> None:
     fill(pages)
-    before = entries(here)
+    before = here.entries()
 
-    foretold = here.imported(pages, "--dry-run")
+    foretold = here.imported(pages.fake.url, "--dry-run")
 
-    assert entries(here) == before
+    assert here.entries() == before
     with here.client() as client:
         assert list(client.models()) == []
-    assert {**foretold, "dry_run": False} == here.imported(pages)
+    assert {**foretold, "dry_run": False} == here.imported(pages.fake.url)
 
 
 def test_changes_at_the_source_follow_later(here: Here, pages: MlflowPages) -> None:
     pages.model("fraud", "Archived", "Production", "Staging")
-    here.imported(pages)
+    here.imported(pages.fake.url)
     pages.versions[1]["current_stage"] = "Archived"
     pages.versions[2]["current_stage"] = "Production"
     pages.version("fraud", 5)
     pages.models[0]["tags"].append({"key": "owner", "value": "ann"})
 
-    report = here.imported(pages)
+    report = here.imported(pages.fake.url)
 
-    assert stages_of(here, "fraud") == {
+    assert here.stages("fraud") == {
         1: "Archived",
         2: "Archived",
         3: "Production",
@@ -241,13 +178,13 @@ def test_what_was_promoted_here_is_not_moved_aside(
     here: Here, pages: MlflowPages
 ) -> None:
     pages.model("fraud", "Staging")
-    here.imported(pages)
+    here.imported(pages.fake.url)
     assert here.run("promote", "fraud", "1", "--to", "Production").exit_code == 0
     pages.version("fraud", 2, current_stage="Production")
 
-    report = here.imported(pages, code=CONFLICT)
+    report = here.imported(pages.fake.url, code=CONFLICT)
 
-    assert stages_of(here, "fraud") == {1: "Production", 2: "None"}
+    assert here.stages("fraud") == {1: "Production", 2: "None"}
     assert report["versions_registered"] == 1
     assert "version 1 was put into Production here" in {
         one["reason"] for one in report["conflicts"]
@@ -259,14 +196,14 @@ def test_a_number_that_was_deleted_here_is_not_given_again(
 ) -> None:
     """The audit log knows of it, though no version has it."""
     pages.model("fraud", "None", "None")
-    here.imported(pages)
+    here.imported(pages.fake.url)
     with here.client() as client:
         client.delete_version("fraud", 2)
     pages.version("fraud", 3)
 
-    report = here.imported(pages, code=CONFLICT)
+    report = here.imported(pages.fake.url, code=CONFLICT)
 
-    assert sorted(stages_of(here, "fraud")) == [1, 3]
+    assert sorted(here.stages("fraud")) == [1, 3]
     assert [(one["version"], one["reason"]) for one in report["conflicts"]] == [
         (2, "number 2 was given here before and is free no more")
     ]
@@ -276,14 +213,14 @@ def test_a_model_that_was_deleted_here_comes_anew_with_its_numbers(
     here: Here, pages: MlflowPages
 ) -> None:
     pages.model("fraud", None, "None")
-    here.imported(pages)
+    here.imported(pages.fake.url)
     with here.client() as client:
         client.delete_model("fraud")
         client.create_model("fraud")
 
-    here.imported(pages, code=0)
+    here.imported(pages.fake.url, code=0)
 
-    assert sorted(stages_of(here, "fraud")) == [2]
+    assert sorted(here.stages("fraud")) == [2]
 
 
 def test_sources_that_are_refused_are_told_for_each_version(
@@ -294,12 +231,12 @@ def test_sources_that_are_refused_are_told_for_each_version(
     pages.version("fraud", 3, source="/mlruns/1/fraud")
     pages.version("fraud", 4, current_stage="Staging")
 
-    waiting = here.imported(pages, code=REFUSED)
-    skipped = here.imported(pages, "--skip-refused", code=REFUSED)
+    waiting = here.imported(pages.fake.url, code=REFUSED)
+    skipped = here.imported(pages.fake.url, "--skip-refused", code=REFUSED)
 
     assert [one["version"] for one in waiting["refused"]] == [2, 3, 4]
     assert [one["version"] for one in skipped["refused"]] == [2, 3]
-    assert stages_of(here, "fraud") == {1: "None", 4: "Staging"}
+    assert here.stages("fraud") == {1: "None", 4: "Staging"}
     table = here.run("import", "mlflow", "--from", pages.fake.url)
     assert table.exit_code == CONFLICT
     assert "conflict  fraud  2" in table.stdout
@@ -313,20 +250,20 @@ def test_a_model_whose_name_is_refused_does_not_keep_the_others_out(
     pages.model("nai\u0308ve", "None")
     pages.model("na\u00efve", "None")
 
-    report = here.imported(pages, code=CONFLICT)
+    report = here.imported(pages.fake.url, code=CONFLICT)
 
     assert [one["model"] for one in report["refused"]] == ["a\tb"]
     assert [one["model"] for one in report["conflicts"]] == ["na\u00efve"]
     with here.client() as client:
         assert {one.name for one in client.models()} == {"fraud", "na\u00efve"}
-    assert versions_of(here, "na\u00efve")[1].source == "gs://models/na\u00efve/1"
+    assert here.versions("na\u00efve")[1].source == "gs://models/na\u00efve/1"
 
 
 def test_only_models_of_the_given_names_come(here: Here, pages: MlflowPages) -> None:
     for name in ("fraud-eu", "fraud-us", "churn", "other"):
         pages.model(name, "None")
 
-    report = here.imported(pages, "--model", "fraud-*", "--model", "churn")
+    report = here.imported(pages.fake.url, "--model", "fraud-*", "--model", "churn")
 
     assert report["models"] == 3
     with here.client() as client:
@@ -364,18 +301,16 @@ def test_a_run_that_is_killed_in_the_middle_of_a_model_is_continued(
         running.append(process)
         assert process.wait() == -signal.SIGKILL
     pages.on_address = lambda _asked: None
-    assert sorted(stages_of(here, "fraud")) == [1, 3]
+    assert sorted(here.stages("fraud")) == [1, 3]
 
-    report = here.imported(pages)
+    report = here.imported(pages.fake.url)
 
     wanted = {1: "Archived", 3: "Archived", 4: "Production"}
-    assert stages_of(here, "churn") == stages_of(here, "fraud") == wanted
-    assert versions_of(here, "fraud")[4].source == "gs://bytes/fraud"
-    assert versions_of(here, "fraud")[4].tags["stagegate.import.source"] == (
-        "models:/m-4"
-    )
+    assert here.stages("churn") == here.stages("fraud") == wanted
+    assert here.versions("fraud")[4].source == "gs://bytes/fraud"
+    assert here.versions("fraud")[4].tags["stagegate.import.source"] == ("models:/m-4")
     assert report["models_created"] == 0
-    assert here.imported(pages)["changes"] == 0
+    assert here.imported(pages.fake.url)["changes"] == 0
 
 
 def test_a_placeholder_that_a_killed_run_left_is_deleted(
@@ -386,19 +321,19 @@ def test_a_placeholder_that_a_killed_run_left_is_deleted(
         client.create_model("fraud")
         client.begin_version("fraud", tags={PLACEHOLDER_TAG: pages.fake.url})
 
-    here.imported(pages)
+    here.imported(pages.fake.url)
 
-    assert sorted(stages_of(here, "fraud")) == [2]
+    assert sorted(here.stages("fraud")) == [2]
 
 
 def test_the_open_policy_takes_several_versions_in_production(
     tmp_path: Path, pages: MlflowPages
 ) -> None:
     pages.model("fraud", "Production", "Production", "Archived")
-    with registry_under(CONFIG / "policy-open.toml", tmp_path) as here:
-        report = here.imported(pages)
+    with registry_in(tmp_path, POLICY_FILE=str(CONFIG / "policy-open.toml")) as here:
+        report = here.imported(pages.fake.url)
 
-        assert stages_of(here, "fraud") == {
+        assert here.stages("fraud") == {
             1: "Production",
             2: "Production",
             3: "Archived",
@@ -429,11 +364,11 @@ def test_a_gate_is_told_and_the_rest_goes_on(
         tags=[{"key": "approved", "value": "by ann"}],
     )
 
-    with registry_under(policy, tmp_path) as here:
-        report = here.imported(pages, code=REFUSED)
+    with registry_in(tmp_path, POLICY_FILE=str(policy)) as here:
+        report = here.imported(pages.fake.url, code=REFUSED)
 
-        assert stages_of(here, "churn") == {1: "Staging"}
-        assert stages_of(here, "fraud") == {1: "Production"}
+        assert here.stages("churn") == {1: "Staging"}
+        assert here.stages("fraud") == {1: "Production"}
     ((refused),) = report["refused"]
     assert "tag 'approved' is missing" in refused["reason"]
 
@@ -481,12 +416,12 @@ def test_a_model_that_the_source_cannot_show_does_not_keep_the_others_out(
     pages.model("fraud", "None")
     pages.broken = "churn"
 
-    report = here.imported(pages, code=REFUSED)
+    report = here.imported(pages.fake.url, code=REFUSED)
 
     assert [(one["model"], one["version"]) for one in report["refused"]] == [
         ("churn", None)
     ]
-    assert stages_of(here, "fraud") == {1: "None"}
+    assert here.stages("fraud") == {1: "None"}
 
 
 def test_a_registry_that_is_gone_ends_the_run(pages: MlflowPages) -> None:

@@ -1,0 +1,77 @@
+"""A registry that answers over HTTP from this process, and an import into it.
+
+It starts at once, where a server of its own takes seconds; what only a process can
+show is tested with ``tests.server``.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+from flask import Flask
+from werkzeug.serving import make_server
+
+from registry.cli.main import stagegate
+from registry.client import ModelVersion, RegistryClient
+from tests.integration.conftest import TOKEN, close_app, make_app
+
+
+@dataclass(frozen=True)
+class Here:
+    """A registry that answers over HTTP from this process: it starts at once."""
+
+    url: str
+
+    def client(self) -> RegistryClient:
+        return RegistryClient(self.url, TOKEN)
+
+    def run(self, *arguments: str, token: str = TOKEN) -> Result:
+        environment = {"STAGEGATE_URL": self.url, "STAGEGATE_TOKEN": token}
+        return CliRunner().invoke(stagegate, arguments, env=environment)
+
+    def imported(self, source_url: str, *options: str, code: int = 0) -> Any:  # noqa: ANN401  the report
+        command = ("import", "mlflow", "--from", source_url, "-o", "json")
+        done = self.run(*command, *options)
+        assert done.exit_code == code, (done.stdout, done.stderr)
+        return json.loads(done.stdout)
+
+    def stages(self, model: str) -> dict[int, str]:
+        """The stage of each version."""
+        return {number: one.stage for number, one in self.versions(model).items()}
+
+    def versions(self, model: str) -> dict[int, ModelVersion]:
+        with self.client() as client:
+            return {one.version: one for one in client.versions(model)}
+
+    def entries(self) -> int:
+        """How many entries the audit log has, over all its chains."""
+        with self.client() as client:
+            return sum(1 for _ in client.audit.entries())
+
+
+@contextmanager
+def serving(app: Flask) -> Iterator[Here]:
+    """The application on a port of its own."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield Here(f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def registry_in(directory: Path, **settings: str) -> Iterator[Here]:
+    """A registry with these settings, and a database of its own."""
+    app = make_app(directory, **settings)
+    with serving(app) as here:
+        yield here
+    close_app(app)
