@@ -35,6 +35,7 @@ class Post:
     path: str
     body: Mapping[str, object]
     key: str | None = None
+    root: str = "/api/v1"
 
 
 def race(servers: Sequence[RunningServer], posts: Sequence[Post]) -> list[Answer]:
@@ -61,7 +62,7 @@ def _start(server: RunningServer, post: Post) -> subprocess.Popen[str]:
         headers["Idempotency-Key"] = post.key
     request = {
         "port": server.port,
-        "path": post.path,
+        "path": post.root + post.path,
         "body": post.body,
         "headers": headers,
     }

@@ -24,7 +24,7 @@ def main() -> None:
     sys.stdin.readline()
     connection.request(
         "POST",
-        "/api/v1" + request["path"],
+        request["path"],
         body=json.dumps(request["body"]),
         headers={"Content-Type": "application/json", **request["headers"]},
     )

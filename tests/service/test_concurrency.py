@@ -115,8 +115,43 @@ def test_sixteen_promotions_at_once_leave_one_incumbent(staged: Registry) -> Non
     assert {answer.status for answer in answers} <= {200, 409}
     promoted = [n for n, answer in enumerate(answers, 1) if answer.status == 200]
     check_succession(staged, promoted)
+    check_no_gap(staged)
     assert staged.entries("model_version.stage_changed") == RACERS + len(promoted)
     staged.check_chain()
+
+
+def test_registering_and_promoting_at_once_by_mlflows_protocol(
+    staged: Registry,
+) -> None:
+    promoting = 8
+    posts = [
+        mlflow_post("create", name=MODEL, source=SOURCE["source"])
+        for _ in range(RACERS)
+    ] + [
+        mlflow_post(
+            "transition-stage",
+            name=MODEL,
+            version=str(number),
+            stage="Production",
+            archive_existing_versions=True,
+        )
+        for number in range(1, promoting + 1)
+    ]
+
+    answers = staged.race(posts)
+
+    assert {answer.status for answer in answers} == {200}
+    created = [answer.document["model_version"] for answer in answers[:RACERS]]
+    numbers = sorted(int(version["version"]) for version in created)
+    assert numbers == list(range(RACERS + 1, 2 * RACERS + 1))
+    promoted = [answer.document["model_version"] for answer in answers[RACERS:]]
+    assert {version["current_stage"] for version in promoted} == {"Production"}
+    check_succession(staged, range(1, promoting + 1))
+    staged.check_chain()
+
+
+def mlflow_post(path: str, **fields: object) -> Post:
+    return Post(f"/model-versions/{path}", fields, root="/api/2.0/mlflow")
 
 
 def check_succession(registry: Registry, promoted: Sequence[int]) -> None:
@@ -131,11 +166,15 @@ def check_succession(registry: Registry, promoted: Sequence[int]) -> None:
         each["transition_id"] for each in entered[1:]
     ]
     assert {each["cause"] for each in aside} <= {"superseded"}
-    sequences = [each["sequence"] for each in history]
-    assert sequences == list(range(sequences[0], sequences[0] + len(history)))
     stages = registry.get(f"/models/{MODEL}")["stages"]
     assert stages["Production"] == order[-1:]
     assert registry.get(f"/models/{MODEL}/stages/Production")["version"] == order[-1]
+
+
+def check_no_gap(registry: Registry) -> None:
+    """Nothing but stage changes was numbered since the moves to Staging."""
+    sequences = [each["sequence"] for each in registry.history()[RACERS:]]
+    assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
 
 
 def test_of_sixteen_that_expect_no_incumbent_one_is_promoted(
@@ -147,6 +186,7 @@ def test_of_sixteen_that_expect_no_incumbent_one_is_promoted(
     check_succession(
         staged, [n for n, answer in enumerate(answers, 1) if answer.status == 200]
     )
+    check_no_gap(staged)
     staged.check_chain()
 
 

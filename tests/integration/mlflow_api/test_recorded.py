@@ -7,7 +7,6 @@ import pytest
 
 from tests.integration.api.driver import (
     MODEL,
-    ON_BOTH_DATABASES,
     Document,
     Dump,
 )
@@ -169,7 +168,6 @@ def test_every_route_that_changes_something_is_in_the_table(mlflow: Mlflow) -> N
     assert changing == {each.endpoint for each in MUTATIONS} | READS_BY_POST
 
 
-@ON_BOTH_DATABASES
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
 def test_every_change_has_exactly_one_entry_and_its_events(
     mlflow: Mlflow, mutation: Mutation
