@@ -157,7 +157,7 @@ class Conditions:
 
     def is_no_prompt(self) -> Condition:
         """Whether what is found is not tagged as a prompt."""
-        return ~self._tag_holds(_PROMPT, leads=False)
+        return ~exists(self._tags_of_row(_PROMPT))
 
     def behind(self, ordering: Sequence[Ordering], position: Position) -> Condition:
         """Whether a row comes behind a position; both go by the same columns."""
@@ -196,20 +196,19 @@ class Conditions:
     def _text_compares(
         self, column: ColumnElement[Any], comparison: Comparison
     ) -> Condition:
-        has_short_values = comparison.attribute is Attribute.NAME
-        match comparison.operator, comparison.value:
-            case Operator.UNEQUAL, value:
-                return column != value
-            case Operator.NOT_IN, tuple(values):
-                return column.not_in(values)
-            case _, tuple(values):
-                if has_short_values:
-                    return column.in_(values)
-                return equals_any(column, values, self.dialect)
-            case _, value:
-                if has_short_values:
-                    return column == value
-                return equals(column, str(value), self.dialect)
+        value = comparison.value
+        if comparison.operator is Operator.UNEQUAL:
+            return column != value
+        if comparison.operator is Operator.NOT_IN:
+            return column.not_in(value)
+        is_short = comparison.attribute is Attribute.NAME
+        if isinstance(value, tuple):
+            return (
+                column.in_(value)
+                if is_short
+                else equals_any(column, value, self.dialect)
+            )
+        return column == value if is_short else equals(column, str(value), self.dialect)
 
     def _bounds(
         self, column: ColumnElement[Any], comparison: Comparison
@@ -223,22 +222,37 @@ class Conditions:
 
     def _tag_holds(self, comparison: Comparison, *, leads: bool) -> Condition:
         """The lookup that leads, or the question asked of one row."""
+        if not leads:
+            asked = self._tags_of_row(comparison)
+            # PostgreSQL would make one more join of it, but for the offset.
+            return exists(asked if self.dialect == SQLITE else asked.offset(0))
+        rows = select(self.target.tag_owner).where(*self._tag_bounds(comparison))
+        if comparison.operator is not Operator.EQUAL:
+            rows = rows.where(self._tag_value_holds(comparison))
+        return self.target.id.in_(rows)
+
+    def _tags_of_row(self, comparison: Comparison) -> Select[Any]:
+        """The tag of one row for which a comparison holds."""
         target, tag = self.target, self.target.tag.c
-        value = tag.value
-        if leads:
-            rows = select(target.tag_owner).where(*self._tag_bounds(comparison))
-            if comparison.operator is not Operator.EQUAL:
-                rows = rows.where(self._tag_value_holds(comparison))
-            return target.id.in_(rows)
-        if comparison.operator is Operator.EQUAL and self.dialect == SQLITE:
-            return self._tag_equals(comparison)
-        return exists().where(
-            target.tag_owner == target.id,
-            tag.key == comparison.tag,
-            equals(value, str(comparison.value), self.dialect)
-            if comparison.operator is Operator.EQUAL
-            else self._tag_value_holds(comparison),
-        )
+        rows = select(literal_column("1"))
+        if comparison.operator is not Operator.EQUAL:
+            return rows.where(
+                target.tag_owner == target.id,
+                tag.key == comparison.tag,
+                self._tag_value_holds(comparison),
+            )
+        key, value, owner = tag.key, tag.value, target.tag_owner
+        if self.dialect == SQLITE:
+            # The index on values, read in one place, instead of the primary key.
+            # SQLite has a clause for that and SQLAlchemy none, so it is text here.
+            name = f"{target.tag.description} AS tag INDEXED BY {target.tag_index}"
+            rows = rows.select_from(text(name))
+            key, value, owner = (
+                literal_column(f"tag.{column}", Text)
+                for column in ("key", "value", owner.key)
+            )
+        same_value = equals(value, str(comparison.value), self.dialect)
+        return rows.where(key == comparison.tag, same_value, owner == target.id)
 
     def _tag_value_holds(self, comparison: Comparison) -> Condition:
         value = self.target.tag.c.value
@@ -254,26 +268,6 @@ class Conditions:
             yield equals(value, str(comparison.value), self.dialect)
         else:
             yield from self._bounds(value, comparison)
-
-    def _tag_equals(self, comparison: Comparison) -> Condition:
-        """Ask the index on values, which is read in one place, not the primary key.
-
-        SQLite has a clause for that and SQLAlchemy none, so the table is text here.
-        """
-        key, value, owner = (
-            literal_column(f"tag.{name}", Text)
-            for name in ("key", "value", self.target.tag_owner.key)
-        )
-        table = f"{self.target.tag.description} AS tag"
-        return exists(
-            select(literal_column("1"))
-            .select_from(text(f"{table} INDEXED BY {self.target.tag_index}"))
-            .where(
-                key == comparison.tag,
-                equals(value, str(comparison.value), self.dialect),
-                owner == self.target.id,
-            )
-        )
 
 
 def _matches(

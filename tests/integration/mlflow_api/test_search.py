@@ -349,6 +349,7 @@ def test_search_that_cannot_be_read_is_refused_with_the_reason(
         "name LIKE '" + "[" * 2_000 + "'",
         "tags.k LIKE '" + "_%" * 1_000 + "'",
         " AND ".join(["tags.k != 'x'"] * 100),
+        " AND ".join([f"tags.t{number} = 'x'" for number in range(100)]),
         " AND ".join([f"tags.t{number} LIKE 'x%'" for number in range(100)]),
         "name IN (" + ",".join(f"'{number}'" for number in range(1_000)) + ")",
         "name NOT IN ("

@@ -1,0 +1,117 @@
+"""Patterns and ranges of texts, tried on SQLite itself."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import ColumnElement, create_engine, literal, select
+from sqlalchemy.pool import StaticPool
+
+from registry.persistence.text_matching import (
+    HEAD_CHARACTERS,
+    SQLITE,
+    equals,
+    equals_any,
+    matches,
+    within_beginning,
+)
+
+ENGINE = create_engine("sqlite://", poolclass=StaticPool)
+#: Wildcards of LIKE and GLOB, letters in both cases, what follows and ends ranges.
+CHARACTERS = "ab%_*?[]^-\\'AB\ud7ff\ue000\U0010ffffäÄ\u03c3\u03c2\u03a3İ"
+texts = st.text(st.sampled_from(CHARACTERS), max_size=6)
+
+
+def holds(*conditions: ColumnElement[bool]) -> bool:
+    with ENGINE.connect() as connection:
+        return all(connection.scalar(select(each)) == 1 for each in conditions)
+
+
+def is_like(text: str, pattern: str) -> bool:
+    """LIKE by its definition, one character after the other."""
+    if not pattern:
+        return not text
+    if pattern[0] == "%":
+        return any(is_like(text[skip:], pattern[1:]) for skip in range(len(text) + 1))
+    is_met = bool(text) and pattern[0] in {"_", text[0]}
+    return is_met and is_like(text[1:], pattern[1:])
+
+
+@given(texts, texts)
+def test_text_is_like_a_pattern_as_the_definition_has_it(
+    text: str, pattern: str
+) -> None:
+    condition = matches(literal(text), pattern, ignore_case=False, dialect=SQLITE)
+
+    assert holds(condition) == is_like(text, pattern)
+
+
+@given(texts)
+def test_pattern_of_wildcards_alone_is_like_any_text_of_its_length(text: str) -> None:
+    for pattern in ("%", "_" * len(text), "%" + "_" * len(text)):
+        assert holds(matches(literal(text), pattern, ignore_case=True, dialect=SQLITE))
+
+
+@given(texts)
+def test_text_is_like_itself_in_other_cases_when_case_is_ignored(text: str) -> None:
+    for pattern in (text, text.swapcase()):
+        if len(pattern) == len(text) and "\u03c2" not in text and "İ" not in text:
+            is_met = holds(
+                matches(literal(text), pattern, ignore_case=True, dialect=SQLITE)
+            )
+
+            assert is_met
+
+
+@given(texts, texts)
+def test_what_is_like_a_pattern_lies_within_its_beginning(
+    text: str, pattern: str
+) -> None:
+    is_within = holds(*within_beginning(literal(text), pattern, SQLITE))
+
+    assert is_within or not is_like(text, pattern)
+
+
+@given(texts, texts)
+def test_what_begins_otherwise_lies_outside(text: str, beginning: str) -> None:
+    literally = beginning.translate(str.maketrans("%_", "--"))
+    is_within = holds(*within_beginning(literal(text), literally + "%", SQLITE))
+
+    assert is_within == text.startswith(literally)
+
+
+@pytest.mark.parametrize("length", [0, 1, HEAD_CHARACTERS - 1, HEAD_CHARACTERS, 1_000])
+def test_long_text_equals_itself_alone(length: int) -> None:
+    text = "é" * length
+    for other in (text + "x", text[:-1], text[:-1] + "x", ""):
+        if other != text:
+            assert not holds(equals(literal(text), other, SQLITE))
+            assert not holds(equals_any(literal(text), [other, "y"], SQLITE))
+            assert holds(equals_any(literal(text), ["y", other, text], SQLITE))
+    assert holds(equals(literal(text), text, SQLITE))
+
+
+def test_pattern_at_its_limit_is_one_that_sqlite_takes() -> None:
+    longest = "ǆ" * 2_000
+
+    condition = matches(literal(longest), longest, ignore_case=True, dialect=SQLITE)
+
+    assert holds(condition)
+    with (
+        closing(sqlite3.connect(":memory:")) as connection,
+        pytest.raises(sqlite3.OperationalError, match="too complex"),
+    ):
+        connection.execute("SELECT 'x' GLOB ?", ("x" * 50_001,))
+
+
+def test_hostile_pattern_is_answered_without_trying_every_way() -> None:
+    """Exponential time would not let this test end."""
+    pattern = "%a" * 1_000 + "b"
+
+    condition = matches(
+        literal("a" * 3_000), pattern, ignore_case=False, dialect=SQLITE
+    )
+
+    assert not holds(condition)
