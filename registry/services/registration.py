@@ -134,8 +134,7 @@ def _place_artifact(
         version.source = upload_source(artifact_root, version.id)
         return
     version.source = link.source
-    if link.download_uri != link.source:
-        version.download_uri = link.download_uri
+    version.download_uri = link.download_uri
     if not link.is_readable:
         version.status = VersionStatus.READY
     elif link.manifest is None:

@@ -136,8 +136,7 @@ def resolve_source(
             return _of_run(readers, source, owner)
         case LoggedModelSource():
             return _of_logged_model(readers, source, owner)
-        case ProxiedSource():
-            return _of_proxy(readers, source, owner)
+    return _of_proxy(readers, source, owner)
 
 
 def _copy_of(

@@ -4,7 +4,8 @@ Rules:
 
 - Two GETs of the REST API and nothing else; nothing is ever written there.
 - An exchange ends within ``TOTAL_SECONDS`` whatever the server does, and an answer
-  has ``MAX_ANSWER_BYTES`` at most.
+  has ``MAX_ANSWER_BYTES`` at most. One that hangs is then left alone for
+  ``REST_SECONDS``, so that it does not hold one thread of ours after the other.
 - The credential goes to the operator's address alone: redirects are not followed
   and ``.netrc`` is not read. Proxy and certificate settings of the environment hold.
 - It is never asked while anything is locked; who calls sees to that.
@@ -28,6 +29,7 @@ from registry.tracking.documents import LoggedModel, Run, read_logged_model, rea
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 8.0
 TOTAL_SECONDS = 10.0
+REST_SECONDS = 30.0
 #: A run with 10,000 params of 500 characters, or as many metrics, is smaller.
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
@@ -58,6 +60,7 @@ class TrackingServer:
     ) -> None:
         self._access = access
         self._total_seconds = total_seconds
+        self._ask_again_at = 0.0
 
     @property
     def url(self) -> str:
@@ -97,10 +100,7 @@ class TrackingServer:
         return model
 
     def _get(self, path: str, what: str, **query: str) -> dict[str, Any]:
-        exchange = _Exchange(
-            self._access, _PREFIX + path, query, seconds=self._total_seconds
-        )
-        status, body = exchange.result()
+        status, body = self._exchange(_PREFIX + path, query)
         if status == HTTPStatus.NOT_FOUND:
             raise NotFoundError(f"the tracking server has no {what}")
         if status != HTTPStatus.OK:
@@ -116,6 +116,16 @@ class TrackingServer:
         if not isinstance(document, dict):
             raise _no_answer("it did not answer with JSON", is_temporary=False)
         return document
+
+    def _exchange(self, path: str, query: dict[str, str]) -> tuple[int, bytes]:
+        if time.monotonic() < self._ask_again_at:
+            raise _no_answer("it hung a moment ago", is_temporary=True)
+        exchange = _Exchange(self._access, path, query, seconds=self._total_seconds)
+        try:
+            return exchange.result()
+        finally:
+            if exchange.has_hung:
+                self._ask_again_at = time.monotonic() + REST_SECONDS
 
 
 class _Exchange:
@@ -139,6 +149,7 @@ class _Exchange:
         self._give_up_at = time.monotonic() + seconds
         self._answer: tuple[int, bytes] | None = None
         self._error: Exception | None = None
+        self.has_hung = False
 
     def result(self) -> tuple[int, bytes]:
         """Status and body.
@@ -152,14 +163,20 @@ class _Exchange:
         if self._error is not None:
             raise self._error
         if self._answer is None:
-            raise _no_answer("it did not answer in time", is_temporary=True)
+            raise self._hung()
         return self._answer
+
+    def _hung(self) -> TrackingServerError:
+        self.has_hung = True
+        return _no_answer("it did not answer in time", is_temporary=True)
 
     def _run(self) -> None:
         try:
             self._answer = self._exchanged()
         except TrackingServerError as error:
             self._error = error
+        except requests.Timeout:
+            self._error = self._hung()
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             self._error = _no_answer(
                 f"{type(error).__name__} at {self._access.url}", is_temporary=True
@@ -191,7 +208,7 @@ class _Exchange:
                     is_temporary=False,
                 )
             if time.monotonic() > self._give_up_at:
-                raise _no_answer("it did not answer in time", is_temporary=True)
+                raise self._hung()
         return bytes(body)
 
 

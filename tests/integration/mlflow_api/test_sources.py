@@ -315,8 +315,11 @@ class TestProxiedArtifact:
 
         both = created(tracked, source, run_id=RUN_ID, model_id=MODEL_ID)
         alone = created(tracked, source, model_id=MODEL_ID)
+        fields = {"name": MODEL, "source": self.SOURCE, "model_id": MODEL_ID}
+        message = tracked.refused("INVALID_PARAMETER_VALUE", "POST", CREATE, **fields)
 
         assert both["logged_model_id"] == alone["logged_model_id"] == MODEL_ID
+        assert "not below the artifacts" in message
 
     @pytest.mark.parametrize(
         "artifact_uri", ["", "s3://bucket/1", "mlflow-artifacts:/"]

@@ -4,6 +4,7 @@ import base64
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -185,8 +186,8 @@ def test_server_that_is_not_there_may_come_back() -> None:
     assert url in error.message
 
 
-def test_server_that_never_answers_is_left_alone(
-    fake: FakeTracking,
+def test_server_that_never_answers_is_left_alone_for_a_while(
+    fake: FakeTracking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = threading.Event()
 
@@ -202,6 +203,41 @@ def test_server_that_never_answers_is_left_alone(
     finally:
         released.set()
     assert caught.value.is_temporary is True
+    fake.add_run()
+    error = failure_of(server)
+    assert (error.is_temporary, "hung a moment ago" in error.message) == (True, True)
+    assert "runs/get" not in fake.asked[-1].path
+    monkeypatch.setattr(tracking_client, "time", _Later())
+    monkeypatch.setattr(server, "_total_seconds", LONG)
+    assert server.get_run(RUN_ID).run_id == RUN_ID
+
+
+class _Later:
+    """The clock as it will be when the rest is over."""
+
+    @staticmethod
+    def monotonic() -> float:
+        return time.monotonic() + tracking_client.REST_SECONDS
+
+
+def test_read_that_takes_too_long_has_hung(
+    fake: FakeTracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+
+    def wait(_: object) -> Answer:
+        released.wait(LONG)
+        return Answer(200, b"{}")
+
+    fake.on("GET", f"{PREFIX}/logged-models/m-slow", wait)
+    monkeypatch.setattr(tracking_client, "READ_SECONDS", 0.05)
+    server = TrackingServer(TrackingAccess(url=fake.url), total_seconds=LONG)
+    try:
+        with pytest.raises(TrackingServerError, match="in time"):
+            server.get_logged_model("m-slow")
+    finally:
+        released.set()
+    assert "hung a moment ago" in failure_of(server).message
 
 
 def test_time_is_up_while_the_body_arrives(fake: FakeTracking) -> None:
