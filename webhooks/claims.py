@@ -288,9 +288,17 @@ def _lease(
     ]
     connection.execute(insert(Attempt), attempts)
     sealed = _live_secrets(session, {head.subscription.id for head in heads}, now)
-    return [
-        _claim(head, token, sealed.get(head.subscription.id, ()), now) for head in heads
-    ]
+    claims = []
+    for head in heads:
+        try:
+            claims.append(
+                _claim(head, token, sealed.get(head.subscription.id, ()), now)
+            )
+        except Exception:
+            # A row that nobody can read must not stop the others: its attempt ends
+            # with its lease, and so in the end do all of its attempts.
+            logger.exception("webhook_claim_failed delivery=%s", head.delivery.id)
+    return claims
 
 
 # Statements are built once: building one costs more than executing it.

@@ -1,0 +1,125 @@
+"""Many events, many endpoints, many dispatchers: the order and the promises stay."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.integration.webhooks.conftest import World, make_event
+from tests.receiver import Answer, ReceivedRequest, Receiver
+from webhooks import outbox, subscriptions
+from webhooks.tables import DeliveryState
+
+PATIENCE_SECONDS = 120
+
+
+def utc() -> datetime:
+    return datetime.now(UTC)
+
+
+def enqueue_many(world: World, count: int, keys: int) -> dict[str, list[str]]:
+    """Enqueue in one transaction; give the ids of each key in their order."""
+    expected: dict[str, list[str]] = defaultdict(list)
+    events = [make_event(ordering_key=f"key-{n % keys}") for n in range(count)]
+    with world.begin() as session:
+        for row in outbox.enqueue_all(session, events, now=utc()):
+            expected[row.ordering_key].append(row.id)
+    return expected
+
+
+def by_key(
+    requests: tuple[ReceivedRequest, ...], expected: dict[str, list[str]]
+) -> dict[str, list[str]]:
+    """Put what arrived beside what was expected, in the order of arrival."""
+    key_of = {found: key for key, ids in expected.items() for found in ids}
+    arrived: dict[str, list[str]] = defaultdict(list)
+    for request in requests:
+        arrived[key_of[request.message_id]].append(request.message_id)
+    return arrived
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("world", "count"),
+    [("sqlite", 1000), pytest.param("postgresql", 200, marks=pytest.mark.service)],
+    indirect=["world"],
+)
+def test_a_thousand_events_of_a_disabled_endpoint_arrive_in_order(
+    world: World, count: int
+) -> None:
+    with Receiver(answers=[410]) as receiver:
+        identity, _ = world.subscribe(receiver.url)
+        first = enqueue_many(world, 1, 1)["key-0"]
+        dispatcher = world.dispatcher(concurrency=16)
+        dispatcher.run_once()
+        expected = enqueue_many(world, count, 8)
+        expected["key-0"][:0] = first
+        assert dispatcher.run_once() == 0
+        assert set(world.states()) == {"held"}
+        receiver.clear()
+
+        with world.begin() as session:
+            subscriptions.resume(session, identity, now=utc())
+        dispatcher.start()
+        try:
+            requests = receiver.wait_for(count + 1, PATIENCE_SECONDS)
+        finally:
+            assert dispatcher.stop()
+
+    assert by_key(requests, expected) == expected
+    assert set(world.states()) == {"delivered"}
+
+
+def test_eight_dispatchers_send_each_delivery_once_and_in_order(world: World) -> None:
+    with Receiver() as receiver:
+        world.subscribe(receiver.url)
+        expected = enqueue_many(world, 80, 5)
+        eight = [world.dispatcher(concurrency=2) for _ in range(8)]
+        for dispatcher in eight:
+            dispatcher.start()
+        try:
+            receiver.wait_for(80, PATIENCE_SECONDS)
+            wait_until(lambda: set(world.states()) == {DeliveryState.DELIVERED})
+        finally:
+            ended = [dispatcher.stop() for dispatcher in eight]
+        requests = receiver.requests
+
+    assert ended == [True] * 8
+    assert by_key(requests, expected) == expected
+
+
+@pytest.mark.parametrize("world", ["sqlite"], indirect=True)
+def test_a_hundred_endpoints_that_ask_for_an_hour_occupy_nobody(world: World) -> None:
+    with (
+        Receiver(answers=lambda _: Answer(429, {"Retry-After": "3600"})) as busy,
+        Receiver() as free,
+    ):
+        for _ in range(100):
+            world.subscribe(busy.url, event_types=["busy"])
+        world.subscribe(free.url, event_types=["free"])
+        dispatcher = world.dispatcher(concurrency=4)
+        dispatcher.start()
+        try:
+            world.enqueue(type="busy", now=utc())
+            dispatcher.wake()
+            busy.wait_for(100, PATIENCE_SECONDS)
+            world.enqueue(type="free", now=utc())
+            dispatcher.wake()
+            free.wait_for(1, PATIENCE_SECONDS)
+            wait_until(lambda: "sending" not in world.states())
+        finally:
+            assert dispatcher.stop()
+        assert len(busy.requests) == 100
+
+    waiting = [row for row in world.deliveries() if row.state == "pending"]
+    assert len(waiting) == 100
+    hour = timedelta(minutes=59)
+    assert all(row.next_attempt_at > row.updated_at + hour for row in waiting)
