@@ -2,7 +2,7 @@
 
 import click
 
-from tests.bench import delivery, hostile, order, search
+from tests.bench import delivery, hostile, order, scale, search
 
 
 @click.group(help=__doc__)
@@ -10,11 +10,17 @@ def main() -> None:
     """Hold the benchmarks together."""
 
 
-for _command in (delivery.latency, delivery.throughput, delivery.dead_endpoint):
+for _command in (
+    delivery.latency,
+    delivery.throughput,
+    delivery.dead_endpoint,
+    hostile.hostile,
+    order.order,
+    scale.backlog,
+    scale.fleet,
+    search.search,
+):
     main.add_command(_command)
-main.add_command(hostile.hostile)
-main.add_command(search.search)
-main.add_command(order.order)
 
 if __name__ == "__main__":
     main()

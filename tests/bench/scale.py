@@ -1,0 +1,149 @@
+"""What size costs: a deep backlog, and a thousand endpoints of which most are dead."""
+
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import click
+from sqlalchemy import create_engine, text
+
+from tests.bench.delivery import PATIENCE_SECONDS, on_database
+from tests.bench.figures import describe_machine, describe_seconds, percentile
+from tests.bench.outboxes import Outbox, opened_outbox
+from tests.bench.receiving import BenchReceiver, running_receiver
+from webhooks.claims import claim_due
+from webhooks.results import record_results
+from webhooks.sending.sender import SendResult
+from webhooks.tables import AttemptOutcome, Delivery, DeliveryState
+
+LEASE = timedelta(seconds=60)
+CLAIMED_AT_ONCE = 20
+STUCK = "stuck"
+TRANSACTION_SIZE = 500
+EVENT_SECONDS = 0.2
+_DELIVERED = SendResult(AttemptOutcome.DELIVERED, status=200)
+
+
+@click.command()
+@on_database
+@click.option("--count", default=100_000, show_default=True, help="that wait")
+@click.option("--claims", default=100, show_default=True, help="of 20 each")
+def backlog(database: str, count: int, claims: int) -> None:
+    """Time claims beside deliveries that wait behind a blocked one.
+
+    On PostgreSQL a session stays idle in a transaction meanwhile, so that nothing
+    dead can be cleared away.
+    """
+    click.echo(describe_machine())
+    with opened_outbox(database) as outbox:
+        outbox.subscribe("https://ci.example/hook")
+        alone = _time_claims(outbox, claims, "alone")
+        _pile_up(outbox, count)
+        with _idle_transaction(outbox.database_url):
+            beside = _time_claims(outbox, claims, "beside")
+    click.echo(f"{database}: claim of {CLAIMED_AT_ONCE}: {describe_seconds(alone)}")
+    click.echo(
+        f"{database}: beside {count} behind a blocked one: {describe_seconds(beside)}"
+    )
+
+
+def _pile_up(outbox: Outbox, count: int) -> None:
+    """Store a blocked delivery and ``count`` of its key after it."""
+    (blocked,) = outbox.announce([STUCK])
+    with outbox.begin() as session:
+        row = session.query(Delivery).filter_by(event_id=blocked).one()
+        row.state, row.reason = DeliveryState.BLOCKED, "every attempt failed"
+        session.flush()
+    for _ in range(0, count, TRANSACTION_SIZE):
+        outbox.announce([STUCK] * TRANSACTION_SIZE)
+
+
+@contextmanager
+def _idle_transaction(database_url: str) -> Iterator[None]:
+    if database_url.startswith("sqlite"):
+        yield
+        return
+    engine = create_engine(database_url, isolation_level="REPEATABLE READ")
+    with engine.connect() as connection:
+        connection.execute(text("SELECT count(*) FROM webhook_deliveries"))
+        yield
+    engine.dispose()
+
+
+def _time_claims(outbox: Outbox, claims: int, name: str) -> list[float]:
+    """Deliver ``claims`` claims' worth; give the seconds of each claim."""
+    total = claims * CLAIMED_AT_ONCE
+    for start in range(0, total, TRANSACTION_SIZE):
+        size = min(TRANSACTION_SIZE, total - start)
+        outbox.announce([f"{name}-{start + number}" for number in range(size)])
+    seconds = []
+    for _ in range(claims):
+        began_at = time.monotonic()
+        with outbox.begin() as session:
+            taken = claim_due(
+                session, now=datetime.now(UTC), limit=CLAIMED_AT_ONCE, lease=LEASE
+            )
+        seconds.append(time.monotonic() - began_at)
+        assert len(taken) == CLAIMED_AT_ONCE
+        with outbox.begin() as session:
+            record_results(
+                session,
+                [(claim, _DELIVERED) for claim in taken],
+                now=datetime.now(UTC),
+                jitter=lambda: 0.5,
+            )
+    return seconds
+
+
+@click.command()
+@on_database
+@click.option("--healthy", default=100, show_default=True)
+@click.option("--dead", default=900, show_default=True)
+@click.option("--events", default=50, show_default=True, help="events in a run")
+@click.option("--runs", default=3, show_default=True, help="pairs of runs")
+def fleet(*, database: str, healthy: int, dead: int, events: int, runs: int) -> None:
+    """Compare healthy endpoints alone with the same beside many that are dead.
+
+    The dead never answer; their breakers are open, and probes go on.
+    """
+    click.echo(describe_machine())
+    with opened_outbox(database) as outbox, running_receiver(0.0) as receiver:
+        for number in range(healthy):
+            outbox.subscribe(f"{receiver.url}/live/{number}")
+        ratios = []
+        for run in range(runs):
+            alone = _latencies(outbox, receiver, healthy, events=events, name=f"a{run}")
+            ids = [outbox.subscribe(f"{receiver.url}/dead/{n}") for n in range(dead)]
+            for subscription_id in ids:
+                outbox.trip(subscription_id)
+            beside = _latencies(
+                outbox, receiver, healthy, events=events, name=f"b{run}"
+            )
+            for subscription_id in ids:
+                outbox.unsubscribe(subscription_id)
+            click.echo(f"{database}: {healthy} alone: {describe_seconds(alone)}")
+            click.echo(f"{database}: beside {dead} dead: {describe_seconds(beside)}")
+            ratios.append(percentile(beside, 0.99) / percentile(alone, 0.99))
+    click.echo(
+        f"{database}: p99, beside : alone, median {statistics.median(ratios):.2f}"
+    )
+
+
+def _latencies(
+    outbox: Outbox, receiver: BenchReceiver, healthy: int, *, events: int, name: str
+) -> list[float]:
+    """Give the seconds from each commit to each first byte at a healthy endpoint."""
+    dispatcher = outbox.dispatcher()
+    dispatcher.start()
+    waits: list[float] = []
+    for number in range(events):
+        outbox.announce([f"{name}-{number}"])
+        committed_at = time.monotonic()
+        dispatcher.wake()
+        found = receiver.wait_for(healthy, PATIENCE_SECONDS)
+        waits += [one.at - committed_at for one in found if "/live" in one.path]
+        time.sleep(EVENT_SECONDS)
+    dispatcher.stop(timedelta(seconds=1))
+    return waits
