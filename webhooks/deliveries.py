@@ -16,6 +16,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, defer
 
+from webhooks.blocking import open_key
 from webhooks.errors import DeliveryStateError, UnknownDeliveryError
 from webhooks.events import new_sortable_id
 from webhooks.tables import (
@@ -89,19 +90,14 @@ def redeliver(session: Session, delivery_id: str, *, now: datetime) -> Delivery:
             subscription is gone.
     """
     delivery = _lock(session, delivery_id)
-    subscription = session.get_one(
-        Subscription,
-        delivery.subscription_id,
-        populate_existing=True,
-        with_for_update={"read": True, "key_share": True},
-    )
+    subscription = _subscription_of(session, delivery)
     if subscription.deleted_at is not None:
         raise DeliveryStateError("the subscription was deleted")
-    chosen = (
-        _retry(delivery, now)
-        if delivery.state == DeliveryState.BLOCKED
-        else _replay(delivery, now)
-    )
+    if delivery.state == DeliveryState.BLOCKED:
+        open_key(session, delivery, subscription, now=now)
+        chosen = _retry(delivery, now)
+    else:
+        chosen = _replay(delivery, now)
     chosen.state = DeliveryState.PENDING if subscription.is_open else DeliveryState.HELD
     session.add(chosen)
     session.flush()
@@ -124,6 +120,7 @@ def skip(session: Session, delivery_id: str, *, now: datetime) -> Delivery:
     delivery.reason = REASON_SKIPPED
     delivery.updated_at = now
     session.flush()
+    open_key(session, delivery, _subscription_of(session, delivery), now=now)
     return delivery
 
 
@@ -178,6 +175,16 @@ def _lock(session: Session, delivery_id: str) -> Delivery:
     if found is None:
         raise UnknownDeliveryError
     return found
+
+
+def _subscription_of(session: Session, delivery: Delivery) -> Subscription:
+    """Read whom it goes to, and keep its state until the commit."""
+    return session.get_one(
+        Subscription,
+        delivery.subscription_id,
+        populate_existing=True,
+        with_for_update={"read": True, "key_share": True},
+    )
 
 
 def _retry(delivery: Delivery, now: datetime) -> Delivery:

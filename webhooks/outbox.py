@@ -7,7 +7,8 @@ Rules:
   three for the deliveries of each event.
 - Numbers of an ordering key are allocated under its row's lock, so their order is
   the order of the commits.
-- A subscription that is not active gets its deliveries held, not dropped.
+- A subscription that is not active gets its deliveries held, not dropped; so does a
+  key whose head is blocked.
 - What a format has no words for makes no delivery.
 - An event about a subscription goes to the others that name its type.
 - ``webhooks.claims`` takes the deliveries from here on.
@@ -18,6 +19,7 @@ Locks are taken in one order: subscription, ordering keys, deliveries.
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import import_module
 from typing import Any
@@ -26,6 +28,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from webhooks import formats
+from webhooks.blocking import REASON_BEHIND
 from webhooks.errors import RenderError
 from webhooks.events import (
     HOP_HEADER,
@@ -141,7 +144,7 @@ def _store_deliveries(
     *,
     now: datetime,
 ) -> None:
-    sequences = _allocate(session, subscriptions, event.ordering_key)
+    places = _allocate(session, subscriptions, event.ordering_key)
     _supersede(session, subscriptions, event, now=now)
     rendered: dict[str, dict[str, Any]] = {}
     values = []
@@ -151,16 +154,24 @@ def _store_deliveries(
         if kind not in rendered:
             rendered[kind] = _render(subscription, row.id, event)
         values.append(
-            _delivery_values(subscription, row, sequences, now)
-            | _birth_state(subscription)
+            _delivery_values(subscription, row, places.get(subscription.id), now)
+            | _birth_state(subscription, places.get(subscription.id))
             | rendered[kind]
         )
     session.execute(insert(Delivery), values)
 
 
+@dataclass(frozen=True)
+class _Place:
+    """A delivery's number within its key, and whether the key's head is blocked."""
+
+    sequence: int
+    is_behind_blocked: bool
+
+
 def _allocate(
     session: Session, subscriptions: Sequence[Subscription], ordering_key: str
-) -> Mapping[str, int]:
+) -> Mapping[str, _Place]:
     """Take the next number of the key for each ordered subscription."""
     ordered = [entry for entry in subscriptions if entry.ordering == Ordering.KEY]
     if not ordered:
@@ -183,10 +194,17 @@ def _allocate(
             index_elements=["subscription_id", "ordering_key"],
             set_={"next_sequence": OrderingKey.next_sequence + 1},
         )
-        .returning(OrderingKey.subscription_id, OrderingKey.next_sequence)
+        .returning(
+            OrderingKey.subscription_id,
+            OrderingKey.next_sequence,
+            OrderingKey.is_blocked,
+        )
     )
     rows = session.execute(statement).all()
-    return {subscription_id: following - 1 for subscription_id, following in rows}
+    return {
+        subscription_id: _Place(following - 1, is_blocked)
+        for subscription_id, following, is_blocked in rows
+    }
 
 
 def _supersede(
@@ -248,11 +266,10 @@ def _render(subscription: Subscription, event_id: str, event: Event) -> dict[str
 def _delivery_values(
     subscription: Subscription,
     row: EventRow,
-    sequences: Mapping[str, int],
+    place: _Place | None,
     now: datetime,
 ) -> dict[str, Any]:
     # Without an order, each event is a key of its own.
-    sequence = sequences.get(subscription.id)
     due_at = now + timedelta(seconds=(subscription.schedule_seconds or (0,))[0])
     if subscription.breaker_until is not None:
         # The claim need not read past it while the endpoint rests.
@@ -264,15 +281,17 @@ def _delivery_values(
         "event_type": row.type,
         "target": row.target,
         "kind": DeliveryKind.EVENT,
-        "ordering_key": row.id if sequence is None else row.ordering_key,
-        "sequence": 1 if sequence is None else sequence,
+        "ordering_key": row.id if place is None else row.ordering_key,
+        "sequence": 1 if place is None else place.sequence,
         "next_attempt_at": due_at,
         "created_at": now,
         "updated_at": now,
     }
 
 
-def _birth_state(subscription: Subscription) -> dict[str, Any]:
+def _birth_state(subscription: Subscription, place: _Place | None) -> dict[str, Any]:
+    if place is not None and place.is_behind_blocked:
+        return {"state": DeliveryState.HELD, "reason": REASON_BEHIND}
     if subscription.is_open:
         return {"state": DeliveryState.PENDING, "reason": None}
     return {"state": DeliveryState.HELD, "reason": str(subscription.state)}

@@ -25,10 +25,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy import delete as delete_rows
-from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from webhooks.blocking import REASON_BEHIND, open_every_key
 from webhooks.credentials import open_credentials, seal_credentials
 from webhooks.errors import (
     InvalidSubscriptionError,
@@ -45,6 +46,7 @@ from webhooks.specs import SubscriptionSpec, checked
 from webhooks.tables import (
     Delivery,
     DeliveryState,
+    OnPoison,
     Subscription,
     SubscriptionSecret,
     SubscriptionState,
@@ -178,6 +180,8 @@ def update_fields(
     subscription.updated_at = now
     session.flush()
     add_missing_keys(session, box, subscription, now=now)
+    if before.on_poison == OnPoison.HOLD != spec.on_poison:
+        open_every_key(session, subscription, now=now)
     if _PLACE(spec) != _PLACE(before):
         _forget_failures(subscription)
         session.flush()
@@ -209,6 +213,8 @@ def pause(session: Session, subscription_id: str, *, now: datetime) -> Subscript
 def resume(session: Session, subscription_id: str, *, now: datetime) -> Subscription:
     """Release every held delivery, oldest first within each ordering key.
 
+    What waits behind a blocked one goes on waiting for it.
+
     Raises:
         UnknownSubscriptionError: there is none.
     """
@@ -219,7 +225,13 @@ def resume(session: Session, subscription_id: str, *, now: datetime) -> Subscrip
     _forget_failures(subscription)
     session.flush()
     released = {"state": DeliveryState.PENDING, "reason": None, **_anew(now)}
-    _move(session, subscription_id, (DeliveryState.HELD,), released)
+    _move(
+        session,
+        subscription_id,
+        (DeliveryState.HELD,),
+        released,
+        Delivery.reason.is_distinct_from(REASON_BEHIND),
+    )
     return subscription
 
 
@@ -342,12 +354,14 @@ def _move(
     subscription_id: str,
     states: tuple[DeliveryState, ...],
     values: Mapping[str, Any],
+    *conditions: ColumnElement[bool],
 ) -> None:
     session.execute(
         update(Delivery)
         .where(
             Delivery.subscription_id == subscription_id,
             state_in(Delivery.state, *states),
+            *conditions,
         )
         .values(**values)
         .execution_options(synchronize_session=False)

@@ -10,6 +10,7 @@ Rules:
          ↑               ├─failed→ pending | held | blocked | dead
          │               └─lease over→ pending | held | dead
          ├─pause, 410→ held ─resume→ pending
+         ├─an earlier one is blocked→ held
          ├─newer event, latest_wins→ superseded     ├─too old→ expired
          └─retry of a blocked head← blocked ─skip→ dead
 
@@ -40,6 +41,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     event,
+    false,
     insert,
     literal_column,
 )
@@ -287,6 +289,8 @@ class OrderingKey(Base):
     )
     ordering_key: Mapped[str] = mapped_column(Text, primary_key=True)
     next_sequence: Mapped[int]
+    #: Whether its first live delivery is blocked (``webhooks.blocking``).
+    is_blocked: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class Delivery(Base):

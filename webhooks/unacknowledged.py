@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from webhooks import health
+from webhooks.blocking import block_key
 from webhooks.claims import Claim
 from webhooks.operational import (
     OperationalType,
@@ -139,6 +140,9 @@ def _fail(
     elif due is None:
         state = _exhausted_state(delivery, subscription)
         _release(delivery, state, REASON_EXHAUSTED, now)
+        if state == DeliveryState.BLOCKED:
+            session.flush()
+            block_key(session, delivery, now=now)
     else:
         delivery.next_attempt_at = max(due, subscription.breaker_until or due)
         _release(delivery, DeliveryState.PENDING, None, now)

@@ -13,6 +13,7 @@ from tests.bench.delivery import PATIENCE_SECONDS, on_database
 from tests.bench.figures import describe_machine, describe_seconds, percentile
 from tests.bench.outboxes import Outbox, opened_outbox
 from tests.bench.receiving import BenchReceiver, running_receiver
+from webhooks.blocking import block_key
 from webhooks.claims import claim_due
 from webhooks.results import record_results
 from webhooks.sending.sender import SendResult
@@ -56,6 +57,7 @@ def _pile_up(outbox: Outbox, count: int) -> None:
         row = session.query(Delivery).filter_by(event_id=blocked).one()
         row.state, row.reason = DeliveryState.BLOCKED, "every attempt failed"
         session.flush()
+        block_key(session, row, now=datetime.now(UTC))
     for _ in range(0, count, TRANSACTION_SIZE):
         outbox.announce([STUCK] * TRANSACTION_SIZE)
 

@@ -175,7 +175,7 @@ def test_an_exhausted_head_is_blocked_and_keeps_its_key_closed(world: World) -> 
 
     exhaust(world, identity)
 
-    assert world.states() == ["blocked", "pending"]
+    assert world.states() == ["blocked", "held"]
     assert world.deliveries()[0].reason == REASON_EXHAUSTED
     assert world.claim(now=NOW + FAR * 100) == []
 

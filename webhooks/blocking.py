@@ -1,0 +1,106 @@
+"""Keys that are blocked: their head was given up, and holds what comes after it.
+
+Rules:
+
+- The row of the ordering key says so. It is locked when that changes, as it is when an
+  event takes its number there: whichever comes second knows of the other.
+- What waits behind a blocked head is held, so that no claim reads past it, however
+  much it is. The order itself does not depend on this (``webhooks.heads``).
+- What is held for this reason stays so while its subscription is paused and resumed.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from webhooks.tables import (
+    Delivery,
+    DeliveryState,
+    OrderingKey,
+    Subscription,
+    state_in,
+)
+
+REASON_BEHIND = "an earlier delivery is blocked"
+
+
+def block_key(session: Session, head: Delivery, *, now: datetime) -> None:
+    """Hold what waits behind a head that was just blocked."""
+    _mark(session, head, is_blocked=True)
+    session.execute(
+        update(Delivery)
+        .where(
+            Delivery.subscription_id == head.subscription_id,
+            Delivery.ordering_key == head.ordering_key,
+            Delivery.sequence > head.sequence,
+            state_in(Delivery.state, DeliveryState.PENDING),
+        )
+        .values(state=DeliveryState.HELD, reason=REASON_BEHIND, updated_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def open_key(
+    session: Session, head: Delivery, subscription: Subscription, *, now: datetime
+) -> None:
+    """Let go what waits behind a head that is blocked no more."""
+    _mark(session, head, is_blocked=False)
+    session.execute(
+        update(Delivery)
+        .where(
+            Delivery.subscription_id == head.subscription_id,
+            Delivery.ordering_key == head.ordering_key,
+            state_in(Delivery.state, DeliveryState.HELD),
+            Delivery.reason == REASON_BEHIND,
+        )
+        .values(**_freed(subscription), updated_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def open_every_key(
+    session: Session, subscription: Subscription, *, now: datetime
+) -> None:
+    """Let go all that waits behind blocked heads, which stay what they are.
+
+    For a subscription that is to hold nothing any more: a newer event may take the
+    place of a blocked head then.
+    """
+    session.execute(
+        update(OrderingKey)
+        .where(
+            OrderingKey.subscription_id == subscription.id,
+            OrderingKey.is_blocked.is_(True),
+        )
+        .values(is_blocked=False)
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(
+        update(Delivery)
+        .where(
+            Delivery.subscription_id == subscription.id,
+            state_in(Delivery.state, DeliveryState.HELD),
+            Delivery.reason == REASON_BEHIND,
+        )
+        .values(**_freed(subscription), updated_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _freed(subscription: Subscription) -> dict[str, str | None]:
+    if subscription.is_open:
+        return {"state": DeliveryState.PENDING, "reason": None}
+    return {"state": DeliveryState.HELD, "reason": str(subscription.state)}
+
+
+def _mark(session: Session, head: Delivery, *, is_blocked: bool) -> None:
+    session.execute(
+        update(OrderingKey)
+        .where(
+            OrderingKey.subscription_id == head.subscription_id,
+            OrderingKey.ordering_key == head.ordering_key,
+        )
+        .values(is_blocked=is_blocked)
+        .execution_options(synchronize_session=False)
+    )
