@@ -82,14 +82,15 @@ def client_command(function: Callable[..., None]) -> Callable[..., None]:
 def _connect(url: str, token: str | None, output: Output) -> RegistryClient:
     secret = token or read_secret(os.environ, "TOKEN")
     client = RegistryClient(url, secret)
-    if secret and _travels_in_clear(url):
+    if secret and travels_in_clear(url):
         output.note(
             f"Warning: {url} is plain http, so the token can be read on the way."
         )
     return client
 
 
-def _travels_in_clear(url: str) -> bool:
+def travels_in_clear(url: str) -> bool:
+    """Whether what is sent there can be read on the way."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     try:

@@ -9,7 +9,12 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from registry.cli.client_command import Connection, client_command, example
+from registry.cli.client_command import (
+    Connection,
+    client_command,
+    example,
+    travels_in_clear,
+)
 from registry.cli.exit_codes import ExitCode
 from registry.cli.output import Column, Output, printable
 from registry.client.types import Record
@@ -90,6 +95,11 @@ def mlflow(
     is checked by the policy, audited and announced, as if it was made here.
     """
     with MlflowServer(uri, token=from_token, environ=os.environ) as server:
+        if server.has_credentials and travels_in_clear(server.origin):
+            to.output.note(
+                f"Warning: {server.origin} is plain http, so its credentials can be"
+                " read on the way."
+            )
         hands: Hands = IdleHands()
         if not dry_run:
             hands = RegistryHands(

@@ -41,6 +41,7 @@ from registry.importing.plan import (
 from registry.importing.report import Count, Kind, Report
 from registry.importing.states import (
     NONE,
+    READY,
     Rules,
     SourceModel,
     TargetModel,
@@ -206,7 +207,8 @@ class ModelImport:
         number = route.number
 
         def follow() -> None:
-            self.hands.wait_until_ready(self.name, number)
+            if self.copied[number].status != READY:
+                self.hands.wait_until_ready(self.name, number)
             for stage in route.stages:
                 self._enter(number, stage, stages)
 

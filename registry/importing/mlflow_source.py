@@ -64,11 +64,13 @@ class MlflowServer:
             InvalidInputError: when this is not the address of a server.
         """
         self.origin = _checked_origin(uri)
-        self._session = open_session(token or environ.get("MLFLOW_TRACKING_TOKEN", ""))
+        bearer = token or environ.get("MLFLOW_TRACKING_TOKEN", "").strip()
+        self._session = open_session(bearer)
         user = environ.get("MLFLOW_TRACKING_USERNAME")
         password = environ.get("MLFLOW_TRACKING_PASSWORD")
         if not token and user and password:
             self._session.auth = HTTPBasicAuth(user.encode(), password.encode())
+        self.has_credentials = bool(bearer or (user and password))
 
     def __enter__(self) -> Self:
         return self

@@ -1,9 +1,14 @@
 """How an import shows that it goes on."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from registry.cli.imports import progress_of
+from registry.importing.mlflow_source import MlflowServer
 from registry.importing.report import Count, Report
+from registry.importing.states import SourceModel
+from tests.unit.cli.conftest import Run
 
 
 def test_a_log_gets_a_line_now_and_then_and_one_at_the_end(
@@ -42,3 +47,31 @@ def test_a_terminal_gets_a_bar_that_names_the_model(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "fraud [bold]\\x1b[2J" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("uri", "environ", "is_warned"),
+    [
+        ("http://mlflow.example:0", {"MLFLOW_TRACKING_TOKEN": "t"}, True),
+        ("http://mlflow.example:0", {}, False),
+        ("https://mlflow.example:0", {"MLFLOW_TRACKING_TOKEN": "t"}, False),
+        ("http://127.0.0.1:0", {"MLFLOW_TRACKING_TOKEN": "t"}, False),
+    ],
+)
+def test_credentials_that_travel_in_clear_are_warned_about(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    uri: str,
+    environ: dict[str, str | None],
+    is_warned: bool,
+) -> None:
+    def nobody(_server: MlflowServer) -> Iterator[SourceModel]:
+        return iter(())
+
+    monkeypatch.setattr(MlflowServer, "models", nobody)
+
+    done = run("import", "mlflow", "--from", uri, env=environ)
+
+    assert done.exit_code == 0
+    assert ("plain http" in done.stderr) is is_warned

@@ -245,12 +245,14 @@ def test_a_move_that_fails_is_a_conflict_or_a_refusal(
     assert told(report, kind) == [(1, error.message)]
 
 
-def test_a_version_is_waited_for_before_it_moves_and_only_then() -> None:
-    world = World()
+def test_only_a_version_that_is_still_checked_is_waited_for_before_it_moves() -> None:
+    pending = [target_version(n, status="PENDING_REGISTRATION") for n in (1, 2)]
+    world = World(model=target_model(*pending, target_version(3)))
 
-    world.run(source_model({1: "None", 2: "Production"}))
+    world.run(source_model({1: "None", 2: "Staging", 3: "Staging"}))
 
     assert world.waited_for == [2]
+    assert world.stages == {1: "None", 2: "Staging", 3: "Staging"}
 
 
 def test_a_model_that_is_refused_ends_there() -> None:
