@@ -3,7 +3,7 @@
 Rules (protocol reference, section 4):
 
 - A comparison of a tag, ``!=`` too, needs the tag to be there.
-- What is not set, as a run, is neither equal nor unequal to anything.
+- A run that is not set is an empty text, as MLflow's server stores it.
 - A condition leads when an index may say by it what to look at; otherwise it is
   only asked of what something else leads to. On PostgreSQL all lead and the planner
   chooses. SQLite takes whatever index it sees, so there a column is hidden from the
@@ -131,8 +131,13 @@ class Conditions:
             hidden = column + 0 if self.dialect == SQLITE else column
             return _COMPARE[comparison.operator](hidden, number)
         if comparison.operator in _PATTERNS:
-            return self._is_like(column, comparison, leads=leads)
-        return self._text_compares(column, comparison)
+            condition = self._is_like(column, comparison, leads=leads)
+        else:
+            condition = self._text_compares(column, comparison)
+        is_optional = comparison.attribute is Attribute.RUN_ID
+        if is_optional and _holds_of_empty(comparison):
+            return column.is_(None) | condition
+        return condition
 
     def candidates(self, comparison: Comparison) -> Select[Any] | None:
         """All that a comparison could lead to at most; None when it cannot lead.
@@ -268,6 +273,21 @@ class Conditions:
             yield equals(value, str(comparison.value), self.dialect)
         else:
             yield from self._bounds(value, comparison)
+
+
+def _holds_of_empty(comparison: Comparison) -> bool:
+    """Whether an empty text would be found."""
+    match comparison.operator, comparison.value:
+        case Operator.UNEQUAL, value:
+            return value != ""
+        case Operator.NOT_IN, tuple(values):
+            return "" not in values
+        case _, tuple(values):
+            return "" in values
+        case Operator.EQUAL, value:
+            return value == ""
+        case _, pattern:
+            return not str(pattern).strip("%")
 
 
 def _matches(

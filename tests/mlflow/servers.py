@@ -16,7 +16,7 @@ from tests.mlflow.environment import MLflowEnvironment
 from tests.server import RunningServer, running_server
 from tests.services.processes import free_port, stop, wait_until_ready
 
-START_SECONDS = 120.0  # it migrates an empty database through its whole history
+START_SECONDS = 300.0  # it migrates an empty database through its whole history
 ANSWER_SECONDS = 2.0
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 POLICY_FILES = {

@@ -26,7 +26,7 @@ from tests.services.processes import free_port, stop, wait_until_ready
 pytestmark = [pytest.mark.service, pytest.mark.long]
 
 COMMIT = "4a1f0c2b" * 5
-SERVING_SECONDS = 120.0
+SERVING_SECONDS = 300.0
 
 
 @dataclass(frozen=True)

@@ -207,10 +207,10 @@ def test_filter_finds_versions_by_their_own_tags_and_the_name_of_their_model(
         (f"run_id = '{RUNS[2]}'", {2}),
         (f"run_id = '{HEAD}'", set()),
         (f"run_id = '{HEAD}-3'", set()),
-        ("run_id != 'run-1'", {2}),
+        ("run_id != 'run-1' AND name = 'runs'", {2}),
         ("run_id IN ('run-1', 'run-2')", {1}),
         (f"run_id IN ('run-1', '{RUNS[2]}', '{HEAD}')", {1, 2}),
-        ("run_id NOT IN ('run-1')", {2}),
+        ("run_id NOT IN ('run-1') AND name = 'runs'", {2}),
         ("run_id LIKE 'run-%'", {1}),
         ("run_id LIKE '%-2'", {2}),
         (f"run_id LIKE '{HEAD}-%'", {2}),
@@ -248,11 +248,29 @@ def test_no_filter_finds_all_but_prompts_and_what_is_deleted(mlflow: Mlflow) -> 
     assert versions(mlflow, "") == {f"{name}:1" for name in ALL} | {"runs:1", "runs:2"}
 
 
-def test_version_without_a_run_is_neither_equal_nor_unequal_to_one(
-    mlflow: Mlflow,
+@pytest.mark.parametrize(
+    ("text", "finds"),
+    [
+        ("run_id = ''", True),
+        ("run_id = 'x'", False),
+        ("run_id != 'x'", True),
+        ("run_id != ''", False),
+        ("run_id IN ('x', '')", True),
+        ("run_id IN ('x')", False),
+        ("run_id NOT IN ('x')", True),
+        ("run_id NOT IN ('x', '')", False),
+        ("run_id LIKE '%'", True),
+        ("run_id LIKE ''", True),
+        ("run_id ILIKE '%%'", True),
+        ("run_id LIKE '_%'", False),
+    ],
+)
+def test_version_without_a_run_has_an_empty_one(
+    mlflow: Mlflow, text: str, *, finds: bool
 ) -> None:
-    assert versions(mlflow, "run_id = ''") == set()
-    assert versions(mlflow, "run_id != 'x'") == {"runs:1", "runs:2"}
+    without_run = {f"{name}:1" for name in ALL}
+
+    assert versions(mlflow, text) & without_run == (without_run if finds else set())
 
 
 def test_names_compare_without_case_in_every_alphabet_on_sqlite(
