@@ -1,6 +1,11 @@
 """Sources by their text: what each form names, and what is refused."""
 
+import unicodedata
+from urllib.parse import unquote
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from registry.domain.sources import (
     MAX_SOURCE_CHARACTERS,
@@ -13,6 +18,12 @@ from registry.domain.sources import (
     parse_source,
 )
 from registry.errors import InvalidInputError
+
+#: What hostile sources are made of.
+PIECES = (
+    *("models:", "runs:", "mlflow-artifacts:", "s3:", "/", "//", "@", "m-", "latest"),
+    *("..", "%2e", "%", "25", "\\", ":", "1", "a", " ", "\0", "ü", "u\u0308"),
+)
 
 
 @pytest.mark.parametrize(
@@ -184,3 +195,25 @@ def test_name_in_mlflow_has_no_host(text: str) -> None:
 def test_run_has_an_id_that_can_be_asked_for(text: str) -> None:
     with pytest.raises(InvalidInputError, match="no id of a run"):
         parse_source(text)
+
+
+@given(
+    st.builds(
+        "".join,
+        st.lists(
+            st.sampled_from(PIECES) | st.text(max_size=3),
+            max_size=12,
+        ),
+    )
+)
+@example("s3://b/%" + "25" * 990)
+def test_any_text_is_a_source_or_refused(text: str) -> None:
+    try:
+        found = parse_source(text)
+    except InvalidInputError:
+        return
+    assert found.text == unicodedata.normalize("NFC", text)
+    readings = [text]
+    while (decoded := unquote(readings[-1], errors="replace")) != readings[-1]:
+        readings.append(decoded)
+    assert not any(".." in reading.split("/") for reading in readings)
