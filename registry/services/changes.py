@@ -122,6 +122,7 @@ def version_event(
         "stage": version.stage,
         "status": version.status,
         "source": version.source,
+        "download_uri": version.artifact_uri,
         "artifact_digest": version.artifact_digest,
         "run_id": version.run_id,
         "tags": version.tags or {},

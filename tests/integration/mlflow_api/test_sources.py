@@ -67,6 +67,9 @@ def test_run_is_resolved_and_its_artifact_pinned(
     assert version["verified"] is True
     file = tracked.api.get(f"/models/{MODEL}/versions/1/artifacts/model.bin")
     assert file.data == FILES["model.bin"]
+    announced = tracked.api.read("/events")["items"][-1]["data"]
+    assert announced["source"] == source
+    assert announced["download_uri"] == version["download_uri"]
 
 
 def test_logged_model_is_resolved_and_brings_its_run(
