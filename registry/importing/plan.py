@@ -94,7 +94,7 @@ def plan_aliases(
     refused: dict[str, str] = {}
     for alias, number in sorted(source.aliases.items()):
         found = here.aliases.get(alias)
-        if found == number and number in copied:
+        if found == number:
             continue
         if found is not None:
             conflicts[alias] = (

@@ -251,6 +251,22 @@ def test_a_version_is_ours_while_its_last_move_was_an_import(
     assert is_ours == {1: False, 2: True, 3: True}
 
 
+def test_who_moved_a_version_here_matters_to_a_new_one_that_may_supersede_it(
+    fake: FakeRegistry, client: RegistryClient
+) -> None:
+    fake.json("GET", "/models/fraud", model_document())
+    fake.json("GET", VERSIONS, page(version_document(1, stage="Production")))
+    fake.json("GET", "/models/fraud/history", page(_moved(1, "by hand")))
+    fake.json("GET", "/audit", page(entry("model_version.registered", 1)))
+
+    found = read_model(
+        client, "fraud", source_model({1: "Production", 2: "Production"})
+    )
+
+    assert found is not None
+    assert not found.versions[1].is_ours
+
+
 def _moved(version: int, reason: str) -> dict[str, object]:
     return {
         "transition_id": "t",

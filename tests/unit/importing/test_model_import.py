@@ -202,17 +202,21 @@ def test_aliases_are_set_unless_they_point_elsewhere_or_at_nothing() -> None:
     other = target_version(3, source="s3://other")
     world = World(
         model=target_model(
-            target_version(1), target_version(2), other, aliases={"champion": 1}
+            target_version(1),
+            target_version(2),
+            other,
+            aliases={"champion": 1, "same": 3},
         )
     )
-    aliases = {"champion": 2, "shadow": 2, "broken": 3}
+    aliases = {"champion": 2, "shadow": 2, "broken": 3, "same": 3}
 
     report = world.run(source_model({1: "None", 2: "None", 3: "None"}, aliases=aliases))
 
-    assert world.here.aliases == {"champion": 1, "shadow": 2}
-    assert (2, "alias champion points at version 1 here, at 2 there") in told(
-        report, Kind.CONFLICT
-    )
+    assert world.here.aliases == {"champion": 1, "same": 3, "shadow": 2}
+    assert told(report, Kind.CONFLICT) == [
+        (3, "lies at s3://other here, at s3://models/fraud/3 there"),
+        (2, "alias champion points at version 1 here, at 2 there"),
+    ]
     assert told(report, Kind.REFUSED) == [(3, "alias broken: version 3 was not copied")]
 
 
