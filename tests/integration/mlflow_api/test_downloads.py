@@ -17,6 +17,7 @@ from tests.integration.mlflow_api.driver import (
     mlflow_client,
     refusal_of,
 )
+from tests.integration.statements import statements_of
 from tests.services.minio import ObjectStoreServer
 
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
@@ -88,6 +89,22 @@ def test_artifact_of_ours_is_downloaded_here_with_a_registry_token_alone(
     root = path_of(download_uri(viewer))
 
     assert downloaded(viewer.api, root) == FILES
+
+
+def test_each_read_is_one_statement_beside_the_sign_in(uploaded: Mlflow) -> None:
+    root = path_of(download_uri(uploaded))
+    version_id = root.rsplit("/", 1)[-1]
+    page = f"/model-versions/get-artifact?name={MODEL}&version=1"
+
+    for url in (
+        f"/api/2.0/mlflow/model-versions/get-download-uri?name={MODEL}&version=1",
+        f"{ARTIFACTS}?path={version_id}/data",
+        f"{root}/model.bin",
+        f"{page}&path=model.bin",
+    ):
+        with statements_of(uploaded.app) as statements:
+            assert uploaded.api.client.get(url).status_code == 200
+        assert len(statements) <= 2, statements
 
 
 def test_address_is_the_one_that_the_client_used(uploaded: Mlflow) -> None:
