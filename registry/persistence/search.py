@@ -12,11 +12,11 @@ Rules:
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session, load_only
+from sqlalchemy import ScalarSelect, select
+from sqlalchemy.orm import Session, aliased, load_only
+from sqlalchemy.orm.interfaces import ORMOption
 
 from registry.domain.search_filter import Attribute, Search
-from registry.persistence.latest import is_latest_in
 from registry.persistence.search_conditions import (
     MODELS,
     VERSIONS,
@@ -47,22 +47,25 @@ _SHOWN_OF_MODEL = load_only(
     RegisteredModel.aliases,
     raiseload=True,
 )
-_SHOWN_OF_VERSION = load_only(
-    ModelVersion.number,
-    ModelVersion.stage,
-    ModelVersion.status,
-    ModelVersion.status_message,
-    ModelVersion.source,
-    ModelVersion.run_id,
-    ModelVersion.run_link,
-    ModelVersion.logged_model_id,
-    ModelVersion.description,
-    ModelVersion.created_at,
-    ModelVersion.created_by,
-    ModelVersion.mlflow_updated_at,
-    ModelVersion.tags,
-    raiseload=True,
-)
+
+
+def _shown_of(version: type[ModelVersion]) -> ORMOption:
+    return load_only(
+        version.number,
+        version.stage,
+        version.status,
+        version.status_message,
+        version.source,
+        version.run_id,
+        version.run_link,
+        version.logged_model_id,
+        version.description,
+        version.created_at,
+        version.created_by,
+        version.mlflow_updated_at,
+        version.tags,
+        raiseload=True,
+    )
 
 
 def find_models(
@@ -76,21 +79,39 @@ def find_models(
     """A page of models, each with its latest version of each of ``stages``."""
     conditions = Conditions(MODELS, session.get_bind().dialect.name)
     page = page_of(conditions, search, after=after, limit=limit)
+    latest = [aliased(ModelVersion) for _ in stages]
+    query = select(RegisteredModel, *latest).join(page, page.c.id == RegisteredModel.id)
+    for version, stage in zip(latest, stages, strict=True):
+        query = query.outerjoin(version, version.id == _latest_in(stage))
     rows = session.execute(
-        select(RegisteredModel, ModelVersion)
-        .join(page, page.c.id == RegisteredModel.id)
-        .outerjoin(ModelVersion, is_latest_in(stages))
-        .order_by(*conditions.order(search.ordering))
-        .options(_SHOWN_OF_MODEL, _SHOWN_OF_VERSION)
+        query.order_by(*conditions.order(search.ordering)).options(
+            _SHOWN_OF_MODEL, *(_shown_of(version) for version in latest)
+        )
     )
-    found: dict[str, FoundModel] = {}
-    for model, version in rows:
-        _, versions = found.setdefault(model.id, (model, []))
-        if version is not None:
-            versions.append(version)
-    for _, versions in found.values():
-        versions.sort(key=lambda version: stages.index(version.stage))
-    return list(found.values())
+    return [
+        (model, [version for version in versions if version is not None])
+        for model, *versions in rows
+    ]
+
+
+def _latest_in(stage: str) -> ScalarSelect[str]:
+    """The id of a model's latest version in a stage: one step in an index.
+
+    One join for each stage, each by an id, leaves no planner the choice to read all
+    versions there are.
+    """
+    return (
+        select(ModelVersion.id)
+        .where(
+            ModelVersion.model_id == RegisteredModel.id,
+            ModelVersion.stage == stage,
+            ModelVersion.deleted_at.is_(None),
+        )
+        .order_by(ModelVersion.number.desc())
+        .limit(1)
+        .correlate(RegisteredModel)
+        .scalar_subquery()
+    )
 
 
 def find_versions(
@@ -104,7 +125,7 @@ def find_versions(
         .join(page, page.c.id == ModelVersion.id)
         .join(RegisteredModel, RegisteredModel.id == ModelVersion.model_id)
         .order_by(*conditions.order(search.ordering))
-        .options(_SHOWN_OF_VERSION)
+        .options(_shown_of(ModelVersion))
     )
     return [(name, version) for name, version in rows]
 
