@@ -13,14 +13,20 @@ import pytest
 
 from tests.mlflow.conformance.cases import Case
 from tests.mlflow.conformance.catalogue import all_cases
-from tests.mlflow.conformance.running import MLFLOWS, Cell, Report, run_cell
+from tests.mlflow.conformance.running import (
+    MLFLOWS,
+    OURS,
+    Cell,
+    Report,
+    run_cell,
+)
 from tests.mlflow.environment import MLflowEnvironment
 from tests.services.postgres import PostgresServer
 
 pytestmark = pytest.mark.service
 
 CASES = all_cases()
-CELLS = (MLFLOWS,)
+CELLS = (MLFLOWS, *OURS)
 MOST_STRICTER = 0.15
 
 
