@@ -6,6 +6,7 @@
     │   ├── VersionNotFoundError   no version of that number
     │   ├── AliasNotFoundError     the model has no such alias
     │   └── ArtifactNotFoundError  no artifact at that address
+    │       └── BucketNotFoundError    nor a bucket of that name
     ├── ConflictError              the present state does not allow it
     │   ├── NameTakenError         a model of that name exists
     │   ├── DeletionRefusedError   the policy protects what is in use
@@ -19,6 +20,7 @@
     ├── NotSignedInError           no credential, or not a valid one
     ├── PermissionDeniedError      signed in, but the role does not allow it
     ├── ArtifactStoreError         the artifact store did not do its part
+    │   ├── ArtifactAccessDeniedError  our credentials do not open it
     │   └── TrackingServerError    nor did the MLflow tracking server
     ├── ServerUnreachableError     the client got no answer from the server
     ├── WaitTimeoutError           the client waited as long as it was told to
@@ -87,6 +89,10 @@ class ArtifactNotFoundError(NotFoundError):
     """There is no artifact at that address."""
 
     slug = "artifact-not-found"
+
+
+class BucketNotFoundError(ArtifactNotFoundError):
+    """The store has no such bucket."""
 
 
 class ConflictError(RegistryError):
@@ -219,6 +225,10 @@ class ArtifactStoreError(RegistryError):
     """The artifact store did not answer as it should."""
 
     slug = "unavailable"
+
+
+class ArtifactAccessDeniedError(ArtifactStoreError):
+    """The credentials of the registry do not open this place."""
 
 
 class TrackingServerError(ArtifactStoreError):

@@ -22,9 +22,11 @@ from urllib3.exceptions import HTTPError, MaxRetryError
 
 from registry.artifacts.store import S3Access
 from registry.errors import (
+    ArtifactAccessDeniedError,
     ArtifactChangedError,
     ArtifactNotFoundError,
     ArtifactStoreError,
+    BucketNotFoundError,
     ConfigurationError,
     InvalidInputError,
     RegistryError,
@@ -34,7 +36,11 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 READ_TIMEOUT_SECONDS = 60.0
 
 _POOL_CONNECTIONS = 10
-_NOT_FOUND_CODES = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchVersion"})
+_NOT_FOUND = {
+    "NoSuchKey": ArtifactNotFoundError,
+    "NoSuchVersion": ArtifactNotFoundError,
+    "NoSuchBucket": BucketNotFoundError,
+}
 # XMinioInvalidObjectName: a key that MinIO's own file system could not hold.
 # BadRequest is what the SDK makes of a HEAD that was refused, which has no body.
 _NAME_CODES = frozenset(
@@ -112,8 +118,8 @@ def s3_errors(what: str) -> Iterator[None]:
 
 
 def _translated(error: S3Error, what: str) -> RegistryError:
-    if error.code in _NOT_FOUND_CODES:
-        return ArtifactNotFoundError(f"There is no artifact at {what}.")
+    if error.code in _NOT_FOUND:
+        return _NOT_FOUND[error.code](f"There is no artifact at {what}.")
     if error.code == "PreconditionFailed":
         return ArtifactChangedError(f"{what} has been changed since it was listed.")
     if error.code == "InvalidRange":
@@ -125,7 +131,7 @@ def _translated(error: S3Error, what: str) -> RegistryError:
             f"The artifact store cannot hold {what}: {error.message}.", field="path"
         )
     if error.code == "AccessDenied":
-        return ArtifactStoreError(f"The artifact store denies access to {what}.")
+        return ArtifactAccessDeniedError(f"The artifact store denies access to {what}.")
     return ArtifactStoreError(
         f"The artifact store failed on {what}: {error.code}: {error.message}."
     )

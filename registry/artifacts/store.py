@@ -87,7 +87,9 @@ class ArtifactStore(Protocol):
         An address that names a single file yields it under its last segment.
 
         Raises:
-            ArtifactNotFoundError: Nothing is there.
+            ArtifactNotFoundError: Nothing is there; ``BucketNotFoundError`` where
+                there is no such bucket either.
+            ArtifactAccessDeniedError: Our credentials do not open it.
             InvalidInputError: Something there cannot be part of an artifact: a
                 symbolic link, a device, or a name that is no artifact path.
         """

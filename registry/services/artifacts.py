@@ -7,7 +7,8 @@ Rules:
   transaction, which checks that the version is still the one that was looked at.
 - A source the store can read gets a manifest: at once up to ``INLINE_BYTES`` and
   ``INLINE_FILES``, by the background above that.
-- A source elsewhere is taken at its word and marked unverified.
+- A source elsewhere is taken at its word and marked unverified; a bucket that our
+  store does not have, or does not open to us, is elsewhere: S3 has many stores.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,12 @@ from registry.artifacts import hashing
 from registry.artifacts.store import ArtifactStore, StoredFile
 from registry.domain.manifests import FileEntry, Manifest
 from registry.domain.sources import Address
-from registry.errors import ArtifactNotFoundError, InvalidInputError
+from registry.errors import (
+    ArtifactAccessDeniedError,
+    ArtifactNotFoundError,
+    BucketNotFoundError,
+    InvalidInputError,
+)
 
 #: Up to here the request itself hashes; sha256 does more than this in a second.
 INLINE_BYTES = 64 * 1024 * 1024
@@ -58,6 +64,10 @@ def inspect_address(store: ArtifactStore, address: Address) -> LinkedSource:
         files = list(store.list_files(source))
         is_inline = is_hashed_inline(files)
         manifest = hashing.build_manifest(store, source) if is_inline else None
+    except (BucketNotFoundError, ArtifactAccessDeniedError):
+        if source.startswith(f"{store.root_uri}/"):
+            raise  # our own bucket is gone or locked: nobody's mistake but ours
+        return linked_elsewhere(source)
     except ArtifactNotFoundError as error:
         raise InvalidInputError(
             f"there is no artifact at {source}", field="source"

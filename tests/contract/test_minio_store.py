@@ -15,9 +15,11 @@ from registry.artifacts.minio import MinioArtifactStore
 from registry.artifacts.opening import open_store
 from registry.artifacts.store import S3Access
 from registry.errors import (
+    ArtifactAccessDeniedError,
     ArtifactChangedError,
     ArtifactNotFoundError,
     ArtifactStoreError,
+    BucketNotFoundError,
     ConfigurationError,
     InvalidInputError,
 )
@@ -84,7 +86,7 @@ def test_foreign_bucket_is_read_and_never_written(
         store.delete_tree(source)
     with pytest.raises(InvalidInputError):
         store.write(source, "a", io.BytesIO(b""), 0)
-    with pytest.raises(ArtifactNotFoundError):
+    with pytest.raises(BucketNotFoundError):
         list(store.list_files("s3://no-such-bucket-anywhere/a"))
 
 
@@ -313,7 +315,9 @@ def test_answer_that_is_not_s3_is_an_error_of_the_store(
 def test_denied_access_is_an_error_of_the_store(impostor: S3Access) -> None:
     store = MinioArtifactStore(impostor, root_uri="s3://denied/root")
 
-    with pytest.raises(ArtifactStoreError, match="denies access to s3://denied/root/a"):
+    with pytest.raises(
+        ArtifactAccessDeniedError, match="denies access to s3://denied/root/a"
+    ):
         list(store.list_files("s3://denied/root/a"))
 
 

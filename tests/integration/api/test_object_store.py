@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.integration.api.driver import MODEL, Driver, declared, document_of
+from tests.integration.api.driver import (
+    MODEL,
+    Driver,
+    declared,
+    document_of,
+    problem_of,
+)
 from tests.integration.conftest import close_app, make_app, signed_in
 from tests.services.minio import ObjectStoreServer
 
@@ -83,3 +89,18 @@ def test_object_that_was_changed_is_not_promoted(
 
     assert stored.move(1, "Staging").status_code == 409
     assert stored.audit(MODEL)[-1]["action"] == "model_version.artifact_changed"
+
+
+def test_bucket_of_another_store_is_linked_unread(stored: Driver) -> None:
+    number = stored.register(source="s3://no-such-bucket-anywhere/model")
+
+    version = stored.version(number)
+    assert (version["status"], version["verified"]) == ("READY", False)
+    problem_of(
+        stored.post(
+            f"/models/{MODEL}/versions",
+            {"source": f"{stored.parts.store.root_uri}/absent"},
+        ),
+        422,
+        "invalid",
+    )
