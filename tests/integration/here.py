@@ -4,7 +4,12 @@ It starts at once, where a server of its own takes seconds; what only a process 
 show is tested with ``tests.server``.
 """
 
+import itertools
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner, Result
-from flask import Flask
+from flask import Flask, request, request_started
 from werkzeug.serving import make_server
 
 from registry.cli.main import stagegate
@@ -26,6 +31,7 @@ class Here:
     """A registry that answers over HTTP from this process: it starts at once."""
 
     url: str
+    app: Flask
 
     def client(self) -> RegistryClient:
         return RegistryClient(self.url, TOKEN)
@@ -33,6 +39,36 @@ class Here:
     def run(self, *arguments: str, token: str = TOKEN) -> Result:
         environment = {"STAGEGATE_URL": self.url, "STAGEGATE_TOKEN": token}
         return CliRunner().invoke(stagegate, arguments, env=environment)
+
+    def import_killed_at(self, change: int, source_url: str, *options: str) -> None:
+        """Import in a process that is killed when its change of this number arrives.
+
+        The change itself is made, and nobody is there to read the answer.
+        """
+        command = (sys.executable, "-m", "registry.cli.main", "import", "mlflow")
+        environment = {
+            **os.environ,
+            "STAGEGATE_URL": self.url,
+            "STAGEGATE_TOKEN": TOKEN,
+        }
+        processes: list[subprocess.Popen[bytes]] = []
+        arrived = itertools.count(1)
+
+        def kill(_app: Flask, **_extra: object) -> None:
+            if request.method != "GET" and next(arrived) == change:
+                os.kill(processes[0].pid, signal.SIGKILL)
+                processes[0].wait()
+
+        with (
+            request_started.connected_to(kill, sender=self.app),
+            subprocess.Popen(
+                [*command, "--from", source_url, *options],
+                env=environment,
+                stdout=subprocess.DEVNULL,
+            ) as process,
+        ):
+            processes.append(process)
+            assert process.wait() == -signal.SIGKILL
 
     def imported(self, source_url: str, *options: str, code: int = 0) -> Any:  # noqa: ANN401  the report
         command = ("import", "mlflow", "--from", source_url, "-o", "json")
@@ -61,7 +97,7 @@ def serving(app: Flask) -> Iterator[Here]:
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
-        yield Here(f"http://127.0.0.1:{server.server_port}")
+        yield Here(f"http://127.0.0.1:{server.server_port}", app)
     finally:
         server.shutdown()
         thread.join()

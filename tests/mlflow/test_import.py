@@ -253,6 +253,24 @@ def test_a_second_run_changes_nothing_and_a_dry_run_never_does(
     assert here.entries() == before
 
 
+@pytest.mark.parametrize("change", [3, 5, 11, 13])
+def test_an_import_that_was_killed_is_continued(
+    filled: Filler, here: Here, change: int
+) -> None:
+    here.import_killed_at(change, filled.url, "--model", "fraud")
+
+    report = here.imported(filled.url, "--model", "fraud")
+
+    assert (report["conflicts"], report["refused"]) == ([], [])
+    assert here.stages("fraud") == {
+        1: "Archived",
+        3: "Archived",
+        4: "None",
+        5: "Production",
+    }
+    assert here.imported(filled.url, "--model", "fraud")["changes"] == 0
+
+
 def test_what_happens_at_the_source_later_follows(filled: Filler, here: Here) -> None:
     filled.model("later")
     filled.version("later", "Production")

@@ -1,10 +1,6 @@
 """``stagegate import mlflow``: from a server in MLflow's shapes into a real one."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +8,8 @@ import pytest
 from flask import Flask
 
 from registry.importing.states import PLACEHOLDER_TAG
-from tests.integration.conftest import TOKEN
 from tests.integration.here import Here, registry_in, serving
-from tests.unit.fake_registry import Asked, FakeRegistry
+from tests.unit.fake_registry import FakeRegistry
 from tests.unit.importing.mlflow_pages import MlflowPages
 
 CONFIG = Path(__file__).parents[3] / "config"
@@ -274,42 +269,38 @@ def test_only_models_of_the_given_names_come(here: Here, pages: MlflowPages) -> 
         }
 
 
-def test_a_run_that_is_killed_in_the_middle_of_a_model_is_continued(
+@pytest.mark.parametrize("change", [1, 2, 4, 5, 8, 10, 12, 13])
+def test_a_run_that_is_killed_at_a_change_is_continued(
+    here: Here, pages: MlflowPages, change: int
+) -> None:
+    """Create, version 1, placeholder and its end, 3 and 4, eight moves, an alias."""
+    pages.model(
+        "fraud", "Archived", None, "Production", "Production", aliases={"best": 4}
+    )
+
+    here.import_killed_at(change, pages.fake.url)
+    here.imported(pages.fake.url)
+
+    assert here.stages("fraud") == {1: "Archived", 3: "Archived", 4: "Production"}
+    with here.client() as client:
+        assert client.get_model("fraud").aliases == {"best": 4}
+        assert [one.cause for one in client.history("fraud")].count("superseded") == 1
+    assert here.imported(pages.fake.url)["changes"] == 0
+
+
+def test_an_artifact_behind_a_logged_model_is_registered_where_it_lies(
     here: Here, pages: MlflowPages
 ) -> None:
-    for name in ("churn", "fraud"):
-        pages.model(name, "Archived", None, "Production")
-        pages.version(name, 4, source="models:/m-4", current_stage="Production")
-        pages.addresses[name, "4"] = f"gs://bytes/{name}"
-    command = [sys.executable, "-m", "registry.cli.main", "import", "mlflow"]
-    environment = {
-        **os.environ,
-        "STAGEGATE_URL": here.url,
-        "STAGEGATE_TOKEN": TOKEN,
-    }
-    running: list[subprocess.Popen[bytes]] = []
+    pages.model("fraud")
+    pages.version("fraud", 1, source="models:/m-4", current_stage="Production")
+    pages.addresses["fraud", "1"] = "gs://bytes/fraud"
 
-    def kill(asked: Asked) -> None:
-        """Asked for where version 4 lies, the third is registered."""
-        if asked.query["name"] == "fraud":
-            os.kill(running[0].pid, signal.SIGKILL)
+    here.imported(pages.fake.url)
 
-    pages.on_address = kill
-    with subprocess.Popen(
-        [*command, "--from", pages.fake.url], env=environment
-    ) as process:
-        running.append(process)
-        assert process.wait() == -signal.SIGKILL
-    pages.on_address = lambda _asked: None
-    assert sorted(here.stages("fraud")) == [1, 3]
-
-    report = here.imported(pages.fake.url)
-
-    wanted = {1: "Archived", 3: "Archived", 4: "Production"}
-    assert here.stages("churn") == here.stages("fraud") == wanted
-    assert here.versions("fraud")[4].source == "gs://bytes/fraud"
-    assert here.versions("fraud")[4].tags["stagegate.import.source"] == ("models:/m-4")
-    assert report["models_created"] == 0
+    version = here.versions("fraud")[1]
+    assert version.source == "gs://bytes/fraud"
+    assert version.raw["logged_model_id"] == "m-4"
+    assert version.tags["stagegate.import.source"] == "models:/m-4"
     assert here.imported(pages.fake.url)["changes"] == 0
 
 
@@ -424,10 +415,10 @@ def test_a_model_that_the_source_cannot_show_does_not_keep_the_others_out(
     assert here.stages("fraud") == {1: "None"}
 
 
-def test_a_registry_that_is_gone_ends_the_run(pages: MlflowPages) -> None:
+def test_a_registry_that_is_gone_ends_the_run(app: Flask, pages: MlflowPages) -> None:
     pages.model("fraud", "None")
     with FakeRegistry() as gone:
-        nobody = Here(gone.url)
+        nobody = Here(gone.url, app)
 
     done = nobody.run("import", "mlflow", "--from", pages.fake.url)
 

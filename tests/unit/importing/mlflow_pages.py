@@ -6,7 +6,6 @@ what a test needs; ``tests/mlflow`` has the real one.
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +30,6 @@ class MlflowPages:
     instead: Answer | None = None
     #: The model whose versions cannot be listed.
     broken: str = ""
-    on_address: Callable[[Asked], None] = lambda _asked: None
 
     def __post_init__(self) -> None:
         self.fake.on(
@@ -113,7 +111,6 @@ class MlflowPages:
         return json_answer(page)
 
     def _address(self, asked: Asked) -> Answer:
-        self.on_address(asked)
         address = self.addresses.get((asked.query["name"], asked.query["version"]))
         if address is None:
             return error_answer(404, "RESOURCE_DOES_NOT_EXIST", "no such version")
