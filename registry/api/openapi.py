@@ -43,6 +43,8 @@ A model registry whose stage changes can be trusted.
 - Errors are `application/problem+json` (RFC 9457); programs go by `type`.
 - Lists come in pages: ask for `next_cursor` until it is null.
 - What changes something honours `Idempotency-Key`.
+- What is done because of a webhook passes its header `webhook-hop` on; too many hops
+  from its origin a change is refused (409, `webhook-loop`), so that loops end.
 """
 
 _HEADERS: Mapping[str, Sequence[str]] = {
