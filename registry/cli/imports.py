@@ -92,7 +92,8 @@ def mlflow(
     """Copy models, versions, stages, tags and aliases from an MLflow server.
 
     What is here is never overwritten, and a second run changes nothing. Every change
-    is checked by the policy, audited and announced, as if it was made here.
+    is checked by the policy, audited and announced, as if it was made here; the token
+    needs the role promoter.
     """
     with MlflowServer(uri, token=from_token, environ=os.environ) as server:
         if server.has_credentials and travels_in_clear(server.origin):
