@@ -5,12 +5,40 @@ the highest number of a stage is one step in ``model_versions_by_stage``.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, and_, func, select
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, aliased, undefer, undefer_group
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import NullType
 
 from registry.errors import ModelNotFoundError
 from registry.persistence.tables import DOCUMENT, ModelVersion, RegisteredModel
+
+
+class _IsOneOf(FunctionElement[Any]):
+    """Whether the first expression is among the others.
+
+    PostgreSQL turns ``IN`` over correlated subqueries into comparisons that no
+    index serves, and an array of them not.
+    """
+
+    type = NullType()  # SQLAlchemy compares a Boolean with 1, which no index serves
+    inherit_cache = True
+
+
+@compiles(_IsOneOf)
+def _in_list(element: _IsOneOf, compiler: SQLCompiler, **kw: object) -> str:
+    tested, *others = [compiler.process(each, **kw) for each in element.clauses]
+    return f"{tested} IN ({', '.join(others)})"
+
+
+@compiles(_IsOneOf, "postgresql")
+def _in_array(element: _IsOneOf, compiler: SQLCompiler, **kw: object) -> str:
+    tested, *others = [compiler.process(each, **kw) for each in element.clauses]
+    return f"{tested} = ANY (ARRAY[{', '.join(others)}])"
 
 
 def is_latest_in(stages: Sequence[str]) -> ColumnElement[bool]:
@@ -19,19 +47,34 @@ def is_latest_in(stages: Sequence[str]) -> ColumnElement[bool]:
     For a join of ``ModelVersion`` to ``RegisteredModel``.
     """
     other = aliased(ModelVersion)
-    numbers = [
+    return _has_number(*(_highest(other, other.stage == stage) for stage in stages))
+
+
+def _has_number(*numbers: ScalarSelect[int]) -> ColumnElement[bool]:
+    """Whether a version of the model has one of these numbers.
+
+    A plain comparison of the models' ids would let PostgreSQL hash every version
+    there is, to try the numbers on each.
+    """
+    return and_(
+        _IsOneOf(ModelVersion.model_id, RegisteredModel.id),
+        _IsOneOf(ModelVersion.number, *numbers),
+    )
+
+
+def _highest(
+    other: type[ModelVersion], *conditions: ColumnElement[bool]
+) -> ScalarSelect[int]:
+    """The highest number of a model's versions; one step in an index."""
+    return (
         select(func.max(other.number))
         .where(
             other.model_id == RegisteredModel.id,
-            other.stage == stage,
             other.deleted_at.is_(None),
+            *conditions,
         )
         .correlate(RegisteredModel)
         .scalar_subquery()
-        for stage in stages
-    ]
-    return and_(
-        ModelVersion.model_id == RegisteredModel.id, ModelVersion.number.in_(numbers)
     )
 
 
@@ -86,16 +129,8 @@ def newest_version(session: Session, name: str) -> ModelVersion | None:
     """
     found = session.execute(
         select(RegisteredModel.id, ModelVersion)
-        .outerjoin(
-            ModelVersion,
-            and_(
-                ModelVersion.model_id == RegisteredModel.id,
-                ModelVersion.deleted_at.is_(None),
-            ),
-        )
+        .outerjoin(ModelVersion, _has_number(_highest(aliased(ModelVersion))))
         .where(RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None))
-        .order_by(ModelVersion.number.desc())
-        .limit(1)
         .options(undefer_group(DOCUMENT))
     ).one_or_none()
     if found is None:

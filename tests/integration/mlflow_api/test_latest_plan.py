@@ -1,0 +1,94 @@
+"""The latest version of each stage is found by indexes, however many there are."""
+
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import Engine, event, insert, text
+from sqlalchemy.orm import Session
+
+from registry.persistence import latest
+from registry.persistence.database import db
+from registry.persistence.tables import ModelVersion
+from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES
+from tests.integration.mlflow_api.driver import Mlflow
+
+VERSIONS = 3000
+STAGES = ("None", "Staging", "Production", "Archived")
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def fill(app: Flask) -> None:
+    """Thousands of versions of one model, nearly all of them archived."""
+    with app.app_context(), Session(db.engine) as session:
+        model_id = session.scalar(text("SELECT id FROM registered_models"))
+        session.execute(
+            insert(ModelVersion),
+            [
+                {
+                    "id": uuid.uuid4().hex,
+                    "model_id": model_id,
+                    "number": number,
+                    "stage": "Staging" if number == 7 else "Archived",
+                    "status": "READY",
+                    "source": "s3://elsewhere/model",
+                    "created_at": NOW,
+                    "created_by": "ci",
+                    "updated_at": NOW,
+                    "mlflow_updated_at": NOW,
+                }
+                for number in range(1, VERSIONS + 1)
+            ],
+        )
+        session.commit()
+        session.execute(text("ANALYZE"))
+        session.commit()
+
+
+def plans_of(engine: Engine, work: Callable[[Session], object]) -> list[str]:
+    """How the database carries out each statement of ``work``."""
+    seen: list[tuple[str, Any]] = []
+
+    def note(_connection: object, _cursor: object, *asked: Any) -> None:  # noqa: ANN401  # SQLAlchemy's own arguments
+        if asked[0] != "BEGIN":
+            seen.append((asked[0], asked[1]))
+
+    event.listen(engine, "before_cursor_execute", note)
+    with Session(engine) as session:
+        work(session)
+    event.remove(engine, "before_cursor_execute", note)
+    explain = "EXPLAIN QUERY PLAN" if engine.dialect.name == "sqlite" else "EXPLAIN"
+    with engine.connect() as connection:
+        return [
+            "\n".join(
+                str(row[-1])
+                for row in connection.exec_driver_sql(f"{explain} {sql}", parameters)
+            )
+            for sql, parameters in seen
+        ]
+
+
+@ON_BOTH_DATABASES
+@pytest.mark.parametrize(
+    "find",
+    [
+        lambda session: latest.model_with_latest(session, MODEL, STAGES),
+        lambda session: latest.latest_versions(session, MODEL, STAGES),
+        lambda session: latest.newest_version(session, MODEL),
+    ],
+    ids=["with its model", "by stage", "of all"],
+)
+def test_latest_versions_are_found_by_indexes(
+    mlflow: Mlflow, find: Callable[[Session], object]
+) -> None:
+    mlflow.create_model()
+    fill(mlflow.app)
+
+    (plan,) = plans_of(mlflow.api.engine, find)
+
+    assert "model_versions_model_id_number_key" in plan or "number=?" in plan, plan
+    assert "SCAN model_versions" not in plan
+    assert "Seq Scan on model_versions" not in plan
