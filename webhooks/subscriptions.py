@@ -20,7 +20,6 @@ Rules:
 """
 
 import logging
-import operator
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,12 +29,10 @@ from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from webhooks.blocking import REASON_BEHIND, open_every_key
-from webhooks.credentials import open_credentials, seal_credentials
 from webhooks.errors import (
     InvalidSubscriptionError,
     TooManySubscriptionsError,
     UnknownSubscriptionError,
-    UnsealError,
 )
 from webhooks.events import new_sortable_id
 from webhooks.sealing import SecretBox
@@ -43,6 +40,7 @@ from webhooks.sending.address_guard import AddressGuard
 from webhooks.signing import Scheme
 from webhooks.signing_keys import add_key, add_missing_keys, rotate_keys
 from webhooks.specs import SubscriptionSpec, checked
+from webhooks.stored_specs import FIELDS, changed, columns_of, place_of, spec_of
 from webhooks.tables import (
     Delivery,
     DeliveryState,
@@ -60,20 +58,6 @@ MAX_SUBSCRIPTIONS = 1000
 MAX_OVERLAP = timedelta(days=30)
 DEFAULT_OVERLAP = timedelta(hours=24)
 REASON_DELETED = "the subscription was deleted"
-
-#: What is stored as it was given.
-_PLAIN_FIELDS = (
-    *("url", "description", "event_types", "subject_pattern", "targets"),
-    *("format", "options", "headers", "signatures", "ca_certificate"),
-    *("client_certificate", "schedule_seconds", "ordering", "on_poison"),
-    *("max_age_seconds", "rate_per_minute"),
-)
-_FIELDS = frozenset({*_PLAIN_FIELDS, "credentials", "client_key"})
-#: Where a request goes, and what opens the door there.
-_PLACE = operator.attrgetter(
-    *("url", "headers", "credentials"),
-    *("ca_certificate", "client_certificate", "client_key"),
-)
 
 
 def create(
@@ -96,7 +80,7 @@ def create(
     _require_room(session)
     subscription = Subscription(
         id=new_sortable_id("sub", now),
-        **_columns(box, spec),
+        **columns_of(box, spec),
         created_by=created_by,
         created_at=now,
         updated_at=now,
@@ -168,12 +152,12 @@ def update_fields(
     if not changes:
         return subscription
     for name in changes:
-        if name not in _FIELDS:
+        if name not in FIELDS:
             raise InvalidSubscriptionError(name, f"there is no field {name!r}")
-    before = _changed(box, subscription, {})
+    before = spec_of(box, subscription)
     _keep_rendering(session, subscription, changes)
-    spec = checked(guard, _changed(box, subscription, changes))
-    for name, value in _columns(box, spec).items():
+    spec = checked(guard, changed(box, subscription, changes))
+    for name, value in columns_of(box, spec).items():
         setattr(subscription, name, value)
     if spec.rate_per_minute != before.rate_per_minute:
         subscription.open_from = None
@@ -182,7 +166,7 @@ def update_fields(
     add_missing_keys(session, box, subscription, now=now)
     if before.on_poison == OnPoison.HOLD != spec.on_poison:
         open_every_key(session, subscription, now=now)
-    if _PLACE(spec) != _PLACE(before):
+    if place_of(spec) != place_of(before):
         _forget_failures(subscription)
         session.flush()
         _move(session, subscription_id, (DeliveryState.PENDING,), _anew(now))
@@ -367,55 +351,3 @@ def _move(
         .execution_options(synchronize_session=False)
     )
     session.expire_all()
-
-
-def _changed(
-    box: SecretBox, subscription: Subscription, changes: Mapping[str, Any]
-) -> SubscriptionSpec:
-    """Lay the changes over what is stored."""
-    given = dict(changes)
-    present: dict[str, Any] = {
-        name: getattr(subscription, name) for name in _PLAIN_FIELDS
-    }
-    credentials: dict[str, str | None] = {
-        **_opened_credentials(box, subscription),
-        **(given.pop("credentials", None) or {}),
-    }
-    present["credentials"] = {
-        name: value for name, value in credentials.items() if value is not None
-    }
-    present["client_key"] = _opened_key(box, subscription, given)
-    return SubscriptionSpec(**{**present, **given})
-
-
-def _opened_credentials(box: SecretBox, subscription: Subscription) -> dict[str, str]:
-    """Open what is stored; what cannot be opened must be given again."""
-    try:
-        return open_credentials(box, subscription.sealed_credentials)
-    except UnsealError:
-        return {}
-
-
-def _opened_key(
-    box: SecretBox, subscription: Subscription, given: Mapping[str, Any]
-) -> str | None:
-    sealed = subscription.sealed_client_key
-    is_dropped = given.get("client_certificate", "") is None
-    if sealed is None or is_dropped or "client_key" in given:
-        return None
-    try:
-        return box.open(sealed)
-    except UnsealError:
-        return None
-
-
-def _columns(box: SecretBox, spec: SubscriptionSpec) -> dict[str, Any]:
-    values = {name: getattr(spec, name) for name in _PLAIN_FIELDS}
-    for name in ("event_types", "signatures", "targets", "schedule_seconds"):
-        values[name] = None if values[name] is None else list(values[name])
-    for name in ("options", "headers"):
-        values[name] = dict(values[name])
-    key = spec.client_key
-    values["sealed_credentials"] = seal_credentials(box, spec.credentials)
-    values["sealed_client_key"] = None if key is None else box.seal(key)
-    return values
