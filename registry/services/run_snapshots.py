@@ -109,7 +109,12 @@ class _Facts:
         """The logged model's word wins: a run may have made several."""
         parts = [part for part in (run, model) if part is not None]
         all_params = {k: v for part in parts for k, v in part.params.items()}
-        all_metrics = {k: v for part in parts for k, v in part.metrics.items()}
+        all_metrics = {
+            k: v
+            for part in parts
+            for k, v in part.metrics.items()
+            if not (part is model and _is_outrun(k, model, run))
+        }
         params = _texts(all_params, MAX_PARAMS_CHARACTERS)
         metrics = _metrics(
             {k: v for k, v in all_metrics.items() if not _is_doubtful(k, model, run)}
@@ -133,6 +138,17 @@ class _Facts:
         )
 
 
+def _is_outrun(name: str, model: LoggedModel | None, run: Run | None) -> bool:
+    """Whether a metric of a logged model is but the first of the run's series.
+
+    MLflow 3 gives a model the run's metrics of step 0 unless its caller names a
+    step: after a training of many steps, the loss before it.
+    """
+    if model is None or run is None:
+        return False
+    return name in run.metric_steps and name not in model.metric_steps
+
+
 def _is_doubtful(name: str, model: LoggedModel | None, run: Run | None) -> bool:
     """Whether a metric is a 0 that may stand for no number at all.
 
@@ -140,7 +156,9 @@ def _is_doubtful(name: str, model: LoggedModel | None, run: Run | None) -> bool:
     it counts only where the run has it too.
     """
     is_zero = model is not None and model.metrics.get(name) == 0
-    return is_zero and (run is None or run.metrics.get(name) != 0)
+    if not is_zero or _is_outrun(name, model, run):
+        return False
+    return run is None or run.metrics.get(name) != 0
 
 
 def _completed(details: VersionDetails, facts: _Facts) -> VersionDetails:

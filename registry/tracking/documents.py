@@ -35,6 +35,7 @@ class Run:
     Attributes:
         start_ms: Unix milliseconds; None while unknown, and so ``end_ms``.
         artifact_uri: the root of its artifacts; may be empty.
+        metric_steps: the steps of those metrics that are of a later one than 0.
         model_ids: the logged models it made.
     """
 
@@ -48,6 +49,7 @@ class Run:
     artifact_uri: str = ""
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    metric_steps: Mapping[str, int] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     datasets: Sequence[DatasetInput] = ()
     model_ids: Sequence[str] = ()
@@ -63,6 +65,7 @@ class LoggedModel:
     run_id: str = ""
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    metric_steps: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_run(document: JSONObject) -> Run | None:
@@ -72,6 +75,7 @@ def read_run(document: JSONObject) -> Run | None:
     run_id = _text(info, "run_id") or _text(info, "run_uuid")
     if not run_id:
         return None
+    metrics = _metrics(data)
     return Run(
         run_id=run_id,
         name=_text(info, "run_name"),
@@ -82,7 +86,8 @@ def read_run(document: JSONObject) -> Run | None:
         end_ms=_whole(info.get("end_time")),
         artifact_uri=_text(info, "artifact_uri"),
         params=_texts(data, "params"),
-        metrics=_metrics(data),
+        metrics={key: value for key, (_, _, value) in metrics.items()},
+        metric_steps={key: step for key, (step, _, _) in metrics.items() if step},
         tags=_texts(data, "tags"),
         datasets=tuple(_datasets(_object(run, "inputs"))),
         model_ids=tuple(
@@ -100,13 +105,15 @@ def read_logged_model(document: JSONObject) -> LoggedModel | None:
     model_id = _text(info, "model_id")
     if not model_id:
         return None
+    metrics = _metrics(data)
     return LoggedModel(
         model_id=model_id,
         name=_text(info, "name"),
         artifact_uri=_text(info, "artifact_uri"),
         run_id=_text(info, "source_run_id"),
         params=_texts(data, "params"),
-        metrics=_metrics(data),
+        metrics={key: value for key, (_, _, value) in metrics.items()},
+        metric_steps={key: step for key, (step, _, _) in metrics.items() if step},
     )
 
 
@@ -131,8 +138,8 @@ def _dataset_source(text: str) -> str:
     return _text(found, "uri") or _text(found, "path") or text
 
 
-def _metrics(data: JSONObject) -> dict[str, float]:
-    """The last value of each metric; a series counts by step, then by time."""
+def _metrics(data: JSONObject) -> dict[str, tuple[int, int, float]]:
+    """Step, time and value of the last of each metric, which they decide."""
     last: dict[str, tuple[int, int, float]] = {}
     for metric in _objects(data, "metrics"):
         key, value = _text(metric, "key"), _number(metric.get("value"))
@@ -141,7 +148,7 @@ def _metrics(data: JSONObject) -> dict[str, float]:
         step, at = _whole(metric.get("step")), _whole(metric.get("timestamp"))
         found = (step or 0, at or 0, value)
         last[key] = max(found, last.get(key, found))
-    return {key: value for key, (_, _, value) in last.items()}
+    return last
 
 
 def _texts(holder: JSONObject, name: str) -> dict[str, str]:

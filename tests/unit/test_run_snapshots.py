@@ -100,6 +100,35 @@ def test_time_that_is_none_is_left_out(milliseconds: int | None) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("steps_of_run", "steps_of_model", "expected"),
+    [
+        ({"loss": 9}, {}, 0.1),
+        ({"loss": 9}, {"loss": 3}, 0.7),
+        ({}, {}, 0.7),
+        ({"other": 9}, {}, 0.7),
+    ],
+)
+def test_first_value_of_a_series_gives_way_to_the_last_one_of_the_run(
+    steps_of_run: dict[str, int], steps_of_model: dict[str, int], expected: float
+) -> None:
+    model = LoggedModel(
+        model_id="m-1", metrics={"loss": 0.7}, metric_steps=steps_of_model
+    )
+
+    details = completed(model, metrics={"loss": 0.1}, metric_steps=steps_of_run)
+
+    assert details.metrics == {"loss": expected}
+
+
+def test_zero_at_the_start_of_a_series_casts_no_doubt_on_its_end() -> None:
+    model = LoggedModel(model_id="m-1", metrics={"accuracy": 0.0})
+
+    details = completed(model, metrics={"accuracy": 0.9}, metric_steps={"accuracy": 5})
+
+    assert details.metrics == {"accuracy": 0.9}
+
+
 def test_logged_models_word_wins_since_a_run_may_have_made_several() -> None:
     model = LoggedModel(
         model_id="m-1",
