@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import mlflow  # type: ignore[import-not-found]
@@ -55,6 +56,28 @@ def predict(uri: str) -> float:
     return round(float(answer[0]), 6)
 
 
+def register(uri: str, model: str) -> dict[str, str]:
+    """Register what was logged before."""
+    version = mlflow.register_model(uri, model)
+    return {"version": str(version.version), "source": version.source}
+
+
+def set_alias(model: str, alias: str, version: str) -> None:
+    """Name a version."""
+    mlflow.MlflowClient().set_registered_model_alias(model, alias, version)
+
+
+def download(uri: str) -> list[str]:
+    """The names of the files that a model consists of."""
+    directory = Path(mlflow.artifacts.download_artifacts(uri))
+    return sorted(path.name for path in directory.iterdir())
+
+
+def describe(uri: str) -> str:
+    """The logged model that an address leads to."""
+    return str(mlflow.models.get_model_info(uri).model_id)
+
+
 def count_requests(call: dict[str, Any]) -> dict[str, Any]:
     """Do what ``call`` says; how often the network was asked, retries included."""
     send = urllib3.connectionpool.HTTPConnectionPool._make_request  # noqa: SLF001
@@ -85,6 +108,10 @@ def do(call: dict[str, Any]) -> dict[str, Any]:
         "log_model": log_model,
         "transition": transition,
         "predict": predict,
+        "register": register,
+        "set_alias": set_alias,
+        "download": download,
+        "describe": describe,
         "count_requests": count_requests,
     }
     try:

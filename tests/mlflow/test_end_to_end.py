@@ -186,6 +186,43 @@ def test_a_version_knows_the_run_that_made_it(
     assert version["verified"] is True
 
 
+def test_every_address_of_a_model_leads_to_it(alice: Notebook, model: str) -> None:
+    logged = alice.ask("log_model", model=model, constant=1.0, commit=COMMIT)
+    alice.ask("log_model", model=model, constant=2.0, commit=COMMIT)
+    promote(alice, model, "1")
+    alice.ask("set_alias", model=model, alias="champion", version="1")
+
+    for address, constant in (
+        (f"models:/{model}/1", 1.0),
+        (f"models:/{model}/2", 2.0),
+        (f"models:/{model}/latest", 2.0),
+        (f"models:/{model}/production", 1.0),
+        (f"models:/{model}@champion", 1.0),
+        (f"models:/{logged['model_id']}", 1.0),
+    ):
+        assert alice.ask("predict", uri=address) == constant
+    assert alice.ask("describe", uri=f"models:/{model}/1") == logged["model_id"]
+    files = alice.ask("download", uri=f"models:/{model}@champion")
+    assert {"MLmodel", "registered_model_meta"} <= set(files)
+
+
+def test_a_model_of_a_run_is_registered_afterwards(
+    team: Team, alice: Notebook, model: str
+) -> None:
+    logged = alice.ask("log_model", model=model, constant=4.0, commit=COMMIT)
+
+    made = alice.ask("register", uri=f"runs:/{logged['run_id']}/model", model=model)
+    copy = alice.ask("register", uri=f"models:/{logged['model_id']}", model=model)
+
+    assert (made["version"], copy["version"]) == ("2", "3")
+    digests = {
+        team.version(model, number)["artifact_digest"] for number in ("1", "2", "3")
+    }
+    assert len(digests) == 1
+    assert team.version(model, "2")["run_id"] == logged["run_id"]
+    assert alice.ask("predict", uri=f"models:/{model}/3") == 4.0
+
+
 def test_a_registry_token_alone_loads_a_model(
     team: Team, alice: Notebook, model: str
 ) -> None:
