@@ -9,7 +9,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.integration.api.driver import FILES, MODEL, Document, Driver, document_of
+from tests.integration.api.driver import (
+    FILES,
+    MODEL,
+    ON_BOTH_DATABASES,
+    Document,
+    Driver,
+    document_of,
+)
 from tests.integration.conftest import close_app, make_app
 from tests.integration.mlflow_api.driver import (
     AJAX_ROOT,
@@ -81,6 +88,7 @@ def remote(tmp_path: Path) -> Iterator[Mlflow]:
     close_app(app)
 
 
+@ON_BOTH_DATABASES
 def test_artifact_of_ours_is_downloaded_here_with_a_registry_token_alone(
     uploaded: Mlflow,
 ) -> None:

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.integration.api.driver import FILES, MODEL, Document, Driver, problem_of
+from tests.integration.api.driver import (
+    FILES,
+    MODEL,
+    ON_BOTH_DATABASES,
+    Document,
+    Driver,
+    problem_of,
+)
 from tests.integration.conftest import close_app, make_app
 from tests.integration.mlflow_api.driver import SOURCE, Mlflow, mlflow_client
 from tests.tracking_server import MODEL_ID, RUN_ID, FakeTracking
@@ -24,9 +31,11 @@ def tracking() -> Iterator[FakeTracking]:
 
 
 @pytest.fixture
-def tracked(tmp_path: Path, tracking: FakeTracking) -> Iterator[Mlflow]:
+def tracked(
+    tmp_path: Path, tracking: FakeTracking, database: dict[str, str]
+) -> Iterator[Mlflow]:
     """A registry that knows a tracking server, and has a model."""
-    app = make_app(tmp_path, TRACKING_URI=tracking.url)
+    app = make_app(tmp_path, TRACKING_URI=tracking.url, **database)
     mlflow = mlflow_client(app)
     mlflow.create_model()
     yield mlflow
@@ -366,6 +375,7 @@ class TestCopy:
         document = mlflow.create_version("copy", source=source, **fields)
         return mlflow.api.version(int(document["version"]), "copy")
 
+    @ON_BOTH_DATABASES
     def test_it_is_pinned_to_what_the_origin_is(self, origin: Mlflow) -> None:
         copy = self.copied(origin, f"models:/{MODEL}/1")
 
@@ -504,6 +514,7 @@ def test_copy_asks_no_tracking_server(tracked: Mlflow, tracking: FakeTracking) -
 
 
 class TestRunSnapshot:
+    @ON_BOTH_DATABASES
     def test_version_keeps_what_is_known_of_its_run(
         self, tracked: Mlflow, tracking: FakeTracking
     ) -> None:
