@@ -82,6 +82,8 @@ def test_transition_is_allowed_exactly_where_the_design_says(
         assert (refused.from_stage, refused.to_stage) == (from_stage, to_stage)
         assert refused.allowed == ALLOWED[from_stage]
         assert len(refused.reasons) == 1
+        is_return = (from_stage, to_stage) == ("Archived", "Production")
+        assert refused.is_rollback_only == is_return
 
 
 @pytest.mark.parametrize(("from_stage", "to_stage"), PAIRS)
@@ -104,6 +106,7 @@ def test_archived_version_returns_to_production_by_rollback_only() -> None:
     refused = refusal(packaged_policy(), facts, "Production")
 
     assert refused.reasons == ("Archived to Production is allowed by rollback only",)
+    assert refused.is_rollback_only
     assert "Allowed from Archived: none" in refused.message
 
 

@@ -1,10 +1,14 @@
 """``transition-stage`` and ``get-latest-versions``, under both policies."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Document
-from tests.integration.mlflow_api.driver import Mlflow
+from tests.integration.conftest import close_app, make_app
+from tests.integration.mlflow_api.driver import Mlflow, mlflow_client
 
+STRICT_POLICY = Path(__file__).parents[3] / "config" / "policy.toml"
 TRANSITION = ("POST", "/model-versions/transition-stage")
 LATEST = "/registered-models/get-latest-versions"
 
@@ -174,7 +178,7 @@ def test_any_stage_follows_any_under_the_open_policy(open_mlflow: Mlflow) -> Non
 def test_who_may_not_leave_a_shared_stage_holds_up_the_promotion(
     mlflow: Mlflow,
 ) -> None:
-    """Metrics gate the archival here: the policy is asked about each who leaves."""
+    """A version that is not READY may not move, wherever to."""
     mlflow.create_versions(2)
     mlflow.move(1, "Staging")
     with mlflow.api.engine.begin() as connection:
@@ -190,6 +194,33 @@ def test_who_may_not_leave_a_shared_stage_holds_up_the_promotion(
 
     assert "version 1 may not move from Staging to Archived" in message
     assert mlflow.api.stages() == {1: "Staging", 2: "None"}
+
+
+def test_who_is_verified_for_its_archival_is_archived_by_itself(
+    tmp_path: Path,
+) -> None:
+    """Nobody hashes the artifacts of those who leave while the lock is held."""
+    policy = tmp_path / "policy.toml"
+    archival = 'from = "Staging"\nto = "Archived"\n'
+    policy.write_text(
+        STRICT_POLICY.read_text().replace(
+            archival, f"{archival}verify_artifact = true\n"
+        )
+    )
+    app = make_app(tmp_path / "verifying", POLICY_FILE=str(policy))
+    mlflow = mlflow_client(app)
+    mlflow.create_versions(2)
+    mlflow.move(1, "Staging")
+
+    message = mlflow.refused(
+        "RESOURCE_CONFLICT",
+        *TRANSITION,
+        **fields_of(2, "Staging", archive_existing_versions=True),
+    )
+
+    assert message.startswith("version 1 must be archived by itself")
+    assert mlflow.api.stages() == {1: "Staging", 2: "None"}
+    close_app(app)
 
 
 @ON_BOTH_DATABASES
