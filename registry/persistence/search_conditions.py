@@ -7,7 +7,7 @@ Rules (protocol reference, section 4):
 - A condition leads when an index may say by it what to look at; otherwise it is
   only asked of what something else leads to. On PostgreSQL all lead and the planner
   chooses. SQLite takes whatever index it sees, so there a column is hidden from the
-  indexes (by an empty text behind it, or a zero) where it must not lead.
+  indexes (by an empty text behind it) where it must not lead.
 """
 
 import operator
@@ -127,9 +127,7 @@ class Conditions:
         column = self.target.columns[Attribute(comparison.attribute)]
         if comparison.attribute is Attribute.VERSION_NUMBER:
             number = literal(comparison.value, BigInteger)
-            # Its index serves ORDER BY; half of all versions may be above a number.
-            hidden = column + 0 if self.dialect == SQLITE else column
-            return _COMPARE[comparison.operator](hidden, number)
+            return _COMPARE[comparison.operator](column, number)
         if comparison.operator in _PATTERNS:
             condition = self._is_like(column, comparison, leads=leads)
         else:

@@ -70,7 +70,10 @@ _CASES: tuple[tuple[str, str, Fields, bool], ...] = (
 @click.option("--models", default=20_000, show_default=True, help="in the large one")
 @click.option("--compared-with", default=1_000, show_default=True)
 @click.option("--rounds", default=40, show_default=True, help="requests of each kind")
-def search(database: str, models: int, compared_with: int, rounds: int) -> None:
+@click.option("--only", default="", help="what the labels to time begin with")
+def search(
+    *, database: str, models: int, compared_with: int, rounds: int, only: str
+) -> None:
     """Time pages of a search, of 100 each, in a small and a large registry."""
     with _registries(database, (compared_with, models)) as clients:
         click.echo(describe_machine())
@@ -79,6 +82,8 @@ def search(database: str, models: int, compared_with: int, rounds: int) -> None:
             f" {rounds} requests each: median (5th to 95th percentile)"
         )
         for label, path, fields, has_late_page in _CASES:
+            if not label.startswith(only):
+                continue
             _time(label, [_request(each, path, fields) for each in clients], rounds)
             if has_late_page:
                 late = [_late_request(each, path, fields) for each in clients]

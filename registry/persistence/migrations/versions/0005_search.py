@@ -33,7 +33,6 @@ def upgrade() -> None:
             _LIVE,
         ),
         ("model_versions_by_creation", "model_versions (created_at, id)", _LIVE),
-        ("model_versions_by_number", "model_versions (number, id)", _LIVE),
         (
             "model_versions_by_run",
             f"model_versions ((substr(run_id, 1, 200){collate}))",
