@@ -339,3 +339,18 @@ def test_page_takes_two_statements_whatever_it_holds(
             page(mlflow, path, filter=text, max_results=size, page_token=token)
 
         assert len(statements) == SIGN_IN_AND_PAGE
+
+
+def test_searches_of_many_comparisons_leave_nothing_in_memory(mlflow: Mlflow) -> None:
+    with mlflow.app.app_context():
+        kept = db.engine._compiled_cache  # noqa: SLF001  # what grew by 4 MB a search
+    assert kept is not None
+    page(mlflow, VERSIONS, filter="name != 'x'")
+    before = len(kept)
+
+    for count in range(2, 12):
+        text = " AND ".join(f"tags.t{number} != 'x'" for number in range(count))
+        page(mlflow, VERSIONS, filter=text)
+        page(mlflow, MODELS, filter=text)
+
+    assert len(kept) == before
