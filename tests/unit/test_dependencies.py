@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+from tests.mlflow.environment import REQUIREMENTS
+
 CHECKOUT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))
 OURS = {"registry", "webhooks", "tests"}
@@ -16,6 +18,9 @@ USED_BY_NAME = {
     "gunicorn": "stagegate serve starts it",
     "psycopg": "SQLAlchemy loads it for postgresql:// addresses",
 }
+
+#: What runs in MLflow's own environment, beside what that environment names.
+WITH_MLFLOW = {"numpy"}
 
 DISTRIBUTIONS = packages_distributions()
 
@@ -33,6 +38,7 @@ def declared(requirements: Iterable[str]) -> set[str]:
 RUNTIME = declared(PROJECT["project"]["dependencies"])
 DEMO = declared(PROJECT["project"]["optional-dependencies"]["demo"])
 DEV = declared(PROJECT["dependency-groups"]["dev"])
+MLFLOW = declared(REQUIREMENTS) | WITH_MLFLOW
 
 
 def modules(*directories: str) -> Iterator[Path]:
@@ -87,8 +93,21 @@ def test_every_import_of_the_demo_is_declared() -> None:
     assert undeclared(imported(files), RUNTIME | DEMO) == []
 
 
+def is_with_mlflow(file: Path) -> bool:
+    return file.is_relative_to(CHECKOUT / "tests" / "mlflow")
+
+
 def test_every_import_of_the_tests_is_declared() -> None:
-    assert undeclared(imported(modules("tests")), RUNTIME | DEMO | DEV) == []
+    files = [file for file in modules("tests") if not is_with_mlflow(file)]
+
+    assert undeclared(imported(files), RUNTIME | DEMO | DEV) == []
+
+
+def test_every_import_of_the_tests_with_mlflow_is_declared() -> None:
+    assert (
+        undeclared(imported(modules("tests/mlflow")), RUNTIME | DEMO | DEV | MLFLOW)
+        == []
+    )
 
 
 def test_every_declared_package_is_used() -> None:
