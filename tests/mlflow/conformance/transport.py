@@ -80,6 +80,15 @@ def a_refusal_reaches_the_caller_at_once(world: World) -> None:
 
 
 @CASES.case
+def the_server_says_that_files_come_in_one_piece(world: World) -> None:
+    """Otherwise the client would ask for paths that are not there."""
+    answer = world.send("GET", "/server-info", prefix="/api/3.0/mlflow").document
+    assert answer["multipart_uploads_enabled"] is False
+    assert answer["multipart_downloads_enabled"] is False
+    assert answer["workspaces_enabled"] is False
+
+
+@CASES.case
 def a_repeated_creation_is_told_that_it_exists(world: World) -> None:
     """As when the client sends again what had been committed."""
     name = world.name()
