@@ -20,6 +20,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     FromClause,
+    Integer,
     Select,
     Text,
     and_,
@@ -124,10 +125,11 @@ class Conditions:
         """Whether a comparison holds."""
         if comparison.tag is not None:
             return self._tag_holds(comparison, leads=leads)
-        column = self.target.columns[Attribute(comparison.attribute)]
+        column = self.target.columns[Attribute(str(comparison.attribute))]
         if comparison.attribute is Attribute.VERSION_NUMBER:
             number = literal(comparison.value, BigInteger)
-            return _COMPARE[comparison.operator](column, number)
+            compared: Condition = _COMPARE[comparison.operator](column, number)
+            return compared
         if comparison.operator in _PATTERNS:
             condition = self._is_like(column, comparison, leads=leads)
         else:
@@ -142,7 +144,7 @@ class Conditions:
 
         What the planner leads by anyway, as an equal name, is not asked for.
         """
-        one = select(literal_column("1"))
+        one = select(literal_column("1", Integer))
         if comparison.tag is not None:
             return one.where(*self._tag_bounds(comparison))
         if comparison.operator not in _PATTERNS:
@@ -152,7 +154,7 @@ class Conditions:
                 return None
             holds = self.holds(comparison, leads=True)
             return one.where(_MODEL.deleted_at.is_(None), holds)
-        column = self.target.columns[Attribute(comparison.attribute)]
+        column = self.target.columns[Attribute(str(comparison.attribute))]
         bounds = list(self._bounds(column, comparison))
         if not bounds:
             return None
@@ -202,10 +204,10 @@ class Conditions:
         value = comparison.value
         if comparison.operator is Operator.UNEQUAL:
             return column != value
-        if comparison.operator is Operator.NOT_IN:
-            return column.not_in(value)
         is_short = comparison.attribute is Attribute.NAME
         if isinstance(value, tuple):
+            if comparison.operator is Operator.NOT_IN:
+                return column.not_in(value)
             return (
                 column.in_(value)
                 if is_short
@@ -237,7 +239,7 @@ class Conditions:
     def _tags_of_row(self, comparison: Comparison) -> Select[Any]:
         """The tag of one row for which a comparison holds."""
         target, tag = self.target, self.target.tag.c
-        rows = select(literal_column("1"))
+        rows = select(literal_column("1", Integer))
         if comparison.operator is not Operator.EQUAL:
             return rows.where(
                 target.tag_owner == target.id,

@@ -73,7 +73,8 @@ def _leads(
     conditions: Conditions, comparisons: Sequence[Comparison]
 ) -> tuple[list[Comparison], list[ColumnElement[bool]]]:
     """What may lead, and whether each is rare."""
-    leads, rare = [], []
+    leads: list[Comparison] = []
+    rare: list[ColumnElement[bool]] = []
     for comparison in comparisons:
         candidates = conditions.candidates(comparison)
         if candidates is not None and len(leads) < _MAX_LEADS:

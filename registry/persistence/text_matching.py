@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, collate, func, literal_column, or_
+from sqlalchemy import ColumnElement, Integer, collate, func, literal_column, or_
 
 SQLITE = "sqlite"
 HEAD_CHARACTERS = 200
@@ -92,7 +92,8 @@ def _behind(beginning: str) -> str:
 
 def head(text: Text, dialect: str) -> Text:
     """The indexed part of a long text; written as the indexes of 0005 have it."""
-    first, count = literal_column("1"), literal_column(str(HEAD_CHARACTERS))
+    first = literal_column("1", Integer)
+    count = literal_column(str(HEAD_CHARACTERS), Integer)
     return by_code_point(func.substr(text, first, count), dialect)
 
 
@@ -105,7 +106,7 @@ def equals(text: Text, value: str, dialect: str) -> ColumnElement[bool]:
     same_head = head(text, dialect) == value[:HEAD_CHARACTERS]
     if len(value) < HEAD_CHARACTERS:
         return same_head
-    behind = literal_column(str(HEAD_CHARACTERS + 1))
+    behind = literal_column(str(HEAD_CHARACTERS + 1), Integer)
     return same_head & (func.substr(text, behind) == value[HEAD_CHARACTERS:])
 
 
