@@ -52,24 +52,20 @@ def mlflow_server(
     """
     port = free_port()
     store = backend_store_uri or f"sqlite:///{directory / 'mlflow.db'}"
-    artifacts = (
-        ("--default-artifact-root", artifact_root)
-        if artifact_root
-        else ("--artifacts-destination", str(directory / "mlartifacts"))
-    )
     command: list[str | Path] = [
         *(environment.python, "-m", "mlflow", "server", "--workers", "1"),
         *("--host", "127.0.0.1", "--port", str(port)),
-        *("--backend-store-uri", store.replace("+psycopg:", "+psycopg2:"), *artifacts),
+        *("--backend-store-uri", store.replace("+psycopg:", "+psycopg2:")),
+        *_artifact_options(directory, artifact_root),
     ]
     log_file = directory / "mlflow-server.log"
-    own = environment.variables(directory, **variables)
-    # Its job runner is further processes, and nothing of the registry.
-    own["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             command,
-            env=own,
+            # Its job runner is further processes, and nothing of the registry.
+            env=environment.variables(
+                directory, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false", **variables
+            ),
             cwd=directory,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -77,15 +73,25 @@ def mlflow_server(
         )
     server = MLflowServer(f"http://127.0.0.1:{port}", process, log_file)
     try:
-        wait_until_ready(
-            process,
-            lambda: _is_answering(server),
-            log_file=log_file,
-            timeout_seconds=START_SECONDS,
-        )
+        _wait(server)
         yield server
     finally:
         stop(process)
+
+
+def _artifact_options(directory: Path, root: str | None) -> tuple[str, str]:
+    if root:
+        return "--default-artifact-root", root
+    return "--artifacts-destination", str(directory / "mlartifacts")
+
+
+def _wait(server: MLflowServer) -> None:
+    wait_until_ready(
+        server.process,
+        lambda: _is_answering(server),
+        log_file=server.log_file,
+        timeout_seconds=START_SECONDS,
+    )
 
 
 def _is_answering(server: MLflowServer) -> bool:
