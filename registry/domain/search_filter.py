@@ -14,21 +14,17 @@ Rules (MLflow protocol reference, section 4):
   tag say nothing else, so what has no such tag is found.
 - Every order is total: ties go by name, then from the highest version down.
 
-A refusal names the place, what stands there and what was expected. The grammar is
-regular and its tokens do not overlap, so reading takes time in proportion to the
-text; the limits below bound what the database is asked for.
+A refusal names the place, what stands there and what was expected. The limits below
+bound what the database is asked for.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
-
-from lark import Lark, Token, Tree
-from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from registry.domain.names import clean_text
+from registry.domain.search_words import TEXT, Word, refusal
 from registry.errors import InvalidInputError
 
 MAX_FILTER_CHARACTERS = 50_000
@@ -39,39 +35,6 @@ MAX_PATTERN_CHARACTERS = 2_000
 MAX_DIGITS = 18
 PROMPT_TAG = "mlflow.prompt.is_prompt"
 
-_GRAMMAR = r"""
-filter: comparison (_AND comparison)*
-comparison: KEY COMPARATOR (STRING | NUMBER)
-          | KEY LIST_COMPARATOR _OPEN STRING (_COMMA STRING)* _COMMA? _CLOSE
-ordering: KEY DIRECTION?
-
-KEY: /\w+(\.(`[^`]+`|"[^"]+"|[\w.]+))?/
-COMPARATOR: "=" | "!=" | ">" | ">=" | "<" | "<=" | /I?LIKE\b/i
-LIST_COMPARATOR: /(NOT\s+)?IN\b/i
-STRING: /'(?:[^']|'')*'/ | /"(?:[^"]|"")*"/
-NUMBER: /-?[\d.]+(e[+-]?\d+)?/i
-DIRECTION: /(ASC|DESC)\b/i
-_AND: /AND\b/i
-_OPEN: "("
-_COMMA: ","
-_CLOSE: ")"
-
-%import common.WS
-%ignore WS
-"""
-_PHRASES = {
-    "KEY": "a key such as name or tags.<key>",
-    "COMPARATOR": "a comparator (=, !=, >, >=, <, <=, LIKE, ILIKE)",
-    "LIST_COMPARATOR": "IN or NOT IN",
-    "STRING": "a text in quotes",
-    "NUMBER": "a number",
-    "DIRECTION": "ASC, DESC or the end",
-    "_AND": "AND or the end",
-    "_OPEN": "'('",
-    "_COMMA": "','",
-    "_CLOSE": "')'",
-}
-_SHOWN_CHARACTERS = 40
 _INTEGER = re.compile(r"\s*(-?)(\d+)\s*")
 
 
@@ -221,15 +184,13 @@ def _comparisons(searchable: Searchable, text: str) -> tuple[Comparison, ...]:
             f"has {len(text)} characters; expected {MAX_FILTER_CHARACTERS} at most",
             field="filter",
         )
-    tree = _parse("filter", clean_text(text, field="filter"), "filter")
-    if len(tree.children) > MAX_COMPARISONS:
+    words = _words("filter", text, "filter")
+    if len(words) > MAX_COMPARISONS:
         raise InvalidInputError(
-            f"has {len(tree.children)} comparisons; expected {MAX_COMPARISONS} at most",
+            f"has {len(words)} comparisons; expected {MAX_COMPARISONS} at most",
             field="filter",
         )
-    comparisons = tuple(
-        _comparison(searchable, list(_tokens(child))) for child in tree.children
-    )
+    comparisons = tuple(_comparison(searchable, each) for each in words)
     listed = sum(
         len(each.value) for each in comparisons if isinstance(each.value, tuple)
     )
@@ -241,20 +202,16 @@ def _comparisons(searchable: Searchable, text: str) -> tuple[Comparison, ...]:
     return comparisons
 
 
-def _tokens(child: Token | Tree[Token]) -> Iterator[Token]:
-    return child.scan_values(lambda _: True) if isinstance(child, Tree) else iter(())
-
-
-def _comparison(searchable: Searchable, tokens: Sequence[Token]) -> Comparison:
-    key, comparator, *values = tokens
-    operator = Operator(" ".join(comparator.upper().split()))
-    prefix, dot, rest = key.partition(".")
+def _comparison(searchable: Searchable, words: Sequence[Word]) -> Comparison:
+    key, comparator, *values = words
+    operator = Operator(" ".join(comparator.text.upper().split()))
+    prefix, dot, rest = key.text.partition(".")
     if dot and prefix in {"tag", "tags"}:
         _check_operator(comparator, operator, _TEXT, f"tag {rest}")
         return Comparison(
             tag=rest.strip('`"'), operator=operator, value=_text(values[0], operator)
         )
-    name = rest if dot and prefix == "attribute" else str(key)
+    name = rest if dot and prefix == "attribute" else key.text
     if name not in searchable.attributes:
         known = ", ".join([*searchable.attributes, "tags.<key>"])
         raise _refusal(key, f"expected one of {known}")
@@ -268,7 +225,7 @@ def _comparison(searchable: Searchable, tokens: Sequence[Token]) -> Comparison:
 
 
 def _check_operator(
-    comparator: Token, operator: Operator, allowed: Collection[Operator], of: str
+    comparator: Word, operator: Operator, allowed: Collection[Operator], of: str
 ) -> None:
     if operator not in allowed:
         known = ", ".join(each for each in Operator if each in allowed)
@@ -276,27 +233,27 @@ def _check_operator(
 
 
 def _value(
-    attribute: Attribute, operator: Operator, values: Sequence[Token]
+    attribute: Attribute, operator: Operator, values: Sequence[Word]
 ) -> str | int | tuple[str, ...]:
     if attribute is Attribute.VERSION_NUMBER:
         return _integer(values[0])
     if operator in _LIST:
-        return tuple(value[1:-1] for value in values)
+        return tuple(value.text[1:-1] for value in values)
     return _text(values[0], operator)
 
 
-def _text(value: Token, operator: Operator) -> str:
-    if value.type != "STRING":
-        raise _refusal(value, f"expected {_PHRASES['STRING']}")
-    if operator in _PATTERNS and len(value) - 2 > MAX_PATTERN_CHARACTERS:
+def _text(value: Word, operator: Operator) -> str:
+    if value.kind != TEXT:
+        raise _refusal(value, "expected a text in quotes")
+    if operator in _PATTERNS and len(value.text) - 2 > MAX_PATTERN_CHARACTERS:
         raise _refusal(
             value, f"expected a pattern of {MAX_PATTERN_CHARACTERS} characters at most"
         )
-    return value[1:-1]
+    return value.text[1:-1]
 
 
-def _integer(value: Token) -> int:
-    text = value[1:-1] if value.type == "STRING" else str(value)
+def _integer(value: Word) -> int:
+    text = value.text[1:-1] if value.kind == TEXT else value.text
     found = _INTEGER.fullmatch(text)
     if found is None or len(found.group(2).lstrip("0")) > MAX_DIGITS:
         raise _refusal(value, f"expected an integer of {MAX_DIGITS} digits at most")
@@ -321,46 +278,23 @@ def _ordering(searchable: Searchable, order_by: Sequence[str]) -> tuple[Ordering
 
 
 def _one_ordering(searchable: Searchable, text: str) -> Ordering:
-    tree = _parse("ordering", clean_text(text, field="order_by"), "order_by")
-    key, *direction = _tokens(tree)
-    name = key.removeprefix("attribute.")
+    ((key, *direction),) = _words("ordering", text, "order_by")
+    name = key.text.removeprefix("attribute.")
     if name not in searchable.columns:
         known = ", ".join(searchable.columns)
         raise _refusal(key, f"expected one of {known}", "order_by")
     return Ordering(
         column=searchable.columns[name],
-        is_descending=bool(direction) and direction[0].upper() == "DESC",
+        is_descending=bool(direction) and direction[0].text.upper() == "DESC",
     )
 
 
-@cache
-def _parser() -> Lark:
-    return Lark(_GRAMMAR, parser="lalr", start=["filter", "ordering"])
+def _words(start: str, text: str, field: str) -> list[list[Word]]:
+    # Loaded when it is first needed: a process that nobody searches holds 2 MB less.
+    from registry.domain.search_grammar import read_words  # noqa: PLC0415
+
+    return read_words(start, clean_text(text, field=field), field)
 
 
-def _parse(start: str, text: str, field: str) -> Tree[Token]:
-    try:
-        return _parser().parse(text, start=start)
-    except UnexpectedToken as error:
-        at_end = error.token.type == "$END"
-        place = len(text) if at_end else error.token.start_pos
-        expected = error.expected
-    except UnexpectedCharacters as error:
-        place, expected = error.pos_in_stream, error.allowed
-    phrases = [_PHRASES[name] for name in _PHRASES if name in expected]
-    message = f"expected {' or '.join(phrases) or 'the end'}"
-    raise _refusal_at(place, text[place:], message, field)
-
-
-def _refusal(token: Token, expected: str, field: str = "filter") -> InvalidInputError:
-    return _refusal_at(token.start_pos, token, expected, field)
-
-
-def _refusal_at(
-    place: int | None, found: str, expected: str, field: str
-) -> InvalidInputError:
-    """``place`` counts from 0, people count from 1; a token that was read has one."""
-    cut = found[:_SHOWN_CHARACTERS] + "…" * (len(found) > _SHOWN_CHARACTERS)
-    shown = repr(cut) if found else "the end"
-    at = f"at character {(place or 0) + 1}"
-    return InvalidInputError(f"{at}, found {shown}: {expected}", field=field)
+def _refusal(word: Word, expected: str, field: str = "filter") -> InvalidInputError:
+    return refusal(word.place, word.text, expected, field)
