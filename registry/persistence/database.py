@@ -30,7 +30,7 @@ _SQLITE_PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     f"PRAGMA busy_timeout = {_SQLITE_PATIENCE_SECONDS * 1000}",
 )
-_SQLITE_STATEMENTS = 32  # prepared ones that a connection keeps, some KB each
+_SQLITE_STATEMENTS = 16  # prepared ones that a connection keeps, some KB each
 _POSTGRESQL_OPTIONS = (
     "-c lock_timeout=15s "
     "-c statement_timeout=30s "
