@@ -27,6 +27,40 @@ def test_every_other_text_is_kept_in_nfc(text: str) -> None:
     assert names.clean_text(text, field="reason") == unicodedata.normalize("NFC", text)
 
 
+MARKS = ["\u0301", "\u0316\u0301", "\u0344", "\u0f73", "\u0f75", "\u0f81"]
+
+
+@pytest.mark.parametrize("marks", MARKS)
+def test_marks_in_a_row_have_a_bound(marks: str) -> None:
+    most = (marks * names.MAX_COMBINING_MARKS)[: names.MAX_COMBINING_MARKS]
+    text = f"a{most}b{most}"
+
+    assert names.clean_text(text, field="reason") == unicodedata.normalize("NFC", text)
+    with pytest.raises(InvalidInputError, match="100 combining marks") as caught:
+        names.clean_text(f"a{most}{marks[0]}b", field="reason")
+    assert caught.value.field == "reason"
+
+
+def test_everything_that_falls_apart_into_marks_counts_as_one() -> None:
+    characters = map(chr, [*range(0xD800), *range(0xE000, 0x110000)])
+    marks = {
+        each
+        for each in characters
+        if unicodedata.combining(unicodedata.normalize("NFD", each)[0])
+    }
+
+    unnoticed = []
+    for mark in marks:
+        try:
+            names.clean_text(mark * (names.MAX_COMBINING_MARKS + 1), field="reason")
+        except InvalidInputError:
+            continue
+        unnoticed.append(mark)
+
+    assert len(marks) > 900
+    assert unnoticed == []
+
+
 @pytest.mark.parametrize(
     "name",
     ["fraud", "Fraud Model 2", "模型", "a.b", "...", "%2e%2e", "a\\b", "n" * 256, "😀"],
