@@ -21,7 +21,7 @@ blueprint = Blueprint("models", __name__, url_prefix="/mlflow/registered-models"
 def create_registered_model() -> Response:
     """Register a model."""
     fields = fields_of(request)
-    name, description = fields.required("name"), fields.text("description")
+    name, description = fields.required("name"), fields.description()
     tags = fields.tags()
 
     def work(tx: Transaction) -> Document:
@@ -43,9 +43,8 @@ def get_registered_model() -> Response:
 def update_registered_model() -> Response:
     """Describe a model; without a description it has none."""
     fields = fields_of(request)
-    return _changed(
-        fields.required("name"), ModelChanges(description=fields.text("description"))
-    )
+    changes = ModelChanges(description=fields.description())
+    return _changed(fields.required("name"), changes)
 
 
 @blueprint.post("/rename")

@@ -9,6 +9,8 @@ Rules (protocol reference, section 1):
 - JSON null is the same as an absent field; unknown fields are ignored.
 - Types are taken as they are sent: a number is no text and a text no flag.
   Whole numbers alone may come as text, as protobuf's JSON writes them.
+- What is stored has the bounds that it has in ``/api/v1``: given here as a
+  ``maximum`` where no service knows one.
 """
 
 import re
@@ -42,15 +44,26 @@ class Fields:
             raise missing(name)
         return text
 
-    def text(self, name: str, default: str = "") -> str:
-        """A text; absent it is ``default``."""
-        text = self.optional(name)
+    def text(self, name: str, default: str = "", *, maximum: int | None = None) -> str:
+        """A text of at most ``maximum`` characters; absent it is ``default``."""
+        text = self.optional(name, maximum=maximum)
         return default if text is None else text
 
-    def optional(self, name: str) -> str | None:
-        """A text, or None when absent."""
+    def optional(self, name: str, *, maximum: int | None = None) -> str | None:
+        """A text of at most ``maximum`` characters, or None when absent."""
         value = self._single(name)
-        return None if value is None else _text(name, value)
+        if value is None:
+            return None
+        text = _text(name, value)
+        if maximum is not None and len(text) > maximum:
+            raise InvalidInputError(
+                f"must have at most {maximum} characters", field=name
+            )
+        return text
+
+    def description(self) -> str:
+        """The field ``description``; absent it is empty."""
+        return self.text("description", maximum=names.MAX_TEXT_CHARACTERS)
 
     def texts(self, name: str) -> list[str]:
         """Every text of a repeated field."""

@@ -12,6 +12,8 @@ from flask import Blueprint, Response, jsonify, request
 from sqlalchemy.orm import Session
 
 from registry.auth.permissions import Permission, requires
+from registry.domain.names import MAX_SHORT_TEXT_CHARACTERS
+from registry.domain.sources import MAX_SOURCE_CHARACTERS
 from registry.errors import InvalidInputError, VersionNotFoundError
 from registry.mlflow_api.documents import Document, full_version_document
 from registry.mlflow_api.reading import Fields, fields_of
@@ -66,10 +68,11 @@ def create_model_version() -> Response:
     fields = fields_of(request)
     name, source = fields.required("name"), fields.required("source")
     details = VersionDetails(
-        run_id=fields.text("run_id") or None,
-        run_link=fields.text("run_link"),
-        logged_model_id=fields.text("model_id") or None,
-        description=fields.text("description"),
+        run_id=fields.text("run_id", maximum=MAX_SHORT_TEXT_CHARACTERS) or None,
+        run_link=fields.text("run_link", maximum=MAX_SOURCE_CHARACTERS),
+        logged_model_id=fields.text("model_id", maximum=MAX_SHORT_TEXT_CHARACTERS)
+        or None,
+        description=fields.description(),
         tags=fields.tags(),
     )
     queries.model_id(db.session(), name)
@@ -104,7 +107,7 @@ def update_model_version() -> Response:
     """Describe a version; without a description it has none."""
     fields = fields_of(request)
     ref = version_ref(fields)
-    changes = VersionChanges(description=fields.text("description"))
+    changes = VersionChanges(description=fields.description())
 
     def work(tx: Transaction) -> Document:
         versions.update_version(tx, ref, changes)

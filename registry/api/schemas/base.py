@@ -13,8 +13,8 @@ from registry.errors import InvalidInputError
 
 MAX_PAGE = 200
 DEFAULT_PAGE = 50
-MAX_TEXT = 20_000
-MAX_SHORT_TEXT = 1_000
+MAX_TEXT = names.MAX_TEXT_CHARACTERS
+MAX_SHORT_TEXT = names.MAX_SHORT_TEXT_CHARACTERS
 
 # Text that a database can store has no NUL. Lone surrogates are refused besides, by
 # a rule that stays out of the OpenAPI document, which could not be encoded with it.

@@ -4,6 +4,7 @@ from flask import Blueprint, Response, jsonify, request
 from sqlalchemy.orm import Session
 
 from registry.auth.permissions import Permission, requires
+from registry.domain.names import MAX_TEXT_CHARACTERS
 from registry.mlflow_api.databricks.permission_levels import permission_level
 from registry.mlflow_api.databricks.reading import fields_anywhere
 from registry.mlflow_api.documents import (
@@ -43,7 +44,8 @@ def get_registered_model() -> Response:
 def transition_model_version_stage() -> Response:
     """Move a version to another stage; the comment is the reason."""
     fields = fields_of(request)
-    return moved(fields, reason=fields.text("comment"), answer=_version_answer)
+    reason = fields.text("comment", maximum=MAX_TEXT_CHARACTERS)
+    return moved(fields, reason=reason, answer=_version_answer)
 
 
 def _version_answer(session: Session, ref: VersionRef) -> Document:

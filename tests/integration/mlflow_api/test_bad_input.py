@@ -4,10 +4,13 @@ import json
 from typing import Any
 from urllib.parse import quote
 
+import pytest
+
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Document
 from tests.integration.mlflow_api.driver import ROOT, SOURCE, Mlflow
 
 VERSION = {"name": MODEL, "version": "1"}
+NEW = {"name": MODEL, "source": SOURCE}
 CALLS: tuple[tuple[str, str, Document], ...] = (
     (
         "POST",
@@ -117,3 +120,43 @@ def test_fields_that_are_all_wrong_store_nothing(mlflow: Mlflow) -> None:
             assert send_body(mlflow, method, path, wrong) == 400
 
     assert mlflow.api.dump() == before
+
+
+@pytest.mark.parametrize(
+    ("place", "field", "most"),
+    [
+        (("POST", "/registered-models/create", {"name": "n"}), "description", 20_000),
+        (
+            ("PATCH", "/registered-models/update", {"name": MODEL}),
+            "description",
+            20_000,
+        ),
+        (("POST", "/model-versions/create", NEW), "description", 20_000),
+        (("POST", "/model-versions/create", NEW), "run_id", 1_000),
+        (("POST", "/model-versions/create", NEW), "model_id", 1_000),
+        (("POST", "/model-versions/create", NEW), "run_link", 2_000),
+        (("PATCH", "/model-versions/update", VERSION), "description", 20_000),
+        (
+            (
+                "POST",
+                "/databricks/model-versions/transition-stage",
+                {**VERSION, "stage": "Staging"},
+            ),
+            "comment",
+            20_000,
+        ),
+        (("POST", "/comments/create", VERSION), "comment", 65_535),
+    ],
+)
+def test_text_has_the_bound_that_it_has_elsewhere(
+    mlflow: Mlflow, place: tuple[str, str, Document], field: str, most: int
+) -> None:
+    mlflow.create_versions(1)
+    method, path, fields = place
+    longer = {**fields, field: "é" * (most + 1)}
+
+    message = mlflow.refused("INVALID_PARAMETER_VALUE", method, path, **longer)
+
+    assert f"'{field}'" in message
+    assert str(most) in message
+    mlflow.done(method, path, **{**fields, field: "é" * most})
