@@ -29,7 +29,7 @@ from registry.services.archiving import archive_others
 from registry.services.transaction import Transaction
 from registry.services.transitions import MoveRequest
 from registry.services.versions import VersionRef
-from registry.web.changing import commit, parts
+from registry.web.changing import answer_once, commit, parts
 from registry.web.verification import verified_move
 
 Answer = Callable[[Session, VersionRef], Document]
@@ -65,6 +65,10 @@ def moved(fields: Fields, *, reason: str, answer: Answer) -> Response:
         RegistryError: as ``transitions.move_version``, but for a version that is
             in the stage already.
     """
+    return answer_once(lambda: _moved(fields, reason, answer))
+
+
+def _moved(fields: Fields, reason: str, answer: Answer) -> Response:
     ref = version_ref(fields)
     policy = parts().policy.for_model(ref.model)
     stage = stage_named(policy, fields.required("stage"))

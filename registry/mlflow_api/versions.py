@@ -24,7 +24,7 @@ from registry.services.preparing import prepare_version
 from registry.services.registration import VersionDetails
 from registry.services.transaction import Transaction
 from registry.services.versions import VersionChanges, VersionRef
-from registry.web.changing import commit, parts
+from registry.web.changing import answer_once, commit, parts
 
 blueprint = Blueprint("versions", __name__, url_prefix="/mlflow/model-versions")
 
@@ -75,6 +75,10 @@ def create_model_version() -> Response:
         description=fields.description(),
         tags=fields.tags(),
     )
+    return answer_once(lambda: _created(name, source, details))
+
+
+def _created(name: str, source: str, details: VersionDetails) -> Response:
     queries.model_id(db.session(), name)
     prepared = prepare_version(
         db.session(), parts().source_readers, details, source=source

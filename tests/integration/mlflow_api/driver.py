@@ -38,6 +38,11 @@ class Mlflow:
         """The message of a refusal with this code."""
         return refusal_of(self.send(method, path, **fields), code)
 
+    def keyed(self, path: str, **fields: object) -> TestResponse:
+        """A POST with an idempotency key, the same in every call."""
+        headers = {"Idempotency-Key": "job-17"}
+        return self.api.client.post(self.root + path, json=fields, headers=headers)
+
     def create_model(self, name: str = MODEL, **fields: object) -> Document:
         answer = self.done("POST", "/registered-models/create", name=name, **fields)
         document: Document = answer["registered_model"]
