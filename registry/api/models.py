@@ -64,7 +64,7 @@ def get_model(name: str) -> Response:
 @requires(Permission.WRITE)
 @blueprint.arguments(ModelPatch)
 @blueprint.response(200, ModelDocument)
-@blueprint.alt_response(409, description="The new name is taken")
+@blueprint.alt_response(409, description="The new name is taken, or has other rules")
 def update_model(body: dict[str, Any], name: str) -> Response:
     """Describe, tag or rename a model."""
     changes = ModelChanges(**body)

@@ -1,7 +1,7 @@
 """Registered models: create, describe, rename, delete."""
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import delete, select, update
@@ -9,8 +9,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from registry.domain import names
-from registry.domain.policy import StagePolicy
-from registry.errors import DeletionRefusedError, NameTakenError
+from registry.domain.policy import ARCHIVED, NONE, StagePolicy
+from registry.errors import ConflictError, DeletionRefusedError, NameTakenError
 from registry.persistence import queries
 from registry.persistence.tables import Alias, ModelVersion, RegisteredModel
 from registry.services.audit import Change
@@ -23,6 +23,7 @@ CREATED = "registered_model.created"
 UPDATED = "registered_model.updated"
 RENAMED = "registered_model.renamed"
 DELETED = "registered_model.deleted"
+MAX_NAMED = 20  #: versions that a refusal names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,8 @@ def update_model(tx: Transaction, name: str, changes: ModelChanges) -> Document:
     Raises:
         NotFoundError: when there is no such model.
         InvalidInputError: for a name or tag that breaks the rules.
-        ConflictError: when the new name is taken.
+        ConflictError: when the new name is taken, or the policy has other rules
+            for it while versions are in use.
     """
     session = tx.session
     model = queries.lock_model(session, name)
@@ -88,7 +90,9 @@ def update_model(tx: Transaction, name: str, changes: ModelChanges) -> Document:
     if changes.description is not None:
         model.description = names.clean_text(changes.description, field="description")
     if changes.name is not None:
-        model.name = names.model_name(changes.name)
+        new_name = names.model_name(changes.name)
+        _refuse_other_rules(tx, model, new_name)
+        model.name = new_name
     at = touch(model, None, tx.now)
     if changes.description is not None or changes.name is not None:
         move_mlflow_time(at, model)
@@ -115,6 +119,32 @@ def update_model(tx: Transaction, name: str, changes: ModelChanges) -> Document:
         at=at,
     )
     return document
+
+
+def _refuse_other_rules(tx: Transaction, model: RegisteredModel, name: str) -> None:
+    """A name chooses its rules: taking another must not be a way around them."""
+    old, new = (
+        replace(tx.policy.for_model(each), overrides=()) for each in (model.name, name)
+    )
+    if old == new:
+        return
+    free = {NONE, ARCHIVED} & old.deletable & new.deletable
+    in_use = tx.session.execute(
+        select(ModelVersion.number, ModelVersion.stage)
+        .where(
+            ModelVersion.model_id == model.id,
+            ModelVersion.deleted_at.is_(None),
+            ModelVersion.stage.not_in(sorted(free)),
+        )
+        .order_by(ModelVersion.number)
+        .limit(MAX_NAMED)
+    ).all()
+    if in_use:
+        named = ", ".join(f"{number} in {stage}" for number, stage in in_use)
+        raise ConflictError(
+            "the policy has other rules for models of that name; they were not asked "
+            f"about versions {named}"
+        )
 
 
 def _move_versions(session: Session, model: RegisteredModel, at: datetime) -> None:
@@ -169,7 +199,7 @@ def _refuse_protected(
     ).all()
     if protected:
         raise DeletionRefusedError(
-            f"versions {', '.join(map(str, protected[:20]))} are in use; only "
+            f"versions {', '.join(map(str, protected[:MAX_NAMED]))} are in use; only "
             f"versions in {', '.join(sorted(policy.deletable)) or 'no stage'} "
             "may be deleted"
         )
