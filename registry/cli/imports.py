@@ -18,6 +18,7 @@ from registry.cli.client_command import (
 from registry.cli.exit_codes import ExitCode
 from registry.cli.output import Column, Output, printable
 from registry.client.types import Record
+from registry.importing.addresses import Addresses
 from registry.importing.hands import Hands, IdleHands, RegistryHands
 from registry.importing.mlflow_source import MlflowServer
 from registry.importing.report import Count, Kind, Report
@@ -104,7 +105,10 @@ def mlflow(
         hands: Hands = IdleHands()
         if not dry_run:
             hands = RegistryHands(
-                to.client, server.origin, server.address_of, wait_seconds=wait_seconds
+                to.client,
+                server.origin,
+                Addresses(server, to.client).address_of,
+                wait_seconds=wait_seconds,
             )
         report = Report(server.origin, is_trial=dry_run)
         work = Import(

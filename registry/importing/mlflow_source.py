@@ -25,7 +25,6 @@ from registry.errors import (
     InvalidInputError,
     PermissionDeniedError,
     RegistryError,
-    ServerUnreachableError,
 )
 from registry.importing.plan import scheme_of
 from registry.importing.states import NONE, READY, SourceModel, SourceVersion
@@ -44,7 +43,14 @@ _DATABASES = frozenset({"sqlite", "postgresql", "postgres", "mysql", "mssql"})
 
 _UNQUOTABLE = re.compile(r"""['"\\]""")
 
+#: How MLflow says that it knows nothing of what was asked for.
+_REFUSALS = frozenset({requests.codes.bad_request, requests.codes.not_found})
+
 Json = Mapping[str, Any]
+
+
+class NotToldError(RegistryError):
+    """The server has an answer for this question, and it is no: 400 or 404."""
 
 
 class MlflowServer:
@@ -109,18 +115,33 @@ class MlflowServer:
 
         A source such as ``models:/m-…`` can be read only as long as this server is
         there to ask; the store it leads to can be read without it.
+
+        Raises:
+            RegistryError: when the server may answer if it is asked again. Taken for
+                an answer, a passing fault would leave the version unpinned for ever.
         """
         if scheme_of(version.source) not in _INDIRECT:
             return version.source
         asked = {"name": model.name, "version": str(version.number)}
         try:
             answer = self._get("model-versions/get-download-uri", asked)
-        except ServerUnreachableError:
-            raise
-        except RegistryError:
+        except NotToldError:
             return version.source
         address = str(answer.get("artifact_uri", ""))
         return _text(address) if scheme_of(address) in _STORES else version.source
+
+    def version(self, name: str, number: int) -> SourceVersion:
+        """One version.
+
+        Raises:
+            NotToldError: when there is none.
+            RegistryError: what else the server said.
+        """
+        asked = {"name": name, "version": str(number)}
+        found = self._get("model-versions/get", asked).get("model_version")
+        if not isinstance(found, dict):
+            raise RegistryError(f"{self.origin} answers without a version of {name}")
+        return _version(found)
 
     def _pages(
         self, path: str, asked: Mapping[str, Any], member: str
@@ -164,9 +185,8 @@ class MlflowServer:
             )
         if response.status_code != requests.codes.ok:
             said = document.get("message") or document.get("error_code") or ""
-            raise RegistryError(
-                f"{self.origin} answered {response.status_code}: {said}"
-            )
+            kind = NotToldError if response.status_code in _REFUSALS else RegistryError
+            raise kind(f"{self.origin} answered {response.status_code}: {said}")
         return document
 
 

@@ -17,11 +17,14 @@ READY = "READY"
 TAG_PREFIX = "stagegate.import."
 #: The address as the source has it, where ours says where the bytes lie.
 SOURCE_TAG = f"{TAG_PREFIX}source"
+#: The registry that a version was copied from.
+FROM_TAG = f"{TAG_PREFIX}from"
 PLACEHOLDER_TAG = f"{TAG_PREFIX}placeholder"
 #: The reason of every stage change that an import makes begins so.
 REASON_PREFIX = "imported from "
 
 _LOGGED_MODEL = re.compile(r"models:/(m-[\w-]+)", re.ASCII)
+_REGISTERED = re.compile(r"models:/([^/]+)/([0-9]{1,9})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +110,21 @@ class Rules:
 def reason_of(origin: str) -> str:
     """The reason that stage changes are recorded with."""
     return f"{REASON_PREFIX}{origin}"
+
+
+def names_registered(source: str) -> bool:
+    """Whether a source names a version of whatever registry reads it.
+
+    Of the addresses ``models:/…`` only a logged model's is no such name.
+    """
+    is_models = source.partition(":")[0].lower() == "models"
+    return is_models and _LOGGED_MODEL.fullmatch(source) is None
+
+
+def registered_version(source: str) -> tuple[str, int] | None:
+    """The model and the number that such a source names, if it names a number."""
+    match = _REGISTERED.fullmatch(source)
+    return (match[1], int(match[2])) if match else None
 
 
 def provenance(

@@ -10,7 +10,7 @@ from flask import Flask
 from registry.importing.states import PLACEHOLDER_TAG
 from tests.integration.here import Here, registry_in, serving
 from tests.unit.fake_registry import FakeRegistry
-from tests.unit.importing.mlflow_pages import MlflowPages
+from tests.unit.importing.mlflow_pages import MlflowPages, error_answer
 
 CONFIG = Path(__file__).parents[3] / "config"
 REFUSED, CONFLICT, NOT_ALLOWED, UNREACHABLE = 3, 4, 6, 8
@@ -302,6 +302,65 @@ def test_an_artifact_behind_a_logged_model_is_registered_where_it_lies(
     assert version.raw["logged_model_id"] == "m-4"
     assert version.tags["stagegate.import.source"] == "models:/m-4"
     assert here.imported(pages.fake.url)["changes"] == 0
+
+
+def copy_behind_a_proxy(pages: MlflowPages, name: str) -> None:
+    """A copy of ``base`` 1 in artifacts that only the old server hands out."""
+    pages.model("base")
+    pages.version("base", 1, source="mlflow-artifacts:/1/run-1/artifacts/model")
+    pages.model(name)
+    pages.version(name, 1, source="models:/base/1")
+    pages.addresses[name, "1"] = "mlflow-artifacts:/1/run-1/artifacts/model"
+
+
+def test_a_copy_is_not_taken_for_one_of_another_model_of_that_name_here(
+    here: Here, pages: MlflowPages
+) -> None:
+    copy_behind_a_proxy(pages, "prod")
+    with here.client() as client:
+        client.create_model("base")
+        client.begin_version("base", "gs://elsewhere/base", run_id="run-1")
+
+    report = here.imported(pages.fake.url, code=CONFLICT)
+
+    assert here.stages("prod") == {}
+    ((refused),) = report["refused"]
+    assert (refused["model"], refused["version"]) == ("prod", 1)
+    assert "is not the one at" in refused["reason"]
+
+
+@pytest.mark.parametrize("name", ["a-copy", "prod"])
+def test_a_copy_comes_when_what_it_is_a_copy_of_is_here(
+    here: Here, pages: MlflowPages, name: str
+) -> None:
+    copy_behind_a_proxy(pages, name)
+
+    alone = here.imported(
+        *(pages.fake.url, "--model", name, "--skip-refused"), code=REFUSED
+    )
+    assert "which is not here yet" in alone["refused"][0]["reason"]
+    here.imported(pages.fake.url, "--model", "base")
+    here.imported(pages.fake.url)
+
+    assert here.versions(name)[1].source == "models:/base/1"
+    assert here.imported(pages.fake.url)["changes"] == 0
+
+
+def test_a_version_whose_place_is_not_told_for_now_comes_later(
+    here: Here, pages: MlflowPages
+) -> None:
+    """Registered meanwhile by its source, it would never be pinned."""
+    pages.model("fraud")
+    pages.version("fraud", 1, source="models:/m-4")
+    pages.addresses["fraud", "1"] = "gs://bytes/fraud"
+    pages.no_address = error_answer(503, "TEMPORARILY_UNAVAILABLE", "later")
+
+    waiting = here.imported(pages.fake.url, "--skip-refused", code=REFUSED)
+    pages.no_address = None
+    here.imported(pages.fake.url)
+
+    assert "503: later" in waiting["refused"][0]["reason"]
+    assert here.versions("fraud")[1].source == "gs://bytes/fraud"
 
 
 def test_a_placeholder_that_a_killed_run_left_is_deleted(

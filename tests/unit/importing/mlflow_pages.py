@@ -26,6 +26,8 @@ class MlflowPages:
     models: list[Document] = field(default_factory=list)
     versions: list[Document] = field(default_factory=list)
     addresses: dict[tuple[str, str], str] = field(default_factory=dict)
+    #: What is answered in place of every address.
+    no_address: Answer | None = None
     #: What is answered in place of every page.
     instead: Answer | None = None
     #: The model whose versions cannot be listed.
@@ -38,6 +40,7 @@ class MlflowPages:
             lambda asked: self._page(asked, "registered_models", self.models),
         )
         self.fake.on("GET", f"{API}/model-versions/search", self._found_versions)
+        self.fake.on("GET", f"{API}/model-versions/get", self._version)
         self.fake.on("GET", f"{API}/model-versions/get-download-uri", self._address)
 
     def model(
@@ -110,7 +113,17 @@ class MlflowPages:
             page["next_page_token"] = str(end)
         return json_answer(page)
 
+    def _version(self, asked: Asked) -> Answer:
+        for one in self.versions:
+            if one["name"] == asked.query["name"] and (
+                one["version"] == asked.query["version"]
+            ):
+                return json_answer({"model_version": one})
+        return error_answer(404, "RESOURCE_DOES_NOT_EXIST", "no such version")
+
     def _address(self, asked: Asked) -> Answer:
+        if self.no_address is not None:
+            return self.no_address
         address = self.addresses.get((asked.query["name"], asked.query["version"]))
         if address is None:
             return error_answer(404, "RESOURCE_DOES_NOT_EXIST", "no such version")

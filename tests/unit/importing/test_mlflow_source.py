@@ -11,10 +11,10 @@ from registry.errors import (
     RegistryError,
     ServerUnreachableError,
 )
-from registry.importing.mlflow_source import MlflowServer
+from registry.importing.mlflow_source import MlflowServer, NotToldError
 from registry.importing.states import SourceModel, SourceVersion
 from tests.services.processes import free_port
-from tests.unit.fake_registry import Answer, json_answer
+from tests.unit.fake_registry import Answer, FakeRegistry, json_answer
 from tests.unit.importing.mlflow_pages import API, MlflowPages, error_answer
 
 
@@ -141,6 +141,7 @@ def test_prompts_are_no_models(pages: MlflowPages) -> None:
     [
         ("models:/m-1", "s3://bucket/1", "s3://bucket/1"),
         ("runs:/abc/model", "gs://bucket/1", "gs://bucket/1"),
+        ("models:/other/3", "mlflow-artifacts:/1/m-1", "models:/other/3"),
         ("models:/other/3", "S3://bucket/1", "S3://bucket/1"),
         ("models:/m-1", "mlflow-artifacts:/1/m-1", "models:/m-1"),
         ("models:/m-1", "/var/mlruns/1", "models:/m-1"),
@@ -160,6 +161,61 @@ def test_an_artifact_lies_in_a_store_where_the_server_knows_one(
     found = server_of(pages).address_of(SourceModel(name="fraud"), version)
 
     assert found == address
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_server_that_knows_no_place_leaves_the_source(
+    pages: MlflowPages, status: int
+) -> None:
+    pages.no_address = error_answer(status, "INVALID_PARAMETER_VALUE", "no")
+    version = SourceVersion(number=1, source="models:/m-1")
+
+    found = server_of(pages).address_of(SourceModel(name="fraud"), version)
+
+    assert found == "models:/m-1"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (error_answer(500, "INTERNAL_ERROR", "database is locked"), RegistryError),
+        (error_answer(503, "TEMPORARILY_UNAVAILABLE", "later"), RegistryError),
+        (error_answer(429, "REQUEST_LIMIT_EXCEEDED", "slowly"), RegistryError),
+        (error_answer(401, "UNAUTHENTICATED", "who?"), PermissionDeniedError),
+        (error_answer(403, "PERMISSION_DENIED", "no"), PermissionDeniedError),
+        (Answer(502, b"<html>"), RegistryError),
+        (Answer(404, b"default backend"), RegistryError),
+    ],
+)
+def test_a_fault_that_may_pass_is_no_answer_where_an_artifact_lies(
+    pages: MlflowPages, answer: Answer, error: type[RegistryError]
+) -> None:
+    pages.no_address = answer
+    version = SourceVersion(number=1, source="models:/m-1")
+
+    with pytest.raises(error) as caught:
+        server_of(pages).address_of(SourceModel(name="fraud"), version)
+
+    assert not isinstance(caught.value, InvalidInputError | NotToldError)
+
+
+def test_one_version_is_read_by_its_number(pages: MlflowPages) -> None:
+    pages.versions.append({"name": "fraud", "version": "1", "source": "gs://b/1"})
+    server = server_of(pages)
+
+    assert server.version("fraud", 1).source == "gs://b/1"
+    with pytest.raises(NotToldError, match="404: no such version"):
+        server.version("fraud", 2)
+
+
+def test_an_answer_without_a_version_is_told() -> None:
+    with FakeRegistry() as fake:
+        path = f"{API}/model-versions/get"
+        fake.on("GET", path, lambda _asked: json_answer({"model_version": None}))
+        server = MlflowServer(fake.url, environ={})
+
+        with pytest.raises(RegistryError, match="without a version of fraud"):
+            server.version("fraud", 1)
 
 
 def test_a_server_that_is_gone_says_nothing_of_an_artifact() -> None:
