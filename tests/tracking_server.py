@@ -39,7 +39,10 @@ def run_document(run_id: str = RUN_ID, **members: Any) -> dict[str, Any]:  # noq
         "lifecycle_stage": "active",
         **members.get("info", {}),
     }
-    outputs = [{"model_id": each, "step": 0} for each in members.get("model_ids", ())]
+    outputs = [
+        {"model_id": model_id, "step": step}
+        for model_id, step in members.get("model_steps", {}).items()
+    ]
     return {
         "run": {
             "info": info,
@@ -59,6 +62,7 @@ def logged_model_document(
         "model_id": model_id,
         "experiment_id": "1",
         "name": "model",
+        "creation_timestamp_ms": 1_700_000_000_500,
         "artifact_uri": f"mlflow-artifacts:/1/models/{model_id}/artifacts",
         "status": "LOGGED_MODEL_READY",
         "source_run_id": RUN_ID,

@@ -3,16 +3,18 @@
 Rules:
 
 - Every digest is taken over bytes read from the store; nobody's word is taken.
-- Memory does not grow with the size of the files.
+- Memory does not grow with the size of the files, and of these ``MAX_FILES`` at
+  most are listed: an address may be the prefix of a whole bucket.
 - Sealing hashes the copy, not the upload. The uploader's presigned URL stays valid
   for minutes, and two contents can share an MD5 ETag; the copy is out of reach.
 """
 
 import hashlib
 from collections.abc import Iterable
+from itertools import islice
 
 from registry.artifacts.store import ArtifactStore, StoredFile
-from registry.domain.manifests import FileEntry, Manifest
+from registry.domain.manifests import MAX_FILES, FileEntry, Manifest
 from registry.errors import (
     ArtifactChangedError,
     ArtifactNotFoundError,
@@ -28,11 +30,11 @@ def build_manifest(store: ArtifactStore, source: str) -> Manifest:
     Raises:
         ArtifactNotFoundError: Nothing is there.
         ArtifactChangedError: A file was changed while it was listed and read.
-        InvalidInputError: Something there cannot be part of an artifact.
+        InvalidInputError: Something there cannot be part of an artifact, or it has
+            more than ``MAX_FILES`` files; none is read then.
     """
-    return Manifest(
-        tuple(_hashed(store, source, stored) for stored in store.list_files(source))
-    )
+    listed = _listed(store, source)
+    return Manifest(tuple(_hashed(store, source, stored) for stored in listed))
 
 
 def verify_manifest(store: ArtifactStore, source: str, manifest: Manifest) -> list[str]:
@@ -72,7 +74,7 @@ def seal_upload(
         if verify_manifest(store, target_source, declared):
             raise ConflictError(f"There is another artifact at {target_source}.")
         return declared
-    uploaded = list(store.list_files(upload_source))
+    uploaded = _listed(store, upload_source)
     _check_sizes(uploaded, declared)
     try:
         for stored in uploaded:
@@ -91,6 +93,15 @@ def _is_occupied(store: ArtifactStore, source: str) -> bool:
         return any(True for _ in store.list_files(source))
     except ArtifactNotFoundError:
         return False
+
+
+def _listed(store: ArtifactStore, source: str) -> list[StoredFile]:
+    files = list(islice(store.list_files(source), MAX_FILES + 1))
+    if len(files) > MAX_FILES:
+        raise InvalidInputError(
+            f"There are more than {MAX_FILES:,} files at {source}.", field="source"
+        )
+    return files
 
 
 def _hashed(store: ArtifactStore, source: str, stored: StoredFile) -> FileEntry:

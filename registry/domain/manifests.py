@@ -36,6 +36,9 @@ MAX_PATH_BYTES = 1024
 MAX_SIZE_BYTES = 2**53 - 1
 """The largest integer RFC 8785 can represent."""
 
+MAX_FILES = 100_000
+"""How many files an artifact may have: those of which a list of 16 MiB can tell."""
+
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _SHOWN_CHARACTERS = 80
 # What a text raises that is JSON, or is not, but has not the shape of a manifest.

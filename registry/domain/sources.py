@@ -149,7 +149,9 @@ def _model(text: str, rest: str) -> LoggedModelSource | RegisteredSource:
         return _by_selector(text, name, selector)
     name, at, alias = named.rpartition("@")
     if at:
-        return RegisteredSource(text, _given(name), alias=_given(alias))
+        name, alias = _given(name), _given(alias)
+        is_latest = alias.lower() == _LATEST  # no alias: nobody can set it
+        return RegisteredSource(text, name, alias=None if is_latest else alias)
     if not _LOGGED_MODEL_ID.fullmatch(named):
         raise _not_a_model()
     return LoggedModelSource(text, named)

@@ -178,6 +178,17 @@ def version_by_id(session: Session, version_id: str) -> tuple[ModelVersion, str]
     return None if row is None else (row[0], row[1])
 
 
+def artifact_standing(session: Session, version_id: str) -> tuple[str, str] | None:
+    """Status and artifact state of a version as stored; None when it was deleted."""
+    row = session.execute(
+        select(ModelVersion.status, ModelVersion.artifact_state)
+        .join(RegisteredModel, RegisteredModel.id == ModelVersion.model_id)
+        .where(RegisteredModel.deleted_at.is_(None), ModelVersion.deleted_at.is_(None))
+        .where(ModelVersion.id == version_id)
+    ).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
 def list_versions(
     session: Session,
     name: str,

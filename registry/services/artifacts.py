@@ -13,15 +13,18 @@ Rules:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from registry.artifacts import hashing
 from registry.artifacts.store import ArtifactStore, StoredFile
 from registry.domain.manifests import FileEntry, Manifest
+from registry.domain.policy import VersionStatus
 from registry.domain.sources import Address
 from registry.errors import (
     ArtifactAccessDeniedError,
     ArtifactNotFoundError,
     BucketNotFoundError,
+    ConflictError,
     InvalidInputError,
 )
 
@@ -41,12 +44,14 @@ class LinkedSource:
         is_readable: whether the store can read it.
         manifest: None while it is too large to have been hashed, or unreadable.
         download_uri: where the bytes are; None for at ``source`` itself.
+        copied_id: the id of the version of this registry that ``source`` names.
     """
 
     source: str
     is_readable: bool
     manifest: Manifest | None
     download_uri: str | None = None
+    copied_id: str | None = None
 
 
 def inspect_address(store: ArtifactStore, address: Address) -> LinkedSource:
@@ -61,7 +66,8 @@ def inspect_address(store: ArtifactStore, address: Address) -> LinkedSource:
         _refuse_local(address)
         return linked_elsewhere(source)
     try:
-        files = list(store.list_files(source))
+        # A prefix may hold a whole bucket; more than this is the background's.
+        files = list(islice(store.list_files(source), INLINE_FILES + 1))
         is_inline = is_hashed_inline(files)
         manifest = hashing.build_manifest(store, source) if is_inline else None
     except (BucketNotFoundError, ArtifactAccessDeniedError):
@@ -80,6 +86,18 @@ def linked_elsewhere(source: str, *, download_uri: str | None = None) -> LinkedS
     return LinkedSource(
         source=source, is_readable=False, manifest=None, download_uri=download_uri
     )
+
+
+def require_copyable(name: str, status: str, artifact_state: str) -> None:
+    """Refuse to copy a version whose artifact is not settled, or has changed.
+
+    Raises:
+        ConflictError: it may be copied at another time, or never.
+    """
+    if status != VersionStatus.READY:
+        raise ConflictError(f"{name} is {status}; only what is READY is copied")
+    if artifact_state == "changed":
+        raise ConflictError(f"the artifact of {name} is not what was registered")
 
 
 def is_hashed_inline(files: Sequence[StoredFile] | Sequence[FileEntry]) -> bool:

@@ -17,9 +17,10 @@ from typing import Any
 
 from registry.domain import names
 from registry.domain.policy import NONE, Cause, VersionStatus
+from registry.errors import ConflictError
 from registry.persistence import queries
 from registry.persistence.tables import ModelVersion, RegisteredModel, StageChange
-from registry.services.artifacts import LinkedSource
+from registry.services.artifacts import LinkedSource, require_copyable
 from registry.services.changes import move_mlflow_time, touch
 from registry.services.documents import Document
 from registry.services.sealing import store_manifest, upload_source
@@ -66,9 +67,12 @@ def create_version(
 
     Raises:
         NotFoundError: when there is no such model.
+        ConflictError: when the version that is copied may no longer be.
         InvalidInputError: for a text or tag that breaks the rules.
     """
     model = queries.lock_model(tx.session, model_name)
+    if link and link.copied_id:
+        _check_copied(tx, link.source, link.copied_id)
     at = touch(model, None, tx.now)
     move_mlflow_time(at, model)
     model.last_number += 1
@@ -83,6 +87,19 @@ def create_version(
     tx.session.add(_first_stage(tx, model, version, at))
     tx.session.flush()
     return finish_version(tx, model, version, action=REGISTERED, before=None)
+
+
+def _check_copied(tx: Transaction, name: str, version_id: str) -> None:
+    """Refuse a copy of what was deleted or found changed since it was looked up.
+
+    It may be of another model, which is not locked: two copies the other way round
+    would wait for each other. A change that commits after this read comes after the
+    copy, as if made a moment later, and the copy is hashed before it is promoted.
+    """
+    found = queries.artifact_standing(tx.session, version_id)
+    if found is None:
+        raise ConflictError(f"{name} was deleted while it was being copied")
+    require_copyable(name, *found)
 
 
 def _new_version(

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from registry.artifacts.store import ArtifactStore
 from registry.domain.manifests import Manifest
-from registry.domain.policy import StagePolicy, VersionStatus
+from registry.domain.policy import StagePolicy
 from registry.domain.sources import (
     Address,
     LoggedModelSource,
@@ -34,7 +34,6 @@ from registry.domain.sources import (
 )
 from registry.errors import (
     ArtifactNotFoundError,
-    ConflictError,
     InvalidInputError,
     NotFoundError,
     TrackingServerError,
@@ -42,11 +41,16 @@ from registry.errors import (
 from registry.persistence import queries
 from registry.persistence.database import end_read
 from registry.persistence.tables import ModelVersion
-from registry.services.artifacts import LinkedSource, inspect_address, linked_elsewhere
+from registry.services.artifacts import (
+    LinkedSource,
+    inspect_address,
+    linked_elsewhere,
+    require_copyable,
+)
 from registry.tracking.client import TrackingServer
 from registry.tracking.documents import LoggedModel, Run
 
-#: How many of a run's logged models are looked at for one of a given name.
+#: How many of a run's logged models are asked for one of a given name.
 MAX_LOGGED_MODELS = 10
 
 #: What clients can read without us and without the tracking server.
@@ -145,10 +149,7 @@ def _copy_of(
     number = _number(session, policy, source)
     version, canonical = queries.version_with_manifest(session, source.model, number)
     name = f"models:/{source.model}/{version.number}"
-    if version.status != VersionStatus.READY:
-        raise ConflictError(f"{name} is {version.status}; only what is READY is copied")
-    if version.artifact_state == "changed":
-        raise ConflictError(f"the artifact of {name} is not what was registered")
+    require_copyable(name, version.status, version.artifact_state)
     if owner.run_id and owner.run_id != version.run_id:
         raise InvalidInputError(
             f"{name} is of run {version.run_id or 'none'}, not of {owner.run_id}",
@@ -160,6 +161,7 @@ def _copy_of(
             is_readable=canonical is not None,
             manifest=Manifest.from_canonical(canonical) if canonical else None,
             download_uri=version.artifact_uri,
+            copied_id=version.id,
         ),
         owner=Owner(
             run_id=version.run_id,
@@ -193,33 +195,52 @@ def _of_run(readers: SourceReaders, source: RunSource, owner: Owner) -> Resolved
     if tracking is None:
         return ResolvedSource(link=linked_elsewhere(source.text), owner=owner)
     run = _told(lambda: tracking.get_run(source.run_id), field="source")
-    model = _model_named(tracking, run, source.path)
+    name, _, below = source.path.partition("/")
+    model = _model_named(tracking, run, name) if name else None
     if model is not None:
         owner = replace(owner, logged_model_id=owner.logged_model_id or model.model_id)
-        place = model.artifact_uri
+        place = posixpath.join(model.artifact_uri, below.lstrip("/"))
     else:
-        place = posixpath.join(run.artifact_uri, source.path).rstrip("/")
+        place = posixpath.join(run.artifact_uri, source.path)
     return ResolvedSource(
-        link=_linked_at(readers.store, source.text, place),
+        link=_linked_at(readers.store, source.text, place.rstrip("/")),
         owner=owner,
         run=run,
         logged_model=model,
     )
 
 
-def _model_named(tracking: TrackingServer, run: Run, path: str) -> LoggedModel | None:
+def _model_named(tracking: TrackingServer, run: Run, name: str) -> LoggedModel | None:
     """The logged model that MLflow 3 means by ``runs:/ID/name``.
 
-    It keeps a model outside of the run's own artifacts, under an id.
+    It keeps a model outside of the run's own artifacts, under an id. Of several it
+    takes the one of the largest step, and of these the one made last.
+
+    Raises:
+        InvalidInputError: when that takes asking for more than ``MAX_LOGGED_MODELS``.
     """
-    for model_id in run.model_ids[:MAX_LOGGED_MODELS] if path else ():
+    steps = run.model_steps
+    named: list[LoggedModel] = []
+    named_at = 0
+    for count, model_id in enumerate(
+        sorted(steps, key=steps.__getitem__, reverse=True)
+    ):
+        if named and steps[model_id] < named_at:
+            break
+        if count == MAX_LOGGED_MODELS:
+            raise InvalidInputError(
+                f"run {run.run_id} logged {len(steps)} models, too many to tell which "
+                f"one is meant by {name[:80]!r}; name it by its id, as models:/m-ID",
+                field="source",
+            )
         model = _told(
             lambda model_id=model_id: tracking.get_logged_model(model_id),  # type: ignore[misc]  # mypy does not infer a default's type
             field="source",
         )
-        if model.name == path:
-            return model
-    return None
+        if model.name == name:
+            named.append(model)
+            named_at = steps[model_id]
+    return max(named, key=lambda model: model.created_ms, default=None)
 
 
 def _of_logged_model(

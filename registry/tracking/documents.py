@@ -36,7 +36,7 @@ class Run:
         start_ms: Unix milliseconds; None while unknown, and so ``end_ms``.
         artifact_uri: the root of its artifacts; may be empty.
         metric_steps: the steps of those metrics that are of a later one than 0.
-        model_ids: the logged models it made.
+        model_steps: the ids of the logged models it made, each with its step.
     """
 
     run_id: str
@@ -52,17 +52,23 @@ class Run:
     metric_steps: Mapping[str, int] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     datasets: Sequence[DatasetInput] = ()
-    model_ids: Sequence[str] = ()
+    model_steps: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedModel:
-    """A model that a run logged; ``run_id`` is empty where none made it."""
+    """A model that a run logged.
+
+    Attributes:
+        run_id: empty where no run made it.
+        created_ms: Unix milliseconds; 0 while unknown.
+    """
 
     model_id: str
     name: str = ""
     artifact_uri: str = ""
     run_id: str = ""
+    created_ms: int = 0
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     metric_steps: Mapping[str, int] = field(default_factory=dict)
@@ -90,11 +96,11 @@ def read_run(document: JSONObject) -> Run | None:
         metric_steps={key: step for key, (step, _, _) in metrics.items() if step},
         tags=_texts(data, "tags"),
         datasets=tuple(_datasets(_object(run, "inputs"))),
-        model_ids=tuple(
-            _text(output, "model_id")
+        model_steps={
+            _text(output, "model_id"): _whole(output.get("step")) or 0
             for output in _objects(_object(run, "outputs"), "model_outputs")
             if _text(output, "model_id")
-        ),
+        },
     )
 
 
@@ -111,6 +117,7 @@ def read_logged_model(document: JSONObject) -> LoggedModel | None:
         name=_text(info, "name"),
         artifact_uri=_text(info, "artifact_uri"),
         run_id=_text(info, "source_run_id"),
+        created_ms=_whole(info.get("creation_timestamp_ms")) or 0,
         params=_texts(data, "params"),
         metrics={key: value for key, (_, _, value) in metrics.items()},
         metric_steps={key: step for key, (step, _, _) in metrics.items() if step},

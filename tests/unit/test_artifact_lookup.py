@@ -1,12 +1,15 @@
 """What is made of an address that the store claims and cannot read."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from registry.artifacts.hashing import build_manifest, seal_upload, verify_manifest
 from registry.artifacts.local import LocalArtifactStore
 from registry.artifacts.store import StoredFile
+from registry.domain.manifests import MAX_FILES, FileEntry, Manifest
 from registry.domain.sources import Address
 from registry.errors import (
     ArtifactAccessDeniedError,
@@ -15,7 +18,20 @@ from registry.errors import (
     InvalidInputError,
     RegistryError,
 )
-from registry.services.artifacts import LinkedSource, inspect_address
+from registry.services.artifacts import INLINE_FILES, LinkedSource, inspect_address
+
+
+class Endless(LocalArtifactStore):
+    """``all`` has endlessly many files, nothing else any; ``listed`` counts them."""
+
+    listed = 0
+
+    def list_files(self, source: str) -> Iterator[StoredFile]:
+        if not source.endswith("/all"):
+            raise ArtifactNotFoundError
+        for number in itertools.count():
+            self.listed += 1
+            yield StoredFile(f"{number:09}", 1, "etag")
 
 
 class Claiming(LocalArtifactStore):
@@ -63,3 +79,48 @@ def test_bucket_that_is_open_must_hold_the_artifact(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidInputError, match="there is no artifact at s3://elsew"):
         inspect_address(store, ELSEWHERE)
+
+
+def test_request_lists_no_more_than_it_would_hash(tmp_path: Path) -> None:
+    store = Endless(tmp_path)
+
+    link = inspect_address(store, Address(f"{tmp_path.as_uri()}/all", "file"))
+
+    assert (link.is_readable, link.manifest) == (True, None)
+    assert store.listed == INLINE_FILES + 1
+
+
+def test_artifact_of_too_many_files_is_refused_before_any_is_read(
+    tmp_path: Path,
+) -> None:
+    store = Endless(tmp_path)
+
+    with pytest.raises(InvalidInputError, match="more than 100,000 files at file:"):
+        build_manifest(store, f"{tmp_path.as_uri()}/all")
+
+    assert store.listed == MAX_FILES + 1
+
+
+def test_artifact_that_grew_beyond_the_limit_is_not_what_was_registered(
+    tmp_path: Path,
+) -> None:
+    manifest = Manifest((FileEntry("model.bin", 1, "0" * 64),))
+
+    (difference,) = verify_manifest(
+        Endless(tmp_path), f"{tmp_path.as_uri()}/all", manifest
+    )
+
+    assert "more than 100,000 files" in difference
+
+
+def test_upload_of_too_many_files_is_refused_before_any_is_copied(
+    tmp_path: Path,
+) -> None:
+    store = Endless(tmp_path)
+    root = tmp_path.as_uri()
+    declared = Manifest((FileEntry("model.bin", 1, "0" * 64),))
+
+    with pytest.raises(InvalidInputError, match="more than 100,000 files"):
+        seal_upload(store, f"{root}/all", f"{root}/target", declared)
+
+    assert store.listed == MAX_FILES + 1

@@ -71,6 +71,8 @@ def test_run_is_named_with_a_path(text: str, run_id: str, path: str) -> None:
         ("models:/fraud/latest", {"model": "fraud"}),
         ("models:/fraud/LATEST", {"model": "fraud"}),
         ("models:/fraud@champion", {"model": "fraud", "alias": "champion"}),
+        ("models:/fraud@latest", {"model": "fraud"}),
+        ("models:/fraud@Latest", {"model": "fraud"}),
         ("models:/a@b@c", {"model": "a@b", "alias": "c"}),
         ("models:/a@b/2", {"model": "a@b", "number": 2}),
         ("models:/m-1/2", {"model": "m-1", "number": 2}),

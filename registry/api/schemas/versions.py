@@ -13,10 +13,10 @@ from registry.api.schemas.base import (
     whole_number,
 )
 from registry.api.schemas.models import tag_changes, tag_values
+from registry.domain.manifests import MAX_FILES
 from registry.domain.policy import VersionStatus
 from registry.domain.sources import MAX_SOURCE_CHARACTERS
 
-_MAX_FILES = 100_000
 _SHA256 = r"^[0-9a-f]{64}$"
 
 
@@ -241,7 +241,7 @@ class DeclaredManifest(RequestSchema):
     files = fields.List(
         fields.Nested(DeclaredFile),
         required=True,
-        validate=validate.Length(min=1, max=_MAX_FILES),
+        validate=validate.Length(min=1, max=MAX_FILES),
     )
 
 

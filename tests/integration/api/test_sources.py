@@ -65,6 +65,40 @@ def test_large_artifact_that_vanishes_meanwhile_has_failed(
     assert "no artifact" in api.version(1)["status_message"]
 
 
+def test_artifact_of_too_many_files_has_failed_with_the_reason(
+    linked: tuple[Driver, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api, directory = linked
+    (directory / "more.bin").write_bytes(b"more")
+    (directory / "most.bin").write_bytes(b"most")
+    monkeypatch.setattr("registry.services.artifacts.INLINE_FILES", 1)
+    monkeypatch.setattr("registry.artifacts.hashing.MAX_FILES", 2)
+
+    api.register(source=directory.as_uri())
+    before = api.version(1)["status"]
+    api.work_in_background()
+
+    version = api.version(1)
+    assert (before, version["status"]) == (
+        "PENDING_REGISTRATION",
+        "FAILED_REGISTRATION",
+    )
+    assert "more than 2 files at" in version["status_message"]
+
+
+def test_artifact_that_grows_too_large_while_it_is_hashed_is_refused(
+    linked: tuple[Driver, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api, directory = linked
+    (directory / "more.bin").write_bytes(b"more")
+    monkeypatch.setattr("registry.artifacts.hashing.MAX_FILES", 1)
+
+    answer = api.post(VERSIONS, {"source": directory.as_uri()})
+
+    problem = problem_of(answer, 422, "invalid")
+    assert "more than 1 files at" in problem["errors"]["source"][0]
+
+
 def test_background_tries_again_when_the_store_did_not_answer(
     linked: tuple[Driver, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,11 +1,12 @@
 """What lies behind a source: looked up here, at the tracking server, or not at all."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from registry.services.preparing import PreparedVersion, prepare_version
 from tests.integration.api.driver import (
     FILES,
     MODEL,
@@ -61,6 +62,19 @@ def created(mlflow: Mlflow, source: str, **fields: Any) -> Document:  # noqa: AN
     """The new version as both APIs show it."""
     document = mlflow.create_version(source=source, **fields)
     return {**mlflow.api.version(int(document["version"])), "mlflow": document}
+
+
+def after_looking_up(
+    monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]
+) -> None:
+    """Let something happen between the look at a source and the registration."""
+
+    def prepare_then(*given: Any, **options: Any) -> PreparedVersion:  # noqa: ANN401  # handed on
+        prepared = prepare_version(*given, **options)
+        meanwhile()
+        return prepared
+
+    monkeypatch.setattr("registry.mlflow_api.versions.prepare_version", prepare_then)
 
 
 def test_run_is_resolved_and_its_artifact_pinned(
@@ -137,7 +151,7 @@ def test_name_in_a_run_means_the_logged_model_of_that_name(
     tracked: Mlflow, tracking: FakeTracking, artifacts: Path
 ) -> None:
     other = f"m-{'1' * 32}"
-    tracking.add_run(model_ids=[other, MODEL_ID])
+    tracking.add_run(model_steps={other: 0, MODEL_ID: 0})
     tracking.add_logged_model(other, info={"name": "another"})
     tracking.add_logged_model(info={"artifact_uri": f"{artifacts.as_uri()}/model"})
 
@@ -147,10 +161,78 @@ def test_name_in_a_run_means_the_logged_model_of_that_name(
     assert version["verified"] is True
 
 
+def add_models(
+    tracking: FakeTracking, artifacts: Path, models: dict[str, tuple[int, int]]
+) -> None:
+    """A run that logged ``model`` so often: by a letter, its step and its time."""
+    ids = {letter: f"m-{letter * 32}" for letter in models}
+    tracking.add_run(
+        info={"artifact_uri": artifacts.as_uri()},
+        model_steps={ids[letter]: step for letter, (step, _) in models.items()},
+    )
+    for letter, (_, created_ms) in models.items():
+        place = f"{artifacts.as_uri()}/model"
+        info = {"creation_timestamp_ms": created_ms, "artifact_uri": place}
+        tracking.add_logged_model(ids[letter], info=info)
+
+
+@pytest.mark.parametrize(
+    ("models", "expected"),
+    [
+        ({"a": (1, 9), "b": (10, 1), "c": (2, 5)}, "b"),
+        ({"a": (0, 1), "b": (0, 3), "c": (0, 2)}, "b"),
+        ({letter: (ord(letter), 1) for letter in "abcdefghijklmn"}, "n"),
+    ],
+)
+def test_of_several_logged_models_of_a_name_the_last_is_meant(
+    tracked: Mlflow,
+    tracking: FakeTracking,
+    artifacts: Path,
+    *,
+    models: dict[str, tuple[int, int]],
+    expected: str,
+) -> None:
+    add_models(tracking, artifacts, models)
+
+    version = created(tracked, f"runs:/{RUN_ID}/model", run_id=RUN_ID)
+
+    assert version["logged_model_id"] == f"m-{expected * 32}"
+
+
+@pytest.mark.parametrize("name", ["model", "another"])
+def test_run_of_too_many_logged_models_must_be_told_which(
+    tracked: Mlflow, tracking: FakeTracking, artifacts: Path, name: str
+) -> None:
+    add_models(tracking, artifacts, dict.fromkeys("abcdefghijk", (0, 1)))
+    (artifacts / "another").mkdir()
+    (artifacts / "another" / "model.bin").write_bytes(b"weights")
+
+    fields = {"name": MODEL, "source": f"runs:/{RUN_ID}/{name}", "run_id": RUN_ID}
+    message = tracked.refused("INVALID_PARAMETER_VALUE", "POST", CREATE, **fields)
+
+    assert "logged 11 models" in message
+    assert "models:/m-ID" in message
+
+
+@pytest.mark.parametrize("below", ["data", "/data"])
+def test_path_below_a_logged_model_is_found_there(
+    tracked: Mlflow, tracking: FakeTracking, artifacts: Path, below: str
+) -> None:
+    add_models(tracking, artifacts, {"a": (0, 1)})
+
+    version = created(tracked, f"runs:/{RUN_ID}/model/{below}", run_id=RUN_ID)
+
+    assert version["download_uri"] == f"{artifacts.as_uri()}/model/data"
+    assert version["logged_model_id"] == f"m-{'a' * 32}"
+    assert version["verified"] is True
+
+
 def test_whole_run_is_a_source_too(
     tracked: Mlflow, tracking: FakeTracking, artifacts: Path
 ) -> None:
-    tracking.add_run(info={"artifact_uri": artifacts.as_uri()}, model_ids=[MODEL_ID])
+    tracking.add_run(
+        info={"artifact_uri": artifacts.as_uri()}, model_steps={MODEL_ID: 0}
+    )
 
     version = created(tracked, f"runs:/{RUN_ID}", run_id=RUN_ID)
 
@@ -407,7 +489,8 @@ class TestCopy:
         assert second["download_uri"] == origin.api.version(1)["source"]
 
     @pytest.mark.parametrize(
-        "word", ["@best", "/staging", "/Staging", "/latest", "/LATEST"]
+        "word",
+        ["@best", "/staging", "/Staging", "/latest", "/LATEST", "@latest", "@LATEST"],
     )
     def test_word_for_a_version_is_stored_as_its_number(
         self, origin: Mlflow, word: str
@@ -492,6 +575,35 @@ class TestCopy:
         message = origin.refused("RESOURCE_CONFLICT", "POST", CREATE, **fields)
 
         assert "not what was registered" in message
+
+    @pytest.mark.parametrize("what", ["deleted", "changed"])
+    def test_origin_that_is_lost_while_it_is_copied_is_not_copied(
+        self, origin: Mlflow, monkeypatch: pytest.MonkeyPatch, what: str
+    ) -> None:
+        def lose() -> None:
+            if what == "deleted":
+                origin.api.delete(f"/models/{MODEL}/versions/1")
+                return
+            place = Path(place_of(origin).removeprefix("file://")) / "model.bin"
+            place.chmod(0o600)
+            place.write_bytes(b"other")
+            origin.api.move(1, "Staging")  # refused, and the change is noted
+
+        after_looking_up(monkeypatch, lose)
+        fields = {"name": "copy", "source": f"models:/{MODEL}/1"}
+
+        message = origin.refused("RESOURCE_CONFLICT", "POST", CREATE, **fields)
+
+        assert f"models:/{MODEL}/1" in message
+        assert origin.api.read("/models/copy/versions")["items"] == []
+
+    def test_origin_that_is_moved_while_it_is_copied_is_copied(
+        self, origin: Mlflow, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        after_looking_up(monkeypatch, lambda: origin.move(1, "Staging"))
+
+        assert self.copied(origin, f"models:/{MODEL}/1")["verified"] is True
+        assert origin.api.stages() == {1: "Staging"}
 
     def test_copy_of_what_lies_elsewhere_is_unverified(self, origin: Mlflow) -> None:
         origin.create_version()

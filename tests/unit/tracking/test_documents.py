@@ -24,7 +24,7 @@ def test_run_is_read_as_it_was_sent() -> None:
         params={"depth": "6"},
         metrics={"auc": 0.93},
         tags={"mlflow.user": "alice"},
-        model_ids=[MODEL_ID],
+        model_steps={MODEL_ID: 3},
         datasets=[
             {
                 "tags": [{"key": "mlflow.data.context", "value": "training"}],
@@ -58,7 +58,7 @@ def test_run_is_read_as_it_was_sent() -> None:
                 context="training",
             ),
         ),
-        model_ids=(MODEL_ID,),
+        model_steps={MODEL_ID: 3},
     )
 
 
@@ -70,6 +70,7 @@ def test_logged_model_is_read_as_it_was_sent() -> None:
         name="model",
         artifact_uri=f"mlflow-artifacts:/1/models/{MODEL_ID}/artifacts",
         run_id=RUN_ID,
+        created_ms=1_700_000_000_500,
         params={"depth": "6"},
         metrics={"auc": 0.5},
     )
@@ -107,7 +108,12 @@ def test_odd_members_are_left_out() -> None:
             ],
         },
         "inputs": {"dataset_inputs": [{"dataset": None}, 5]},
-        "outputs": {"model_outputs": [{}, {"model_id": ""}, {"model_id": "m-1"}]},
+        "outputs": {
+            "model_outputs": [
+                *({}, {"model_id": ""}, {"model_id": "m-1"}),
+                *({"model_id": "m-2", "step": []}, {"model_id": "m-3", "step": "7"}),
+            ]
+        },
     }
 
     assert read_run({"run": run}) == Run(
@@ -115,7 +121,7 @@ def test_odd_members_are_left_out() -> None:
         start_ms=1_700_000_000_000,
         metrics={"whole": 3.0},
         datasets=(DatasetInput(name="", digest="", source="", context=""),),
-        model_ids=("m-1",),
+        model_steps={"m-1": 0, "m-2": 0, "m-3": 7},
     )
 
 
