@@ -2,8 +2,8 @@
 
 Rules (protocol reference, sections 3 and 4):
 
-- A page of versions holds 10,000 at most, however many are asked for: clients ask
-  for so many, and page on by the token whenever there is one.
+- A page of versions holds 10,000 at most, however many are asked for, and any page
+  ends early that has grown large: clients page on by the token whenever there is one.
 - The last page has no token, also when it is full.
 - Versions come without their aliases, here and inside models.
 """
@@ -48,14 +48,13 @@ def search_registered_models() -> Response:
         db.session(),
         search,
         after=read_token(_MODELS, search, token) if token else None,
-        limit=limit + 1,
+        limit=limit,
         stages=parts().policy.stages,
     )
-    shown = found[:limit]
-    documents = [model_document(model, latest) for model, latest in shown]
+    documents = [model_document(model, latest) for model, latest in found.shown]
     answer: dict[str, object] = {_MODELS: documents} if documents else {}
-    if len(found) > limit:
-        end = position_of_model(shown[-1], search)
+    if not found.is_last:
+        end = position_of_model(found.shown[-1], search)
         answer["next_page_token"] = write_token(_MODELS, search, end)
     return jsonify(answer)
 
@@ -75,13 +74,12 @@ def search_model_versions() -> Response:
         db.session(),
         search,
         after=read_token(_VERSIONS, search, token) if token else None,
-        limit=limit + 1,
+        limit=limit,
     )
-    shown = found[:limit]
-    documents = [version_document(name, version) for name, version in shown]
+    documents = [version_document(name, version) for name, version in found.shown]
     answer: dict[str, object] = {_VERSIONS: documents} if documents else {}
-    if len(found) > limit:
-        end = position_of_version(shown[-1], search)
+    if not found.is_last:
+        end = position_of_version(found.shown[-1], search)
         answer["next_page_token"] = write_token(_VERSIONS, search, end)
     return jsonify(answer)
 

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from registry.mlflow_api import search
+from registry.persistence import search as persistence_search
 from registry.persistence import search_ways
 from registry.persistence.database import db
 from registry.persistence.tables import ModelVersion, RegisteredModel
+from tests.integration.api.driver import ON_BOTH_DATABASES
 from tests.integration.conftest import close_app, make_app
 from tests.integration.mlflow_api.driver import Mlflow, mlflow_client
 from tests.integration.statements import statements_of
@@ -312,6 +314,54 @@ def test_as_many_may_be_asked_for_as_mlflow_lets(
     assert f"expected 1 to {most}" in mlflow.refused(
         "INVALID_PARAMETER_VALUE", "GET", path, max_results=most + 1
     )
+
+
+@ON_BOTH_DATABASES
+def test_page_ends_early_once_it_has_grown_large(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = mlflow_client(app)
+    monkeypatch.setattr(persistence_search, "MAX_CHARACTERS", 1_000)
+    for name in ("a", "b", "c", "d"):
+        mlflow.create_model(name)
+    mlflow.create_model("e", description="x" * 600)
+    mlflow.create_model("f", tags=[{"key": "k", "value": "x" * 600}])
+    mlflow.create_model("g")
+    mlflow.create_version("a", description="x" * 1_001)
+    mlflow.create_version("b", tags=[{"key": "k", "value": "x" * 600}])
+    mlflow.create_version("c", run_link="x" * 600)
+    mlflow.create_version("d")
+
+    for asked in (100, 1_000):  # read at once, and in portions
+        models = pages(mlflow, MODELS, max_results=asked)
+        versions = pages(mlflow, VERSIONS, order_by="name", max_results=asked)
+
+        assert models == [["a"], ["b", "c"], ["d", "e", "f"], ["g"]]
+        assert versions == [["a:1"], ["b:1", "c:1"], ["d:1"]]
+
+
+@ON_BOTH_DATABASES
+def test_large_page_is_not_read_to_its_end(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = mlflow_client(app)
+    monkeypatch.setattr(persistence_search, "_READ_AT_ONCE", 2)
+    monkeypatch.setattr(persistence_search, "MAX_CHARACTERS", 1)
+    mlflow.create_versions(9)
+    read: list[object] = []
+
+    def note(version: ModelVersion, _context: object) -> None:
+        read.append(version)
+
+    event.listen(ModelVersion, "load", note)
+    try:
+        shown, token = page(mlflow, VERSIONS, max_results=9)
+    finally:
+        event.remove(ModelVersion, "load", note)
+
+    assert len(shown) == 1
+    assert token
+    assert len(read) == 2
 
 
 @pytest.mark.parametrize(
