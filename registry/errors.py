@@ -21,6 +21,7 @@
     ├── PermissionDeniedError      signed in, but the role does not allow it
     ├── ArtifactStoreError         the artifact store did not do its part
     │   ├── ArtifactAccessDeniedError  our credentials do not open it
+    │   ├── VerificationBusyError  another request is reading all of it
     │   └── TrackingServerError    nor did the MLflow tracking server
     ├── ServerUnreachableError     the client got no answer from the server
     ├── WaitTimeoutError           the client waited as long as it was told to
@@ -229,6 +230,10 @@ class ArtifactStoreError(RegistryError):
 
 class ArtifactAccessDeniedError(ArtifactStoreError):
     """The credentials of the registry do not open this place."""
+
+
+class VerificationBusyError(ArtifactStoreError):
+    """The artifact is being verified for another request."""
 
 
 class TrackingServerError(ArtifactStoreError):

@@ -13,7 +13,7 @@ from registry.api.schemas.deployments import (
 )
 from registry.auth.permissions import Permission, admits_deliveries, requires
 from registry.auth.sign_in import current_grant
-from registry.errors import RegistryError
+from registry.errors import RegistryError, VerificationBusyError
 from registry.persistence.database import db
 from registry.persistence.deployments import list_deployments as stored_deployments
 from registry.services import deployments
@@ -38,6 +38,7 @@ blueprint = Blueprint("deployments", __name__, description="Deployments of versi
 @blueprint.arguments(NewDeployment)
 @blueprint.response(200, ReportedDeployment)
 @blueprint.alt_response(409, description="It has succeeded already")
+@blueprint.alt_response(503, description="What to roll back to is being verified")
 def report_deployment(body: dict[str, Any], name: str, number: int) -> Response:
     """Report what became of a version in an environment.
 
@@ -56,6 +57,8 @@ def _report(report: DeploymentReport) -> Response:
     if move is not None:
         try:
             plan = RollbackPlan(move=verified_move(move))
+        except VerificationBusyError:
+            raise  # Sent again, the report finds it verified, and rolls back.
         except RegistryError as error:
             # The report stands all the same; it says why nothing was rolled back.
             plan = RollbackPlan(refusal=error.message)
