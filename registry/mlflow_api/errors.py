@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from flask import Blueprint, Response, g, json
+from psycopg.errors import QueryCanceled
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
@@ -59,8 +60,8 @@ class MlflowError(errors.RegistryError):
 def register_handlers(blueprint: Blueprint) -> None:
     """Turn every error of this blueprint's routes into MLflow's shape."""
     blueprint.register_error_handler(errors.RegistryError, registry_error)
-    blueprint.register_error_handler(OperationalError, _database_error)
-    blueprint.register_error_handler(PoolTimeoutError, _database_error)
+    blueprint.register_error_handler(OperationalError, database_error)
+    blueprint.register_error_handler(PoolTimeoutError, database_error)
     blueprint.register_error_handler(Exception, _unexpected_error)
 
 
@@ -95,12 +96,25 @@ def _message(error: errors.RegistryError) -> str:
             return error.message
 
 
-def _database_error(error: Exception) -> Response:
+def database_error(error: Exception) -> Response:
+    """A database that is away, or that another change keeps busy."""
     _log("database_failed", error)
     return error_answer(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "TEMPORARILY_UNAVAILABLE",
         "the database did not answer",
+    )
+
+
+def search_error(error: OperationalError) -> Response:
+    """The same, but for a search that PostgreSQL gave up: it would be no quicker."""
+    if not isinstance(error.orig, QueryCanceled):
+        return database_error(error)
+    _log("search_given_up", error)
+    return error_answer(
+        HTTPStatus.BAD_REQUEST,
+        "INVALID_PARAMETER_VALUE",
+        "the search takes too long; narrow it",
     )
 
 

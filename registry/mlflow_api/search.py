@@ -9,12 +9,14 @@ Rules (protocol reference, sections 3 and 4):
 """
 
 from flask import Blueprint, Response, jsonify, request
+from sqlalchemy.exc import OperationalError
 
 from registry.auth.permissions import Permission, requires
 from registry.domain import search_filter
 from registry.domain.search_filter import parse_search
 from registry.errors import InvalidInputError
 from registry.mlflow_api.documents import model_document, version_document
+from registry.mlflow_api.errors import search_error
 from registry.mlflow_api.page_tokens import read_token, write_token
 from registry.mlflow_api.reading import Fields, fields_of
 from registry.persistence.database import db
@@ -32,6 +34,7 @@ _VERSIONS_AT_MOST = 200_000
 _MODELS, _VERSIONS = "registered_models", "model_versions"
 
 blueprint = Blueprint("search", __name__, url_prefix="/mlflow")
+blueprint.register_error_handler(OperationalError, search_error)
 
 
 @blueprint.get("/registered-models/search")
