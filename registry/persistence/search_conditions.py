@@ -166,27 +166,29 @@ class Conditions:
 
     def behind(self, ordering: Sequence[Ordering], position: Position) -> Condition:
         """Whether a row comes behind a position; both go by the same columns."""
-        column = self.column_of(ordering[0])
-        value = position[0]
-        down = ordering[0].is_descending
-        beyond: Condition = column < value if down else column > value
-        if len(ordering) == 1:
-            return beyond
-        # Said apart from the rest, so that an index finds where to begin.
-        not_before: Condition = column <= value if down else column >= value
-        return not_before & (beyond | self.behind(ordering[1:], position[1:]))
+        return _behind(
+            list(zip(ordering, self._columns(ordering), strict=True)), position
+        )
 
     def order(self, ordering: Sequence[Ordering]) -> Iterator[ColumnElement[Any]]:
         """The columns of ORDER BY."""
-        for each in ordering:
-            column = self.column_of(each)
+        for each, column in zip(ordering, self._columns(ordering), strict=True):
             yield column.desc() if each.is_descending else column
 
-    def column_of(self, ordering: Ordering) -> ColumnElement[Any]:
-        """The column that an ordering goes by."""
-        column = self.target.columns[ordering.column]
-        is_text = ordering.column is Attribute.NAME
-        return by_code_point(column, self.dialect) if is_text else column
+    def _columns(self, ordering: Sequence[Ordering]) -> Iterator[ColumnElement[Any]]:
+        """The columns that an ordering goes by."""
+        by_number = ordering[0].column is Attribute.VERSION_NUMBER
+        for each in ordering:
+            column = self.target.columns[each.column]
+            if each.column is Attribute.NAME:
+                # Beside the number, so that one index has both.
+                name = _VERSION.model_name if by_number else column
+                yield by_code_point(name, self.dialect)
+            elif each.column is Attribute.VERSION_NUMBER and by_number:
+                # As those indexes have it, so that nothing else is led by them.
+                yield column + literal_column("0", Integer)
+            else:
+                yield column
 
     def _is_like(
         self, column: ColumnElement[Any], comparison: Comparison, *, leads: bool
@@ -273,6 +275,20 @@ class Conditions:
             yield equals(value, str(comparison.value), self.dialect)
         else:
             yield from self._bounds(value, comparison)
+
+
+def _behind(
+    columns: Sequence[tuple[Ordering, ColumnElement[Any]]], position: Position
+) -> Condition:
+    (first, column), *rest = columns
+    value = position[0]
+    down = first.is_descending
+    beyond: Condition = column < value if down else column > value
+    if not rest:
+        return beyond
+    # Said apart from the rest, so that an index finds where to begin.
+    not_before: Condition = column <= value if down else column >= value
+    return not_before & (beyond | _behind(rest, position[1:]))
 
 
 def _holds_of_empty(comparison: Comparison) -> bool:

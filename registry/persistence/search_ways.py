@@ -9,7 +9,7 @@ the first that is rare. What is looked at then is ``RARE`` rows at most, or thos
 walked until the page is full, a page's worth in each ``1/RARE`` of the registry.
 
 What remains in proportion to the registry: a walk for what no comparison finds by
-an index, as ``name LIKE '%rare%'``, and ordering all versions by their number.
+an index, as ``name LIKE '%rare%'``.
 """
 
 from collections.abc import Sequence
@@ -37,8 +37,6 @@ RARE = 1_000
 #: Each makes SQLite's statement longer, and is one more join for PostgreSQL to place:
 #: with a hundred, its planner takes twenty seconds.
 _MAX_LEADS = 4
-#: What a walk from model to model is ordered by, or quicker to be put in order.
-_BY_MODEL = frozenset({Attribute.NAME, Attribute.VERSION_NUMBER})
 _OF_VERSIONS = frozenset({Attribute.RUN_ID, Attribute.SOURCE_PATH})
 _EQUAL = frozenset({Operator.EQUAL, Operator.IN})
 
@@ -121,4 +119,4 @@ def _goes_by_model(search: Search, leads: Sequence[Comparison]) -> bool:
         each.attribute in _OF_VERSIONS and each.operator in _EQUAL
         for each in search.comparisons
     )
-    return search.ordering[0].column in _BY_MODEL and not finds_versions
+    return search.ordering[0].column is Attribute.NAME and not finds_versions

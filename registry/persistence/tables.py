@@ -136,6 +136,8 @@ class ModelVersion(Base):
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     model_id: Mapped[str] = mapped_column(ForeignKey("registered_models.id"))
+    #: The model's name again: indexes order by number and name.
+    model_name: Mapped[str] = mapped_column(Text, default="", server_default="")
     number: Mapped[int]
     stage: Mapped[str] = mapped_column(Text, default=NONE)
     exclusive_stage: Mapped[str | None] = mapped_column(Text)

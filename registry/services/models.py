@@ -152,7 +152,7 @@ def _move_versions(session: Session, model: RegisteredModel, at: datetime) -> No
     session.execute(
         update(ModelVersion)
         .where(ModelVersion.model_id == model.id, ModelVersion.deleted_at.is_(None))
-        .values(mlflow_updated_at=at)
+        .values(mlflow_updated_at=at, model_name=model.name)
         .execution_options(synchronize_session=False)
     )
 

@@ -108,6 +108,7 @@ def _new_version(
     return ModelVersion(
         id=uuid.uuid4().hex,
         model_id=model.id,
+        model_name=model.name,
         number=model.last_number,
         stage=NONE,
         status_message="",
