@@ -10,6 +10,7 @@ Rules:
 """
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import update
 from sqlalchemy.orm import Session
@@ -54,7 +55,7 @@ def open_key(
             state_in(Delivery.state, DeliveryState.HELD),
             Delivery.reason == REASON_BEHIND,
         )
-        .values(**_freed(subscription), updated_at=now)
+        .values(**_freed(subscription, now))
         .execution_options(synchronize_session=False)
     )
 
@@ -83,15 +84,20 @@ def open_every_key(
             state_in(Delivery.state, DeliveryState.HELD),
             Delivery.reason == REASON_BEHIND,
         )
-        .values(**_freed(subscription), updated_at=now)
+        .values(**_freed(subscription, now))
         .execution_options(synchronize_session=False)
     )
 
 
-def _freed(subscription: Subscription) -> dict[str, str | None]:
-    if subscription.is_open:
-        return {"state": DeliveryState.PENDING, "reason": None}
-    return {"state": DeliveryState.HELD, "reason": str(subscription.state)}
+def _freed(subscription: Subscription, now: datetime) -> dict[str, Any]:
+    """Due now: a rest that was put before them may be over."""
+    is_open = subscription.is_open
+    return {
+        "state": DeliveryState.PENDING if is_open else DeliveryState.HELD,
+        "reason": None if is_open else str(subscription.state),
+        "next_attempt_at": now,
+        "updated_at": now,
+    }
 
 
 def _mark(session: Session, head: Delivery, *, is_blocked: bool) -> None:

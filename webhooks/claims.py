@@ -323,6 +323,10 @@ def _claim(
 ) -> Claim:
     delivery, subscription = head.delivery, head.subscription
     rendered_as = delivery.rendered_as or {}
+    # Options that changed hold for what waits; those of another format do not.
+    is_format_kept = rendered_as.get("format", subscription.format) == (
+        subscription.format
+    )
     return Claim(
         delivery_id=delivery.id,
         subscription_id=subscription.id,
@@ -340,7 +344,7 @@ def _claim(
         is_endpoint_failing=subscription.consecutive_failures > 0,
         sealed_secrets=tuple(sealed_secrets),
         format=rendered_as.get("format", subscription.format),
-        options=rendered_as.get("options", subscription.options),
+        options=subscription.options if is_format_kept else rendered_as["options"],
         headers=subscription.headers,
         delivery_headers=delivery.headers,
         sealed_credentials=subscription.sealed_credentials,

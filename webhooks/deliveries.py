@@ -26,6 +26,7 @@ from webhooks.tables import (
     DeliveryKind,
     DeliveryState,
     EventRow,
+    OrderingKey,
     Subscription,
     state_in,
 )
@@ -89,8 +90,7 @@ def redeliver(session: Session, delivery_id: str, *, now: datetime) -> Delivery:
         DeliveryStateError: it is still on its way, was never rendered, or its
             subscription is gone.
     """
-    delivery = _lock(session, delivery_id)
-    subscription = _subscription_of(session, delivery)
+    delivery, subscription = _lock(session, delivery_id)
     if subscription.deleted_at is not None:
         raise DeliveryStateError("the subscription was deleted")
     if delivery.state == DeliveryState.BLOCKED:
@@ -111,7 +111,7 @@ def skip(session: Session, delivery_id: str, *, now: datetime) -> Delivery:
         UnknownDeliveryError: there is none.
         DeliveryStateError: it is not blocked.
     """
-    delivery = _lock(session, delivery_id)
+    delivery, subscription = _lock(session, delivery_id)
     if delivery.state != DeliveryState.BLOCKED:
         raise DeliveryStateError(
             f"only a blocked delivery can be skipped, this one is {delivery.state}"
@@ -120,7 +120,7 @@ def skip(session: Session, delivery_id: str, *, now: datetime) -> Delivery:
     delivery.reason = REASON_SKIPPED
     delivery.updated_at = now
     session.flush()
-    open_key(session, delivery, _subscription_of(session, delivery), now=now)
+    open_key(session, delivery, subscription, now=now)
     return delivery
 
 
@@ -168,23 +168,19 @@ def find_incomplete_events(
     return session.scalars(query.order_by(EventRow.created_at, EventRow.id)).all()
 
 
-def _lock(session: Session, delivery_id: str) -> Delivery:
-    found = session.get(
-        Delivery, delivery_id, populate_existing=True, with_for_update=True
-    )
-    if found is None:
-        raise UnknownDeliveryError
-    return found
-
-
-def _subscription_of(session: Session, delivery: Delivery) -> Subscription:
-    """Read whom it goes to, and keep its state until the commit."""
-    return session.get_one(
+def _lock(session: Session, delivery_id: str) -> tuple[Delivery, Subscription]:
+    """Lock as enqueuing does: whom it goes to, its key, the delivery itself."""
+    found = get(session, delivery_id)
+    subscription = session.get_one(
         Subscription,
-        delivery.subscription_id,
+        found.subscription_id,
         populate_existing=True,
         with_for_update={"read": True, "key_share": True},
     )
+    key = (found.subscription_id, found.ordering_key)
+    session.get(OrderingKey, key, populate_existing=True, with_for_update=True)
+    session.refresh(found, with_for_update=True)
+    return found, subscription
 
 
 def _retry(delivery: Delivery, now: datetime) -> Delivery:

@@ -17,7 +17,7 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import case, update
+from sqlalchemy import case, select, update
 from sqlalchemy.orm import Session
 
 from webhooks import breaker
@@ -143,10 +143,6 @@ def _recover(
     session: Session, subscription: Subscription, event_type: str, now: datetime
 ) -> None:
     before = _health_of(subscription)
-    if before.is_tripped:
-        # FOR UPDATE waits for what is being enqueued, which is due when the rest
-        # ends: it is brought forward with the others.
-        session.refresh(subscription, with_for_update=True)
     _write(subscription, breaker.after_success(before, now))
     session.flush()
     if before.is_tripped:
@@ -171,9 +167,8 @@ def _disable(
     """Hold everything until somebody enables the subscription again."""
     if subscription.deleted_at is not None:
         return
-    # FOR UPDATE, as pausing does: an event that is being enqueued is held too.
-    session.flush()
-    session.refresh(subscription, with_for_update=True)
+    # An event that is being enqueued meanwhile is held when its turn comes. Waiting
+    # for it here, as pausing does, could be waiting in a circle.
     was_disabled = subscription.state == SubscriptionState.DISABLED
     subscription.state = SubscriptionState.DISABLED
     subscription.state_reason = reason
@@ -217,6 +212,33 @@ def _numbers(subscription: Subscription) -> dict[str, object]:
 
 def _instant(instant: datetime | None) -> str | None:
     return None if instant is None else format_instant(instant)
+
+
+def put_off_resting(session: Session, *, now: datetime, limit: int = 100) -> None:
+    """Put off what came for endpoints while they rest, so that no claim reads it.
+
+    Under the subscription's lock, as a recovery is: what one puts off, the other
+    brings forward.
+    """
+    waiting = (
+        select(Delivery.id)
+        .where(
+            Delivery.subscription_id == Subscription.id,
+            state_in(Delivery.state, DeliveryState.PENDING),
+            Delivery.next_attempt_at <= now,
+        )
+        .exists()
+    )
+    resting = session.scalars(
+        select(Subscription)
+        .where(Subscription.breaker_until > now, waiting)
+        .order_by(Subscription.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True, key_share=True)
+        .execution_options(populate_existing=True)
+    ).all()
+    for subscription in resting:
+        _put_off(session, subscription.id, subscription.breaker_until or now)
 
 
 def _put_off(session: Session, subscription_id: str, until: datetime) -> None:

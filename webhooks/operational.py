@@ -52,6 +52,8 @@ def announce(
     now: datetime,
 ) -> None:
     """Enqueue an event about a subscription."""
+    # Subscriptions are read anew to enqueue; what was set must be there by then.
+    session.flush()
     enqueue(
         session,
         Event(

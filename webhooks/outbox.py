@@ -254,11 +254,13 @@ def _render(subscription: Subscription, event_id: str, event: Event) -> dict[str
             "reason": f"not rendered: {error.message}",
             "body": b"",
             "content_type": "",
+            "rendered_as": None,
             "headers": {},
         }
     return {
         "body": rendered.body,
         "content_type": rendered.content_type,
+        "rendered_as": {"format": name, "options": subscription.options},
         "headers": {**rendered.headers, HOP_HEADER: str(event.hop)},
     }
 
@@ -271,9 +273,6 @@ def _delivery_values(
 ) -> dict[str, Any]:
     # Without an order, each event is a key of its own.
     due_at = now + timedelta(seconds=(subscription.schedule_seconds or (0,))[0])
-    if subscription.breaker_until is not None:
-        # The claim need not read past it while the endpoint rests.
-        due_at = max(due_at, subscription.breaker_until)
     return {
         "id": new_sortable_id("dlv", now),
         "subscription_id": subscription.id,
@@ -290,7 +289,8 @@ def _delivery_values(
 
 
 def _birth_state(subscription: Subscription, place: _Place | None) -> dict[str, Any]:
-    if place is not None and place.is_behind_blocked:
+    holds = subscription.on_poison == OnPoison.HOLD
+    if place is not None and place.is_behind_blocked and holds:
         return {"state": DeliveryState.HELD, "reason": REASON_BEHIND}
     if subscription.is_open:
         return {"state": DeliveryState.PENDING, "reason": None}

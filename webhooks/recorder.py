@@ -27,6 +27,8 @@ MAX_AT_ONCE = 50
 RETRY_SECONDS = 0.5
 
 # The database is away or too busy: offering the results one by one would not help.
+_DEADLOCK_DETECTED = "40P01"
+_LOCK_NOT_AVAILABLE = "55P03"
 _AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 
 
@@ -35,6 +37,12 @@ class _Entry:
     claim: Claim
     result: SendResult
     give_up_at: float
+
+
+def _is_contention(error: Exception) -> bool:
+    """Tell whether PostgreSQL chose this transaction to end a wait."""
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return state in (_DEADLOCK_DETECTED, _LOCK_NOT_AVAILABLE)
 
 
 class Recorder:
@@ -81,17 +89,22 @@ class Recorder:
         try:
             self._record([(entry.claim, entry.result) for entry in batch])
         except _AWAY as error:
+            if len(batch) > 1 and _is_contention(error):
+                return self._offer_singly(batch)
             return self._keep(batch, error)
         except Exception as error:
             if len(batch) > 1:
-                taken = [self._offer([entry]) for entry in batch]
-                return all(taken)
+                return self._offer_singly(batch)
             if isinstance(error, SQLAlchemyError):
                 return self._keep(batch, error)
             logger.exception(
                 "webhook_record_failed delivery=%s", batch[0].claim.delivery_id
             )
         return True
+
+    def _offer_singly(self, batch: Sequence[_Entry]) -> bool:
+        taken = [self._offer([entry]) for entry in batch]
+        return all(taken)
 
     def _keep(self, batch: Sequence[_Entry], error: Exception) -> bool:
         logger.warning(

@@ -102,8 +102,7 @@ def record_result(
 def sweep_expired_leases(session: Session, *, now: datetime, limit: int = 100) -> int:
     """Give back what was being sent when its process ended; say how many."""
     rows = session.execute(
-        select(Delivery, Subscription, Attempt)
-        .join(Subscription, Subscription.id == Delivery.subscription_id)
+        select(Delivery, Attempt)
         .join(
             Attempt,
             (Attempt.delivery_id == Delivery.id)
@@ -117,13 +116,16 @@ def sweep_expired_leases(session: Session, *, now: datetime, limit: int = 100) -
         .with_for_update(skip_locked=True, of=Delivery)
         .execution_options(populate_existing=True)
     ).all()
-    for delivery, subscription, attempt in rows:
+    # In one order, because the rows of their subscriptions are locked.
+    for delivery, attempt in sorted(rows, key=lambda row: row[0].subscription_id):
         logger.warning(
             "webhook_lease_expired delivery=%s attempt=%d",
             *(delivery.id, delivery.attempt_count),
         )
         was_probe = delivery.next_attempt_at > attempt.started_at
         attempt.outcome, attempt.finished_at = AttemptOutcome.UNKNOWN, now
+        session.flush()
+        subscription = health.lock(session, delivery.subscription_id)
         settle_unknown(session, delivery, subscription, was_probe=was_probe, now=now)
         note_attempt(
             session,

@@ -155,7 +155,6 @@ def update_fields(
         if name not in FIELDS:
             raise InvalidSubscriptionError(name, f"there is no field {name!r}")
     before = spec_of(box, subscription)
-    _keep_rendering(session, subscription, changes)
     spec = checked(guard, changed(box, subscription, changes))
     for name, value in columns_of(box, spec).items():
         setattr(subscription, name, value)
@@ -197,7 +196,8 @@ def pause(session: Session, subscription_id: str, *, now: datetime) -> Subscript
 def resume(session: Session, subscription_id: str, *, now: datetime) -> Subscription:
     """Release every held delivery, oldest first within each ordering key.
 
-    What waits behind a blocked one goes on waiting for it.
+    What waits for a retry is due now too. What waits behind a blocked one goes on
+    waiting for it.
 
     Raises:
         UnknownSubscriptionError: there is none.
@@ -212,7 +212,7 @@ def resume(session: Session, subscription_id: str, *, now: datetime) -> Subscrip
     _move(
         session,
         subscription_id,
-        (DeliveryState.HELD,),
+        (DeliveryState.HELD, DeliveryState.PENDING),
         released,
         Delivery.reason.is_distinct_from(REASON_BEHIND),
     )
@@ -295,25 +295,6 @@ def _lock(session: Session, subscription_id: str) -> Subscription:
     if found is None:
         raise UnknownSubscriptionError
     return found
-
-
-def _keep_rendering(
-    session: Session, subscription: Subscription, changes: Mapping[str, Any]
-) -> None:
-    """Note on what is rendered already how it was, if the format is to change."""
-    present = subscription.format
-    if changes.get("format", present) == present:
-        return
-    rendered_as = {"format": present, "options": dict(subscription.options)}
-    session.execute(
-        update(Delivery)
-        .where(
-            Delivery.subscription_id == subscription.id,
-            Delivery.rendered_as.is_(None),
-        )
-        .values(rendered_as=rendered_as)
-        .execution_options(synchronize_session=False)
-    )
 
 
 def _forget_failures(subscription: Subscription) -> None:

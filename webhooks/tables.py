@@ -363,7 +363,7 @@ class Delivery(Base):
     headers: Mapped[dict[str, str]] = mapped_column(
         JSON, default=dict, server_default="{}"
     )
-    #: Format and options that rendered it, where its subscription has others now.
+    #: Format and options that rendered it; its subscription may have others by now.
     rendered_as: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     #: What the receiver started because of it: an address or an id.
     receipt: Mapped[str | None] = mapped_column(Text)

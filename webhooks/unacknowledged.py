@@ -66,9 +66,13 @@ def settle_failure(
         result.retry_after,
         schedule=subscription.schedule_seconds,
     )
+    if _is_elsewhere(claim, subscription):
+        # What was answered there says nothing of the present place.
+        delivery.attempts_forgiven = delivery.attempt_count
+        _fail(session, delivery, subscription, now, now=now)
+        return
     due = _due_after(delivery, subscription, now, scheduled, was_probe=claim.is_probe)
-    # What an address that is no longer told answers says nothing of the present one.
-    if subscription.deleted_at is None and claim.url == subscription.url:
+    if subscription.deleted_at is None:
         health.note_failure(
             session,
             subscription,
@@ -82,6 +86,23 @@ def settle_failure(
         return
     _fail(session, delivery, subscription, due, now=now)
     _announce_end(session, delivery, subscription, now)
+
+
+def _is_elsewhere(claim: Claim, subscription: Subscription) -> bool:
+    """Tell whether the subscription goes to another place than was tried."""
+    return (
+        claim.url,
+        claim.headers,
+        claim.sealed_credentials,
+        claim.ca_certificate,
+        claim.client_certificate,
+    ) != (
+        subscription.url,
+        subscription.headers,
+        subscription.sealed_credentials,
+        subscription.ca_certificate,
+        subscription.client_certificate,
+    )
 
 
 def settle_unknown(

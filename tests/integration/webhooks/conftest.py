@@ -61,7 +61,11 @@ class World:
 
     @contextmanager
     def begin(self) -> Iterator[Session]:
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+        # As the application's own sessions are.
+        with (
+            Session(self.engine, autoflush=False, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     def subscribe(

@@ -9,9 +9,10 @@ from tests.integration.webhooks.conftest import FAILED, NOW, World
 from webhooks import deliveries, subscriptions
 from webhooks.blocking import REASON_BEHIND
 from webhooks.retry import MAX_ATTEMPTS
-from webhooks.tables import Delivery
+from webhooks.tables import Delivery, OrderingKey
 
 LATER = NOW + timedelta(hours=1)
+DAY = timedelta(days=1)
 KEY = "model-1"
 
 
@@ -94,6 +95,34 @@ def test_what_is_let_go_while_paused_waits_for_the_resumption(world: World) -> N
     assert followers(world) == [("held", "paused")]
     with world.begin() as session:
         subscriptions.resume(session, identity, now=LATER)
+    assert followers(world) == [("pending", None)]
+
+
+def test_what_was_put_off_before_it_was_held_is_due_when_it_is_let_go(
+    world: World,
+) -> None:
+    world.subscribe()
+    head = block(world)
+    world.enqueue(ordering_key=KEY)
+    with world.begin() as session:
+        session.execute(update(Delivery).values(next_attempt_at=LATER + DAY))
+
+    with world.begin() as session:
+        deliveries.skip(session, head, now=LATER)
+
+    assert world.deliveries()[1].next_attempt_at == LATER
+
+
+def test_a_blocked_key_holds_nothing_for_a_subscription_that_does_not(
+    world: World,
+) -> None:
+    world.subscribe(on_poison="latest_wins")
+    world.enqueue(ordering_key=KEY)
+    with world.begin() as session:
+        session.execute(update(OrderingKey).values(is_blocked=True))
+
+    world.enqueue(ordering_key=KEY, target="another")
+
     assert followers(world) == [("pending", None)]
 
 

@@ -16,7 +16,12 @@ from tests.integration.webhooks.conftest import (
 from webhooks import deliveries, subscriptions
 from webhooks.breaker import FIRST_PROBE, OPEN_AFTER
 from webhooks.claims import Claim, claim_due, claim_probes
-from webhooks.health import REASON_ASKED, REASON_GONE, REASON_ONLY_FAILURES
+from webhooks.health import (
+    REASON_ASKED,
+    REASON_GONE,
+    REASON_ONLY_FAILURES,
+    put_off_resting,
+)
 from webhooks.results import record_results, sweep_expired_leases
 from webhooks.sending.sender import SendResult
 from webhooks.tables import AttemptOutcome, Delivery, EventRow, Subscription
@@ -183,18 +188,33 @@ def test_a_success_closes_the_breaker_and_tries_all_that_waits(world: World) -> 
 def test_what_comes_while_an_endpoint_rests_waits_with_the_others(world: World) -> None:
     identity, _ = world.subscribe()
     trip(world)
-    rests_until = row_of(world, identity).breaker_until
-
+    world.subscribe("https://example.com/another")
     world.enqueue(ordering_key="late")
-    due_before = delivery_of(world, "late").next_attempt_at
+
+    with world.begin() as session:
+        put_off_resting(session, now=OPENED_AT)
+    late = [one for one in world.deliveries() if one.ordering_key == "late"]
+    due = {one.subscription_id: one.next_attempt_at for one in late}
+    rests_until = row_of(world, identity).breaker_until
     (one,) = probe(world, PROBE_AT)
     world.record(one, DELIVERED, now=PROBE_AT)
 
-    assert due_before == rests_until == PROBE_AT
-    late = delivery_of(world, "late")
-    assert late.id in [
-        claim.delivery_id for claim in world.claim(limit=50, now=PROBE_AT)
-    ]
+    assert due.pop(identity) == rests_until == PROBE_AT
+    assert list(due.values()) == [NOW]
+    claimed = {claim.delivery_id for claim in world.claim(limit=50, now=PROBE_AT)}
+    assert claimed >= {each.id for each in late}
+
+
+def test_who_enables_an_active_endpoint_again_has_everything_tried_now(
+    world: World,
+) -> None:
+    identity, _ = world.subscribe()
+    trip(world)
+
+    with world.begin() as session:
+        subscriptions.resume(session, identity, now=OPENED_AT)
+
+    assert len(world.claim(limit=50, now=OPENED_AT)) == OPEN_AFTER
 
 
 def test_an_overloaded_endpoint_is_left_alone_on_every_key(world: World) -> None:

@@ -111,6 +111,8 @@ def test_the_answer_of_the_old_address_says_nothing_of_the_new_one(
 
     assert health_of(world, identity) == (0, None, 0)
     assert world.states() == ["pending"]
+    (row,) = world.deliveries()
+    assert (row.next_attempt_at, row.attempts_forgiven) == (LATER, 1)
 
 
 def test_a_dead_address_is_replaced_and_the_backlog_arrives_in_order(

@@ -75,6 +75,23 @@ def test_a_database_that_is_away_is_asked_again() -> None:
     assert database.recorded == set(ids)
 
 
+@pytest.mark.parametrize("sqlstate", ["40P01", "55P03"])
+def test_one_result_that_waits_for_a_lock_does_not_take_others_along(
+    sqlstate: str,
+) -> None:
+    database = Database()
+    waiting = Recorder(database.record)
+    ids = add(waiting, 3)
+    waited = ConnectionError()
+    waited.sqlstate = sqlstate  # type: ignore[attr-defined]  # As psycopg's errors have it.
+    database.errors[ids[1]] = OperationalError("", None, waited)
+
+    waiting.flush()
+
+    assert database.recorded == {ids[0], ids[2]}
+    assert len(waiting) == 1
+
+
 def test_a_database_that_refused_is_left_alone_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

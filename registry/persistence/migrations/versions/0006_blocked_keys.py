@@ -21,6 +21,8 @@ def upgrade() -> None:
         "SELECT 1 FROM webhook_deliveries WHERE state = 'blocked'"
         " AND subscription_id = webhook_ordering_keys.subscription_id"
         " AND ordering_key = webhook_ordering_keys.ordering_key)"
+        " AND EXISTS (SELECT 1 FROM webhook_subscriptions"
+        " WHERE id = webhook_ordering_keys.subscription_id AND on_poison = 'hold')"
     )
     op.execute(
         "UPDATE webhook_deliveries SET state = 'held',"
