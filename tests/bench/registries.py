@@ -41,9 +41,7 @@ def seed(engine: Engine, models: int) -> None:
             numbers = range(start, min(start + _BATCH, models))
             rows = [_model(chance, number) for number in numbers]
             session.execute(insert(RegisteredModel), rows)
-            versions = [
-                version for row in rows for version in _versions(chance, row["id"])
-            ]
+            versions = [version for row in rows for version in _versions(chance, row)]
             session.execute(insert(ModelVersion), versions)
             session.execute(insert(ModelTag), list(_model_tags(rows, start)))
             session.execute(insert(VersionTag), list(_version_tags(versions)))
@@ -72,7 +70,7 @@ def _model(chance: random.Random, number: int) -> Row:
     }
 
 
-def _versions(chance: random.Random, model_id: str) -> Iterator[Row]:
+def _versions(chance: random.Random, model: Row) -> Iterator[Row]:
     for number in range(1, VERSIONS_OF_A_MODEL + 1):
         stage = {VERSIONS_OF_A_MODEL: STAGING, VERSIONS_OF_A_MODEL - 1: PRODUCTION}.get(
             number, ARCHIVED
@@ -81,7 +79,8 @@ def _versions(chance: random.Random, model_id: str) -> Iterator[Row]:
         at = _instant(chance)
         yield {
             "id": uuid.UUID(int=chance.getrandbits(128)).hex,
-            "model_id": model_id,
+            "model_id": model["id"],
+            "model_name": model["name"],
             "number": number,
             "stage": stage,
             "exclusive_stage": stage if stage == PRODUCTION else None,

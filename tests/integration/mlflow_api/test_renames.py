@@ -149,3 +149,18 @@ def test_deleted_version_holds_up_no_rename(mlflow: Mlflow, rename: Rename) -> N
         )
 
     assert rename(mlflow, "lab-a", "a") is None
+
+
+def test_versions_of_one_number_are_found_by_their_models_new_names(
+    mlflow: Mlflow,
+) -> None:
+    for name in ("a", "b"):
+        mlflow.create_model(name)
+        mlflow.create_version(name)
+    mlflow.done("POST", "/registered-models/rename", name="a", new_name="z")
+
+    found = mlflow.done(
+        "GET", "/model-versions/search", order_by="version_number DESC"
+    )["model_versions"]
+
+    assert [version["name"] for version in found] == ["b", "z"]

@@ -69,6 +69,12 @@ def plan_of(mlflow: Mlflow, path: str, **fields: Any) -> str:  # noqa: ANN401  #
         (VERSIONS, {"order_by": "name"}, ["registered_models_name_key"]),
         (
             VERSIONS,
+            {"order_by": "version_number DESC"},
+            ["model_versions_by_number_down"],
+        ),
+        (VERSIONS, {"order_by": "version_number"}, ["model_versions_by_number_up"]),
+        (
+            VERSIONS,
             {"filter": "name = 'fraud'"},
             ["registered_models_name_key (name=?)", "(model_id=?)"],
         ),
