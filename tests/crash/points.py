@@ -61,6 +61,7 @@ _STATEMENTS = {
     "sweep": (
         _CLOCK,
         "select webhook_deliveries",
+        "select webhook_subscriptions",
         "update webhook_attempts",
         "update webhook_deliveries",
     ),
