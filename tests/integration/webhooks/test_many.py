@@ -32,11 +32,16 @@ def enqueue_many(world: World, count: int, keys: int) -> dict[str, list[str]]:
 def by_key(
     requests: tuple[ReceivedRequest, ...], expected: dict[str, list[str]]
 ) -> dict[str, list[str]]:
-    """Put what arrived beside what was expected, in the order of arrival."""
+    """Put what arrived beside what was expected, in the order of arrival.
+
+    What was answered too late, on a busy machine, comes once more at once.
+    """
     key_of = {found: key for key, ids in expected.items() for found in ids}
     arrived: dict[str, list[str]] = defaultdict(list)
     for request in requests:
-        arrived[key_of[request.message_id]].append(request.message_id)
+        of_this_key = arrived[key_of[request.message_id]]
+        if of_this_key[-1:] != [request.message_id]:
+            of_this_key.append(request.message_id)
     return arrived
 
 
@@ -70,12 +75,12 @@ def test_a_thousand_events_of_a_disabled_endpoint_arrive_in_order(
             subscriptions.resume(session, identity, now=utc())
         dispatcher.start()
         try:
-            requests = receiver.wait_for(count + 1, PATIENCE_SECONDS)
+            wait_until(lambda: set(world.states()) == {DeliveryState.DELIVERED})
         finally:
             assert dispatcher.stop()
+        requests = receiver.requests
 
     assert by_key(requests, expected) == expected
-    assert set(world.states()) == {"delivered"}
 
 
 def test_eight_dispatchers_send_each_delivery_once_and_in_order(world: World) -> None:
