@@ -90,11 +90,12 @@ class Recorder:
             self._record([(entry.claim, entry.result) for entry in batch])
         except _AWAY as error:
             if len(batch) > 1 and _is_contention(error):
-                return self._offer_singly(batch)
+                return self._offer_around_locks(batch)
             return self._keep(batch, error)
         except Exception as error:
             if len(batch) > 1:
-                return self._offer_singly(batch)
+                taken = [self._offer([entry]) for entry in batch]
+                return all(taken)
             if isinstance(error, SQLAlchemyError):
                 return self._keep(batch, error)
             logger.exception(
@@ -102,9 +103,22 @@ class Recorder:
             )
         return True
 
-    def _offer_singly(self, batch: Sequence[_Entry]) -> bool:
-        taken = [self._offer([entry]) for entry in batch]
-        return all(taken)
+    def _offer_around_locks(self, batch: Sequence[_Entry]) -> bool:
+        """Offer one by one, and no other where one waited for a lock in vain.
+
+        The lock is a subscription's; each wait is many seconds, in which nothing else
+        is recorded.
+        """
+        put_back: dict[str, list[_Entry]] = {}
+        for entry in batch:
+            subscription_id = entry.claim.subscription_id
+            if subscription_id in put_back:
+                put_back[subscription_id].append(entry)
+            elif not self._offer([entry]):
+                put_back[subscription_id] = []
+        for waiting in put_back.values():
+            self._entries.extend(waiting)
+        return not put_back
 
     def _keep(self, batch: Sequence[_Entry], error: Exception) -> bool:
         logger.warning(

@@ -37,8 +37,14 @@ class Database:
         return {identity for batch in self.batches for identity in batch}
 
 
-def add(waiting: Recorder, count: int, *, seconds: float = 60) -> list[str]:
-    claims = [make_claim() for _ in range(count)]
+def add(
+    waiting: Recorder,
+    count: int,
+    *,
+    seconds: float = 60,
+    subscription_id: str = "sub_1",
+) -> list[str]:
+    claims = [make_claim(subscription_id=subscription_id) for _ in range(count)]
     for claim in claims:
         waiting.add(claim, DELIVERED, time.monotonic() + seconds)
     return [claim.delivery_id for claim in claims]
@@ -81,15 +87,19 @@ def test_one_result_that_waits_for_a_lock_does_not_take_others_along(
 ) -> None:
     database = Database()
     waiting = Recorder(database.record)
-    ids = add(waiting, 3)
+    ids = add(waiting, 2) + add(waiting, 1, subscription_id="sub_2")
     waited = ConnectionError()
     waited.sqlstate = sqlstate  # type: ignore[attr-defined]  # As psycopg's errors have it.
-    database.errors[ids[1]] = OperationalError("", None, waited)
+    database.errors[ids[0]] = OperationalError("", None, waited)
 
     waiting.flush()
 
-    assert database.recorded == {ids[0], ids[2]}
-    assert len(waiting) == 1
+    # What goes to the same subscription would wait for the same lock.
+    assert database.recorded == {ids[2]}
+    assert len(waiting) == 2
+    database.errors.clear()
+    waiting.flush_all()
+    assert database.recorded == set(ids)
 
 
 def test_a_database_that_refused_is_left_alone_for_a_while(
