@@ -25,7 +25,7 @@ from registry.services import housekeeping, idempotency, replays, uploads
 from registry.services.reconcile import Reconciler
 from registry.services.transaction import Transaction
 from registry.web.parts import Parts
-from webhooks.dispatcher import utc_now
+from webhooks.clock import utc_now
 
 logger = logging.getLogger(__name__)
 

@@ -7,13 +7,18 @@ that only grows: a local clock that jumps changes nothing.
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 #: In this time two clocks drift apart by microseconds.
 REREAD_SECONDS = 5.0
+
+
+def utc_now() -> datetime:
+    """Read this machine's clock."""
+    return datetime.now(UTC)
 
 
 def database_now(session: Session, fallback: datetime) -> datetime:
@@ -36,8 +41,10 @@ class DatabaseClock:
         self._read: tuple[datetime, float] | None = None
 
     def now(self, session: Session) -> datetime:
-        """Give the aware instant; any thread may ask."""
-        if session.get_bind().dialect.name != "postgresql":
+        """Give the aware instant of a transaction's begin; any thread may ask."""
+        # A session begins with its first statement, and on SQLite waits for its turn
+        # there: an instant from before would leave out what was stored meanwhile.
+        if session.connection().dialect.name != "postgresql":
             return self._fallback()
         read = self._read
         if read is None or time.monotonic() - read[1] >= REREAD_SECONDS:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -35,7 +35,7 @@ from webhooks.claims import (
     claim_probes,
     start_test,
 )
-from webhooks.clock import DatabaseClock
+from webhooks.clock import DatabaseClock, utc_now
 from webhooks.errors import UnsendableError
 from webhooks.health import put_off_resting
 from webhooks.outgoing import NOTHING_LENT, prepare
@@ -71,11 +71,6 @@ class PingResult:
 
     delivery_id: str
     result: SendResult
-
-
-def utc_now() -> datetime:
-    """Read this machine's clock."""
-    return datetime.now(UTC)
 
 
 class Dispatcher:

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from registry.services.reconcile import Missing, Reconciler
 from webhooks.backlog import Backlog, read_backlogs
-from webhooks.dispatcher import utc_now
+from webhooks.clock import utc_now
 from webhooks.tables import LIVE_STATES
 
 logger = logging.getLogger(__name__)

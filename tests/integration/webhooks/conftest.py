@@ -21,7 +21,7 @@ from webhooks.events import Event
 from webhooks.results import record_result
 from webhooks.sealing import SecretBox
 from webhooks.sending.address_guard import AddressGuard
-from webhooks.sending.sender import Sender, SendResult, Timeouts
+from webhooks.sending.sender import Sender, SendResult
 from webhooks.specs import SubscriptionSpec
 from webhooks.tables import AttemptOutcome, Base, Delivery, EventRow
 
@@ -123,7 +123,7 @@ class World:
     ) -> Dispatcher:
         choices.setdefault("poll", timedelta(seconds=0.05))
         choices.setdefault("concurrency", 4)
-        timeouts = choices.pop("timeouts", Timeouts(2.0, 2.0, 3.0))
+        timeouts = choices.pop("timeouts", None)
         return Dispatcher(
             choices.pop("begin", self.begin),
             choices.pop("box", self.box),

@@ -17,7 +17,6 @@ from tests.integration.webhooks.conftest import (
     make_event,
 )
 from webhooks import claims, deliveries, outbox, subscriptions
-from webhooks.clock import database_now
 from webhooks.results import sweep_expired_leases
 from webhooks.retry import MAX_ATTEMPTS
 from webhooks.sending.sender import SendResult
@@ -393,15 +392,6 @@ def test_concurrent_changes_of_one_key_get_numbers_without_gap(world: World) -> 
         thread.join()
 
     assert [entry.sequence for entry in world.deliveries()] == list(range(1, 21))
-
-
-def test_leases_go_by_the_database_clock_where_there_is_one(world: World) -> None:
-    with world.begin() as session:
-        instant = database_now(session, NOW)
-
-    is_embedded = world.engine.dialect.name == "sqlite"
-    assert (instant == NOW) == is_embedded
-    assert instant.tzinfo is not None
 
 
 def test_a_test_send_whose_process_died_is_not_repeated(world: World) -> None:

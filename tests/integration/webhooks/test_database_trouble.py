@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 from tests.integration.webhooks.conftest import World, embedded_engine, make_event
 from tests.receiver import ReceivedRequest, Receiver
 from webhooks import outbox
+from webhooks.clock import utc_now
 from webhooks.dispatcher import Dispatcher
 from webhooks.sending.sender import Timeouts
 from webhooks.tables import Base
@@ -45,10 +46,6 @@ def pooled(postgres_url: str) -> Iterator[World]:
     engine.dispose()
 
 
-def utc() -> datetime:
-    return datetime.now(UTC)
-
-
 @contextmanager
 def running(dispatcher: Dispatcher) -> Iterator[None]:
     dispatcher.start()
@@ -74,9 +71,9 @@ def test_a_savepoint_that_is_rolled_back_takes_its_event_along(world: World) -> 
 
     with world.begin() as session:
         undone = session.begin_nested()
-        outbox.enqueue(session, make_event(), now=utc())
+        outbox.enqueue(session, make_event(), now=utc_now())
         undone.rollback()
-        kept = outbox.enqueue(session, make_event(), now=utc())
+        kept = outbox.enqueue(session, make_event(), now=utc_now())
 
     (delivery,) = world.deliveries()
     assert (delivery.event_id, delivery.sequence) == (kept.id, 1)
@@ -93,7 +90,7 @@ def test_connections_that_the_server_ends_lose_nothing(
     )
     with Receiver(delay_seconds=0.02) as receiver:
         world.subscribe(receiver.url)
-        rows = [world.enqueue(now=utc()) for _ in range(15)]
+        rows = [world.enqueue(now=utc_now()) for _ in range(15)]
         killer = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
         dispatcher = world.dispatcher(begin=pooled.begin)
         with running(dispatcher), killer.connect() as connection:
@@ -117,7 +114,7 @@ def test_statements_that_time_out_are_made_again(
     world = on_postgresql
     with Receiver() as receiver, world.engine.connect() as locking:
         world.subscribe(receiver.url)
-        rows = [world.enqueue(now=utc()) for _ in range(3)]
+        rows = [world.enqueue(now=utc_now()) for _ in range(3)]
         locking.execute(text("LOCK TABLE webhook_deliveries IN ACCESS EXCLUSIVE MODE"))
         with running(world.dispatcher(begin=pooled.begin)):
             give_up_at = time.monotonic() + PATIENCE_SECONDS
@@ -144,7 +141,7 @@ def test_a_database_that_is_locked_for_long_is_waited_for(
 
     with Receiver() as receiver:
         world.subscribe(receiver.url)
-        rows = [world.enqueue(now=utc()) for _ in range(3)]
+        rows = [world.enqueue(now=utc_now()) for _ in range(3)]
         locking = sqlite3.connect(tmp_path / "outbox.db", isolation_level=None)
         locking.execute("BEGIN IMMEDIATE")
         dispatcher = world.dispatcher(begin=World(impatient).begin)
@@ -181,17 +178,17 @@ def test_a_full_disk_undoes_the_change_and_delivery_goes_on_afterwards(
 
     with Receiver() as receiver:
         world.subscribe(receiver.url)
-        first = world.enqueue(now=utc())
+        first = world.enqueue(now=utc_now())
         with world.engine.connect() as connection:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         disk.pages = int(pages)
 
         with pytest.raises(OperationalError, match="full"):
-            world.enqueue(now=utc(), data={"much": "x" * 1_000_000})
+            world.enqueue(now=utc_now(), data={"much": "x" * 1_000_000})
         assert [row.event_id for row in world.deliveries()] == [first.id]
 
         disk.pages = 0
-        second = world.enqueue(now=utc())
+        second = world.enqueue(now=utc_now())
         while world.dispatcher().run_once():
             pass
 
@@ -236,7 +233,7 @@ def test_what_a_power_cut_leaves_is_whole_and_goes_on(
     gate = Gate(closed_at=8)
     with Receiver(answers=gate.pass_on) as receiver:
         world.subscribe(receiver.url)
-        rows = [world.enqueue(now=utc()) for _ in range(12)]
+        rows = [world.enqueue(now=utc_now()) for _ in range(12)]
         # Longer than the copy takes, however busy the machine is.
         patient = Timeouts(30, 30, 60)
         with running(world.dispatcher(timeouts=patient)):
@@ -250,7 +247,7 @@ def test_what_a_power_cut_leaves_is_whole_and_goes_on(
             check = connection.exec_driver_sql("PRAGMA integrity_check").scalar_one()
         done = [row.event_id for row in after.deliveries() if row.state == "delivered"]
         # What was being sent is sent again once its lease is over.
-        later = after.dispatcher(clock=lambda: utc() + timedelta(minutes=2))
+        later = after.dispatcher(clock=lambda: utc_now() + timedelta(minutes=2))
         while later.run_once():
             pass
         again = first_arrivals(receiver.requests)
@@ -271,7 +268,7 @@ def test_an_endpoint_added_while_a_change_commits_gets_all_that_comes_after(
 
     def change() -> None:
         while not stop.is_set():
-            ids.append(world.enqueue(now=utc()).id)
+            ids.append(world.enqueue(now=utc_now()).id)
 
     changing = threading.Thread(target=change)
     changing.start()

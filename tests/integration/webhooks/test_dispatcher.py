@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -17,15 +17,12 @@ from tests.integration.webhooks.conftest import World
 from tests.receiver import Answer, Receiver
 from webhooks import deliveries, dispatcher, recorder, subscriptions
 from webhooks.claims import Claim
+from webhooks.clock import utc_now
 from webhooks.errors import UnknownSubscriptionError
 from webhooks.sealing import SecretBox
 from webhooks.tables import Delivery, Subscription
 
 CANARY = "canary-6b1f"
-
-
-def utc() -> datetime:
-    return datetime.now(UTC)
 
 
 def wait_for_states(world: World, expected: list[str], seconds: float = 10) -> None:
@@ -57,7 +54,7 @@ def test_a_committed_event_reaches_its_receiver_signed(
 ) -> None:
     _, secret = world.subscribe(receiver.url)
     receiver.accept_secret(secret)
-    row = world.enqueue(now=utc())
+    row = world.enqueue(now=utc_now())
 
     assert world.dispatcher().run_once() == 1
 
@@ -72,8 +69,10 @@ def test_a_committed_event_reaches_its_receiver_signed(
 def test_both_secrets_sign_while_they_overlap(world: World, receiver: Receiver) -> None:
     identity, old = world.subscribe(receiver.url)
     with world.begin() as session:
-        new, _ = subscriptions.rotate_secret(session, world.box, identity, now=utc())
-    world.enqueue(now=utc())
+        new, _ = subscriptions.rotate_secret(
+            session, world.box, identity, now=utc_now()
+        )
+    world.enqueue(now=utc_now())
 
     world.dispatcher().run_once()
 
@@ -85,8 +84,8 @@ def test_both_secrets_sign_while_they_overlap(world: World, receiver: Receiver) 
 def test_retries_keep_id_and_bytes_and_the_order_of_the_key(world: World) -> None:
     with Receiver(answers=[503, Answer(429, {"Retry-After": "1"})]) as receiver:
         identity, _ = world.subscribe(receiver.url)
-        rows = [world.enqueue(now=utc()) for _ in range(2)]
-        clock = [utc()]
+        rows = [world.enqueue(now=utc_now()) for _ in range(2)]
+        clock = [utc_now()]
         sender = world.dispatcher(clock=lambda: clock[0])
         for _ in range(3):
             sender.run_once()
@@ -94,7 +93,7 @@ def test_retries_keep_id_and_bytes_and_the_order_of_the_key(world: World) -> Non
             with world.begin() as session:
                 # PostgreSQL goes by its own clock, so the waits are cut short.
                 for delivery in session.query(Delivery):
-                    delivery.next_attempt_at = utc() - timedelta(seconds=1)
+                    delivery.next_attempt_at = utc_now() - timedelta(seconds=1)
                 session.get_one(Subscription, identity).breaker_until = None
 
         ids = [request.message_id for request in receiver.requests]
@@ -107,11 +106,11 @@ def test_retries_keep_id_and_bytes_and_the_order_of_the_key(world: World) -> Non
 
 def test_a_replay_is_marked_and_keeps_its_id(world: World, receiver: Receiver) -> None:
     world.subscribe(receiver.url)
-    world.enqueue(now=utc())
+    world.enqueue(now=utc_now())
     sender = world.dispatcher()
     sender.run_once()
     with world.begin() as session:
-        deliveries.redeliver(session, world.deliveries()[0].id, now=utc())
+        deliveries.redeliver(session, world.deliveries()[0].id, now=utc_now())
 
     sender.run_once()
 
@@ -125,14 +124,14 @@ def test_background_delivery_starts_at_a_wake_up_and_keeps_order(
     world: World, receiver: Receiver
 ) -> None:
     world.subscribe(receiver.url)
-    sender = world.dispatcher(poll=timedelta(seconds=30))
+    sender = world.dispatcher(poll=timedelta(seconds=60))
     sender.start()
     try:
         rows = []
         for number in range(12):
-            rows.append(world.enqueue(ordering_key=str(number % 3), now=utc()))
+            rows.append(world.enqueue(ordering_key=str(number % 3), now=utc_now()))
             sender.wake()
-        receiver.wait_for(12)
+        receiver.wait_for(12, timeout_seconds=40)  # before the poll
     finally:
         assert sender.stop()
 
@@ -150,7 +149,7 @@ def test_the_poll_finds_what_no_wake_up_announced(
     sender = world.dispatcher()
     sender.start()
     try:
-        world.enqueue(now=utc())
+        world.enqueue(now=utc_now())
         receiver.wait_for(1)
     finally:
         sender.stop()
@@ -160,7 +159,7 @@ def test_no_more_is_claimed_than_can_be_sent(world: World) -> None:
     with Receiver(delay_seconds=0.4) as receiver:
         world.subscribe(receiver.url)
         for number in range(4):
-            world.enqueue(ordering_key=str(number), now=utc())
+            world.enqueue(ordering_key=str(number), now=utc_now())
         sender = world.dispatcher(concurrency=2)
         sender.start()
         try:
@@ -176,7 +175,7 @@ def test_no_more_is_claimed_than_can_be_sent(world: World) -> None:
 def test_stopping_lets_what_is_under_way_end(world: World) -> None:
     with Receiver(delay_seconds=0.3) as receiver:
         world.subscribe(receiver.url)
-        world.enqueue(now=utc())
+        world.enqueue(now=utc_now())
         sender = world.dispatcher()
         sender.start()
         receiver.wait_for(1)
@@ -189,7 +188,7 @@ def test_stopping_lets_what_is_under_way_end(world: World) -> None:
 def test_stopping_says_when_something_did_not_end_in_time(world: World) -> None:
     with Receiver(delay_seconds=0.6) as receiver:
         world.subscribe(receiver.url)
-        world.enqueue(now=utc())
+        world.enqueue(now=utc_now())
         sender = world.dispatcher()
         sender.start()
         receiver.wait_for(1)
@@ -221,7 +220,7 @@ def test_the_loop_survives_a_database_that_is_away(
     database.failures_left = 2
     database.error = error
     world.subscribe(receiver.url)
-    world.enqueue(now=utc())
+    world.enqueue(now=utc_now())
     sender = world.dispatcher(begin=database.begin)
 
     sender.start()
@@ -247,7 +246,7 @@ def test_a_result_is_offered_again_when_the_database_was_away(
 
     with Receiver(answers=answer_and_cut) as receiver:
         world.subscribe(receiver.url)
-        world.enqueue(now=utc())
+        world.enqueue(now=utc_now())
         world.dispatcher(begin=database.begin).run_once()
 
     assert world.states() == ["delivered"]
@@ -266,7 +265,7 @@ def test_a_result_that_outlives_its_lease_is_given_up_and_sent_again(
 
     with Receiver(answers=answer_and_cut_once) as receiver:
         world.subscribe(receiver.url)
-        world.enqueue(now=utc())
+        world.enqueue(now=utc_now())
         sender = world.dispatcher(begin=database.begin, lease=timedelta(seconds=0.2))
         with pytest.raises(OperationalError):
             sender.run_once()
@@ -293,7 +292,7 @@ def test_a_fault_while_recording_does_not_stop_the_others(
     sender.start()
     try:
         for key in ("fraud", "churn"):
-            world.enqueue(ordering_key=key, now=utc())
+            world.enqueue(ordering_key=key, now=utc_now())
         receiver.wait_for(2)
     finally:
         sender.stop()
@@ -308,7 +307,7 @@ def test_a_secret_that_cannot_be_opened_fails_its_delivery_and_no_other(
     world.box = foreign_box
     world.subscribe(receiver.url)
     world.box = ours
-    world.enqueue(now=utc())
+    world.enqueue(now=utc_now())
 
     world.dispatcher().run_once()
 
@@ -324,7 +323,7 @@ def test_a_blocked_address_is_a_failed_attempt_that_tells_nothing(
     world: World,
 ) -> None:
     identity, _ = world.subscribe("http://localhost:9/")
-    world.enqueue(now=utc())
+    world.enqueue(now=utc_now())
     world.guard.allowed_networks = ()
 
     world.dispatcher().run_once()
@@ -344,7 +343,7 @@ def test_a_test_send_is_signed_answered_and_on_record(
     identity, secret = world.subscribe(receiver.url)
     receiver.accept_secret(secret)
     with world.begin() as session:
-        subscriptions.pause(session, identity, now=utc())
+        subscriptions.pause(session, identity, now=utc_now())
 
     outcome = world.dispatcher().send_test(identity)
 
@@ -381,7 +380,7 @@ def test_two_dispatchers_send_each_delivery_once(
     world: World, receiver: Receiver
 ) -> None:
     world.subscribe(receiver.url)
-    rows = [world.enqueue(ordering_key=str(n % 5), now=utc()) for n in range(20)]
+    rows = [world.enqueue(ordering_key=str(n % 5), now=utc_now()) for n in range(20)]
     both = [world.dispatcher(), world.dispatcher()]
     for sender in both:
         sender.start()
@@ -400,7 +399,7 @@ def test_secrets_signatures_and_bodies_never_reach_the_log(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     _, secret = world.subscribe(receiver.url)
-    world.enqueue(now=utc(), data={"note": CANARY})
+    world.enqueue(now=utc_now(), data={"note": CANARY})
 
     world.dispatcher().run_once()
 
@@ -428,7 +427,7 @@ def test_a_send_that_breaks_off_by_a_fault_of_ours_frees_its_sender(
         raise KeyError(claim.delivery_id)
 
     world.subscribe(receiver.url)
-    world.enqueue(now=utc())
+    world.enqueue(now=utc_now())
     sender = world.dispatcher(concurrency=1, lend=stumble)
     sender.start()
     give_up_at = time.monotonic() + 10

@@ -3,20 +3,17 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from tests.integration.webhooks.conftest import World, make_event
 from tests.receiver import Answer, ReceivedRequest, Receiver
 from webhooks import outbox, subscriptions
+from webhooks.clock import utc_now
 from webhooks.tables import DeliveryState
 
 PATIENCE_SECONDS = 120
-
-
-def utc() -> datetime:
-    return datetime.now(UTC)
 
 
 def enqueue_many(world: World, count: int, keys: int) -> dict[str, list[str]]:
@@ -24,7 +21,7 @@ def enqueue_many(world: World, count: int, keys: int) -> dict[str, list[str]]:
     expected: dict[str, list[str]] = defaultdict(list)
     events = [make_event(ordering_key=f"key-{n % keys}") for n in range(count)]
     with world.begin() as session:
-        for row in outbox.enqueue_all(session, events, now=utc()):
+        for row in outbox.enqueue_all(session, events, now=utc_now()):
             expected[row.ordering_key].append(row.id)
     return expected
 
@@ -72,7 +69,7 @@ def test_a_thousand_events_of_a_disabled_endpoint_arrive_in_order(
         receiver.clear()
 
         with world.begin() as session:
-            subscriptions.resume(session, identity, now=utc())
+            subscriptions.resume(session, identity, now=utc_now())
         dispatcher.start()
         try:
             wait_until(lambda: set(world.states()) == {DeliveryState.DELIVERED})
@@ -113,10 +110,10 @@ def test_a_hundred_endpoints_that_ask_for_an_hour_occupy_nobody(world: World) ->
         dispatcher = world.dispatcher(concurrency=4)
         dispatcher.start()
         try:
-            world.enqueue(type="busy", now=utc())
+            world.enqueue(type="busy", now=utc_now())
             dispatcher.wake()
             busy.wait_for(100, PATIENCE_SECONDS)
-            world.enqueue(type="free", now=utc())
+            world.enqueue(type="free", now=utc_now())
             dispatcher.wake()
             free.wait_for(1, PATIENCE_SECONDS)
             wait_until(lambda: "sending" not in world.states())

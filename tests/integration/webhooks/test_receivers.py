@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -17,16 +16,13 @@ from tests.receivers.events import ArgoEvents, CloudEventsReceiver, TektonListen
 from tests.receivers.pipelines import GitHub, GitLab, Jenkins
 from webhooks import subscriptions
 from webhooks.claims import Claim
+from webhooks.clock import utc_now
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.tables import Attempt, Delivery
 
 TOKEN = "token-of-the-receiver"
 DATA = {"model": "Betrug ü", "version": 7, "to_stage": "Production", "tags": {"a": "b"}}
 GITHUB_HOST = "/repos/o/r"
-
-
-def utc() -> datetime:
-    return datetime.now(UTC)
 
 
 def lend(claim: Claim) -> dict[str, str]:
@@ -50,7 +46,7 @@ def deliver(
 ) -> tuple[Delivery, Attempt]:
     """Subscribe, let one event happen, and send it once."""
     world.subscribe(url, **choices)
-    world.enqueue(now=utc(), data=DATA if data is None else data)
+    world.enqueue(now=utc_now(), data=DATA if data is None else data)
     world.dispatcher(lend=lend).run_once()
     with world.begin() as session:
         return session.query(Delivery).one(), session.query(Attempt).one()
@@ -190,7 +186,7 @@ def test_what_github_would_refuse_for_its_size_is_dead_from_birth(world: World) 
     github = GitHub(TOKEN)
     with receiving(github, f"{GITHUB_HOST}/dispatches") as (receiver, url):
         world.subscribe(url, format="github", credentials={"token": TOKEN})
-        world.enqueue(now=utc(), data={"note": "x" * 70_000})
+        world.enqueue(now=utc_now(), data={"note": "x" * 70_000})
         world.dispatcher().run_once()
 
     (delivery,) = world.deliveries()
@@ -323,7 +319,7 @@ def test_a_cloudevents_library_reads_what_is_sent(world: World, mode: str) -> No
     options = {"mode": mode, "source": "/registry", "type_prefix": "com.example."}
     with receiving(target, "/") as (receiver, url):
         world.subscribe(url, format="cloudevents", options=options)
-        row = world.enqueue(now=utc(), data=DATA, subject='50 % "ü"')
+        row = world.enqueue(now=utc_now(), data=DATA, subject='50 % "ü"')
         world.dispatcher(lend=lend).run_once()
 
     (event,) = target.events
@@ -469,7 +465,7 @@ def test_both_schemes_sign_and_both_libraries_verify(
     world: World, receiver: Receiver
 ) -> None:
     identity, secret = world.subscribe(receiver.url, signatures=["v1", "v1a"])
-    world.enqueue(now=utc())
+    world.enqueue(now=utc_now())
     world.dispatcher().run_once()
 
     (request,) = receiver.requests
