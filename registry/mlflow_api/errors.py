@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
 from registry import errors
+from registry.persistence.database import was_given_up
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +43,6 @@ _ANSWERS: Mapping[type[errors.RegistryError], tuple[HTTPStatus, str]] = {
         "TEMPORARILY_UNAVAILABLE",
     ),
 }
-#: PostgreSQL's code; its driver's class for it would cost SQLite's users 9 MB.
-_QUERY_CANCELED = "57014"
 _RETRY_AFTER_SECONDS = "2"
 
 
@@ -108,8 +107,8 @@ def database_error(error: Exception) -> Response:
 
 
 def search_error(error: OperationalError) -> Response:
-    """The same, but for a search that PostgreSQL gave up: it would be no quicker."""
-    if getattr(error.orig, "sqlstate", None) != _QUERY_CANCELED:
+    """The same, but for a search that was given up: again it would be no quicker."""
+    if not was_given_up(error):
         return database_error(error)
     _log("search_given_up", error)
     return error_answer(

@@ -62,6 +62,7 @@ _SHOWN_OF_MODEL = load_only(
 def _shown_of(version: type[ModelVersion]) -> ORMOption:
     return load_only(
         version.number,
+        version.model_name,
         version.stage,
         version.status,
         version.status_message,
@@ -220,6 +221,9 @@ def position_of_model(found: FoundModel, search: Search) -> Position:
 def position_of_version(found: FoundVersion, search: Search) -> Position:
     """Where a page ends that has this version as its last."""
     name, version = found
+    if search.ordering[0].column is Attribute.VERSION_NUMBER:
+        # As the index has it: empty where the release before registered the version.
+        name = version.model_name
     return tuple(
         name
         if each.column is Attribute.NAME

@@ -1,6 +1,6 @@
 """The parts a request needs, as ``app.py`` wired them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from registry.artifacts.store import ArtifactStore
 from registry.domain.policy import StagePolicy
@@ -8,6 +8,7 @@ from registry.services.sources import SourceReaders
 from registry.services.subscriptions import WebhookParts
 from registry.settings import Settings
 from registry.tracking.client import TrackingServer
+from registry.web.single_flight import SingleFlight
 from webhooks.dispatcher import Dispatcher
 
 
@@ -19,6 +20,7 @@ class Parts:
         tracking: None where no tracking server is set.
         dispatcher: runs only where ``registry.worker`` started it; elsewhere it
             sends tests, and waking it does nothing.
+        verifications: by version and digest, the differences that are found.
     """
 
     settings: Settings
@@ -27,6 +29,9 @@ class Parts:
     tracking: TrackingServer | None
     webhooks: WebhookParts
     dispatcher: Dispatcher
+    verifications: SingleFlight[tuple[str, str], list[str]] = field(
+        default_factory=SingleFlight
+    )
 
     @property
     def source_readers(self) -> SourceReaders:

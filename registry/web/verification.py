@@ -16,13 +16,10 @@ from registry.services import transitions
 from registry.services.transitions import MoveRequest
 from registry.services.versions import VersionRef
 from registry.web.changing import commit, parts
-from registry.web.single_flight import SingleFlight, StillRunningError
+from registry.web.single_flight import StillRunningError
 
 #: How long a request waits for a verification that another one has begun.
 WAIT_SECONDS = 20.0
-
-#: By version and digest: the differences that were found.
-_verifications: SingleFlight[tuple[str, str], list[str]] = SingleFlight()
 
 
 def verified_move(request: MoveRequest) -> MoveRequest:
@@ -67,7 +64,7 @@ def _verify(model: str, version: ModelVersion, manifest: Manifest) -> None:
 def _differences(version: ModelVersion, manifest: Manifest) -> list[str]:
     store, source = parts().store, version.artifact_uri
     try:
-        return _verifications.run(
+        return parts().verifications.run(
             (version.id, manifest.digest),
             lambda: hashing.verify_manifest(store, source, manifest),
             wait_seconds=WAIT_SECONDS,

@@ -168,6 +168,23 @@ def test_ties_go_by_name_and_then_from_the_highest_version_down(app: Flask) -> N
     ]
 
 
+def test_version_that_the_release_before_registered_is_on_a_page_once(
+    app: Flask,
+) -> None:
+    mlflow = mlflow_client(app)
+    for name in ("b", "a", "c"):
+        mlflow.create_version(mlflow.create_model(name)["name"])
+    with app.app_context():  # it knew nothing of this column
+        unnamed = update(ModelVersion).where(ModelVersion.model_name == "c")
+        db.session.execute(unnamed.values(model_name=""))
+        db.session.commit()
+
+    for order_by in ("version_number", "version_number DESC"):
+        found = pages(mlflow, VERSIONS, max_results=1, order_by=[order_by])
+
+        assert found == [["c:1"], ["a:1"], ["b:1"]]
+
+
 @pytest.mark.parametrize("path", [MODELS, VERSIONS])
 def test_full_last_page_has_no_token(mlflow: Mlflow, path: str) -> None:
     everything = len(NAMES) * (2 if path == VERSIONS else 1)

@@ -6,28 +6,27 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, text
 
+from registry.mlflow_api import search
 from registry.persistence.database import db
 from tests.integration.mlflow_api.driver import mlflow_client
 
-pytestmark = [
-    pytest.mark.service,
-    pytest.mark.parametrize("database", ["postgresql"], indirect=True),
-]
 REFUSED = ("INVALID_PARAMETER_VALUE", "the search takes too long; narrow it")
 UNAVAILABLE = ("TEMPORARILY_UNAVAILABLE", "the database did not answer")
 MODELS = ("/registered-models/search", 10)  # read at once
 VERSIONS = ("/model-versions/search", 1_000)  # read in portions
 
 
-@pytest.mark.parametrize("search", [MODELS, VERSIONS])
+@pytest.mark.service
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("asked", [MODELS, VERSIONS])
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [("statement_timeout", REFUSED), ("lock_timeout", UNAVAILABLE)],
 )
-def test_search_that_takes_too_long_is_refused_and_not_sent_again(
-    app: Flask, setting: str, expected: tuple[str, str], search: tuple[str, int]
+def test_search_that_postgresql_gives_up_is_refused_and_not_sent_again(
+    app: Flask, setting: str, expected: tuple[str, str], asked: tuple[str, int]
 ) -> None:
-    (code, message), (path, most) = expected, search
+    (code, message), (path, most) = expected, asked
     mlflow = mlflow_client(app)
     mlflow.create_versions(1)
     with app.app_context():
@@ -42,4 +41,23 @@ def test_search_that_takes_too_long_is_refused_and_not_sent_again(
         locking.execute(text("LOCK TABLE registered_models IN ACCESS EXCLUSIVE MODE"))
         assert mlflow.refused(code, "GET", path, max_results=most) == message
 
+    assert mlflow.done("GET", path)
+
+
+@pytest.mark.parametrize("path", [MODELS[0], VERSIONS[0]])
+def test_search_that_sqlite_would_go_on_with_is_refused_too(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    code, message = REFUSED
+    mlflow = mlflow_client(app)
+    for number in range(50):
+        mlflow.create_model(f"model-{number}")
+        mlflow.create_version(f"model-{number}")
+    monkeypatch.setattr(search, "SEARCH_SECONDS", 0.0)
+
+    assert mlflow.refused(code, "GET", path) == message
+
+    # Neither the limit nor what was ended stays with the connection.
+    assert mlflow.done("GET", "/registered-models/get", name="model-1")
+    monkeypatch.undo()
     assert mlflow.done("GET", path)
