@@ -1,7 +1,7 @@
 """A fresh copy of one prepared database for each run, on SQLite and PostgreSQL.
 
 - The template is migrated once and holds two models with a version in each stage,
-  and two subscriptions; a run starts from a copy of it.
+  and two subscriptions; a run starts from a copy of it, always at the same address.
 - SQLite: the file is copied. PostgreSQL: a database is made from the template.
 """
 
@@ -20,7 +20,10 @@ from tests.services.postgres import PostgresServer
 
 MODELS = ("fraud", "churn")
 ENDPOINTS = ("/steady", "/moody")  # the second answers 500 now and then
-_TEMPLATE = "crash_template"
+_TEMPLATE, _RUN = "crash_template", "crash_run"
+
+#: The settings of a target, as its environment has them.
+Environment = frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,7 @@ class World:
     kind: str
     source: str
     secrets: Mapping[str, str]
-    fresh: Callable[[], AbstractContextManager[Mapping[str, str]]]
+    fresh: Callable[[], AbstractContextManager[Environment]]
 
 
 def prepare_sqlite(directory: Path, receiver_url: str) -> World:
@@ -42,7 +45,7 @@ def prepare_sqlite(directory: Path, receiver_url: str) -> World:
     file.rename(template)
 
     @contextlib.contextmanager
-    def fresh() -> Iterator[Mapping[str, str]]:
+    def fresh() -> Iterator[Environment]:
         for leftover in directory.glob("run.db*"):
             leftover.unlink()
         shutil.copyfile(template, file)
@@ -60,18 +63,25 @@ def prepare_postgresql(
     source, secrets = _fill(directory, receiver_url, server.url(_TEMPLATE))
 
     @contextlib.contextmanager
-    def fresh() -> Iterator[Mapping[str, str]]:
-        with server.fresh_database(_TEMPLATE) as url:
-            yield _environment(directory, url)
+    def fresh() -> Iterator[Environment]:
+        server.drop_database(_RUN)
+        server.create_database(_RUN, template=_TEMPLATE)
+        yield _environment(directory, server.url(_RUN))
 
     return World(kind="postgresql", source=source, secrets=secrets, fresh=fresh)
 
 
-def _environment(directory: Path, url: str) -> Mapping[str, str]:
-    every = server_environment(directory, DATABASE_URL=url)
-    return {
-        name: value for name, value in every.items() if name.startswith("STAGEGATE_")
-    }
+def environment_of(variables: Mapping[str, str]) -> Environment:
+    """Give the settings among the variables."""
+    return frozenset(
+        (name, value)
+        for name, value in variables.items()
+        if name.startswith("STAGEGATE_")
+    )
+
+
+def _environment(directory: Path, url: str) -> Environment:
+    return environment_of(server_environment(directory, DATABASE_URL=url))
 
 
 def _fill(directory: Path, receiver_url: str, url: str) -> tuple[str, dict[str, str]]:

@@ -10,7 +10,7 @@
 
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from tests.crash import facts
-from tests.crash.databases import World
+from tests.crash.databases import Environment, World
 from tests.crash.incarnation import Incarnation, living
 from tests.crash.ledger import Operation, RequestLedger
 from tests.crash.operations import Operations
@@ -85,7 +85,7 @@ class Driver:
         self.receiver.answers = answers
         with self.world.fresh() as environment:
             run = _Run(self, plan, environment)
-            engine = facts.open_engine(environment["STAGEGATE_DATABASE_URL"])
+            engine = facts.open_engine(dict(environment)["STAGEGATE_DATABASE_URL"])
             before = facts.read_facts(engine)
             died_at = [run.crash(index) for index in range(len(plan.crashes))]
             run.recover(engine)
@@ -107,9 +107,7 @@ class Driver:
 class _Run:
     """The part of a run between the fresh database and the comparison."""
 
-    def __init__(
-        self, driver: Driver, plan: RunPlan, environment: Mapping[str, str]
-    ) -> None:
+    def __init__(self, driver: Driver, plan: RunPlan, environment: Environment) -> None:
         self._driver = driver
         self._plan = plan
         self._environment = environment

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator
 from multiprocessing import forkserver
 
+from tests.crash.databases import Environment
 from tests.crash.ledger import Operation, ReceivedAnswer
 from tests.crash.target import TargetOptions, run
 from tests.integration.conftest import TOKEN
@@ -20,12 +21,22 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.crash.warm"])
 
 
-def start_fork_server() -> None:
-    """Start it unmeasured: a killed target has no coverage to tell, only its cost."""
-    measured = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
-    forkserver.ensure_running()
-    if measured is not None:
-        os.environ["COVERAGE_PROCESS_CONFIG"] = measured
+def start_fork_server(environment: Environment) -> None:
+    """Start it, and wait until it is warm; one that runs already stays as it is.
+
+    Unmeasured: a killed target has no coverage to tell, only its cost.
+    """
+    before = dict(os.environ)
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    os.environ.update(environment)
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    first = _CONTEXT.Process(target=os.getpid)
+    first.start()
+    first.join()
 
 
 class Incarnation:

@@ -163,11 +163,12 @@ def driver_for(server: PostgresServer | None) -> Iterator[Driver]:
         tempfile.TemporaryDirectory(prefix="stagegate-crash-") as name,
         Receiver() as receiver,
     ):
-        start_fork_server()
         directory = Path(name)
         world = (
             prepare_sqlite(directory, receiver.url)
             if server is None
             else prepare_postgresql(directory, receiver.url, server)
         )
+        with world.fresh() as environment:
+            start_fork_server(environment)
         yield Driver(world, receiver, directory)

@@ -19,12 +19,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any, ClassVar
 
-from flask import Flask, Response, request
+from flask import Flask, Response, request, request_finished, request_started
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import Session
 from werkzeug.serving import make_server
@@ -34,6 +34,7 @@ from registry.persistence.database import db, session_factory, write_transaction
 from registry.settings import Settings
 from registry.web.parts import Parts
 from registry.worker import BackgroundWork
+from tests.crash.databases import Environment
 from tests.crash.points import Plan, Trap, points_of, statement_name
 from webhooks import breaker, clock, retry
 from webhooks import dispatcher as dispatcher_module
@@ -52,7 +53,7 @@ WRITING_VERBS = frozenset({"insert", "update", "delete"})
 class TargetOptions:
     """How one target runs; ``plan`` None is a target that survives."""
 
-    environment: Mapping[str, str]
+    environment: Environment
     log_file: Path
     plan: Plan | None = None
     lease_seconds: float
@@ -210,17 +211,16 @@ def _is_writing(connection: Connection) -> bool:
 
 
 def _watch_requests(app: Flask, trap: Trap) -> None:
-    def begin() -> None:
+    def begin(_app: Flask) -> None:
         trap.phase = "change" if request.method == "POST" else None
         trap.reach("request received")
 
-    def end(answer: Response) -> Response:
+    def end(_app: Flask, response: Response) -> None:
         trap.reach("answer made")
-        answer.call_on_close(partial(trap.reach, "answer sent"))
-        return answer
+        response.call_on_close(partial(trap.reach, "answer sent"))
 
-    app.before_request(begin)
-    app.after_request(end)
+    request_started.connect(begin, app, weak=False)
+    request_finished.connect(end, app, weak=False)
 
 
 def _watched_dispatcher(
@@ -243,6 +243,12 @@ def _watched_dispatcher(
     return dispatcher
 
 
+@cache
+def application(environment: Environment) -> Flask:
+    """The application as it is in production; a fork server has built it before."""
+    return create_app(Settings.from_env(dict(environment)))
+
+
 def build(options: TargetOptions, trap: Trap) -> Flask:
     """The application with its dispatcher replaced by one that is watched."""
     dispatcher_module.SWEEP_SECONDS = options.sweep_seconds
@@ -250,7 +256,7 @@ def build(options: TargetOptions, trap: Trap) -> Flask:
     clock.REREAD_SECONDS = 0.0
     breaker.FIRST_PROBE = timedelta(0)
     retry.SCHEDULE_SECONDS = (0,) * retry.MAX_ATTEMPTS
-    app = create_app(Settings.from_env(options.environment))
+    app = application(options.environment)
     parts: Parts = app.extensions["stagegate"]
     with app.app_context():
         engine = db.engine
@@ -270,7 +276,7 @@ def run(options: TargetOptions, to_driver: Pipe) -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     database = (
         "sqlite"
-        if options.environment["STAGEGATE_DATABASE_URL"].startswith("sqlite")
+        if dict(options.environment)["STAGEGATE_DATABASE_URL"].startswith("sqlite")
         else "postgresql"
     )
     trap = Trap(options.plan, to_driver.send, frozenset(points_of(database)))
