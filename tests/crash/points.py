@@ -21,8 +21,10 @@ from dataclasses import dataclass
 
 _TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+\"?(\w+)", re.IGNORECASE)
 _CLOCK = "select clock"  # PostgreSQL's alone is asked
+_SIGN_IN = ("select tokens", "update tokens")
 _STATEMENTS = {
     "change": (
+        *_SIGN_IN,
         "insert idempotency_keys",
         "select registered_models",
         "update registered_models",
@@ -66,9 +68,11 @@ _STATEMENTS = {
         "update webhook_deliveries",
     ),
 }
-#: Passed only when an endpoint recovers, which the seeds decide.
+#: Passed only when an endpoint recovers, which the seeds decide, and when a token was
+#: last used some minutes ago, which is noted.
 RARE_POINTS = frozenset(
     {"record before insert webhook_events", "record after insert webhook_events"}
+    | {f"change {moment} {each}" for moment in ("before", "after") for each in _SIGN_IN}
 )
 _REQUEST = ("change request received",)
 _ANSWER = ("change woken", "change answer made", "change answer sent")
