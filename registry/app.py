@@ -83,7 +83,9 @@ def create_app(settings: Settings) -> Flask:
     app.url_map.merge_slashes = False
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.database_url,
-        SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings.database_url),
+        SQLALCHEMY_ENGINE_OPTIONS=engine_options(
+            settings.database_url, through_pgbouncer=settings.pgbouncer
+        ),
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
         API_TITLE="Stagegate",
         API_VERSION=__version__,

@@ -47,6 +47,7 @@ _NAMES = _SECRETS | {
     "DATA_DIR",
     "DELIVER",
     "LOG_LEVEL",
+    "PGBOUNCER",
     "POLICY_FILE",
     "S3_ENDPOINT_URL",
     "S3_REGION",
@@ -76,12 +77,14 @@ class Settings:
     """What the operator decided. Secrets are kept out of ``repr``.
 
     Attributes:
+        pgbouncer: whether the database URL leads to PgBouncer in transaction mode.
         serve_artifacts: whether MLflow clients are sent here for artifacts, instead
             of to the store.
     """
 
     data_dir: Path
     database_url: str = field(repr=False)
+    pgbouncer: bool = False
     artifact_root: str
     s3_endpoint_url: str = ""
     s3_access_key: str = field(default="", repr=False)
@@ -169,6 +172,7 @@ class _Reader:
         settings = Settings(
             data_dir=data_dir,
             database_url=self._database_url(database_url),
+            pgbouncer=self._flag("PGBOUNCER", default=False),
             artifact_root=artifact_root,
             s3_endpoint_url=self._parsed("S3_ENDPOINT_URL", "", _http_url),
             s3_access_key=self._secret("S3_ACCESS_KEY"),

@@ -26,9 +26,9 @@ def verify_configured_database(settings: Settings) -> VerificationReport:
     """
     _require_file(settings)
     try:
-        engine = create_engine(
-            settings.database_url, **engine_options(settings.database_url)
-        )
+        url = settings.database_url
+        options = engine_options(url, through_pgbouncer=settings.pgbouncer)
+        engine = create_engine(url, **options)
         prepare_engine(engine)
         try:
             with session_factory(engine)() as session:

@@ -29,9 +29,13 @@ def database_of(app: Flask) -> Iterator[None]:
             with database.db.engine.connect():
                 pass
         except SQLAlchemyError as error:
+            said = " ".join(_said(error).split())
+            setting = "DATABASE_URL"
+            if "unsupported startup parameter" in said:  # PgBouncer's words alone
+                setting = "PGBOUNCER"
             raise RegistryError(
-                "the database cannot be connected to: see STAGEGATE_DATABASE_URL "
-                f"({' '.join(_said(error).split())})"
+                "the database cannot be connected to: see "
+                f"STAGEGATE_{setting} ({said})"
             ) from error
         try:
             yield

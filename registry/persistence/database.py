@@ -9,6 +9,8 @@ Rules (security reference, section 4; measured as M3, M8):
   on, 15 s of patience for the one writer.
 - PostgreSQL: bounded waits for locks and statements, so that trouble ends in an
   answer.
+- PgBouncer in transaction mode gives each transaction another session: nothing may be
+  left in one, so no statement is prepared, and the bounds are set in each transaction.
 """
 
 import time
@@ -24,6 +26,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 _WRITES = "stagegate_writes"
+_THROUGH_PGBOUNCER = "stagegate_through_pgbouncer"
 _SQLITE_PATIENCE_SECONDS = 15
 _SQLITE_PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -33,11 +36,11 @@ _SQLITE_PRAGMAS = (
     f"PRAGMA busy_timeout = {_SQLITE_PATIENCE_SECONDS * 1000}",
 )
 _SQLITE_STATEMENTS = 16  # prepared ones that a connection keeps, some KB each
-_POSTGRESQL_OPTIONS = (
-    "-c lock_timeout=15s "
-    "-c statement_timeout=30s "
-    "-c idle_in_transaction_session_timeout=60s"
-)
+_POSTGRESQL_BOUNDS = {
+    "lock_timeout": "15s",
+    "statement_timeout": "30s",
+    "idle_in_transaction_session_timeout": "60s",
+}
 #: PostgreSQL's code; its driver's class for it would cost SQLite's users 9 MB.
 _QUERY_CANCELED = "57014"
 #: One step may compare a text with a pattern for a third of a second.
@@ -47,8 +50,15 @@ _POOL_SIZE = 10  # the threads of a web process, and two to spare
 db = SQLAlchemy(session_options={"autoflush": False, "expire_on_commit": False})
 
 
-def engine_options(database_url: str) -> dict[str, Any]:
-    """Keyword arguments for ``create_engine``."""
+def engine_options(
+    database_url: str, *, through_pgbouncer: bool = False
+) -> dict[str, Any]:
+    """Keyword arguments for ``create_engine``.
+
+    Args:
+        database_url: of SQLite or PostgreSQL.
+        through_pgbouncer: whether it leads to PgBouncer in transaction mode.
+    """
     if database_url.startswith("sqlite"):
         return {
             "connect_args": {
@@ -56,8 +66,13 @@ def engine_options(database_url: str) -> dict[str, Any]:
                 "cached_statements": _SQLITE_STATEMENTS,
             },
         }
+    bounds = " ".join(
+        f"-c {name}={bound}" for name, bound in _POSTGRESQL_BOUNDS.items()
+    )
+    session = {"prepare_threshold": None} if through_pgbouncer else {"options": bounds}
     return {
-        "connect_args": {"options": _POSTGRESQL_OPTIONS, "connect_timeout": 5},
+        "connect_args": {**session, "connect_timeout": 5},
+        "execution_options": {_THROUGH_PGBOUNCER: through_pgbouncer},
         "pool_size": _POOL_SIZE,
         "max_overflow": 10,
         "pool_timeout": 10,
@@ -67,10 +82,12 @@ def engine_options(database_url: str) -> dict[str, Any]:
 
 
 def prepare_engine(engine: Engine) -> None:
-    """Attach the SQLite rules; nothing to do for PostgreSQL."""
+    """Attach the rules of SQLite or PgBouncer; PostgreSQL has what it needs."""
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    elif engine.get_execution_options().get(_THROUGH_PGBOUNCER):
+        event.listen(engine, "begin", _bound_transaction)
 
 
 def begin_write(session: Session) -> None:
@@ -151,3 +168,9 @@ def _set_up_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) ->
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _bound_transaction(connection: Connection) -> None:
+    bounds = _POSTGRESQL_BOUNDS.items()
+    each = (f"set_config('{name}', '{bound}', true)" for name, bound in bounds)
+    connection.exec_driver_sql(f"SELECT {', '.join(each)}")

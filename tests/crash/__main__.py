@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.seed,
             options.runs,
             crashes=options.crashes,
-            report=_show_progress,
+            report=_Progress().show,
         )
     _print(totals.report)
     return 1 if totals.violations else 0
@@ -51,9 +51,18 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _show_progress(totals: Totals) -> None:
-    if totals.runs % PROGRESS_EVERY == 0:
-        _print(totals.progress)
+class _Progress:
+    """Says now and then how far it is, and at once what went wrong."""
+
+    def __init__(self) -> None:
+        self._shown = 0
+
+    def show(self, totals: Totals) -> None:
+        for text in totals.violations[self._shown :]:
+            _print(text)
+        self._shown = len(totals.violations)
+        if totals.runs % PROGRESS_EVERY == 0:
+            _print(totals.progress)
 
 
 def _print(text: str) -> None:

@@ -16,6 +16,7 @@ import requests
 
 from tests.server import RunningServer, running_server
 from tests.service.race import RACERS, Answer, Post, race
+from tests.services.pgbouncer import run_pgbouncer
 from tests.services.postgres import PostgresServer
 
 pytestmark = pytest.mark.long
@@ -64,7 +65,11 @@ class Registry:
 
 
 @pytest.fixture(
-    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)]
+    params=[
+        "sqlite",
+        pytest.param("postgresql", marks=pytest.mark.service),
+        pytest.param("pgbouncer", marks=pytest.mark.service),
+    ]
 )
 def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
     with ExitStack() as stack:
@@ -72,9 +77,13 @@ def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registr
             servers = [stack.enter_context(running_server(tmp_path))]
         else:
             postgres: PostgresServer = request.getfixturevalue("postgres_server")
-            url = stack.enter_context(postgres.fresh_database())
+            settings = {"DATABASE_URL": stack.enter_context(postgres.fresh_database())}
+            if request.param == "pgbouncer":
+                pooler = stack.enter_context(run_pgbouncer(postgres))
+                settings["DATABASE_URL"] = pooler.through(settings["DATABASE_URL"])
+                settings["PGBOUNCER"] = "true"
             servers = [
-                stack.enter_context(running_server(directory, DATABASE_URL=url))
+                stack.enter_context(running_server(directory, **settings))
                 for directory in make_directories(tmp_path, "one", "two")
             ]
         http = stack.enter_context(servers[0].http())

@@ -199,7 +199,7 @@ def run_server(binaries: PostgresBinaries) -> Iterator[PostgresServer]:
     """A server for the time of the block; its data are thrown away after it."""
     directory = Path(tempfile.mkdtemp(prefix="stagegate-postgres-"))
     try:
-        account = _account()
+        account = server_account()
         setup = _Setup(
             programs=_readable_programs(binaries, directory, account),
             directory=directory,
@@ -218,7 +218,8 @@ def run_server(binaries: PostgresBinaries) -> Iterator[PostgresServer]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _account() -> pwd.struct_passwd | None:
+def server_account() -> pwd.struct_passwd | None:
+    """Whom a server runs as that refuses to run as root; None means ourselves."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):

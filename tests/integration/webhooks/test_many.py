@@ -1,14 +1,13 @@
 """Many events, many endpoints, many dispatchers: the order and the promises stay."""
 
-import time
 from collections import defaultdict
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from tests.integration.webhooks.conftest import World, make_event
 from tests.receiver import Answer, ReceivedRequest, Receiver
+from tests.waiting import wait_until
 from webhooks import outbox, subscriptions
 from webhooks.clock import utc_now
 from webhooks.tables import DeliveryState
@@ -40,13 +39,6 @@ def by_key(
         if of_this_key[-1:] != [request.message_id]:
             of_this_key.append(request.message_id)
     return arrived
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
