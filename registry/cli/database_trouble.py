@@ -34,8 +34,7 @@ def database_of(app: Flask) -> Iterator[None]:
             if "unsupported startup parameter" in said:  # PgBouncer's words alone
                 setting = "PGBOUNCER"
             raise RegistryError(
-                "the database cannot be connected to: see "
-                f"STAGEGATE_{setting} ({said})"
+                f"the database cannot be connected to: see STAGEGATE_{setting} ({said})"
             ) from error
         try:
             yield
