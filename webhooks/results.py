@@ -58,8 +58,7 @@ def record_results(
         The ids of the deliveries that were settled. One that is missing had lost
         its lease: another sender has or had it, and nothing was changed.
     """
-    held = _held_by(session, [claim for claim, _ in answered])
-    settled = [pair for pair in answered if pair[0].delivery_id in held]
+    settled = _still_held(session, answered)
     if not settled:
         return set()
     _finish_attempts(session, settled, now)
@@ -88,7 +87,7 @@ def record_results(
             duration_seconds=result.duration_seconds,
             waited=now - claim.created_at,
         )
-    return held
+    return {claim.delivery_id for claim, _ in settled}
 
 
 def record_result(
@@ -140,13 +139,23 @@ def sweep_expired_leases(session: Session, *, now: datetime, limit: int = 100) -
     return len(rows)
 
 
-def _held_by(session: Session, claims: Iterable[Claim]) -> set[str]:
-    """Lock the deliveries that their claims still hold."""
-    tokens = {claim.delivery_id: claim.lease_token for claim in claims}
-    rows = session.execute(_held_query(), {"ids": sorted(tokens)})
-    held = {row.id for row in rows if row.lease_token == tokens[row.id]}
-    for delivery_id in tokens.keys() - held:
-        logger.warning("webhook_result_fenced delivery=%s", delivery_id)
+def _still_held(session: Session, answered: Sequence[Answered]) -> list[Answered]:
+    """Lock the deliveries, and give the results whose claims still hold theirs.
+
+    Claim by claim: a late result may come together with that of the claim after it.
+    """
+    ids = {claim.delivery_id for claim, _ in answered}
+    rows = session.execute(_held_query(), {"ids": sorted(ids)})
+    tokens = {row.id: row.lease_token for row in rows}
+    held = []
+    for claim, result in answered:
+        if tokens.get(claim.delivery_id) == claim.lease_token:
+            held.append((claim, result))
+        else:
+            logger.warning(
+                "webhook_result_fenced delivery=%s attempt=%d",
+                *(claim.delivery_id, claim.attempt),
+            )
     return held
 
 

@@ -49,17 +49,19 @@ class Slots:
         self._threads = max(fresh, threads)
         self._clock = clock
         self._lock = threading.Lock()
-        self._sends: dict[str, _Send] = {}
+        # By delivery and attempt: a lease may end before its send does.
+        self._sends: dict[tuple[str, int], _Send] = {}
 
     def begin(self, claim: Claim) -> None:
         """A send begins."""
         with self._lock:
-            self._sends[claim.delivery_id] = _Send(claim, self._clock())
+            send = _Send(claim, self._clock())
+            self._sends[claim.delivery_id, claim.attempt] = send
 
     def end(self, claim: Claim) -> None:
         """It has ended."""
         with self._lock:
-            del self._sends[claim.delivery_id]
+            del self._sends[claim.delivery_id, claim.attempt]
 
     @property
     def count(self) -> int:

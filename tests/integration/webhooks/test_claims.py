@@ -17,7 +17,7 @@ from tests.integration.webhooks.conftest import (
     make_event,
 )
 from webhooks import claims, deliveries, outbox, subscriptions
-from webhooks.results import sweep_expired_leases
+from webhooks.results import record_results, sweep_expired_leases
 from webhooks.retry import MAX_ATTEMPTS
 from webhooks.sending.sender import SendResult
 from webhooks.tables import Attempt, AttemptOutcome, Delivery, Subscription
@@ -144,6 +144,29 @@ def test_a_sender_that_lost_its_lease_is_fenced(world: World) -> None:
     assert world.states() == ["delivered"]
     outcomes = [entry.outcome for entry in attempts_of(world, fresh.delivery_id)]
     assert outcomes == ["unknown", "delivered"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("late", [FAILED, DELIVERED])
+def test_a_late_result_is_fenced_beside_that_of_the_next_claim(
+    world: World, late: SendResult, order: int
+) -> None:
+    world.subscribe()
+    world.enqueue()
+    (stale,) = world.claim()
+    sweep(world, after=LEASE)
+    (fresh,) = world.claim(now=NOW + LEASE)
+    answered = [(stale, late), (fresh, GONE)]
+
+    with world.begin() as session:
+        record_results(session, answered[::order], now=NOW + LEASE, jitter=lambda: 0.5)
+
+    attempts = attempts_of(world, fresh.delivery_id)
+    assert [(one.outcome, one.status) for one in attempts] == [
+        ("unknown", None),
+        ("failed", 410),
+    ]
+    assert world.states() == ["held"]
 
 
 def test_a_lease_that_still_runs_is_not_swept(world: World) -> None:

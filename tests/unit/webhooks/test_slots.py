@@ -41,6 +41,20 @@ def test_a_send_that_ends_gives_its_slot_back() -> None:
     assert (slots.count, slots.free()) == (0, 16)
 
 
+def test_a_delivery_whose_lease_ended_while_it_was_sent_has_two_slots() -> None:
+    slots = Slots(8, 16)
+    (first,) = start(slots, "one", 1)
+    second = replace(first, attempt=2)
+    slots.begin(second)
+    counts = [slots.count]
+
+    for claim in (first, second):
+        slots.end(claim)
+        counts.append(slots.count)
+
+    assert counts == [2, 1, 0]
+
+
 def test_a_send_that_hangs_makes_room_until_the_threads_are_used_up() -> None:
     clock = Clock()
     slots = Slots(16, 20, clock=clock)
