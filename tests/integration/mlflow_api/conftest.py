@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from tests.integration.api.driver import FILES
 from tests.integration.conftest import close_app, make_app
 from tests.integration.mlflow_api.driver import Mlflow, mlflow_client
+from tests.tracking_server import FakeTracking
 
 OPEN_POLICY = Path(__file__).parents[3] / "config" / "policy-open.toml"
 
@@ -24,3 +26,31 @@ def open_mlflow(tmp_path: Path, database: dict[str, str]) -> Iterator[Mlflow]:
     app = make_app(tmp_path / "open", POLICY_FILE=str(OPEN_POLICY), **database)
     yield mlflow_client(app)
     close_app(app)
+
+
+@pytest.fixture
+def tracking() -> Iterator[FakeTracking]:
+    with FakeTracking() as running:
+        yield running
+
+
+@pytest.fixture
+def tracked(
+    tmp_path: Path, tracking: FakeTracking, database: dict[str, str]
+) -> Iterator[Mlflow]:
+    """A registry that knows a tracking server, and has a model."""
+    app = make_app(tmp_path, TRACKING_URI=tracking.url, **database)
+    mlflow = mlflow_client(app)
+    mlflow.create_model()
+    yield mlflow
+    close_app(app)
+
+
+@pytest.fixture
+def artifacts(tracked: Mlflow) -> Path:
+    """A directory of model files that the registry's store can read."""
+    directory = Path(tracked.api.parts.settings.artifact_root) / "1" / "artifacts"
+    for path, content in FILES.items():
+        (directory / "model" / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / "model" / path).write_bytes(content)
+    return directory
