@@ -1,5 +1,6 @@
 """How fast deliveries are, and what a dead endpoint costs the others."""
 
+import itertools
 import random
 import statistics
 import time
@@ -91,40 +92,45 @@ def _drain(outbox: Outbox, receiver: BenchReceiver, count: int) -> float:
 @click.option("--events", default=60, show_default=True, help="events in a run")
 @click.option("--runs", default=4, show_default=True, help="pairs of runs")
 def dead_endpoint(database: str, events: int, runs: int) -> None:
-    """Compare 19 live endpoints with the same 19 beside one that never answers."""
+    """Compare 19 live endpoints with the same 19 beside one that never answers.
+
+    Alone they are measured before and after: a database that grows, or another
+    program's load, is not put down to the dead one.
+    """
     click.echo(describe_machine())
+    costs: dict[str, list[float]] = {case: [] for case in _CASES}
     with (
         opened_outbox(database) as outbox,
         running_receiver(RECEIVER_SECONDS) as receiver,
     ):
         for number in range(HEALTHY_ENDPOINTS):
             outbox.subscribe(f"{receiver.url}/live/{number}")
-        rates: dict[str, list[float]] = {"alone": [], "fresh": [], "known": []}
-        for run in range(runs):
-            rates["alone"].append(_load(outbox, receiver, events, f"a{run}"))
+        for run, case in itertools.product(range(runs), _CASES):
+            name = f"{case} {run}"
+            before = _load(outbox, receiver, events, f"{name} before")
             dead = outbox.subscribe(f"{receiver.url}/dead")
-            # Its first sends hang now, and nothing is known of it yet.
-            rates["fresh"].append(_load(outbox, receiver, events, f"b{run}"))
-            outbox.trip(dead)
-            rates["known"].append(_load(outbox, receiver, events, f"c{run}"))
+            if case == _KNOWN:
+                outbox.trip(dead)
+            beside = _load(outbox, receiver, events, name)
             outbox.unsubscribe(dead)
-    for name, label in _CASES.items():
+            # What hung was waited for, and everything went to sleep meanwhile.
+            _load(outbox, receiver, events // 4, f"{name} warm")
+            after = _load(outbox, receiver, events, f"{name} after")
+            alone = (before + after) / 2
+            costs[case].append(1 - beside / alone)
+            click.echo(
+                f"{database}: {alone:.0f} deliveries/s alone,"
+                f" {beside:.0f} beside one {case}"
+            )
+    for case, found in costs.items():
         click.echo(
-            f"{database}: {label}: {describe_spread(rates[name], 'deliveries/s')}"
+            f"{database}: cost to the others, beside one {case}: median"
+            f" {statistics.median(found):+.1%} ({min(found):+.1%} to {max(found):+.1%})"
         )
-    for name in ("fresh", "known"):
-        cost = 1 - statistics.median(
-            with_dead / alone
-            for alone, with_dead in zip(rates["alone"], rates[name], strict=True)
-        )
-        click.echo(f"{database}: cost to the others, {_CASES[name]}: {cost:+.1%}")
 
 
-_CASES = {
-    "alone": "19 live endpoints",
-    "fresh": "beside one that begins to hang",
-    "known": "beside one whose breaker is open",
-}
+_KNOWN = "whose breaker is open"
+_CASES = ("that begins to hang", _KNOWN)
 
 
 def _load(outbox: Outbox, receiver: BenchReceiver, events: int, prefix: str) -> float:
