@@ -41,6 +41,10 @@ _POSTGRESQL_BOUNDS = {
     "statement_timeout": "30s",
     "idle_in_transaction_session_timeout": "60s",
 }
+_SET_BOUNDS = "SELECT " + ", ".join(
+    f"set_config('{name}', '{bound}', true)"
+    for name, bound in _POSTGRESQL_BOUNDS.items()
+)
 #: PostgreSQL's code; its driver's class for it would cost SQLite's users 9 MB.
 _QUERY_CANCELED = "57014"
 #: One step may compare a text with a pattern for a third of a second.
@@ -171,6 +175,4 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _bound_transaction(connection: Connection) -> None:
-    bounds = _POSTGRESQL_BOUNDS.items()
-    each = (f"set_config('{name}', '{bound}', true)" for name, bound in bounds)
-    connection.exec_driver_sql(f"SELECT {', '.join(each)}")
+    connection.exec_driver_sql(_SET_BOUNDS)

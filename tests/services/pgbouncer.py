@@ -110,8 +110,10 @@ def run_pgbouncer(server: PostgresServer) -> Iterator[Pgbouncer]:
         (directory / "pgbouncer.ini").write_text(configuration, encoding="utf-8")
         users = f'"stagegate" "{server.password}"\n'
         (directory / "users").write_text(users, encoding="utf-8")
-        for path in (directory, *directory.iterdir()):
-            path.chmod(0o755)
+        account = server_account()
+        if account is not None:
+            for path in (directory, *directory.iterdir()):
+                os.chown(path, account.pw_uid, account.pw_gid)
         pooler.start()
         try:
             yield pooler
