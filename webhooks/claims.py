@@ -5,11 +5,11 @@ Rules:
 - ``claim_due`` takes heads only: a delivery waits while an earlier one of its key
   is live. A claim is a lease with a token, not a lock held over HTTP.
 - An attempt row exists before its request, so no request goes unrecorded.
-- A delivery that cannot be sent (subscription gone, too old) is settled on the way
-  and never stops the ones behind it.
+- A delivery that cannot be sent (subscription disabled, too old) is settled on the
+  way and never stops the ones behind it.
 - Transactions here are short, and the caller commits them. On SQLite the caller
-  begins them IMMEDIATE; on PostgreSQL at READ COMMITTED, where NOT EXISTS can only
-  err towards waiting, and the partial unique index is the backstop.
+  begins them IMMEDIATE; on PostgreSQL at READ COMMITTED, where a look for earlier
+  ones can only err towards waiting, and the partial unique index is the backstop.
 """
 
 import logging
@@ -30,7 +30,7 @@ from webhooks.heads import Head, lock_due, lock_one, lock_probes
 from webhooks.outbox import store_event
 from webhooks.pacing import Pace
 from webhooks.signing import Scheme
-from webhooks.subscriptions import REASON_DELETED, get
+from webhooks.subscriptions import get
 from webhooks.tables import (
     Attempt,
     AttemptOutcome,
@@ -121,7 +121,7 @@ def claim_due(
     lease: timedelta,
     allowance: Allowance | None = None,
 ) -> list[Claim]:
-    """Take up to ``limit`` deliveries that are due, the longest due first.
+    """Take up to ``limit`` deliveries that are due, the longest due of each endpoint.
 
     ``limit`` is no more than can be sent at once, because a claim that waits eats
     its lease; ``lease`` is longer than a send can take.
@@ -247,8 +247,6 @@ def _unfit(head: Head, now: datetime) -> tuple[DeliveryState, str] | None:
     """Say what becomes of a delivery that must not be sent."""
     delivery, subscription = head.delivery, head.subscription
     max_age = subscription.max_age_seconds
-    if subscription.deleted_at is not None:
-        return DeliveryState.DEAD, REASON_DELETED
     if not subscription.is_open:
         return DeliveryState.HELD, str(subscription.state)
     if (

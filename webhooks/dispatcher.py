@@ -37,7 +37,6 @@ from webhooks.claims import (
 )
 from webhooks.clock import DatabaseClock, utc_now
 from webhooks.errors import UnsendableError
-from webhooks.health import put_off_resting
 from webhooks.outgoing import NOTHING_LENT, prepare
 from webhooks.recorder import Recorder
 from webhooks.results import Answered, record_results, sweep_expired_leases
@@ -276,8 +275,6 @@ class Dispatcher:
     def _sweep(self) -> None:
         with self._begin() as session:
             sweep_expired_leases(session, now=self._database_clock.now(session))
-        with self._begin() as session:
-            put_off_resting(session, now=self._database_clock.now(session))
 
     def _deliver(self, claim: Claim) -> SendResult:
         """Send in this thread and see to it that the result is recorded."""

@@ -4,47 +4,37 @@ Rules:
 
 - Rows are locked as they are found; what another dispatcher has locked is passed
   over, never waited for.
-- An endpoint that rests, or that is sent to as fast as it may be, is passed over.
-- One whose breaker is open gets a single probe at a time, over all dispatchers: its
-  subscription's row is the mutex.
+- What is free is shared out among the endpoints that have something due, and each
+  gives what is due longest. So none is read past for the sake of another.
 - A probe is the head that is due first, whether it is due yet or not.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, bindparam, or_, select
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Integer,
+    Select,
+    Text,
+    any_,
+    bindparam,
+    select,
+    true,
+)
 from sqlalchemy.orm import Session, aliased
 
-from webhooks.breaker import OPEN_AFTER
+from webhooks.endpoints import find_ready, is_idle, lock_half_open
 from webhooks.tables import (
     LIVE_STATES,
     Delivery,
-    DeliveryKind,
     DeliveryState,
     Subscription,
-    SubscriptionState,
     state_in,
-)
-
-#: What of a delivery is needed to send it. Rows, not entities: most of what a claim
-#: costs would be making objects that live for a millisecond.
-_COLUMNS = (
-    Delivery.id,
-    Delivery.subscription_id,
-    Delivery.event_id,
-    Delivery.event_type,
-    Delivery.kind,
-    Delivery.body,
-    Delivery.content_type,
-    Delivery.headers,
-    Delivery.rendered_as,
-    Delivery.attempt_count,
-    Delivery.next_attempt_at,
-    Delivery.created_at,
 )
 
 
@@ -86,7 +76,10 @@ def lock_due(
     passed_over: Collection[str] = (),
     is_healthy_only: bool = False,
 ) -> Sequence[Head]:
-    """Lock up to ``limit`` heads that are due, the longest due first.
+    """Lock up to ``limit`` heads that are due, an equal share of each endpoint.
+
+    They are given the longest due first. More may be due: an endpoint gives no more
+    than its share, even if others leave some of theirs.
 
     Args:
         session: the claim's transaction.
@@ -95,56 +88,69 @@ def lock_due(
         passed_over: subscriptions that get nothing.
         is_healthy_only: leave out endpoints whose last answer was a failure.
     """
-    query = _due_query(is_healthy_only=is_healthy_only, passes_over=bool(passed_over))
-    values = {"now": now, "asked": limit, "passed_over": sorted(passed_over)}
-    return _locked(session, query, values)
+    ready = [
+        one
+        for one in find_ready(session, now=now, is_healthy_only=is_healthy_only)
+        if one not in passed_over
+    ]
+    query = _due_query(is_postgresql=session.get_bind().dialect.name == "postgresql")
+    heads: list[Head] = []
+    # All that an endpoint has due may wait behind a retry: then the next is asked.
+    while ready and (free := limit - len(heads)):
+        asked, ready = ready[:free], ready[free:]
+        values = {"now": now, "ready": asked, "share": free // len(asked)}
+        heads += _locked(session, query, values)
+    return sorted(
+        heads, key=lambda one: (one.delivery.next_attempt_at, one.delivery.id)
+    )
 
 
 def lock_probes(session: Session, *, now: datetime, limit: int) -> Iterator[Head]:
     """Lock one head each of up to ``limit`` endpoints whose breaker is half open."""
-    values = {"now": now, "asked": limit}
-    for subscription in session.scalars(_half_open_query(), values).all():
-        values = {"asked": 1, "subscription": subscription.id}
+    for subscription in lock_half_open(session, now=now, limit=limit):
+        values = {"subscription": subscription.id}
         yield from _locked(session, _probe_query(), values)
 
 
 def lock_one(session: Session, delivery_id: str) -> Sequence[Head]:
     """Lock one delivery, whatever state its subscription is in."""
-    query = _heads().where(Delivery.id == bindparam("delivery"))
-    return _locked(session, query, {"asked": 1, "delivery": delivery_id})
+    return _locked(session, _one_query(), {"delivery": delivery_id})
 
 
 # Queries are built once: building one costs several times what executing it does.
 @cache
-def _due_query(*, is_healthy_only: bool, passes_over: bool) -> Select[*tuple[Any, ...]]:
-    query = _heads().where(
-        Delivery.next_attempt_at <= bindparam("now"),
-        *_is_open(),
-        Subscription.consecutive_failures < (1 if is_healthy_only else OPEN_AFTER),
-    )
-    if passes_over:
-        query = query.where(
-            Delivery.subscription_id.not_in(bindparam("passed_over", expanding=True))
-        )
-    return query
-
-
-@cache
-def _half_open_query() -> Select[Subscription]:
-    return (
-        select(Subscription)
+def _due_query(*, is_postgresql: bool) -> Select[*tuple[Any, ...]]:
+    """Build the query for the first ``share`` heads of each ``ready`` endpoint."""
+    head = aliased(Delivery)
+    first = (
+        select(head.id)
         .where(
-            Subscription.deleted_at.is_(None),
-            Subscription.state == SubscriptionState.ACTIVE,
-            Subscription.consecutive_failures >= OPEN_AFTER,
-            *_is_open(),
-            _has(DeliveryState.PENDING),
-            ~_has(DeliveryState.SENDING),
+            head.subscription_id == Subscription.id,
+            head.next_attempt_at <= bindparam("now"),
+            *_is_head(head),
         )
-        .order_by(Subscription.breaker_until, Subscription.id)
-        .limit(bindparam("asked", type_=Integer))
-        .with_for_update(skip_locked=True, key_share=True)
-        .execution_options(populate_existing=True)
+        .order_by(head.next_attempt_at, head.id)
+        .limit(bindparam("share", type_=Integer))
+        .correlate(Subscription)
+    )
+    if not is_postgresql:
+        # SQLite has no LATERAL, and with its one writer no locks to pass over.
+        return (
+            select(*_columns(Delivery))
+            .select_from(Subscription)
+            .join(Delivery, Delivery.id.in_(first))
+            .where(Subscription.id.in_(bindparam("ready", expanding=True)))
+        )
+    of_each = (
+        first.with_only_columns(*_columns(head))
+        .with_for_update(skip_locked=True, of=head)
+        .lateral()
+    )
+    return (
+        select(of_each)
+        .select_from(Subscription)
+        .join(of_each, true())
+        .where(Subscription.id == any_(bindparam("ready", type_=ARRAY(Text))))
     )
 
 
@@ -152,41 +158,70 @@ def _half_open_query() -> Select[Subscription]:
 def _probe_query() -> Select[*tuple[Any, ...]]:
     # It asks again whether one is being sent, now under the subscription's lock:
     # another dispatcher may have been quicker.
-    return _heads().where(
-        Delivery.subscription_id == bindparam("subscription"),
-        ~_has(DeliveryState.SENDING),
-    )
-
-
-def _is_open() -> Iterator[ColumnElement[bool]]:
-    for until in (Subscription.breaker_until, Subscription.open_from):
-        yield or_(until.is_(None), until <= bindparam("now"))
-
-
-def _heads() -> Select[*tuple[Any, ...]]:
-    other = aliased(Delivery)
-    of_this_key: tuple[ColumnElement[bool], ...] = (
-        other.subscription_id == Delivery.subscription_id,
-        other.ordering_key == Delivery.ordering_key,
-    )
-    has_earlier = select(other.id).where(
-        *of_this_key,
-        other.sequence < Delivery.sequence,
-        state_in(other.state, *LIVE_STATES),
-    )
-    follows_gap = select(other.id).where(
-        *of_this_key,
-        other.sequence == Delivery.sequence - 1,
-        state_in(other.state, DeliveryState.DEAD, DeliveryState.EXPIRED),
-    )
     return (
-        select(*_COLUMNS, follows_gap.exists())
+        select(*_columns(Delivery))
         .join(Subscription, Subscription.id == Delivery.subscription_id)
-        .where(state_in(Delivery.state, DeliveryState.PENDING), ~has_earlier.exists())
+        .where(
+            Subscription.id == bindparam("subscription"),
+            is_idle(),
+            *_is_head(Delivery),
+        )
         .order_by(Delivery.next_attempt_at, Delivery.id)
-        .limit(bindparam("asked", type_=Integer))
+        .limit(1)
         .with_for_update(skip_locked=True, of=Delivery)
     )
+
+
+@cache
+def _one_query() -> Select[*tuple[Any, ...]]:
+    return (
+        select(*_columns(Delivery))
+        .where(Delivery.id == bindparam("delivery"), *_is_head(Delivery))
+        .with_for_update(skip_locked=True)
+    )
+
+
+def _columns(delivery: type[Delivery]) -> Iterator[ColumnElement[Any]]:
+    """Give what ``DueDelivery`` is made of.
+
+    Rows, not entities: most of what a claim costs would be making objects that live
+    for a millisecond.
+    """
+    for each in fields(DueDelivery):
+        if each.name != "follows_gap":
+            yield getattr(delivery, each.name)
+    other = aliased(Delivery)
+    follows_gap = select(other.id).where(
+        *_is_of_same_key(other, delivery),
+        other.sequence == delivery.sequence - 1,
+        state_in(other.state, DeliveryState.DEAD, DeliveryState.EXPIRED),
+    )
+    yield follows_gap.exists().label("follows_gap")
+
+
+def _is_head(delivery: type[Delivery]) -> Iterator[ColumnElement[bool]]:
+    other = aliased(Delivery)
+    first_live = (
+        select(other.sequence)
+        .where(
+            *_is_of_same_key(other, delivery),
+            state_in(other.state, *LIVE_STATES),
+        )
+        .order_by(other.sequence)
+        .limit(1)
+    )
+    yield state_in(delivery.state, DeliveryState.PENDING)
+    # Not NOT EXISTS: of that PostgreSQL would make a join in an order of its choice,
+    # and before it has statistics read all that waits for the endpoint. Not an
+    # equality: it would think that few rows pass, and plan for reading many.
+    yield delivery.sequence <= first_live.scalar_subquery()
+
+
+def _is_of_same_key(
+    other: type[Delivery], delivery: type[Delivery]
+) -> Iterator[ColumnElement[bool]]:
+    yield other.subscription_id == delivery.subscription_id
+    yield other.ordering_key == delivery.ordering_key
 
 
 def _locked(
@@ -206,18 +241,4 @@ def _owners_query() -> Select[Subscription]:
         select(Subscription)
         .where(Subscription.id.in_(bindparam("ids", expanding=True)))
         .execution_options(populate_existing=True)
-    )
-
-
-def _has(state: DeliveryState) -> ColumnElement[bool]:
-    """Tell whether the subscription has a delivery in the state, tests apart."""
-    any_of_it = aliased(Delivery)
-    return (
-        select(any_of_it.id)
-        .where(
-            any_of_it.subscription_id == Subscription.id,
-            state_in(any_of_it.state, state),
-            any_of_it.kind != DeliveryKind.TEST,
-        )
-        .exists()
     )

@@ -5,8 +5,8 @@ Rules:
 - ``webhooks.breaker`` decides; here it is written, under the subscription's lock
   (FOR NO KEY UPDATE, which lets changes go on enqueuing).
 - A healthy subscription's row is neither locked nor written.
-- While an endpoint rests, its waiting deliveries are due no earlier than its rest
-  ends: the claim then need not read past them at every look.
+- What waits for an endpoint that rests is left as it is: whose turn it is says
+  ``webhooks.endpoints``.
 - When the breaker closes, everything that waits for a retry is tried at once. That
   try is free: it does not use the schedule up.
 - Disabling holds what waits. Nothing is dropped.
@@ -17,7 +17,7 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import case, select, update
+from sqlalchemy import case, update
 from sqlalchemy.orm import Session
 
 from webhooks import breaker
@@ -109,8 +109,6 @@ def note_failure(
     reason = _reason_to_disable(result, health, now)
     if reason is not None:
         _disable(session, subscription, reason, event_type=event_type, now=now)
-    elif health.rest_until is not None and health.rest_until != before.rest_until:
-        _put_off(session, subscription.id, health.rest_until)
 
 
 def _reason_to_disable(result: SendResult, health: Health, now: datetime) -> str | None:
@@ -212,47 +210,6 @@ def _numbers(subscription: Subscription) -> dict[str, object]:
 
 def _instant(instant: datetime | None) -> str | None:
     return None if instant is None else format_instant(instant)
-
-
-def put_off_resting(session: Session, *, now: datetime, limit: int = 100) -> None:
-    """Put off what came for endpoints while they rest, so that no claim reads it.
-
-    Under the subscription's lock, as a recovery is: what one puts off, the other
-    brings forward.
-    """
-    waiting = (
-        select(Delivery.id)
-        .where(
-            Delivery.subscription_id == Subscription.id,
-            state_in(Delivery.state, DeliveryState.PENDING),
-            Delivery.next_attempt_at <= now,
-        )
-        .exists()
-    )
-    resting = session.scalars(
-        select(Subscription)
-        .where(Subscription.breaker_until > now, waiting)
-        .order_by(Subscription.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True, key_share=True)
-        .execution_options(populate_existing=True)
-    ).all()
-    for subscription in resting:
-        _put_off(session, subscription.id, subscription.breaker_until or now)
-
-
-def _put_off(session: Session, subscription_id: str, until: datetime) -> None:
-    session.flush()
-    session.execute(
-        update(Delivery)
-        .where(
-            Delivery.subscription_id == subscription_id,
-            state_in(Delivery.state, DeliveryState.PENDING),
-            Delivery.next_attempt_at < until,
-        )
-        .values(next_attempt_at=until)
-        .execution_options(synchronize_session=False)
-    )
 
 
 def _bring_forward(session: Session, subscription_id: str, now: datetime) -> None:

@@ -320,6 +320,7 @@ class Delivery(Base):
         ),
         partial_index(
             "ix_webhook_deliveries_due",
+            "subscription_id",
             "next_attempt_at",
             "id",
             where="state = 'pending'",

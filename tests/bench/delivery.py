@@ -105,9 +105,9 @@ def dead_endpoint(database: str, events: int, runs: int) -> None:
     ):
         for number in range(HEALTHY_ENDPOINTS):
             outbox.subscribe(f"{receiver.url}/live/{number}")
+        before = _load(outbox, receiver, events, "before")
         for run, case in itertools.product(range(runs), _CASES):
             name = f"{case} {run}"
-            before = _load(outbox, receiver, events, f"{name} before")
             dead = outbox.subscribe(f"{receiver.url}/dead")
             if case == _KNOWN:
                 outbox.trip(dead)
@@ -122,6 +122,7 @@ def dead_endpoint(database: str, events: int, runs: int) -> None:
                 f"{database}: {alone:.0f} deliveries/s alone,"
                 f" {beside:.0f} beside one {case}"
             )
+            before = after
     for case, found in costs.items():
         click.echo(
             f"{database}: cost to the others, beside one {case}: median"

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from sqlalchemy import create_engine, func, select
@@ -50,14 +51,16 @@ class Outbox:
         return Dispatcher(self.begin, self.box, Sender(self.guard))
 
     def subscribe(
-        self, url: str, *, schedule_seconds: Sequence[int] | None = None
+        self,
+        url: str,
+        **choices: Any,  # noqa: ANN401  # Any field of SubscriptionSpec.
     ) -> str:
         with self.begin() as session:
             row, _ = subscriptions.create(
                 session,
                 self.box,
                 self.guard,
-                SubscriptionSpec(url, schedule_seconds=schedule_seconds),
+                SubscriptionSpec(url, **choices),
                 created_by="bench",
                 now=datetime.now(UTC),
             )

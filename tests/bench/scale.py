@@ -21,7 +21,6 @@ from webhooks.tables import AttemptOutcome, Delivery, DeliveryState
 
 LEASE = timedelta(seconds=60)
 CLAIMED_AT_ONCE = 20
-STUCK = "stuck"
 TRANSACTION_SIZE = 500
 EVENT_SECONDS = 0.2
 _DELIVERED = SendResult(AttemptOutcome.DELIVERED, status=200)
@@ -31,35 +30,43 @@ _DELIVERED = SendResult(AttemptOutcome.DELIVERED, status=200)
 @on_database
 @click.option("--count", default=100_000, show_default=True, help="that wait")
 @click.option("--claims", default=100, show_default=True, help="of 20 each")
-def backlog(database: str, count: int, claims: int) -> None:
-    """Time claims beside deliveries that wait behind a blocked one.
+@click.option("--behind", type=click.Choice(("blocked", "resting")), default="blocked")
+def backlog(*, database: str, count: int, claims: int, behind: str) -> None:
+    """Time claims beside deliveries that wait for what does not get well.
 
-    On PostgreSQL a session stays idle in a transaction meanwhile, so that nothing
-    dead can be cleared away.
+    That is one before them that is blocked, or their own endpoint that rests. On
+    PostgreSQL a session stays idle in a transaction meanwhile, so that nothing dead
+    can be cleared away.
     """
     click.echo(describe_machine())
     with opened_outbox(database) as outbox:
-        outbox.subscribe("https://ci.example/hook")
-        alone = _time_claims(outbox, claims, "alone")
-        _pile_up(outbox, count)
+        outbox.subscribe("https://ci.example/hook", subject_pattern="claims-*")
+        alone = _time_claims(outbox, claims, "claims-alone")
+        _pile_up(outbox, count, behind)
         with _idle_transaction(outbox.database_url):
-            beside = _time_claims(outbox, claims, "beside")
+            beside = _time_claims(outbox, claims, "claims-beside")
     click.echo(f"{database}: claim of {CLAIMED_AT_ONCE}: {describe_seconds(alone)}")
-    click.echo(
-        f"{database}: beside {count} behind a blocked one: {describe_seconds(beside)}"
-    )
+    click.echo(f"{database}: beside {count} ({behind}): {describe_seconds(beside)}")
 
 
-def _pile_up(outbox: Outbox, count: int) -> None:
-    """Store a blocked delivery and ``count`` of its key after it."""
-    (blocked,) = outbox.announce([STUCK])
+def _pile_up(outbox: Outbox, count: int, behind: str) -> None:
+    """Store ``count`` deliveries of one key that are not sent."""
+    if behind == "resting":
+        key = "stuck"
+        outbox.trip(outbox.subscribe("https://ci.example/stuck", subject_pattern=key))
+    else:
+        key = "claims-stuck"
+        _block(outbox, *outbox.announce([key]))
+    for _ in range(0, count, TRANSACTION_SIZE):
+        outbox.announce([key] * TRANSACTION_SIZE)
+
+
+def _block(outbox: Outbox, event_id: str) -> None:
     with outbox.begin() as session:
-        row = session.query(Delivery).filter_by(event_id=blocked).one()
+        row = session.query(Delivery).filter_by(event_id=event_id).one()
         row.state, row.reason = DeliveryState.BLOCKED, "every attempt failed"
         session.flush()
         block_key(session, row, now=datetime.now(UTC))
-    for _ in range(0, count, TRANSACTION_SIZE):
-        outbox.announce([STUCK] * TRANSACTION_SIZE)
 
 
 @contextmanager

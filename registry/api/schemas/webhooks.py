@@ -231,7 +231,10 @@ class DeliveryDocument(AnswerSchema):
     state = fields.String(required=True)
     reason = fields.String(required=True, allow_none=True)
     attempts = fields.Integer(required=True)
-    next_attempt_at = fields.DateTime(required=True)
+    next_attempt_at = fields.DateTime(
+        required=True,
+        metadata={"description": "later while its webhook is held back"},
+    )
     replay_of = fields.String(required=True, allow_none=True)
     receipt = fields.String(required=True, allow_none=True)
     created_at = fields.DateTime(required=True)

@@ -1,0 +1,183 @@
+"""Whose turn it is: a fair share each, and nobody pays for what waits for others."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text, update
+from sqlalchemy.orm import Session
+
+from tests.integration.webhooks.conftest import FAILED, LEASE, NOW, World, make_event
+from tests.integration.webhooks.failing import HOUR
+from webhooks import outbox, subscriptions
+from webhooks.claims import Claim, Unlimited, claim_due
+from webhooks.tables import Subscription
+
+SECOND = timedelta(seconds=1)
+LATER = NOW + HOUR
+#: So many that PostgreSQL does not think of reading the whole table.
+MANY = 2000
+
+
+class PassingOver(Unlimited):
+    """Gives nothing to some."""
+
+    def __init__(self, *passed_over: str) -> None:
+        self.passed_over = passed_over
+
+
+def subscribe_to(world: World, name: str) -> str:
+    """Subscribe to the events of one model."""
+    identity, _ = world.subscribe(subject_pattern=name)
+    return identity
+
+
+def announce(world: World, name: str, *, count: int = 1, late: int = 0) -> None:
+    """Store events that wait for none before them, due ``late`` seconds after NOW."""
+    events = [
+        make_event(subject=name, ordering_key=f"{name}-{late}-{number}")
+        for number in range(count)
+    ]
+    with world.begin() as session:
+        outbox.enqueue_all(session, events, now=NOW + late * SECOND)
+
+
+def claim_later(world: World, limit: int) -> list[Claim]:
+    with world.begin() as session:
+        return claim_due(session, now=LATER, limit=limit, lease=LEASE)
+
+
+def shares_of(claims: Sequence[Claim]) -> Counter[str]:
+    return Counter(claim.subscription_id for claim in claims)
+
+
+def test_each_endpoint_with_something_due_gets_a_share(world: World) -> None:
+    busy, quiet = subscribe_to(world, "busy"), subscribe_to(world, "quiet")
+    announce(world, "busy", count=20)
+    announce(world, "quiet", late=60)
+
+    assert shares_of(claim_later(world, 4)) == {busy: 2, quiet: 1}
+
+
+def test_what_one_leaves_of_its_share_is_given_by_the_next_claim(world: World) -> None:
+    busy, quiet = subscribe_to(world, "busy"), subscribe_to(world, "quiet")
+    announce(world, "busy", count=3)
+    announce(world, "quiet")
+
+    first, second = claim_later(world, 4), claim_later(world, 4)
+
+    assert shares_of(first) == {busy: 2, quiet: 1}
+    assert shares_of(second) == {busy: 1}
+
+
+def test_where_not_all_get_one_it_is_those_that_waited_longest(world: World) -> None:
+    identities = [subscribe_to(world, f"model-{number}") for number in range(4)]
+    for number in range(4):
+        announce(world, f"model-{number}", late=4 - number)
+
+    taken = [shares_of(claim_later(world, 1)) for _ in identities]
+
+    assert taken == [{identity: 1} for identity in reversed(identities)]
+
+
+def test_endpoints_whose_heads_wait_for_a_retry_keep_nobody_waiting(
+    world: World,
+) -> None:
+    for name in ("stuck", "stuck too"):
+        subscribe_to(world, name)
+        announce(world, name)
+        announce(world, name)
+    for claim in world.claim(limit=2):
+        world.record(claim, FAILED, now=LATER)
+    well = subscribe_to(world, "well")
+    announce(world, "well", late=60)
+
+    assert shares_of(claim_later(world, 1)) == {well: 1}
+
+
+def test_two_claims_at_once_share_one_endpoint(world: World) -> None:
+    if world.engine.dialect.name == "sqlite":
+        pytest.skip("one writer at a time")
+    identity = subscribe_to(world, "shared")
+    announce(world, "shared", count=6)
+
+    with world.begin() as one, world.begin() as other:
+        claims = [
+            claim_due(session, now=NOW, limit=3, lease=LEASE)
+            for session in (one, other)
+        ]
+
+    assert [shares_of(each) for each in claims] == [{identity: 3}] * 2
+    assert len({claim.delivery_id for each in claims for claim in each}) == 6
+
+
+WAYS_TO_WAIT: dict[str, dict[str, Any]] = {
+    "rests": {"breaker_until": LATER + HOUR},
+    "rests after many failures": {
+        "consecutive_failures": 9,
+        "breaker_until": LATER + HOUR,
+    },
+    "gets probes only": {"consecutive_failures": 9, "breaker_until": NOW},
+    "had all it may have in a minute": {
+        "rate_per_minute": 1,
+        "open_from": LATER + HOUR,
+    },
+    "has its share of the senders": {},
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_WAIT)
+def test_what_waits_for_an_endpoint_costs_a_claim_for_others_nothing_if_it(
+    world: World, way: str
+) -> None:
+    subscribe_to(world, "well")
+    announce(world, "well", count=20)
+    waiting = subscribe_to(world, "waiting")
+    announce(world, "waiting", count=MANY, late=-1)
+    with world.begin() as session:
+        row = update(Subscription).where(Subscription.id == waiting)
+        session.execute(row.values(**WAYS_TO_WAIT[way] or {"description": "busy"}))
+
+    beside = work_of_a_claim(world, passed_over=waiting if "share" in way else "none")
+
+    with world.begin() as session:
+        subscriptions.delete(session, waiting, now=NOW)
+    alone = work_of_a_claim(world, passed_over=waiting)
+    assert beside < alone + MANY / 4
+
+
+def work_of_a_claim(world: World, *, passed_over: str) -> int:
+    """Count the deliveries that PostgreSQL reads, or what SQLite does.
+
+    SQLite does many steps for each row that it reads.
+    """
+    with world.begin() as session:
+        # As PostgreSQL does by itself once a table has grown.
+        session.execute(text("ANALYZE"))
+    with world.begin() as session:
+        count = start_counting(session)
+        taken = claim_due(
+            session,
+            now=LATER,
+            limit=5,
+            lease=LEASE,
+            allowance=PassingOver(passed_over),
+        )
+        assert len(taken) == 5
+        return count()
+
+
+def start_counting(session: Session) -> Callable[[], int]:
+    if session.get_bind().dialect.name == "postgresql":
+        reads = text(
+            "SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)"
+            " FROM pg_stat_xact_user_tables WHERE relname = 'webhook_deliveries'"
+        )
+        return lambda: int(session.execute(reads).scalar_one())
+    steps: list[None] = []
+    connection = session.connection().connection.driver_connection
+    assert connection is not None
+    connection.set_progress_handler(lambda: steps.append(None), 1)
+    return lambda: len(steps)

@@ -1,0 +1,117 @@
+"""Which endpoints may be sent to now: asked of their rows, not of what waits for them.
+
+Rules:
+
+- An endpoint that rests, or that is sent to as fast as it may be, is passed over
+  before anything that waits for it is looked at. So a dead one costs a claim the
+  reading of its own row, however much it has waiting.
+- One whose breaker is open gets a single probe at a time, over all dispatchers: its
+  row is the mutex.
+- What was deleted has nothing that waits: deleting settles it.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import cache
+
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, or_, select
+from sqlalchemy.orm import Session
+
+from webhooks.breaker import OPEN_AFTER
+from webhooks.tables import (
+    Delivery,
+    DeliveryKind,
+    DeliveryState,
+    Subscription,
+    SubscriptionState,
+    state_in,
+)
+
+
+def find_ready(
+    session: Session, *, now: datetime, is_healthy_only: bool = False
+) -> Sequence[str]:
+    """Give the ids of those that have something due, the longest due first.
+
+    Args:
+        session: the claim's transaction.
+        now: what due is measured by.
+        is_healthy_only: leave out those whose last answer was a failure.
+    """
+    values = {"now": now, "failures": 1 if is_healthy_only else OPEN_AFTER}
+    return session.scalars(_ready_query(), values).all()
+
+
+def lock_half_open(
+    session: Session, *, now: datetime, limit: int
+) -> Sequence[Subscription]:
+    """Lock up to ``limit`` that may get a probe, the longest rested first."""
+    values = {"now": now, "asked": limit}
+    return session.scalars(_half_open_query(), values).all()
+
+
+def is_idle() -> ColumnElement[bool]:
+    """Tell of a subscription whether nothing is being sent to it, tests apart."""
+    return ~_has(DeliveryState.SENDING)
+
+
+# Queries are built once: building one costs several times what executing it does.
+@cache
+def _ready_query() -> Select[str]:
+    due_since = (
+        select(Delivery.next_attempt_at)
+        .where(
+            Delivery.subscription_id == Subscription.id,
+            state_in(Delivery.state, DeliveryState.PENDING),
+        )
+        .order_by(Delivery.next_attempt_at)
+        .limit(1)
+        .scalar_subquery()
+    )
+    return (
+        select(Subscription.id)
+        .where(
+            Subscription.deleted_at.is_(None),
+            Subscription.consecutive_failures < bindparam("failures", type_=Integer),
+            *_is_open(),
+            due_since <= bindparam("now"),
+        )
+        .order_by(due_since, Subscription.id)
+    )
+
+
+@cache
+def _half_open_query() -> Select[Subscription]:
+    return (
+        select(Subscription)
+        .where(
+            Subscription.deleted_at.is_(None),
+            Subscription.state == SubscriptionState.ACTIVE,
+            Subscription.consecutive_failures >= OPEN_AFTER,
+            *_is_open(),
+            _has(DeliveryState.PENDING),
+            is_idle(),
+        )
+        .order_by(Subscription.breaker_until, Subscription.id)
+        .limit(bindparam("asked", type_=Integer))
+        .with_for_update(skip_locked=True, key_share=True)
+        .execution_options(populate_existing=True)
+    )
+
+
+def _is_open() -> Iterator[ColumnElement[bool]]:
+    for until in (Subscription.breaker_until, Subscription.open_from):
+        yield or_(until.is_(None), until <= bindparam("now"))
+
+
+def _has(state: DeliveryState) -> ColumnElement[bool]:
+    return (
+        select(Delivery.id)
+        .where(
+            Delivery.subscription_id == Subscription.id,
+            state_in(Delivery.state, state),
+            Delivery.kind != DeliveryKind.TEST,
+        )
+        .correlate(Subscription)
+        .exists()
+    )
