@@ -1,7 +1,7 @@
 """A database with the outbox alone, opened as the registry opens it."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -113,6 +113,15 @@ def opened_outbox(database: str) -> Iterator[Outbox]:
         Base.metadata.create_all(made.engine)
         yield made
         made.engine.dispose()
+
+
+@contextmanager
+def dispatching(outbox: Outbox) -> Iterator[Callable[[], None]]:
+    """Run a dispatcher; give what wakes it."""
+    dispatcher = outbox.dispatcher()
+    dispatcher.start()
+    yield dispatcher.wake
+    dispatcher.stop(timedelta(seconds=1))
 
 
 @contextmanager

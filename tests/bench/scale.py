@@ -1,6 +1,5 @@
 """What size costs: a deep backlog, and a thousand endpoints of which most are dead."""
 
-import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +10,8 @@ from sqlalchemy import create_engine, text
 
 from tests.bench.delivery import PATIENCE_SECONDS, on_database
 from tests.bench.figures import describe_machine, describe_seconds, percentile
-from tests.bench.outboxes import Outbox, opened_outbox
-from tests.bench.receiving import BenchReceiver, running_receiver
+from tests.bench.outboxes import Outbox, dispatching, opened_outbox
+from tests.bench.receiving import running_receiver
 from webhooks.blocking import block_key
 from webhooks.claims import claim_due
 from webhooks.results import record_results
@@ -110,49 +109,39 @@ def _time_claims(outbox: Outbox, claims: int, name: str) -> list[float]:
 @on_database
 @click.option("--healthy", default=100, show_default=True)
 @click.option("--dead", default=900, show_default=True)
-@click.option("--events", default=50, show_default=True, help="events in a run")
-@click.option("--runs", default=3, show_default=True, help="pairs of runs")
-def fleet(*, database: str, healthy: int, dead: int, events: int, runs: int) -> None:
-    """Compare healthy endpoints alone with the same beside many that are dead.
+@click.option("--events", default=100, show_default=True, help="events for each")
+def fleet(*, database: str, healthy: int, dead: int, events: int) -> None:
+    """Compare healthy endpoints alone with as many beside many that are dead.
 
-    The dead never answer; their breakers are open, and probes go on.
+    Each has a database and a dispatcher of its own, and they get their events in
+    turns: a machine that becomes slower meanwhile becomes so for both.
     """
     click.echo(describe_machine())
-    with opened_outbox(database) as outbox, running_receiver(0.0) as receiver:
-        for number in range(healthy):
-            outbox.subscribe(f"{receiver.url}/live/{number}")
-        ratios = []
-        for run in range(runs):
-            alone = _latencies(outbox, receiver, healthy, events=events, name=f"a{run}")
-            ids = [outbox.subscribe(f"{receiver.url}/dead/{n}") for n in range(dead)]
-            for subscription_id in ids:
-                outbox.trip(subscription_id)
-            beside = _latencies(
-                outbox, receiver, healthy, events=events, name=f"b{run}"
-            )
-            for subscription_id in ids:
-                outbox.unsubscribe(subscription_id)
-            click.echo(f"{database}: {healthy} alone: {describe_seconds(alone)}")
-            click.echo(f"{database}: beside {dead} dead: {describe_seconds(beside)}")
-            ratios.append(percentile(beside, 0.99) / percentile(alone, 0.99))
-    click.echo(
-        f"{database}: p99, beside : alone, median {statistics.median(ratios):.2f}"
-    )
-
-
-def _latencies(
-    outbox: Outbox, receiver: BenchReceiver, healthy: int, *, events: int, name: str
-) -> list[float]:
-    """Give the seconds from each commit to each first byte at a healthy endpoint."""
-    dispatcher = outbox.dispatcher()
-    dispatcher.start()
-    waits: list[float] = []
-    for number in range(events):
-        outbox.announce([f"{name}-{number}"])
-        committed_at = time.monotonic()
-        dispatcher.wake()
-        found = receiver.wait_for(healthy, PATIENCE_SECONDS)
-        waits += [one.at - committed_at for one in found if "/live" in one.path]
-        time.sleep(EVENT_SECONDS)
-    dispatcher.stop(timedelta(seconds=1))
-    return waits
+    with (
+        opened_outbox(database) as alone,
+        opened_outbox(database) as beside,
+        running_receiver(0.0) as receiver,
+    ):
+        for outbox in (alone, beside):
+            for number in range(healthy):
+                outbox.subscribe(f"{receiver.url}/live/{number}")
+        for number in range(dead):
+            beside.trip(beside.subscribe(f"{receiver.url}/dead/{number}"))
+        with dispatching(alone) as wake_alone, dispatching(beside) as wake_beside:
+            waits: dict[str, list[float]] = {"alone": [], "beside": []}
+            for number in range(events):
+                for name, outbox, wake in (
+                    ("alone", alone, wake_alone),
+                    ("beside", beside, wake_beside),
+                ):
+                    outbox.announce([f"model-{number}"])
+                    committed_at = time.monotonic()
+                    wake()
+                    found = receiver.wait_for(healthy, PATIENCE_SECONDS)
+                    waits[name] += [one.at - committed_at for one in found]
+                    time.sleep(EVENT_SECONDS)
+    click.echo(f"{database}: {healthy} alone: {describe_seconds(waits['alone'])}")
+    click.echo(f"{database}: beside {dead} dead: {describe_seconds(waits['beside'])}")
+    for share in (0.5, 0.99):
+        cost = percentile(waits["beside"], share) / percentile(waits["alone"], share)
+        click.echo(f"{database}: p{share * 100:.0f}, beside : alone {cost:.2f}")
