@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, Integer, Select, bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from webhooks.breaker import OPEN_AFTER
+from webhooks.ordering import is_pending_head
 from webhooks.tables import (
     Delivery,
     DeliveryKind,
@@ -31,7 +32,7 @@ from webhooks.tables import (
 def find_ready(
     session: Session, *, now: datetime, is_healthy_only: bool = False
 ) -> Sequence[str]:
-    """Give the ids of those that have something due, the longest due first.
+    """Give the ids of those that have a head due, the longest due first.
 
     Args:
         session: the claim's transaction.
@@ -62,21 +63,29 @@ def _ready_query() -> Select[str]:
         select(Delivery.next_attempt_at)
         .where(
             Delivery.subscription_id == Subscription.id,
-            state_in(Delivery.state, DeliveryState.PENDING),
+            Delivery.next_attempt_at <= bindparam("now"),
+            *is_pending_head(Delivery),
         )
         .order_by(Delivery.next_attempt_at)
         .limit(1)
+        .correlate(Subscription)
         .scalar_subquery()
     )
-    return (
-        select(Subscription.id)
+    may_be_sent_to = (
+        select(Subscription.id, due_since.label("due_since"))
         .where(
             Subscription.deleted_at.is_(None),
             Subscription.consecutive_failures < bindparam("failures", type_=Integer),
             *_is_open(),
-            due_since <= bindparam("now"),
         )
-        .order_by(due_since, Subscription.id)
+        # For PostgreSQL, which would else look twice, to choose and to sort.
+        .offset(0)
+        .subquery()
+    )
+    return (
+        select(may_be_sent_to.c.id)
+        .where(may_be_sent_to.c.due_since.is_not(None))
+        .order_by(may_be_sent_to.c.due_since, may_be_sent_to.c.id)
     )
 
 

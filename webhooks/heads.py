@@ -29,13 +29,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from webhooks.endpoints import find_ready, is_idle, lock_half_open
-from webhooks.tables import (
-    LIVE_STATES,
-    Delivery,
-    DeliveryState,
-    Subscription,
-    state_in,
-)
+from webhooks.ordering import follows_gap, is_pending_head
+from webhooks.tables import Delivery, Subscription
 
 
 @dataclass(frozen=True)
@@ -92,14 +87,12 @@ def lock_due(
         one
         for one in find_ready(session, now=now, is_healthy_only=is_healthy_only)
         if one not in passed_over
-    ]
+    ][:limit]
+    if not ready:
+        return []
     query = _due_query(is_postgresql=session.get_bind().dialect.name == "postgresql")
-    heads: list[Head] = []
-    # All that an endpoint has due may wait behind a retry: then the next is asked.
-    while ready and (free := limit - len(heads)):
-        asked, ready = ready[:free], ready[free:]
-        values = {"now": now, "ready": asked, "share": free // len(asked)}
-        heads += _locked(session, query, values)
+    values = {"now": now, "ready": ready, "share": limit // len(ready)}
+    heads = _locked(session, query, values)
     return sorted(
         heads, key=lambda one: (one.delivery.next_attempt_at, one.delivery.id)
     )
@@ -127,7 +120,7 @@ def _due_query(*, is_postgresql: bool) -> Select[*tuple[Any, ...]]:
         .where(
             head.subscription_id == Subscription.id,
             head.next_attempt_at <= bindparam("now"),
-            *_is_head(head),
+            *is_pending_head(head),
         )
         .order_by(head.next_attempt_at, head.id)
         .limit(bindparam("share", type_=Integer))
@@ -164,7 +157,7 @@ def _probe_query() -> Select[*tuple[Any, ...]]:
         .where(
             Subscription.id == bindparam("subscription"),
             is_idle(),
-            *_is_head(Delivery),
+            *is_pending_head(Delivery),
         )
         .order_by(Delivery.next_attempt_at, Delivery.id)
         .limit(1)
@@ -176,7 +169,7 @@ def _probe_query() -> Select[*tuple[Any, ...]]:
 def _one_query() -> Select[*tuple[Any, ...]]:
     return (
         select(*_columns(Delivery))
-        .where(Delivery.id == bindparam("delivery"), *_is_head(Delivery))
+        .where(Delivery.id == bindparam("delivery"), *is_pending_head(Delivery))
         .with_for_update(skip_locked=True)
     )
 
@@ -188,40 +181,9 @@ def _columns(delivery: type[Delivery]) -> Iterator[ColumnElement[Any]]:
     for a millisecond.
     """
     for each in fields(DueDelivery):
-        if each.name != "follows_gap":
+        if each.name != follows_gap.__name__:
             yield getattr(delivery, each.name)
-    other = aliased(Delivery)
-    follows_gap = select(other.id).where(
-        *_is_of_same_key(other, delivery),
-        other.sequence == delivery.sequence - 1,
-        state_in(other.state, DeliveryState.DEAD, DeliveryState.EXPIRED),
-    )
-    yield follows_gap.exists().label("follows_gap")
-
-
-def _is_head(delivery: type[Delivery]) -> Iterator[ColumnElement[bool]]:
-    other = aliased(Delivery)
-    first_live = (
-        select(other.sequence)
-        .where(
-            *_is_of_same_key(other, delivery),
-            state_in(other.state, *LIVE_STATES),
-        )
-        .order_by(other.sequence)
-        .limit(1)
-    )
-    yield state_in(delivery.state, DeliveryState.PENDING)
-    # Not NOT EXISTS: of that PostgreSQL would make a join in an order of its choice,
-    # and before it has statistics read all that waits for the endpoint. Not an
-    # equality: it would think that few rows pass, and plan for reading many.
-    yield delivery.sequence <= first_live.scalar_subquery()
-
-
-def _is_of_same_key(
-    other: type[Delivery], delivery: type[Delivery]
-) -> Iterator[ColumnElement[bool]]:
-    yield other.subscription_id == delivery.subscription_id
-    yield other.ordering_key == delivery.ordering_key
+    yield follows_gap(delivery).label(follows_gap.__name__)
 
 
 def _locked(
