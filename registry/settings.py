@@ -11,7 +11,6 @@ Rules:
   would otherwise change nothing, silently.
 """
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from registry.errors import ConfigurationError
+from webhooks.sending.allow_list import AllowedNetwork
 
 PREFIX = "STAGEGATE_"
 MIN_SECRET_KEY_CHARACTERS = 32
@@ -27,7 +27,6 @@ MAX_RETENTION_DAYS = 3650
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 T = TypeVar("T")
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _SECRETS = frozenset(
     {
@@ -93,7 +92,7 @@ class Settings:
     policy_file: Path
     secret_keys: tuple[str, ...] = field(default=(), repr=False)
     bootstrap_token: str = field(default="", repr=False)
-    webhook_allowed_networks: tuple[Network, ...] = ()
+    webhook_allowed_networks: tuple[AllowedNetwork, ...] = ()
     webhook_allow_http: bool = False
     webhook_retention_days: int = 90
     allowed_hosts: tuple[str, ...] = ()
@@ -317,8 +316,8 @@ def _url_without_credential(text: str) -> str:
     return _http_url(text)
 
 
-def _networks(text: str) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(name) for name in _names(text))
+def _networks(text: str) -> tuple[AllowedNetwork, ...]:
+    return tuple(AllowedNetwork.parse(name) for name in _names(text))
 
 
 def _days(text: str) -> int:

@@ -13,6 +13,7 @@ from registry.settings import (
     packaged_config,
     read_secret,
 )
+from webhooks.sending.allow_list import AllowedNetwork
 
 README = Path(__file__).parents[2] / "README.md"
 KEY = "k" * 32
@@ -54,7 +55,7 @@ def test_every_setting_is_read() -> None:
             "STAGEGATE_POLICY_FILE": "/srv/policy.toml",
             "STAGEGATE_SECRET_KEY": f"{KEY}, {KEY}2",
             "STAGEGATE_BOOTSTRAP_TOKEN": "token-of-no-value",
-            "STAGEGATE_WEBHOOK_ALLOWED_NETWORKS": "10.0.0.0/8, fd00::/8",
+            "STAGEGATE_WEBHOOK_ALLOWED_NETWORKS": "10.0.0.0/8:8080, fd00::/8",
             "STAGEGATE_WEBHOOK_ALLOW_HTTP": "Yes",
             "STAGEGATE_ALLOWED_HOSTS": "a.example,b.example",
             "STAGEGATE_SERVE_ARTIFACTS": "true",
@@ -78,8 +79,8 @@ def test_every_setting_is_read() -> None:
         secret_keys=(KEY, KEY + "2"),
         bootstrap_token="token-of-no-value",
         webhook_allowed_networks=(
-            ipaddress.ip_network("10.0.0.0/8"),
-            ipaddress.ip_network("fd00::/8"),
+            AllowedNetwork(ipaddress.ip_network("10.0.0.0/8"), 8080),
+            AllowedNetwork(ipaddress.ip_network("fd00::/8")),
         ),
         webhook_allow_http=True,
         allowed_hosts=("a.example", "b.example"),
@@ -111,6 +112,10 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     "a network": (
         {"STAGEGATE_WEBHOOK_ALLOWED_NETWORKS": "10.0.0.1/8"},
         "STAGEGATE_WEBHOOK_ALLOWED_NETWORKS: 10.0.0.1/8 has host bits",
+    ),
+    "a port of a network": (
+        {"STAGEGATE_WEBHOOK_ALLOWED_NETWORKS": "10.0.0.0/8:http"},
+        "STAGEGATE_WEBHOOK_ALLOWED_NETWORKS: '10.0.0.0/8:http' does not end with a",
     ),
     "a URL without a scheme": (
         {"STAGEGATE_TRACKING_URI": "mlflow:5000"},

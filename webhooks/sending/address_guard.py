@@ -4,8 +4,8 @@ Rules:
 
 - A URL is ``https`` (``http`` where the operator allows it), has no user, no
   fragment, and only printable ASCII.
-- Ports 443 and 8443 (and 80 with ``http``); any port inside a network that the
-  operator allows.
+- Ports 443 and 8443 (and 80 with ``http``); inside a network that the operator
+  allows any port, or the one that is named with it.
 - A name is resolved once per connection. One blocked answer refuses them all;
   the connection goes to a vetted literal, and the peer is checked once more.
 - IPv4 inside IPv6 (mapped, NAT64, 6to4, Teredo, ISATAP) is decoded and judged.
@@ -28,12 +28,11 @@ from collections.abc import Callable, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from webhooks.errors import BlockedAddressError, UnreachableError
+from webhooks.sending.allow_list import AllowedNetwork, IPAddress, IPNetwork
 from webhooks.sending.resolving import BoundedResolver, Resolver, resolve_by_system
 
 logger = logging.getLogger(__name__)
 
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 Step = Callable[[str, str | None], None]
 
 MAX_URL_LENGTH = 2048
@@ -154,8 +153,8 @@ class AddressGuard:
     """Judges URLs when they are saved and addresses when they are reached.
 
     Args:
-        allowed_networks: networks inside which any port is allowed although the
-            deny list covers them, as CIDR text or networks.
+        allowed_networks: what may be reached although the deny list covers it; a
+            text is read by ``AllowedNetwork.parse``.
         allow_http: whether plain ``http`` URLs are accepted.
         resolver: gives every address of a host; may block.
 
@@ -165,12 +164,15 @@ class AddressGuard:
 
     def __init__(
         self,
-        allowed_networks: Sequence[str | IPNetwork] = (),
+        allowed_networks: Sequence[str | AllowedNetwork] = (),
         *,
         allow_http: bool = False,
         resolver: Resolver = resolve_by_system,
     ) -> None:
-        self.allowed_networks = tuple(map(ipaddress.ip_network, allowed_networks))
+        self.allowed_networks = tuple(
+            AllowedNetwork.parse(one) if isinstance(one, str) else one
+            for one in allowed_networks
+        )
         self.allow_http = allow_http
         self._names = BoundedResolver(resolver)
 
@@ -179,7 +181,7 @@ class AddressGuard:
         embedded = embedded_ipv4(address)
         if any(_is_in(entry, NEVER_ALLOWED) for entry in (address, *embedded)):
             return False
-        if _is_in(address, self.allowed_networks):
+        if any(one.includes(address, port) for one in self.allowed_networks):
             return True
         if port not in (HTTPS_PORTS if scheme == "https" else HTTP_PORTS):
             return False
@@ -216,7 +218,8 @@ class AddressGuard:
                 raise ValueError("the address or port of the URL is not allowed")
             return
         common = HTTPS_PORTS if scheme == "https" else HTTP_PORTS
-        if port not in common and not self.allowed_networks:
+        is_opened = any(one.opens(port) for one in self.allowed_networks)
+        if port not in common and not is_opened:
             raise ValueError(f"port {port} is not allowed; use {sorted(common)}")
 
     def vet(
