@@ -5,7 +5,7 @@ Rules:
 - The row of the ordering key says so. It is locked when that changes, as it is when an
   event takes its number there: whichever comes second knows of the other.
 - What waits behind a blocked head is held, so that no claim reads past it, however
-  much it is. The order itself does not depend on this (``webhooks.heads``).
+  much it is. The order itself does not depend on this (``webhooks.ordering``).
 - What is held for this reason stays so while its subscription is paused and resumed.
 """
 
@@ -90,7 +90,7 @@ def open_every_key(
 
 
 def _freed(subscription: Subscription, now: datetime) -> dict[str, Any]:
-    """Due now: a rest that was put before them may be over."""
+    """Due now, whatever they waited for before they were held."""
     is_open = subscription.is_open
     return {
         "state": DeliveryState.PENDING if is_open else DeliveryState.HELD,

@@ -150,8 +150,9 @@ def claim_due(
         ]
         pace.write()
         taken += _lease(session, chosen, now=now, until=now + lease)
-        # What was settled may have opened its key; a whole page may hide more.
-        has_more = len(fit) < len(heads) or len(heads) == asked
+        # What was settled may have opened its key, and what one may not have is
+        # another's; a whole page may hide more.
+        has_more = len(chosen) < len(heads) or len(heads) == asked
         if len(taken) == limit or not has_more:
             break
     return taken

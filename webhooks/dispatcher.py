@@ -225,7 +225,10 @@ class Dispatcher:
         return self._poll_seconds if self._is_idle() else FRESH_SECONDS
 
     def _tick(self, pool: ThreadPoolExecutor) -> bool:
-        """Claim for the free senders; tell whether more may be due now."""
+        """Claim for the free senders; tell whether to look again at once.
+
+        What is left of shares is claimed as soon as a send ends.
+        """
         self._sweep_if_due()
         free = self._slots.free()
         if not free:

@@ -10,7 +10,7 @@ Rules:
 - What was deleted has nothing that waits: deleting settles it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from functools import cache
 
@@ -30,17 +30,33 @@ from webhooks.tables import (
 
 
 def find_ready(
-    session: Session, *, now: datetime, is_healthy_only: bool = False
+    session: Session,
+    *,
+    now: datetime,
+    passed_over: Collection[str] = (),
+    is_healthy_only: bool = False,
 ) -> Sequence[str]:
     """Give the ids of those that have a head due, the longest due first.
 
     Args:
         session: the claim's transaction.
         now: what due is measured by.
+        passed_over: those that are not looked at.
         is_healthy_only: leave out those whose last answer was a failure.
     """
-    values = {"now": now, "failures": 1 if is_healthy_only else OPEN_AFTER}
+    values = {
+        "now": now,
+        "passed_over": sorted(passed_over),
+        "failures": 1 if is_healthy_only else OPEN_AFTER,
+    }
     return session.scalars(_ready_query(), values).all()
+
+
+def has_come_to_rest(subscription: Subscription, now: datetime) -> bool:
+    """Tell whether a result that came meanwhile says to send nothing, or a probe."""
+    until = subscription.breaker_until
+    is_tripped = subscription.consecutive_failures >= OPEN_AFTER
+    return is_tripped or (until is not None and until > now)
 
 
 def lock_half_open(
@@ -75,6 +91,7 @@ def _ready_query() -> Select[str]:
         select(Subscription.id, due_since.label("due_since"))
         .where(
             Subscription.deleted_at.is_(None),
+            Subscription.id.not_in(bindparam("passed_over", expanding=True)),
             Subscription.consecutive_failures < bindparam("failures", type_=Integer),
             *_is_open(),
         )

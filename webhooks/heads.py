@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, aliased
 
-from webhooks.endpoints import find_ready, is_idle, lock_half_open
+from webhooks.endpoints import find_ready, has_come_to_rest, is_idle, lock_half_open
 from webhooks.ordering import follows_gap, is_pending_head
 from webhooks.tables import Delivery, Subscription
 
@@ -83,19 +83,18 @@ def lock_due(
         passed_over: subscriptions that get nothing.
         is_healthy_only: leave out endpoints whose last answer was a failure.
     """
-    ready = [
-        one
-        for one in find_ready(session, now=now, is_healthy_only=is_healthy_only)
-        if one not in passed_over
-    ][:limit]
-    if not ready:
-        return []
-    query = _due_query(is_postgresql=session.get_bind().dialect.name == "postgresql")
-    values = {"now": now, "ready": ready, "share": limit // len(ready)}
-    heads = _locked(session, query, values)
-    return sorted(
-        heads, key=lambda one: (one.delivery.next_attempt_at, one.delivery.id)
+    ready = find_ready(
+        session, now=now, passed_over=passed_over, is_healthy_only=is_healthy_only
     )
+    query = _due_query(is_postgresql=session.get_bind().dialect.name == "postgresql")
+    heads: list[Head] = []
+    # Once, unless another dispatcher has locked what the first ones have.
+    while ready and (free := limit - len(heads)):
+        asked, ready = ready[:free], ready[free:]
+        values = {"now": now, "ready": asked, "share": free // len(asked)}
+        heads += _locked(session, query, values)
+    fit = [one for one in heads if not has_come_to_rest(one.subscription, now)]
+    return sorted(fit, key=lambda one: (one.delivery.next_attempt_at, one.delivery.id))
 
 
 def lock_probes(session: Session, *, now: datetime, limit: int) -> Iterator[Head]:

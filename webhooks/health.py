@@ -7,8 +7,8 @@ Rules:
 - A healthy subscription's row is neither locked nor written.
 - What waits for an endpoint that rests is left as it is: whose turn it is says
   ``webhooks.endpoints``.
-- When the breaker closes, everything that waits for a retry is tried at once. That
-  try is free: it does not use the schedule up.
+- When the breaker closes, everything that waits for a later retry is tried at once.
+  That try is free: it does not use the schedule up.
 - Disabling holds what waits. Nothing is dropped.
 - Announcements: ``webhooks.operational``.
 """

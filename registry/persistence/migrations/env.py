@@ -19,4 +19,6 @@ with engine.connect().execution_options(stagegate_writes=True) as connection:
     with context.begin_transaction():
         if engine.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+            # An index of a large table takes longer than any request may.
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
         context.run_migrations()

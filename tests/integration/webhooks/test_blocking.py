@@ -98,7 +98,7 @@ def test_what_is_let_go_while_paused_waits_for_the_resumption(world: World) -> N
     assert followers(world) == [("pending", None)]
 
 
-def test_what_was_put_off_before_it_was_held_is_due_when_it_is_let_go(
+def test_what_was_due_later_when_it_was_held_is_due_when_it_is_let_go(
     world: World,
 ) -> None:
     world.subscribe()

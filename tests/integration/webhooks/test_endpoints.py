@@ -11,14 +11,20 @@ from sqlalchemy.orm import Session
 
 from tests.integration.webhooks.conftest import FAILED, LEASE, NOW, World, make_event
 from tests.integration.webhooks.failing import HOUR
-from webhooks import outbox, subscriptions
+from webhooks import heads, outbox, subscriptions
 from webhooks.claims import Claim, Unlimited, claim_due
 from webhooks.tables import Subscription
 
+needs_two_writers = pytest.mark.parametrize(
+    "world",
+    [pytest.param("postgresql", marks=pytest.mark.service)],
+    indirect=True,
+)
 SECOND = timedelta(seconds=1)
 LATER = NOW + HOUR
 #: So many that PostgreSQL does not think of reading the whole table.
 MANY = 2000
+LONG = 250
 
 
 class PassingOver(Unlimited):
@@ -34,10 +40,12 @@ def subscribe_to(world: World, name: str) -> str:
     return identity
 
 
-def announce(world: World, name: str, *, count: int = 1, late: int = 0) -> None:
-    """Store events that wait for none before them, due ``late`` seconds after NOW."""
+def announce(
+    world: World, name: str, *, count: int = 1, late: int = 0, key: str | None = None
+) -> None:
+    """Store events of one key, or of one each, due ``late`` seconds after NOW."""
     events = [
-        make_event(subject=name, ordering_key=f"{name}-{late}-{number}")
+        make_event(subject=name, ordering_key=key or f"{name}-{late}-{number}")
         for number in range(count)
     ]
     with world.begin() as session:
@@ -97,9 +105,39 @@ def test_endpoints_whose_heads_wait_for_a_retry_keep_nobody_waiting(
     assert shares_of(claim_later(world, 1)) == {well: 1}
 
 
+class OneOfEach(Unlimited):
+    """Refuses the second of an endpoint, and passes over whom it refused."""
+
+    def __init__(self, *generous_to: str) -> None:
+        self.passed_over: set[str] = set()
+        self._generous_to = generous_to
+        self._taken: set[str] = set()
+
+    def take(self, subscription_id: str, *, is_failing: bool) -> bool:
+        del is_failing
+        if subscription_id in self._taken and subscription_id not in self._generous_to:
+            self.passed_over.add(subscription_id)
+            return False
+        self._taken.add(subscription_id)
+        return True
+
+
+def test_what_some_may_not_have_is_given_to_others(world: World) -> None:
+    names = ["well", "failing", "failing too"]
+    well, failing, too = (subscribe_to(world, name) for name in names)
+    for name in names:
+        announce(world, name, count=10)
+
+    with world.begin() as session:
+        taken = claim_due(
+            session, now=LATER, limit=10, lease=LEASE, allowance=OneOfEach(well)
+        )
+
+    assert shares_of(taken) == {well: 8, failing: 1, too: 1}
+
+
+@needs_two_writers
 def test_two_claims_at_once_share_one_endpoint(world: World) -> None:
-    if world.engine.dialect.name == "sqlite":
-        pytest.skip("one writer at a time")
     identity = subscribe_to(world, "shared")
     announce(world, "shared", count=6)
 
@@ -111,6 +149,38 @@ def test_two_claims_at_once_share_one_endpoint(world: World) -> None:
 
     assert [shares_of(each) for each in claims] == [{identity: 3}] * 2
     assert len({claim.delivery_id for each in claims for claim in each}) == 6
+
+
+@needs_two_writers
+def test_a_claim_goes_on_to_the_next_where_another_holds_all_of_one(
+    world: World,
+) -> None:
+    first, second = subscribe_to(world, "first"), subscribe_to(world, "second")
+    announce(world, "first")
+    announce(world, "second", late=60)
+
+    with world.begin() as one, world.begin() as other:
+        claims = [
+            claim_due(session, now=LATER, limit=1, lease=LEASE)
+            for session in (one, other)
+        ]
+
+    assert [shares_of(each) for each in claims] == [{first: 1}, {second: 1}]
+
+
+def test_a_rest_that_begins_while_a_claim_looks_is_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a result says between the claim's two looks."""
+    tired, well = subscribe_to(world, "tired"), subscribe_to(world, "well")
+    for name in ("tired", "well"):
+        announce(world, name)
+    with world.begin() as session:
+        row = update(Subscription).where(Subscription.id == tired)
+        session.execute(row.values(breaker_until=LATER + HOUR))
+    monkeypatch.setattr(heads, "find_ready", lambda *_, **__: [tired, well])
+
+    assert shares_of(claim_later(world, 2)) == {well: 1}
 
 
 WAYS_TO_WAIT: dict[str, dict[str, Any]] = {
@@ -135,7 +205,9 @@ def test_what_waits_for_an_endpoint_costs_a_claim_for_others_nothing_if_it(
     subscribe_to(world, "well")
     announce(world, "well", count=20)
     waiting = subscribe_to(world, "waiting")
-    announce(world, "waiting", count=MANY, late=-1)
+    announce(world, "waiting", count=MANY // 2, late=-1)
+    for number in range(MANY // 2 // LONG):
+        announce(world, "waiting", count=LONG, late=-1, key=f"of one key {number}")
     with world.begin() as session:
         row = update(Subscription).where(Subscription.id == waiting)
         session.execute(row.values(**WAYS_TO_WAIT[way] or {"description": "busy"}))

@@ -1,4 +1,8 @@
-"""What is due is asked of one endpoint after the other."""
+"""What is due is asked of one endpoint after the other.
+
+The old index goes first: its lock keeps everybody out until the end, where two locks,
+one after the other, could meet with a claim in a circle.
+"""
 
 import sqlalchemy as sa
 from alembic import op
