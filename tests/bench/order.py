@@ -226,13 +226,13 @@ def order(database: str, count: int, seed: int) -> None:
 def _deliver(
     outbox: Outbox, receiver: _Receiver, dispatchers: _Dispatchers, count: int
 ) -> tuple[int, Counter[str]]:
-    """Announce ``count`` deliveries' worth of events and wait for the last one."""
+    """Announce at least ``count`` deliveries and wait for the last one."""
     numbers: Counter[str] = Counter()
     keys = [f"model-{number}" for number in range(KEYS)]
     stored = 0
     give_up_at = time.monotonic() + PATIENCE_SECONDS
     acknowledged, tally = receiver.look()
-    while acknowledged < count:
+    while stored < count or acknowledged < stored:
         if time.monotonic() > give_up_at:
             break
         while stored < min(count, acknowledged + WAITING_AT_MOST):
