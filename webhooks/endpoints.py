@@ -17,7 +17,7 @@ from functools import cache
 from sqlalchemy import ColumnElement, Integer, Select, bindparam, or_, select
 from sqlalchemy.orm import Session
 
-from webhooks.breaker import OPEN_AFTER
+from webhooks.breaker import OPEN_AFTER, Health
 from webhooks.ordering import is_pending_head
 from webhooks.tables import (
     Delivery,
@@ -54,9 +54,11 @@ def find_ready(
 
 def has_come_to_rest(subscription: Subscription, now: datetime) -> bool:
     """Tell whether a result that came meanwhile says to send nothing, or a probe."""
-    until = subscription.breaker_until
-    is_tripped = subscription.consecutive_failures >= OPEN_AFTER
-    return is_tripped or (until is not None and until > now)
+    health = Health(
+        consecutive_failures=subscription.consecutive_failures,
+        rest_until=subscription.breaker_until,
+    )
+    return health.is_tripped or health.is_resting(now)
 
 
 def lock_half_open(

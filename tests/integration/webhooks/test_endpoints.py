@@ -220,6 +220,23 @@ def test_what_waits_for_an_endpoint_costs_a_claim_for_others_nothing_if_it(
     assert beside < alone + MANY / 4
 
 
+@needs_two_writers
+def test_a_table_without_statistics_is_not_read_through(world: World) -> None:
+    """PostgreSQL's planner takes it for one with a row for each endpoint."""
+    subscribe_to(world, "new")
+    with world.begin() as session:
+        session.execute(
+            text("ALTER TABLE webhook_deliveries SET (autovacuum_enabled = off)")
+        )
+    announce(world, "new", count=MANY)
+
+    with world.begin() as session:
+        count = start_counting(session)
+        taken = claim_due(session, now=LATER, limit=5, lease=LEASE)
+        assert len(taken) == 5
+        assert count() < MANY / 4
+
+
 def work_of_a_claim(world: World, *, passed_over: str) -> int:
     """Count the deliveries that PostgreSQL reads, or what SQLite does.
 
