@@ -51,6 +51,7 @@ class RunningServer:
     token: str
     port: int
     command: tuple[str, ...] = (sys.executable, "-m", "registry.cli.main")
+    options: tuple[str, ...] = ()  #: of ``serve``
     process: subprocess.Popen[bytes] | None = None
     log_file: Path = field(init=False)
 
@@ -64,7 +65,7 @@ class RunningServer:
 
     @property
     def pid(self) -> int:
-        """The process that was started; gunicorn's arbiter."""
+        """The process that was started."""
         assert self.process is not None
         return self.process.pid
 
@@ -72,7 +73,7 @@ class RunningServer:
         """Start it and wait until it answers."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.command, "serve", "--port", str(self.port)],
+                [*self.command, "serve", "--port", str(self.port), *self.options],
                 env=dict(self.environment),
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -118,14 +119,23 @@ class RunningServer:
 
 
 @contextmanager
-def running_server(directory: Path, **settings: str) -> Iterator[RunningServer]:
-    """A server that answers; ``settings`` are ``STAGEGATE_`` names without it."""
+def running_server(
+    directory: Path, *options: str, **settings: str
+) -> Iterator[RunningServer]:
+    """A server that answers.
+
+    Args:
+        directory: where its data are, and its log.
+        options: of ``stagegate serve``.
+        settings: ``STAGEGATE_`` names without the prefix.
+    """
     token = new_token()
     server = RunningServer(
         directory=directory,
         environment=server_environment(directory, BOOTSTRAP_TOKEN=token, **settings),
         token=token,
         port=free_port(),
+        options=options,
     )
     upgrade_database(server)
     server.start()

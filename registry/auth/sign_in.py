@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from flask import Flask, current_app, g, request
 from sqlalchemy import update
 
-from registry.auth.hops import ask_for_no_more, hop_of_request
+from registry.auth.hops import READING, ask_for_no_more, hop_of_request
 from registry.auth.permissions import (
     Permission,
     is_open_to_deliveries,
@@ -24,7 +24,7 @@ from registry.auth.permissions import (
 from registry.domain.actors import Actor, Caller, Role
 from registry.domain.deployment_token import DeploymentTokens, is_deployment_token
 from registry.errors import NotSignedInError, PermissionDeniedError
-from registry.persistence.database import begin_write, db
+from registry.persistence.database import begin_write, db, end_read
 from registry.persistence.tables import Token
 from registry.services import tokens
 from registry.services.deployment_grants import DeploymentGrant, open_grant
@@ -68,6 +68,8 @@ def _authorize() -> None:
         base_url=request.host_url.rstrip("/"),
         hop=hop_of_request(),
     )
+    if request.method not in READING:
+        end_read(db.session())  # no connection waits for a body that arrives slowly
 
 
 def _signed_in(permission: Permission | None, endpoint: str, now: datetime) -> Actor:

@@ -1,7 +1,6 @@
 """The commands that run on the server: serve, worker, db upgrade."""
 
 import os
-import sys
 
 import click
 from flask import Flask
@@ -12,13 +11,9 @@ from registry.cli.metrics_server import metrics_served
 from registry.first_start import ensure_first_token, prepare_store, with_secret_key
 from registry.logs import configure_logging
 from registry.persistence import database, schema
-from registry.settings import PREFIX, Settings, packaged_config
+from registry.serving import run as http_server
+from registry.settings import PREFIX, Settings
 from registry.worker import run_worker
-
-#: The C library keeps memory for each thread apart, in up to eight arenas a
-#: processor, and hands little of it back. Python's threads allocate one at a time,
-#: so one arena serves them. What an operator sets goes before this.
-_MALLOC = {"MALLOC_ARENA_MAX": "1"}
 
 
 @click.command()
@@ -27,15 +22,32 @@ _MALLOC = {"MALLOC_ARENA_MAX": "1"}
 )
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    envvar="WEB_CONCURRENCY",
+    show_envvar=True,
+    type=click.IntRange(1, 64),
+    help="Processes that serve; leave it at one with SQLite.",
+)
+@click.option(
+    "--grace",
+    default=25,
+    show_default=True,
+    type=click.IntRange(0, 3600),
+    help="Seconds that requests have to end after SIGTERM.",
+)
+@click.option(
     "--deliver/--no-deliver",
     default=None,
     help="Deliver webhooks in this process too (default: STAGEGATE_DELIVER, true).",
 )
-def serve(host: str, port: int, *, deliver: bool | None) -> None:
+def serve(
+    host: str, port: int, *, workers: int, grace: int, deliver: bool | None
+) -> None:
     """Serve the registry, and deliver its webhooks in the same process.
 
-    The embedded database is created and upgraded first. This process then
-    becomes gunicorn's, so that it holds nothing it needed for starting only.
+    The embedded database is created and upgraded first.
     """
     if deliver is not None:
         os.environ[f"{PREFIX}DELIVER"] = "true" if deliver else "false"
@@ -46,22 +58,16 @@ def serve(host: str, port: int, *, deliver: bool | None) -> None:
     require_schema(app)
     prepare_store(app)
     _show_first_token(app)
-    click.echo(f"Stagegate serves on http://{host}:{port}", err=True)
-    config = packaged_config("gunicorn.conf.py")
-    os.execve(  # noqa: S606  # our own interpreter and our own file
-        sys.executable,
-        [
-            sys.executable,
-            "-m",
-            "gunicorn",
-            "--config",
-            str(config),
-            "--bind",
-            f"{host}:{port}",
-            "registry.wsgi:application()",
-        ],
-        {**_MALLOC, **os.environ},
-    )
+    try:
+        listener = http_server.listen(host, port)
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot listen on {host} port {port}: {error.strerror}"
+        ) from error
+    port = listener.getsockname()[1]
+    at = f"[{host}]" if ":" in host else host
+    click.echo(f"Stagegate serves on http://{at}:{port}", err=True)
+    http_server.serve(app, listener, processes=workers, grace=grace)
 
 
 @click.command()
@@ -106,7 +112,9 @@ def _settings() -> Settings:
 
 def _upgrade(app: Flask) -> None:
     with database_of(app):
-        schema.upgrade(database.db.engine)
+        if schema.schema_problem(database.db.session()):
+            database.db.session.remove()
+            schema.upgrade(database.db.engine)
 
 
 def _show_first_token(app: Flask) -> None:

@@ -2,7 +2,7 @@
 
 import click
 
-from tests.bench import delivery, hostile, order, scale, search
+from tests.bench import delivery, hostile, order, scale, search, stalling
 
 
 @click.group(help=__doc__)
@@ -19,6 +19,7 @@ for _command in (
     scale.backlog,
     scale.fleet,
     search.search,
+    stalling.stalled_clients,
 ):
     main.add_command(_command)
 

@@ -7,10 +7,11 @@ import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
+from flask import Flask
 
-from registry import wsgi
 from registry.app import create_app
 from registry.domain.token_format import is_well_formed
 from registry.errors import ArtifactStoreError, ConfigurationError
@@ -18,6 +19,7 @@ from registry.first_start import ensure_first_token, prepare_store, with_secret_
 from registry.logs import configure_logging
 from registry.persistence import schema
 from registry.persistence.database import db
+from registry.serving.run import application
 from registry.settings import Settings
 from registry.worker import BackgroundWork, run_worker
 from tests.integration.api.driver import Driver, document_of
@@ -149,7 +151,7 @@ def test_web_process_is_built_from_its_environment(
     for name, value in server_environment(tmp_path, LOG_LEVEL="error").items():
         monkeypatch.setenv(name, value)
 
-    app = wsgi.application()
+    app = cast("Flask", application().wsgi)
 
     assert app.test_client().get("/healthz").status_code == 200
     assert root_logger.level == logging.ERROR

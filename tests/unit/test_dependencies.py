@@ -15,7 +15,8 @@ PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))
 OURS = {"registry", "webhooks", "tests"}
 #: Declared, and used without an import.
 USED_BY_NAME = {
-    "gunicorn": "stagegate serve starts it",
+    "httptools": "uvicorn parses HTTP with it",
+    "uvloop": "uvicorn waits by it",
     "psycopg": "SQLAlchemy loads it for postgresql:// addresses",
 }
 

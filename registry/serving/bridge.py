@@ -1,0 +1,292 @@
+"""The WSGI application behind an asynchronous server: threads work, they never wait.
+
+Rules:
+
+- A thread takes a request once its body is here. Larger bodies, which only those who
+  are signed in get to send, are read in threads of their own (``TRANSFER_THREADS``).
+- An answer of one piece is one visit to a thread. A longer one is sent piece by piece,
+  and holds no thread while its client reads: however many clients stop reading, the
+  others are answered.
+- How long a client may take is bounded by its connection, in
+  ``registry.serving.connection``; when that is gone, what was read or sent ends here.
+- An answer that breaks off is never completed: its client sees that it is cut.
+- PEP 3333 but for ``write()``, which its own text calls obsolete.
+"""
+
+import asyncio
+import io
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_to_bytes
+from wsgiref.types import WSGIApplication, WSGIEnvironment
+
+from werkzeug.exceptions import ClientDisconnected
+
+logger = logging.getLogger(__name__)
+
+REQUEST_THREADS = 8  #: more would only wait for the interpreter and the database
+TRANSFER_THREADS = 256  #: they wait for clients and the store, and are made as needed
+SMALL_BODY_BYTES = 64 * 1024  #: what is kept for a client that is not signed in yet
+PIECE_BYTES = 64 * 1024  #: what a client must take in one term of patience
+
+Message = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """An answer of which the first piece is there; ``rest`` is None when it is all."""
+
+    status: int
+    headers: Headers
+    first: bytes
+    rest: Iterator[bytes] | None
+    body: Iterable[bytes]
+
+
+class Bridge:
+    """An ASGI application that runs a WSGI one.
+
+    Args:
+        wsgi: the application.
+        start: called before the first request, in a thread.
+        stop: called after the last one, in a thread.
+    """
+
+    def __init__(
+        self,
+        wsgi: WSGIApplication,
+        *,
+        start: Callable[[], None],
+        stop: Callable[[], None],
+    ) -> None:
+        self.wsgi = wsgi
+        self._start = start
+        self._stop = stop
+        self._requests = ThreadPoolExecutor(REQUEST_THREADS, "request")
+        self._transfers = ThreadPoolExecutor(TRANSFER_THREADS, "transfer")
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request, or begin and end with the server."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        if has_ambiguous_host(scope):
+            await _refuse(send, b"a request names its host once (RFC 9112, 3.2)\n")
+            return
+        with suppress(ClientDisconnected):
+            await self._answer(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        await receive()
+        await loop.run_in_executor(self._transfers, self._start)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await loop.run_in_executor(self._transfers, self._stop)
+        self._requests.shutdown(wait=False)
+        self._transfers.shutdown(wait=False)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        body, is_all = await _small_body(receive)
+        environ = environ_of(scope)
+        if is_all:
+            environ["wsgi.input"] = io.BytesIO(body)
+            threads = self._requests
+        else:
+            arriving = _ArrivingBody(body, receive, loop)
+            environ["wsgi.input"] = io.BufferedReader(arriving, PIECE_BYTES)
+            threads = self._transfers
+        begun = await loop.run_in_executor(threads, self._begin, environ)
+        start = {"status": begun.status, "headers": begun.headers}
+        await send({"type": "http.response.start", **start})
+        if begun.rest is None:
+            await _send_pieces(send, begun.first, more=False)
+            return
+        gone = asyncio.ensure_future(_disconnected(receive)) if is_all else None
+        try:
+            await self._send_rest(begun.first, begun.rest, send, gone)
+        finally:
+            if gone is not None:
+                gone.cancel()
+            self._transfers.submit(_close, begun.body)
+
+    async def _send_rest(
+        self,
+        piece: bytes | None,
+        rest: Iterator[bytes],
+        send: Send,
+        gone: asyncio.Future[None] | None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        while piece is not None:
+            await _send_pieces(send, piece, more=True)
+            if gone is not None and gone.done():
+                return
+            piece = await loop.run_in_executor(self._transfers, next, rest, None)
+        await send({"type": "http.response.body"})
+
+    def _begin(self, environ: WSGIEnvironment) -> _Begun:
+        """Run the application up to its first piece; in a thread."""
+        head: list[tuple[int, Headers]] = []
+
+        def start_response(
+            status: str, headers: list[tuple[str, str]], _error: object = None
+        ) -> Callable[[bytes], object]:
+            head[:] = [(int(status[:3]), [_encoded(*header) for header in headers])]
+            return _no_write
+
+        body = self.wsgi(environ, start_response)
+        rest = iter(body)
+        first = next(rest, None)
+        status, headers = head[0]
+        if first is None or len(first) == _content_length(headers):
+            _close(body)
+            return _Begun(status, headers, first or b"", None, body)
+        return _Begun(status, headers, first, rest, body)
+
+
+class _ArrivingBody(io.RawIOBase):
+    """A body that is read in a thread while it arrives.
+
+    What breaks off raises: its end could be mistaken for that of the file.
+    """
+
+    def __init__(
+        self, begun: bytes, receive: Receive, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        super().__init__()
+        self._waiting = begun
+        self._has_ended = False
+        self._receive = receive
+        self._loop = loop
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401  as io's stubs have it
+        while not self._waiting and not self._has_ended:
+            self._wait_for_more()
+        count = min(len(buffer), len(self._waiting))
+        buffer[:count], self._waiting = self._waiting[:count], self._waiting[count:]
+        return count
+
+    def _wait_for_more(self) -> None:
+        # What is not awaited any more is cancelled when the server stops.
+        message = asyncio.run_coroutine_threadsafe(
+            _next_message(self._receive), self._loop
+        ).result()
+        self._waiting = message.get("body", b"")
+        self._has_ended = not message.get("more_body", False)
+
+
+def has_ambiguous_host(scope: Message) -> bool:
+    """Whether a request says by no header or by several which host it is for."""
+    hosts: int = sum(name == b"host" for name, _ in scope["headers"])
+    return hosts > 1 or (hosts == 0 and scope["http_version"] != "1.0")
+
+
+def environ_of(scope: Message) -> WSGIEnvironment:
+    """The environment of PEP 3333, but for its input.
+
+    A header with an underscore in its name is left out: it could not be told from
+    one with a hyphen there, which a proxy may have set (reference: CVE-2025-64484).
+    """
+    host, port = scope["server"]
+    environ: WSGIEnvironment = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(scope["raw_path"]).decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "REMOTE_ADDR": scope["client"][0],
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.errors": sys.stderr,
+        "wsgi.input_terminated": True,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope["headers"]:
+        if b"_" not in name:
+            _add_header(environ, name.decode("latin-1"), value.decode("latin-1"))
+    return environ
+
+
+def _add_header(environ: WSGIEnvironment, name: str, value: str) -> None:
+    key = name.upper().replace("-", "_")
+    if key not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
+        key = f"HTTP_{key}"
+    if key in environ:
+        separator = "; " if key == "HTTP_COOKIE" else ","
+        value = f"{environ[key]}{separator}{value}"
+    environ[key] = value
+
+
+async def _small_body(receive: Receive) -> tuple[bytes, bool]:
+    """What came of the body, and whether it is all; no more is read than is small."""
+    body, is_all = b"", False
+    while not is_all and len(body) < SMALL_BODY_BYTES:
+        message = await _next_message(receive)
+        body += message.get("body", b"")
+        is_all = not message.get("more_body", False)
+    return body, is_all
+
+
+async def _next_message(receive: Receive) -> Message:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnected
+    return message
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _send_pieces(send: Send, data: bytes, *, more: bool) -> None:
+    while True:
+        piece, data = data[:PIECE_BYTES], data[PIECE_BYTES:]
+        is_more = more or bool(data)
+        await send({"type": "http.response.body", "body": piece, "more_body": is_more})
+        if not data:
+            return
+
+
+async def _refuse(send: Send, reason: bytes) -> None:
+    headers = [(b"content-type", b"text/plain"), (b"connection", b"close")]
+    headers.append((b"content-length", str(len(reason)).encode()))
+    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.body", "body": reason})
+
+
+def _encoded(name: str, value: str) -> tuple[bytes, bytes]:
+    return name.lower().encode("latin-1"), value.encode("latin-1")
+
+
+def _content_length(headers: Headers) -> int | None:
+    lengths = (int(value) for name, value in headers if name == b"content-length")
+    return next(lengths, None)
+
+
+def _no_write(_data: bytes) -> object:
+    raise NotImplementedError("write() is not supported; return an iterable")
+
+
+def _close(body: Iterable[bytes]) -> None:
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()
