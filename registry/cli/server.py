@@ -1,13 +1,17 @@
 """The commands that run on the server: serve, worker, db upgrade."""
 
 import os
+import sys
+from multiprocessing import get_context
 
 import click
 from flask import Flask
 
 from registry.app import create_app
 from registry.cli.database_trouble import database_of, require_schema
+from registry.cli.failures import failure_of
 from registry.cli.metrics_server import metrics_served
+from registry.errors import RegistryError
 from registry.first_start import ensure_first_token, prepare_store, with_secret_key
 from registry.logs import configure_logging
 from registry.persistence import database, schema
@@ -54,7 +58,7 @@ def serve(
     settings = _settings()
     app = create_app(settings)
     if settings.is_embedded:
-        _upgrade(app)
+        _upgrade_apart(app)
     require_schema(app)
     prepare_store(app)
     _show_first_token(app)
@@ -110,11 +114,30 @@ def _settings() -> Settings:
     return settings
 
 
+def _upgrade_apart(app: Flask) -> None:
+    """Upgrade in a process of its own: what Alembic needs, 12 MB, ends with it."""
+    with database_of(app):
+        if not schema.schema_problem(database.db.session()):
+            return
+        database.db.session.remove()
+        database.db.engine.dispose()
+    child = get_context("fork").Process(target=_upgrade_or_exit, args=(app,))
+    child.start()
+    child.join()
+    if child.exitcode:
+        sys.exit(child.exitcode)
+
+
+def _upgrade_or_exit(app: Flask) -> None:
+    try:
+        _upgrade(app)
+    except RegistryError as error:
+        sys.exit(failure_of(error).exit_code)
+
+
 def _upgrade(app: Flask) -> None:
     with database_of(app):
-        if schema.schema_problem(database.db.session()):
-            database.db.session.remove()
-            schema.upgrade(database.db.engine)
+        schema.upgrade(database.db.engine)
 
 
 def _show_first_token(app: Flask) -> None:

@@ -14,20 +14,18 @@ Rules:
 """
 
 import asyncio
+import contextvars
 import io
-import logging
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from werkzeug.exceptions import ClientDisconnected
-
-logger = logging.getLogger(__name__)
 
 REQUEST_THREADS = 8  #: more would only wait for the interpreter and the database
 TRANSFER_THREADS = 256  #: they wait for clients and the store, and are made as needed
@@ -38,17 +36,7 @@ Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    """An answer of which the first piece is there; ``rest`` is None when it is all."""
-
-    status: int
-    headers: Headers
-    first: bytes
-    rest: Iterator[bytes] | None
-    body: Iterable[bytes]
+T = TypeVar("T")
 
 
 class Bridge:
@@ -106,53 +94,92 @@ class Bridge:
             arriving = _ArrivingBody(body, receive, loop)
             environ["wsgi.input"] = io.BufferedReader(arriving, PIECE_BYTES)
             threads = self._transfers
-        begun = await loop.run_in_executor(threads, self._begin, environ)
-        start = {"status": begun.status, "headers": begun.headers}
+        run = _Run(self.wsgi, environ)
+        piece = await loop.run_in_executor(threads, run.begin)
+        start = {"status": run.status, "headers": run.headers}
         await send({"type": "http.response.start", **start})
-        if begun.rest is None:
-            await _send_pieces(send, begun.first, more=False)
+        if run.is_whole:
+            await _send_pieces(send, piece or b"", more=False)
             return
         gone = asyncio.ensure_future(_disconnected(receive)) if is_all else None
         try:
-            await self._send_rest(begun.first, begun.rest, send, gone)
+            await self._send_rest(piece, run, send, gone)
         finally:
             if gone is not None:
                 gone.cancel()
-            self._transfers.submit(_close, begun.body)
+            self._transfers.submit(run.close)
 
     async def _send_rest(
         self,
         piece: bytes | None,
-        rest: Iterator[bytes],
+        run: "_Run",
         send: Send,
         gone: asyncio.Future[None] | None,
     ) -> None:
         loop = asyncio.get_running_loop()
-        while piece is not None:
+        while piece is not None and not (gone and gone.done()):
             await _send_pieces(send, piece, more=True)
-            if gone is not None and gone.done():
-                return
-            piece = await loop.run_in_executor(self._transfers, next, rest, None)
+            piece = await loop.run_in_executor(self._transfers, run.next_piece)
         await send({"type": "http.response.body"})
 
-    def _begin(self, environ: WSGIEnvironment) -> _Begun:
-        """Run the application up to its first piece; in a thread."""
-        head: list[tuple[int, Headers]] = []
 
-        def start_response(
-            status: str, headers: list[tuple[str, str]], _error: object = None
-        ) -> Callable[[bytes], object]:
-            head[:] = [(int(status[:3]), [_encoded(*header) for header in headers])]
-            return _no_write
+class _Run:
+    """One call of the application, whose steps different threads may take.
 
-        body = self.wsgi(environ, start_response)
-        rest = iter(body)
-        first = next(rest, None)
-        status, headers = head[0]
-        if first is None or len(first) == _content_length(headers):
-            _close(body)
-            return _Begun(status, headers, first or b"", None, body)
-        return _Begun(status, headers, first, rest, body)
+    They have a context in common, which is where Flask keeps what belongs to a
+    request; a step waits until the one before has ended.
+
+    Attributes:
+        is_whole: whether the first piece was all, and it is closed.
+    """
+
+    def __init__(self, wsgi: WSGIApplication, environ: WSGIEnvironment) -> None:
+        self.status = 500
+        self.headers: Headers = []
+        self.is_whole = False
+        self._wsgi = wsgi
+        self._environ = environ
+        self._body: Iterable[bytes] = ()
+        self._rest: Iterator[bytes] = iter(())
+        self._context = contextvars.Context()
+        self._turn = threading.Lock()
+
+    def begin(self) -> bytes | None:
+        """The first piece; None where there is none."""
+        return self._step(self._begin)
+
+    def next_piece(self) -> bytes | None:
+        """The piece after the one before, or None."""
+        return self._step(lambda: next(self._rest, None))
+
+    def close(self) -> None:
+        """Give back what the answer holds."""
+        self._step(self._close)
+
+    def _step(self, step: Callable[[], T]) -> T:
+        with self._turn:
+            return self._context.run(step)
+
+    def _begin(self) -> bytes | None:
+        self._body = self._wsgi(self._environ, self._start_response)
+        self._rest = iter(self._body)
+        first = next(self._rest, None)
+        self.is_whole = first is None or len(first) == _content_length(self.headers)
+        if self.is_whole:
+            self._close()
+        return first
+
+    def _close(self) -> None:
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            close()
+
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], _error: object = None
+    ) -> Callable[[bytes], object]:
+        self.status = int(status[:3])
+        self.headers = [_encoded(*header) for header in headers]
+        return _no_write
 
 
 class _ArrivingBody(io.RawIOBase):
@@ -284,9 +311,3 @@ def _content_length(headers: Headers) -> int | None:
 
 def _no_write(_data: bytes) -> object:
     raise NotImplementedError("write() is not supported; return an iterable")
-
-
-def _close(body: Iterable[bytes]) -> None:
-    close = getattr(body, "close", None)
-    if close is not None:
-        close()

@@ -2,12 +2,14 @@
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from wsgiref.types import StartResponse, WSGIEnvironment
 from wsgiref.validate import validator
 
 import pytest
 import requests
+from flask import Flask, Response, request, stream_with_context
 from werkzeug.exceptions import ClientDisconnected
 
 from registry.serving.bridge import REQUEST_THREADS
@@ -184,6 +186,27 @@ def test_an_answer_that_breaks_off_is_seen_to() -> None:
 
     with served(breaks) as server, pytest.raises(requests.RequestException):
         requests.get(f"http://127.0.0.1:{server.port}/", timeout=30).content  # noqa: B018
+
+
+def test_pieces_are_made_in_the_context_of_their_request() -> None:
+    app = Flask("streaming")
+
+    @app.get("/<word>")
+    def stream(word: str) -> Response:
+        del word
+
+        def pieces() -> Iterator[str]:
+            for _ in range(50):
+                yield request.path
+
+        return Response(stream_with_context(pieces()))
+
+    with served(app) as server:
+        urls = [f"http://127.0.0.1:{server.port}/{word}" for word in ("a", "b", "c")]
+        with ThreadPoolExecutor(len(urls)) as pool:
+            answers = list(pool.map(lambda url: requests.get(url, timeout=30), urls))
+
+    assert [answer.text for answer in answers] == ["/a" * 50, "/b" * 50, "/c" * 50]
 
 
 def test_pieces_are_sent_as_they_come() -> None:
