@@ -2,7 +2,7 @@
 
 import click
 
-from tests.bench import delivery, hostile, order, scale, search, stalling
+from tests.bench import compared, delivery, hostile, order, scale, search, stalling
 
 
 @click.group(help=__doc__)
@@ -11,6 +11,7 @@ def main() -> None:
 
 
 for _command in (
+    compared.compare,
     delivery.latency,
     delivery.throughput,
     delivery.dead_endpoint,

@@ -41,6 +41,7 @@ def mlflow_server(
     *,
     backend_store_uri: str | None = None,
     artifact_root: str | None = None,
+    workers: str = "1",
     **variables: str,
 ) -> Iterator[MLflowServer]:
     """MLflow's server for the time of the block.
@@ -53,7 +54,8 @@ def mlflow_server(
     port = free_port()
     store = backend_store_uri or f"sqlite:///{directory / 'mlflow.db'}"
     command: list[str | Path] = [
-        *(environment.python, "-m", "mlflow", "server", "--workers", "1"),
+        *(environment.python, "-m", "mlflow", "server"),
+        *("--workers", workers),
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--backend-store-uri", store.replace("+psycopg:", "+psycopg2:")),
         *_artifact_options(directory, artifact_root),
@@ -70,6 +72,7 @@ def mlflow_server(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     server = MLflowServer(f"http://127.0.0.1:{port}", process, log_file)
     try:
