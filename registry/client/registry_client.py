@@ -81,9 +81,10 @@ class RegistryClient:
         """The name and role of the token in use."""
         return self._transport.get("/whoami")
 
-    def models(self) -> Iterator[RegisteredModel]:
-        """Every registered model."""
-        return map(RegisteredModel.from_json, self._transport.pages("/models"))
+    def models(self, *, prompts: bool = False) -> Iterator[RegisteredModel]:
+        """Every registered model, or every prompt."""
+        query = {"prompts": "true"} if prompts else None
+        return map(RegisteredModel.from_json, self._transport.pages("/models", query))
 
     def create_model(
         self,

@@ -2,8 +2,8 @@
 
 Rules (protocol reference, section 6):
 
-- A pair that MLflow knows and we never announce (prompts, budgets) is taken, as
-  MLflow's server takes it, and stays silent.
+- A pair that MLflow knows and we never announce (budgets) is taken, as MLflow's
+  server takes it, and stays silent.
 - An empty name, URL or list of events in an update leaves it as it is; an empty
   secret removes the signature.
 - A test succeeds when the receiver answers 2xx, as a delivery does.
@@ -160,7 +160,7 @@ def webhook_document(row: Subscription) -> Document:
 
 
 def _is_told(row: Subscription, event_type: str) -> bool:
-    """Whether it asks for this type; ``*`` asks for what there is, not for prompts."""
+    """Whether it asks for this type; ``*`` asks for what there is, not for budgets."""
     if event_type in row.event_types:
         return True
     is_ordinary = event_type in FIRED and event_type not in OPT_IN

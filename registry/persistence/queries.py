@@ -72,19 +72,25 @@ def _found_model(model: RegisteredModel | None, name: str) -> RegisteredModel:
 
 
 def model_id(session: Session, name: str) -> str:
-    """The id of a model.
+    """The id of a model; raises as ``model_kind``."""
+    found, _ = model_kind(session, name)
+    return found
+
+
+def model_kind(session: Session, name: str) -> tuple[str, bool]:
+    """The id of a model, and whether it is a prompt.
 
     Raises:
         NotFoundError: when there is no model of this name.
     """
-    found = session.scalar(
-        select(RegisteredModel.id).where(
+    found = session.execute(
+        select(RegisteredModel.id, RegisteredModel.is_prompt).where(
             RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None)
         )
-    )
+    ).one_or_none()
     if found is None:
         raise ModelNotFoundError(name)
-    return found
+    return found[0], found[1]
 
 
 def manifest(session: Session, version_id: str) -> str:
@@ -104,12 +110,14 @@ def manifest(session: Session, version_id: str) -> str:
 
 
 def list_models(
-    session: Session, *, after: str | None, limit: int
+    session: Session, *, after: str | None, limit: int, prompts: bool
 ) -> Sequence[RegisteredModel]:
-    """Models by name, from the one behind ``after`` on."""
+    """Models, or prompts, by name, from the one behind ``after`` on."""
     query = (
         select(RegisteredModel)
-        .where(RegisteredModel.deleted_at.is_(None))
+        .where(
+            RegisteredModel.deleted_at.is_(None), RegisteredModel.is_prompt == prompts
+        )
         .order_by(RegisteredModel.name)
         .limit(limit)
         .options(undefer_group(DOCUMENT))

@@ -29,6 +29,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
     func,
     select,
 )
@@ -66,10 +67,18 @@ class RegisteredModel(Base):
             where="deleted_at IS NULL",
             unique=True,
         ),
+        partial_index(
+            "registered_models_by_kind",
+            "is_prompt",
+            "name",
+            where="deleted_at IS NULL",
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     name: Mapped[str] = mapped_column(Text)
+    #: As its tag says it (``domain.prompts``), where a lock shows it too.
+    is_prompt: Mapped[bool] = mapped_column(default=False, server_default=false())
     description: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     created_by: Mapped[str] = mapped_column(Text)
@@ -176,6 +185,7 @@ class ModelVersion(Base):
     if TYPE_CHECKING:  # mapped at the end of this module
         tags: Mapped[Any]
         aliases: Mapped[Any]
+        is_prompt: Mapped[bool]
 
     @property
     def artifact_uri(self) -> str:
@@ -426,6 +436,14 @@ ModelVersion.aliases = column_property(
     select(JSONArrayAggregate(Alias.alias))
     .where(Alias.version_id == ModelVersion.id)
     .correlate_except(Alias)
+    .scalar_subquery(),
+    deferred=True,
+    group=DOCUMENT,
+)
+ModelVersion.is_prompt = column_property(
+    select(RegisteredModel.is_prompt)
+    .where(RegisteredModel.id == ModelVersion.model_id)
+    .correlate_except(RegisteredModel)
     .scalar_subquery(),
     deferred=True,
     group=DOCUMENT,

@@ -6,9 +6,11 @@ written. Design, section 5.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from urllib.parse import quote
 
+from registry.domain import prompts
 from registry.domain.actors import Caller
 from registry.domain.timestamps import rfc3339
 from registry.persistence.tables import ModelVersion, RegisteredModel
@@ -24,8 +26,14 @@ TAG_DELETED = "model_version.tag_deleted"
 COMMENTED = "model_version.commented"
 COMMENT_UPDATED = "model_version.comment_updated"
 COMMENT_DELETED = "model_version.comment_deleted"
+PROMPT_TAG_SET = "prompt.tag_set"
+PROMPT_TAG_DELETED = "prompt.tag_deleted"
+_OF_VERSIONS = {TAG_SET, TAG_DELETED, COMMENTED, COMMENT_UPDATED, COMMENT_DELETED}
 #: Announced to those who name the type: neither ``*`` nor a prefix asks for them.
-OPT_IN = frozenset({TAG_SET, TAG_DELETED, COMMENTED, COMMENT_UPDATED, COMMENT_DELETED})
+OPT_IN = frozenset(
+    {*_OF_VERSIONS, *map(prompts.event_type, _OF_VERSIONS)}
+    | {PROMPT_TAG_SET, PROMPT_TAG_DELETED}
+)
 
 
 def record_change(
@@ -39,8 +47,12 @@ def record_change(
 ) -> None:
     """Audit and announce a change whose action is also its event type.
 
-    ``in_detail`` are events that say the same piece by piece, by type and data.
+    ``in_detail`` are events that say the same piece by piece, by type and data. All
+    are named as those of a model; a prompt's are renamed here.
     """
+    if model.is_prompt:
+        change = replace(change, action=prompts.event_type(change.action))
+        in_detail = [(prompts.event_type(name), told) for name, told in in_detail]
     audit.record(tx, change, chain=audit.chain_of(model), at=at)
     announce(tx, model, [(change.action, data), *in_detail], at=at)
     tx.session.flush()
@@ -116,16 +128,27 @@ def move_mlflow_time(at: datetime, *rows: RegisteredModel | ModelVersion) -> Non
 def version_event(
     caller: Caller, model: RegisteredModel, version: ModelVersion
 ) -> Document:
-    """What every event about a version says (design, section 8)."""
+    """What every event about a version says (design, section 8).
+
+    A prompt has neither stages nor an artifact, so its events say its text instead.
+    """
+    tags = version.tags or {}
+    standing = (
+        prompts.content(tags)
+        if model.is_prompt
+        else {
+            "stage": version.stage,
+            "status": version.status,
+            "source": version.source,
+            "download_uri": version.artifact_uri,
+            "artifact_digest": version.artifact_digest,
+            "run_id": version.run_id,
+            "tags": tags,
+        }
+    )
     return {
         "version": version.number,
-        "stage": version.stage,
-        "status": version.status,
-        "source": version.source,
-        "download_uri": version.artifact_uri,
-        "artifact_digest": version.artifact_digest,
-        "run_id": version.run_id,
-        "tags": version.tags or {},
+        **standing,
         "links": version_links(caller, model, version),
         "updated_at": rfc3339(version.updated_at),
     }

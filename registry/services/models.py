@@ -8,15 +8,26 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from registry.domain import names
+from registry.domain import names, prompts
 from registry.domain.policy import ARCHIVED, NONE, StagePolicy
-from registry.errors import ConflictError, DeletionRefusedError, NameTakenError
+from registry.errors import (
+    ConflictError,
+    DeletionRefusedError,
+    InvalidInputError,
+    NameTakenError,
+)
 from registry.persistence import queries
 from registry.persistence.tables import Alias, ModelVersion, RegisteredModel
 from registry.services.audit import Change
-from registry.services.changes import move_mlflow_time, record_change, touch
+from registry.services.changes import (
+    PROMPT_TAG_DELETED,
+    PROMPT_TAG_SET,
+    move_mlflow_time,
+    record_change,
+    touch,
+)
 from registry.services.documents import Document, model_document
-from registry.services.tags import Tags, write_model_tags
+from registry.services.tags import Tags, tag_events, write_model_tags
 from registry.services.transaction import Transaction
 
 CREATED = "registered_model.created"
@@ -51,6 +62,7 @@ def create_model(
     model = RegisteredModel(
         id=uuid.uuid4().hex,
         name=names.model_name(name),
+        is_prompt=prompts.is_prompt(tags or {}),
         description=names.clean_text(description, field="description"),
         created_at=tx.now,
         created_by=tx.caller.actor.name,
@@ -69,7 +81,7 @@ def create_model(
         tx,
         model,
         Change(action=CREATED, model=model.name, after=document),
-        data={"description": model.description, "tags": document["tags"]},
+        data={"description": model.description, "tags": _told_tags(model, document)},
         at=tx.now,
     )
     return document
@@ -101,6 +113,7 @@ def update_model(tx: Transaction, name: str, changes: ModelChanges) -> Document:
         _move_versions(session, model, at)
     write_model_tags(session, model.id, changes.tags or {})
     document = model_document(queries.get_model(session, model.name))
+    _settle_kind(model, before, document)
     is_renamed = model.name != name
     record_change(
         tx,
@@ -113,12 +126,44 @@ def update_model(tx: Transaction, name: str, changes: ModelChanges) -> Document:
         ),
         data={
             "description": model.description,
-            "tags": document["tags"],
+            "tags": _told_tags(model, document),
             **({"previous_name": name} if is_renamed else {}),
         },
         at=at,
+        in_detail=_told_of_prompt(model, before, changes),
     )
     return document
+
+
+def _settle_kind(model: RegisteredModel, before: Document, after: Document) -> None:
+    """What has had no version may still become a prompt, or a model."""
+    is_prompt = prompts.is_prompt(after["tags"])
+    if is_prompt == prompts.is_prompt(before["tags"]):
+        return
+    if model.last_number:
+        raise InvalidInputError(
+            "what has had versions stays the prompt or the model that it is: "
+            f"tag {prompts.PROMPT_TAG!r} cannot be changed any more",
+            field="tags",
+        )
+    model.is_prompt = is_prompt
+
+
+def _told_tags(model: RegisteredModel, document: Document) -> Tags:
+    tags: dict[str, str] = document["tags"]
+    return prompts.own_tags(tags) if model.is_prompt else tags
+
+
+def _told_of_prompt(
+    model: RegisteredModel, before: Document, changes: ModelChanges
+) -> list[tuple[str, Document]]:
+    """The events of a prompt's tags; of a model's, MLflow tells nobody either."""
+    return tag_events(
+        {},
+        before=before["tags"],
+        tags=(changes.tags or {}) if model.is_prompt else {},
+        types=(PROMPT_TAG_SET, PROMPT_TAG_DELETED),
+    )
 
 
 def _refuse_other_rules(tx: Transaction, model: RegisteredModel, name: str) -> None:
@@ -126,7 +171,7 @@ def _refuse_other_rules(tx: Transaction, model: RegisteredModel, name: str) -> N
     old, new = (
         replace(tx.policy.for_model(each), overrides=()) for each in (model.name, name)
     )
-    if old == new:
+    if old == new or model.is_prompt:
         return
     free = {NONE, ARCHIVED} & old.deletable & new.deletable
     in_use = tx.session.execute(
@@ -166,7 +211,8 @@ def delete_model(tx: Transaction, name: str) -> None:
     """
     session = tx.session
     model = queries.lock_model(session, name)
-    _refuse_protected(session, tx.policy.for_model(name), model)
+    if not model.is_prompt:
+        _refuse_protected(session, tx.policy.for_model(name), model)
     before = model_document(queries.get_model(session, name))
     at = touch(model, None, tx.now)
     for version in session.scalars(
@@ -209,4 +255,9 @@ def _flush_name(session: Session, name: str) -> None:
     try:
         session.flush()
     except IntegrityError as error:
-        raise NameTakenError(name) from error
+        session.rollback()  # nothing is kept; who has the name is read to be told
+        holder = select(RegisteredModel.is_prompt).where(
+            RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None)
+        )
+        is_prompt = bool(session.scalar(holder))
+        raise NameTakenError(name, is_prompt=is_prompt) from error

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
+from registry.domain import prompts
 from registry.persistence.database import end_read
-from registry.services.artifacts import LinkedSource
+from registry.services.artifacts import LinkedSource, linked_elsewhere
 from registry.services.registration import VersionDetails
 from registry.services.run_snapshots import with_run
 from registry.services.sources import Owner, SourceReaders, resolve_source
@@ -36,6 +37,8 @@ def prepare_version(
         ArtifactNotFoundError, ConflictError, InvalidInputError, ArtifactStoreError:
             as ``sources.resolve_source``.
     """
+    if prompts.is_prompt(details.tags):
+        return _prepare_prompt(session, details, source)
     if source is None:
         end_read(session)
         return PreparedVersion(details=with_run(details, readers.tracking), link=None)
@@ -49,3 +52,13 @@ def prepare_version(
     return PreparedVersion(
         details=with_run(details, readers.tracking, resolved), link=resolved.link
     )
+
+
+def _prepare_prompt(
+    session: Session, details: VersionDetails, source: str | None
+) -> PreparedVersion:
+    """There is nothing to look up: its text is in its tags."""
+    source = prompts.SOURCE if source is None else source
+    prompts.check_source(source)
+    end_read(session)
+    return PreparedVersion(details=details, link=linked_elsewhere(source))

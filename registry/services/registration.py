@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from registry.domain import names
+from registry.domain import names, prompts
 from registry.domain.policy import NONE, Cause, VersionStatus
 from registry.errors import ConflictError
 from registry.persistence import queries
@@ -68,9 +68,11 @@ def create_version(
     Raises:
         NotFoundError: when there is no such model.
         ConflictError: when the version that is copied may no longer be.
-        InvalidInputError: for a text or tag that breaks the rules.
+        InvalidInputError: for a text or tag that breaks the rules, or a version that
+            is a prompt where the model is none, or the other way round.
     """
     model = queries.lock_model(tx.session, model_name)
+    prompts.check_new_version(model.name, of_prompt=model.is_prompt, tags=details.tags)
     if link and link.copied_id:
         _check_copied(tx, link.source, link.copied_id)
     at = touch(model, None, tx.now)

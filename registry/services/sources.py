@@ -149,6 +149,10 @@ def _copy_of(
     number = _number(session, policy, source)
     version, canonical = queries.version_with_manifest(session, source.model, number)
     name = f"models:/{source.model}/{version.number}"
+    if version.is_prompt:
+        raise InvalidInputError(
+            f"{name} is a prompt, which has no artifact", field="source"
+        )
     require_copyable(name, version.status, version.artifact_state)
     if owner.run_id and owner.run_id != version.run_id:
         raise InvalidInputError(

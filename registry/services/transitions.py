@@ -28,7 +28,12 @@ from registry.domain.policy import (
     VersionFacts,
     VersionStatus,
 )
-from registry.errors import ConflictError, NotFoundError, StaleExpectationError
+from registry.errors import (
+    ConflictError,
+    NotFoundError,
+    PromptStageError,
+    StaleExpectationError,
+)
 from registry.persistence import queries
 from registry.persistence.tables import ModelVersion, RegisteredModel, StageChange
 from registry.services import audit
@@ -181,6 +186,8 @@ def _decide(
     if number is None:
         number = _previous_holder(session, request.model, to_stage)
     version = queries.get_version(session, request.model, number)
+    if version.is_prompt:
+        raise PromptStageError(to_stage)
     facts = _facts(version, _stages_before(session, version, request))
     return version, rules.decide(facts, to_stage, rollback=request.is_rollback)
 
@@ -209,7 +216,9 @@ def _stages_before(
 
 
 def _previous_holder(session: Session, name: str, stage: str) -> int:
-    model_id = queries.model_id(session, name)
+    model_id, is_prompt = queries.model_kind(session, name)
+    if is_prompt:
+        raise PromptStageError(stage)
     entered = queries.previous_holder(session, model_id, stage)
     if entered is None:
         raise ConflictError(

@@ -1,11 +1,11 @@
 """Versions as they stand: described, tagged, deleted; and what all changes share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete
 
-from registry.domain import names
+from registry.domain import names, prompts
 from registry.domain.policy import VersionStatus
 from registry.errors import ConflictError, DeletionRefusedError, StaleExpectationError
 from registry.persistence import queries
@@ -21,7 +21,7 @@ from registry.services.changes import (
     version_links,
 )
 from registry.services.documents import Document, version_document, version_etag
-from registry.services.tags import Tags, write_version_tags
+from registry.services.tags import Tags, tag_events, write_version_tags
 from registry.services.transaction import Transaction
 
 UPDATED = "model_version.updated"
@@ -61,6 +61,8 @@ def update_version(
     """
     model, version = lock_version(tx, ref)
     before = version_document(model.name, version)
+    if model.is_prompt:
+        prompts.check_version_tags(before["tags"], changes.tags or {})
     at = touch(model, version, tx.now)
     if changes.description is not None:
         move_mlflow_time(at, version)
@@ -68,27 +70,15 @@ def update_version(
     tx.session.flush()
     write_version_tags(tx.session, version.id, changes.tags or {})
     links = version_links(tx.caller, model, version)
-    told = _tag_events(
+    told = tag_events(
         {"version": version.number, "links": links},
         before=before["tags"],
-        tags=names.tags(changes.tags or {}),
+        tags=changes.tags or {},
+        types=(TAG_SET, TAG_DELETED),
     )
     return finish_version(
         tx, model, version, action=UPDATED, before=before, in_detail=told
     )
-
-
-def _tag_events(
-    about: Document, *, before: Mapping[str, str], tags: Tags
-) -> list[tuple[str, Document]]:
-    """One event for each tag that was set, or was there and is no longer."""
-    return [
-        (TAG_DELETED, {**about, "key": key})
-        if value is None
-        else (TAG_SET, {**about, "key": key, "value": value})
-        for key, value in tags.items()
-        if value is not None or key in before
-    ]
 
 
 def delete_version(tx: Transaction, ref: VersionRef) -> None:
@@ -101,7 +91,7 @@ def delete_version(tx: Transaction, ref: VersionRef) -> None:
     """
     model, version = lock_version(tx, ref)
     deletable = tx.policy.for_model(model.name).deletable
-    if version.stage not in deletable:
+    if not model.is_prompt and version.stage not in deletable:
         raise DeletionRefusedError(
             f"version {version.number} is in {version.stage}; only versions in "
             f"{', '.join(sorted(deletable)) or 'no stage'} may be deleted"

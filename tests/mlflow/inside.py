@@ -67,6 +67,31 @@ def set_alias(model: str, alias: str, version: str) -> None:
     mlflow.MlflowClient().set_registered_model_alias(model, alias, version)
 
 
+def register_prompt(name: str, template: str) -> int:
+    """Register the next version of a prompt."""
+    made = mlflow.genai.register_prompt(name=name, template=template)
+    return int(made.version)
+
+
+def use_prompt(uri: str, model_id: str) -> dict[str, Any]:
+    """Load a prompt in a run; link it to a logged model and to a trace as well."""
+    client = mlflow.MlflowClient()
+    with mlflow.start_run() as run, mlflow.start_span("ask") as span:
+        prompt = mlflow.genai.load_prompt(uri)
+    client.link_prompt_version_to_model(prompt.name, prompt.version, model_id)
+    client.link_prompt_versions_to_trace([prompt], span.trace_id)
+    mlflow.flush_trace_async_logging()
+    linked = {
+        "run": client.get_run(run.info.run_id).data.tags,
+        "model": client.get_logged_model(model_id).tags,
+        "trace": mlflow.get_trace(span.trace_id).info.tags,
+    }
+    return {
+        "text": prompt.format(name="Ann"),
+        **{of: json.loads(tags["mlflow.linkedPrompts"]) for of, tags in linked.items()},
+    }
+
+
 def download(uri: str) -> list[str]:
     """The names of the files that a model consists of."""
     directory = Path(mlflow.artifacts.download_artifacts(uri))
@@ -110,6 +135,8 @@ def do(call: dict[str, Any]) -> dict[str, Any]:
         "predict": predict,
         "register": register,
         "set_alias": set_alias,
+        "register_prompt": register_prompt,
+        "use_prompt": use_prompt,
         "download": download,
         "describe": describe,
         "count_requests": count_requests,

@@ -223,6 +223,24 @@ def test_a_model_of_a_run_is_registered_afterwards(
     assert alice.ask("predict", uri=f"models:/{model}/3") == 4.0
 
 
+def test_a_prompt_is_linked_to_what_it_was_used_in(
+    team: Team, alice: Notebook, model: str
+) -> None:
+    """The links are kept by the tracking server, the prompt by the registry."""
+    logged = alice.ask("log_model", model=model, constant=1.0, commit=COMMIT)
+    prompt = f"greet-{model}"
+    assert alice.ask("register_prompt", name=prompt, template="Hello {{name}}") == 1
+    assert alice.ask("register_prompt", name=prompt, template="Hi {{name}}") == 2
+
+    used = alice.ask(
+        "use_prompt", uri=f"prompts:/{prompt}/1", model_id=logged["model_id"]
+    )
+
+    link = [{"name": prompt, "version": "1"}]
+    assert used == {"text": "Hello Ann", "run": link, "model": link, "trace": link}
+    assert team.version(prompt, "2")["artifact_digest"] is None
+
+
 def test_a_registry_token_alone_loads_a_model(
     team: Team, alice: Notebook, model: str
 ) -> None:

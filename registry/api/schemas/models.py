@@ -4,6 +4,7 @@ from marshmallow import fields
 
 from registry.api.schemas.base import (
     AnswerSchema,
+    PageQuery,
     RequestSchema,
     name,
     text,
@@ -38,6 +39,17 @@ class ModelPatch(RequestSchema):
     name = name()
     description = text()
     tags = tag_changes()
+
+
+class ModelsQuery(PageQuery):
+    """Which models to list."""
+
+    prompts = fields.Boolean(
+        load_default=False,
+        truthy={"true"},
+        falsy={"false"},
+        metadata={"description": "MLflow's prompts in place of the models"},
+    )
 
 
 class ModelDocument(AnswerSchema):

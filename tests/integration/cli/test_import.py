@@ -71,6 +71,28 @@ def test_models_arrive_as_they_are_at_the_source(
     assert [one["version"] for one in report["notes"]] == [3]
 
 
+def test_prompts_arrive_as_they_are_at_the_source(
+    here: Here, pages: MlflowPages
+) -> None:
+    pages.model("fraud", "None")
+    pages.prompt("greet", "Hello {{name}}", None, "Hi", aliases={"champion": 3})
+
+    report = here.imported(pages.fake.url)
+
+    found = here.versions("greet")
+    texts = {n: one.tags["mlflow.prompt.text"] for n, one in found.items()}
+    assert texts == {1: "Hello {{name}}", 3: "Hi"}
+    assert (found[1].status, found[1].source) == ("READY", "dummy-source")
+    with here.client() as client:
+        assert [one.name for one in client.models()] == ["fraud"]
+        (prompt,) = client.models(prompts=True)
+    assert (prompt.name, prompt.aliases) == ("greet", {"champion": 3})
+    assert (report["models_created"], report["versions_registered"]) == (2, 3)
+    assert report["numbers_left_empty"] == 1
+    assert here.imported(pages.fake.url)["changes"] == 0
+    assert here.imported(pages.fake.url, "--dry-run")["changes"] == 0
+
+
 def test_every_step_is_audited_with_where_it_came_from(
     here: Here, pages: MlflowPages
 ) -> None:

@@ -135,6 +135,23 @@ def test_waiting_follows_the_webhooks(
     assert run("webhooks", "delete", webhook["id"], "--yes").exit_code == 0
 
 
+def test_prompts_are_listed_apart_and_not_promoted(
+    run: Run, server: RunningServer
+) -> None:
+    is_prompt = "mlflow.prompt.is_prompt=true"
+    assert run("models", "create", "fraud").exit_code == 0
+    assert run("models", "create", "greet", "--tag", is_prompt).exit_code == 0
+    with RegistryClient(server.url, server.token) as client:
+        client.begin_version("greet", tags={"mlflow.prompt.is_prompt": "true"})
+
+    assert "greet" not in run("models", "list").stdout
+    assert "fraud" not in run("models", "list", "--prompts").stdout
+    assert "greet" in run("models", "list", "--prompts").stdout
+    refused = run("promote", "greet", "1", "--to", "Production")
+    assert refused.exit_code == 3
+    assert "A prompt has no stages" in refused.stderr
+
+
 def test_models_aliases_and_tokens_are_looked_after(run: Run, tmp_path: Path) -> None:
     assert run("models", "create", "fraud", "--tag", "team=risk").exit_code == 0
     assert run("models", "create", "fraud").exit_code == 4

@@ -80,6 +80,7 @@ def test_one_registry_has_one_list_of_webhooks(mlflow: Mlflow) -> None:
     assert [each["entity"] for each in listed[1]["events"]] == [
         *("REGISTERED_MODEL", "MODEL_VERSION"),
         *("MODEL_VERSION_ALIAS", "MODEL_VERSION_ALIAS"),
+        *("PROMPT", "PROMPT_VERSION", "PROMPT_ALIAS", "PROMPT_ALIAS"),
     ]
     for method, path in [("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/test")]:
         message = mlflow.refused(
@@ -182,17 +183,16 @@ def test_what_mlflow_refuses_is_refused_and_stores_nothing(mlflow: Mlflow) -> No
     assert mlflow.api.read("/webhooks")["items"] == []
 
 
-def test_prompts_and_budgets_may_be_asked_for_and_are_never_announced(
+def test_budgets_may_be_asked_for_and_are_never_announced(
     mlflow: Mlflow, receiver: Receiver
 ) -> None:
-    prompt = {"entity": "PROMPT", "action": "CREATED"}
     budget = {"entity": "BUDGET_POLICY", "action": "EXCEEDED"}
 
-    created = create(mlflow, receiver.url, events=[prompt, budget])
+    created = create(mlflow, receiver.url, events=[budget])
     mlflow.create_model()
     deliver(mlflow)
 
-    assert created["events"] == [prompt, budget]
+    assert created["events"] == [budget]
     assert receiver.requests == ()
 
 

@@ -127,13 +127,25 @@ def test_text_is_read_in_the_form_that_it_is_stored_in_here(
     assert model.versions[1].tags == {"na\u00efve": "na\u00efve"}
 
 
-def test_prompts_are_no_models(pages: MlflowPages) -> None:
-    pages.model("fraud")
-    pages.models.append(
-        {"name": "p", "tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]}
-    )
+def test_prompts_are_found_apart_from_models(pages: MlflowPages) -> None:
+    pages.model("fraud", "None")
+    pages.prompt("greet", "Hello", None, "Hi", aliases={"champion": 3})
+
+    with server_of(pages) as server:
+        (prompt,) = map(server.with_versions, server.prompts())
 
     assert list(everything(server_of(pages))) == ["fraud"]
+    assert (prompt.name, prompt.aliases) == ("greet", {"champion": 3})
+    assert prompt.is_prompt
+    texts = {n: one.tags["mlflow.prompt.text"] for n, one in prompt.versions.items()}
+    assert texts == {1: "Hello", 3: "Hi"}
+
+
+def test_a_server_that_knows_no_prompts_has_none(pages: MlflowPages) -> None:
+    """Before prompts, MLflow took the filter for one of any tag."""
+    pages.model("fraud")
+
+    assert list(server_of(pages).prompts()) == []
 
 
 @pytest.mark.parametrize(
