@@ -128,8 +128,11 @@ def test_route_that_declares_no_permission_stops_the_start() -> None:
     assert caught.value.problems == ("route /open declares no permission",)
 
 
-def test_view_that_lost_its_declaration_is_open_to_nobody(api: Driver) -> None:
-    api.app.view_functions["models.list_models"] = lambda: "everything"
+def test_view_that_lost_its_declaration_is_open_to_nobody(
+    api: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = api.app.view_functions
+    monkeypatch.setitem(views, "models.list_models", lambda: "everything")
 
     problem_of(api.get("/models"), 403, "forbidden")
 
