@@ -1,7 +1,7 @@
 """``stagegate register``: make the next version of a model."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import click
 
@@ -11,9 +11,12 @@ from registry.cli.client_command import (
     example,
     key_values,
 )
+from registry.cli.output import Output
 from registry.cli.progress import transfer_progress
 from registry.client import ModelVersion, VersionFacts
 from registry.errors import ArtifactNotFoundError, NotFoundError
+
+MAX_NAMED = 20  #: hidden files
 
 
 @click.command(
@@ -50,6 +53,11 @@ from registry.errors import ArtifactNotFoundError, NotFoundError
     help="Create the model when it does not exist.",
 )
 @click.option(
+    "--follow-links",
+    is_flag=True,
+    help="Upload what links lead to outside of the directory, too.",
+)
+@click.option(
     "--wait",
     "wait_seconds",
     type=click.FloatRange(min=0),
@@ -65,6 +73,7 @@ def register(
     path_or_uri: str,
     *,
     create: bool,
+    follow_links: bool,
     wait_seconds: float,
     metrics: tuple[str, ...],
     **described: str | tuple[str, ...] | None,
@@ -74,18 +83,20 @@ def register(
     if metrics:
         facts["metrics"] = _numbers(metrics)
 
-    def register_version() -> ModelVersion:
+    def register_version(on_hidden: Callable[[list[str]], None]) -> ModelVersion:
         with transfer_progress("Uploading") as report:
             return to.client.register(
                 model,
                 path_or_uri,
                 on_progress=report,
+                on_hidden=on_hidden,
+                follow_links=follow_links,
                 wait_seconds=wait_seconds,
                 **facts,
             )
 
     try:
-        version = register_version()
+        version = register_version(lambda hidden: _name_hidden(to.output, hidden))
     except ArtifactNotFoundError:
         raise
     except NotFoundError:
@@ -93,12 +104,18 @@ def register(
             raise
         # Only now: a path that does not exist must not leave a model behind.
         to.client.ensure_model(model)
-        version = register_version()
+        version = register_version(lambda _said_already: None)
     to.output.done(
         version.raw,
         f"Registered {version.model} version {version.version}"
         f" ({version.artifact_digest or 'artifact not verified'}).",
     )
+
+
+def _name_hidden(output: Output, hidden: list[str]) -> None:
+    more = f" and {len(hidden) - MAX_NAMED} more" if len(hidden) > MAX_NAMED else ""
+    named = ", ".join(hidden[:MAX_NAMED])
+    output.note(f"Warning: hidden files are uploaded as well: {named}{more}")
 
 
 def _facts(described: dict[str, str | tuple[str, ...] | None]) -> VersionFacts:

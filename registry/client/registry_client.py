@@ -7,7 +7,8 @@ Rules:
 - Lists are iterators that fetch page after page as they are consumed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,7 @@ from registry.client.types import (
     Transition,
     VersionFacts,
 )
+from registry.client.uploads import hidden_in, local_files
 from registry.client.webhooks import DeliveryCalls, WebhookCalls
 from registry.errors import (
     ArtifactNotFoundError,
@@ -171,6 +173,8 @@ class RegistryClient:
         source: str | Path,
         *,
         on_progress: Progress | None = None,
+        on_hidden: Callable[[list[str]], None] | None = None,
+        follow_links: bool = False,
         wait_seconds: float = 3600,
         **facts: Unpack[VersionFacts],
     ) -> ModelVersion:
@@ -180,18 +184,27 @@ class RegistryClient:
             model: an existing model; see ``ensure_model``.
             source: a path is uploaded, an address (``s3://…``) is linked.
             on_progress: told the bytes done and the bytes in all.
+            on_hidden: told the hidden files and directories of a directory, if any,
+                before they are uploaded; without it they are warned about.
+            follow_links: upload what links lead to that lead out of the directory, or
+                to directories; otherwise they are refused.
             wait_seconds: how long the server may take to check the artifact.
             facts: what else is known about the version.
 
         Raises:
-            InvalidInputError: when there is nothing to upload.
+            InvalidInputError: when there is nothing to upload, or something that
+                cannot be kept.
             RegistryError: when the registration failed, with the reason.
             WaitTimeoutError: when the server is still checking.
         """
         registration = Registration(self._transport, model, wait_seconds)
         if is_address(source):
             return registration.link(str(source), facts)
-        return registration.upload(Path(source), facts, on_progress)
+        # Looked at first: nothing to upload must not leave a version behind.
+        files = local_files(Path(source), follow_links=follow_links)
+        if hidden := hidden_in(files):
+            (on_hidden or _warn_of_hidden)(hidden)
+        return registration.upload(files, facts, on_progress)
 
     def begin_version(
         self, model: str, source: str | None = None, **facts: Unpack[VersionFacts]
@@ -386,6 +399,10 @@ class RegistryClient:
         return replace(
             record, replayed=response.headers.get("Idempotent-Replayed") == "true"
         )
+
+
+def _warn_of_hidden(hidden: list[str]) -> None:
+    warnings.warn(f"Hidden files are uploaded: {', '.join(hidden)}", stacklevel=3)
 
 
 def _outstanding(deliveries: Iterable[DeliveryRecord]) -> str:

@@ -5,6 +5,7 @@ Rules:
 - Text is Unicode NFC, without NUL and lone surrogates (PostgreSQL can store
   neither), and without long runs of combining marks: to put them in order takes
   the square of their number, a second for 20,000, and holds up all threads.
+  Addresses and paths alone stay as they are: in another form they name another thing.
 - A model name may have all that MLflow accepts: no ``/`` and ``:``, not ``.``
   or ``..``, not blank. Control characters are refused besides.
 - The name of an environment is free text without control characters.
@@ -46,11 +47,7 @@ def clean_text(text: str, *, field: str) -> str:
         InvalidInputError: when it has NUL, a lone surrogate, or more than
             ``MAX_COMBINING_MARKS`` combining marks in a row.
     """
-    if "\0" in text or _SURROGATES.search(text):
-        raise InvalidInputError(
-            "must not contain NUL or unpaired surrogates", field=field
-        )
-    if text.isascii():
+    if storable_text(text, field=field).isascii():
         return text
     if _has_too_many_marks(text):
         raise InvalidInputError(
@@ -58,6 +55,19 @@ def clean_text(text: str, *, field: str) -> str:
             field=field,
         )
     return unicodedata.normalize("NFC", text)
+
+
+def storable_text(text: str, *, field: str) -> str:
+    """The text as it is.
+
+    Raises:
+        InvalidInputError: when it has NUL or a lone surrogate.
+    """
+    if "\0" in text or _SURROGATES.search(text):
+        raise InvalidInputError(
+            "must not contain NUL or unpaired surrogates", field=field
+        )
+    return text
 
 
 def _has_too_many_marks(text: str) -> bool:

@@ -57,7 +57,7 @@ def get_download_uri() -> Response:
 @requires(Permission.READ)
 def list_artifacts() -> Response:
     """List one directory of an artifact, its names relative to it."""
-    path = fields_of(request).text("path").strip("/")
+    path = fields_of(request).address("path").strip("/")
     version_id, _, directory = path.partition("/")
     if directory:
         check_artifact_path(directory)
@@ -98,7 +98,7 @@ def refuse_change(path: str) -> Response:
 def get_artifact() -> Response:
     """Send a file of a version's artifact."""
     fields = fields_of(request)
-    ref, path = version_ref(fields), fields.required("path")
+    ref, path = version_ref(fields), fields.required_address("path")
     version, canonical = queries.version_with_manifest(
         db.session(), ref.model, ref.number
     )

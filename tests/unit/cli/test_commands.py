@@ -190,6 +190,40 @@ def test_registering_creates_no_model_when_it_should_not(
     assert len(fake.asked) == 1
 
 
+def test_hidden_files_are_named_once_before_they_are_uploaded(
+    fake: FakeRegistry, run: Run, tmp_path: Path
+) -> None:
+    for number in range(24):
+        (tmp_path / f".hidden-{number:02}").write_bytes(b"")
+    fake.json("POST", "/uploads/check", {})
+    fake.problem("POST", "/models/fraud/versions", "not-found", status=404)
+    fake.problem("POST", "/models/fraud/versions", "forbidden", status=403)
+    fake.json("GET", "/models/fraud", model_document())
+
+    result = run("register", "fraud", str(tmp_path))
+
+    (warning,) = [one for one in result.stderr.splitlines() if "hidden" in one]
+    assert warning.startswith("Warning: hidden files are uploaded as well: .hidden-00,")
+    assert warning.endswith(".hidden-19 and 4 more")
+    assert result.exit_code == 6
+
+
+def test_a_link_that_leads_out_is_refused_and_can_be_followed(
+    fake: FakeRegistry, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "passwd").symlink_to("/etc/passwd")
+    fake.problem("POST", "/uploads/check", "invalid", status=422)
+
+    refused = run("register", "fraud", str(tmp_path))
+    assert fake.asked == []
+    run("register", "fraud", str(tmp_path), "--follow-links")
+
+    assert refused.exit_code == 2
+    assert "/etc/passwd, outside of" in refused.stderr
+    assert "--follow-links" in refused.stderr
+    assert fake.asked[0].json == {"paths": ["passwd"]}
+
+
 @pytest.mark.parametrize("metric", ["auc=high", "auc=nan", "auc=inf"])
 def test_a_metric_is_a_number(fake: FakeRegistry, run: Run, metric: str) -> None:
     result = run("register", "fraud", "s3://models/1", "--metric", metric)
