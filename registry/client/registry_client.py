@@ -22,7 +22,13 @@ from registry.client.policy import PolicyCalls
 from registry.client.registration import Registration, is_address, wait_for
 from registry.client.replays import ReplayCalls
 from registry.client.rollout import OnLook, Rollout, RolloutWatch
-from registry.client.transport import Transport, json_object, path_of
+from registry.client.transport import (
+    Transport,
+    json_object,
+    path_of,
+    version_number,
+    version_path,
+)
 from registry.client.types import (
     ArtifactFile,
     DeliveryRecord,
@@ -138,7 +144,7 @@ class RegistryClient:
 
     def get_version(self, model: str, version: int) -> ModelVersion:
         """One version, with its entity tag for ``if_match``."""
-        path = path_of("models", model, "versions", version)
+        path = version_path(model, version)
         response = self._transport.request("GET", path)
         record = ModelVersion.from_json(json_object(response))
         return replace(record, etag=response.headers.get("ETag"))
@@ -154,7 +160,7 @@ class RegistryClient:
         """Change ``description``, ``tags`` and the like of a version."""
         response = self._transport.request(
             "PATCH",
-            path_of("models", model, "versions", version),
+            version_path(model, version),
             body=changes,
             headers=_if_match(if_match),
         )
@@ -164,7 +170,7 @@ class RegistryClient:
         self, model: str, version: int, *, if_match: str | None = None
     ) -> None:
         """Delete a version; its number is never used again."""
-        path = path_of("models", model, "versions", version)
+        path = version_path(model, version)
         self._transport.request("DELETE", path, headers=_if_match(if_match))
 
     def register(
@@ -218,7 +224,7 @@ class RegistryClient:
 
     def artifact_files(self, model: str, version: int) -> Iterator[ArtifactFile]:
         """The files of a version's artifact."""
-        path = path_of("models", model, "versions", version, "artifacts")
+        path = version_path(model, version, "artifacts")
         return map(ArtifactFile.from_json, self._transport.pages(path))
 
     def download(
@@ -245,8 +251,8 @@ class RegistryClient:
             raise ArtifactNotFoundError(
                 f"{model} version {version} has no artifact file {path!r}"
             )
-        version_path = path_of("models", model, "versions", version)
-        downloader = Downloader(self._transport, version_path, on_progress)
+        path_of_version = version_path(model, version)
+        downloader = Downloader(self._transport, path_of_version, on_progress)
         return downloader.download(files, destination)
 
     def transition(
@@ -271,8 +277,10 @@ class RegistryClient:
             body["reason"] = reason
         if expected_incumbent is not None:
             is_none = expected_incumbent == "none"
-            body["expected_incumbent"] = None if is_none else expected_incumbent
-        path = path_of("models", model, "versions", version, "transitions")
+            body["expected_incumbent"] = (
+                None if is_none else version_number(expected_incumbent)
+            )
+        path = version_path(model, version, "transitions")
         return self._changed_stage(path, body, idempotency_key)
 
     #: The usual word for a transition that moves a version forward.
@@ -302,7 +310,7 @@ class RegistryClient:
         """Put back the version that served before, or ``to_version``."""
         body: dict[str, object] = {}
         if to_version is not None:
-            body["to_version"] = to_version
+            body["to_version"] = version_number(to_version)
         if reason:
             body["reason"] = reason
         path = path_of("models", model, "rollback")
@@ -379,7 +387,9 @@ class RegistryClient:
         """Point an alias at a version."""
         path = path_of("models", model, "aliases", alias)
         return json_object(
-            self._transport.request("PUT", path, body={"version": version})
+            self._transport.request(
+                "PUT", path, body={"version": version_number(version)}
+            )
         )
 
     def get_alias(self, model: str, alias: str) -> ModelVersion:
