@@ -131,6 +131,8 @@ class Transport:
     ) -> Iterator[requests.Response]:
         """GET a body piece by piece, from the store when sent there.
 
+        The store knows a file by another entity tag, so ``If-Range`` is not for it.
+
         Raises:
             RegistryError: what the server said, as its class.
         """
@@ -141,8 +143,9 @@ class Transport:
                     response.url, response.headers["Location"]
                 )
                 response.close()
+                sent = {k: v for k, v in (headers or {}).items() if k != "If-Range"}
                 # The store's session: our token must not reach another host.
-                response = self._fetch(self._store, address, headers)
+                response = self._fetch(self._store, address, sent)
             with response:
                 yield _successful(response)
 
