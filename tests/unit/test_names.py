@@ -130,6 +130,34 @@ def test_tag_value_has_a_bound() -> None:
         names.tags({"a": longest + "v"})
 
 
+def test_tags_have_a_bound_in_number_and_in_all() -> None:
+    most = {f"{number}": "" for number in range(names.MAX_TAGS)}
+    longest = {
+        f"{number:05}": "v" * 99_995
+        for number in range(names.MAX_TAGS_CHARACTERS // 100_000)
+    }
+
+    assert names.tags(most) == most
+    names.require_room_for_tags({}, most)
+    names.require_room_for_tags({}, longest)
+    with pytest.raises(InvalidInputError, match="5,001 in one change"):
+        names.tags({**most, "one more": ""})
+    with pytest.raises(InvalidInputError, match="5,001 with"):
+        names.require_room_for_tags(most, {"one more": ""})
+    with pytest.raises(InvalidInputError, match="2,000,001 characters"):
+        names.require_room_for_tags(longest, {"1": ""})
+
+
+def test_what_has_too_many_tags_already_may_lose_and_change_some() -> None:
+    too_many = {f"{number}": "vv" for number in range(names.MAX_TAGS + 2)}
+
+    names.require_room_for_tags(too_many, {"0": None})
+    names.require_room_for_tags(too_many, {"0": "v"})
+    names.require_room_for_tags(too_many, {"0": None, "one more": "v"})
+    with pytest.raises(InvalidInputError):
+        names.require_room_for_tags(too_many, {"one more": ""})
+
+
 @pytest.mark.parametrize("name", ["production", "eu-west 1", "a/b:c", "e" * 250])
 def test_environment_has_any_name_that_can_be_read(name: str) -> None:
     assert names.environment_name(name) == name
