@@ -180,6 +180,12 @@ def test_a_version_knows_the_run_that_made_it(
     assert version["run_id"] == logged["run_id"]
     assert version["params"] == {"constant": "1.0", "kind": "linear"}
     assert version["metrics"] == {"loss": 0.25}
+    assert version["run"]["omitted"] == {"metrics": 3}
+    assert version["run"]["omitted_metrics"] == {
+        "inf": "Infinity",
+        "minus-inf": "-Infinity",
+        "nan": "NaN",
+    }
     assert version["git_commit"] == COMMIT
     assert version["run"]["run_name"] == f"train-{model}"
     assert version["artifact_digest"].startswith("sha256:")
