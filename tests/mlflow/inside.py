@@ -74,6 +74,16 @@ def download(uri: str) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
+def read_files(uri: str) -> dict[str, str]:
+    """The files that an address leads to, by their paths."""
+    directory = Path(mlflow.artifacts.download_artifacts(uri))
+    return {
+        path.relative_to(directory).as_posix(): path.read_text(encoding="utf-8")
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
 def describe(uri: str) -> str:
     """The logged model that an address leads to."""
     return str(mlflow.models.get_model_info(uri).model_id)
@@ -112,6 +122,7 @@ def do(call: dict[str, Any]) -> dict[str, Any]:
         "register": register,
         "set_alias": set_alias,
         "download": download,
+        "read_files": read_files,
         "describe": describe,
         "count_requests": count_requests,
     }
