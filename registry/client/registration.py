@@ -99,11 +99,13 @@ class Registration:
 
     def _abort(self, version: ModelVersion, error: BaseException) -> None:
         """Give the version up; the error that led here is the one to report."""
-        reason = str(error) or type(error).__name__
+        reason = (str(error) or type(error).__name__)[:500]
+        path = f"{self._path_of(version)}/abort"
         with suppress(RegistryError):
-            self._transport.change(
-                f"{self._path_of(version)}/abort", {"reason": reason[:500]}
-            )
+            try:
+                self._transport.change(path, {"reason": reason})
+            except InvalidInputError:  # it quotes a name that no text may have
+                self._transport.change(path, {"reason": ascii(reason)[:500]})
 
     def _ready(self, version: ModelVersion) -> ModelVersion:
         path = self._path_of(version)

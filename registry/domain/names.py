@@ -61,6 +61,16 @@ def clean_text(text: str, *, field: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def told_text(text: str) -> str:
+    """A text of ours, as it can be stored whatever names it quotes, and not endless."""
+    try:
+        found = clean_text(text, field="text")
+    except InvalidInputError:
+        found = ascii(text)[1:-1]
+    is_long = len(found) > MAX_TEXT_CHARACTERS
+    return f"{found[: MAX_TEXT_CHARACTERS - 1]}…" if is_long else found
+
+
 def storable_text(text: str, *, field: str) -> str:
     """The text as it is.
 

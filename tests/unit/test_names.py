@@ -27,6 +27,14 @@ def test_every_other_text_is_kept_in_nfc(text: str) -> None:
     assert names.clean_text(text, field="reason") == unicodedata.normalize("NFC", text)
 
 
+def test_text_of_ours_can_be_stored_whatever_it_quotes() -> None:
+    assert names.told_text(NFD) == NFC
+    assert names.told_text("no a\ud800") == "no a\\ud800"
+    assert names.told_text("a" + "\u0301" * 150) == "a" + "\\u0301" * 150
+    told = names.told_text("x" * (names.MAX_TEXT_CHARACTERS + 1))
+    assert (len(told), told[-1]) == (names.MAX_TEXT_CHARACTERS, "…")
+
+
 MARKS = ["\u0301", "\u0316\u0301", "\u0344", "\u0f73", "\u0f75", "\u0f81"]
 
 

@@ -140,6 +140,23 @@ def test_an_artifact_is_downloaded(
     assert ("no digest" in result.stderr) is (sha256 is None)
 
 
+def test_a_directory_is_to_be_named_for_a_model_with_a_long_name(
+    fake: FakeRegistry, run: Run, tmp_path: Path
+) -> None:
+    file = {"path": "m.bin", "size_bytes": 3, "sha256": None}
+    model = "m" * 254
+    fake.json("GET", f"/models/{model}/versions/1", version_document(model=model))
+    fake.json("GET", f"/models/{model}/versions/1/artifacts", page(file))
+    path = f"/api/v1/models/{model}/versions/1/artifacts/m.bin"
+    fake.on("GET", path, lambda _: Answer(200, b"abc"))
+
+    without = run("versions", "download", model, "1")
+    named = run("versions", "download", model, "1", "--to", str(tmp_path / "to"))
+
+    assert (without.exit_code, named.exit_code) == (2, 0)
+    assert "--to" in without.stderr
+
+
 def test_a_version_is_registered_with_everything_known_of_it(
     fake: FakeRegistry, run: Run
 ) -> None:

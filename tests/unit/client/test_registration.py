@@ -135,6 +135,25 @@ def test_a_file_that_arrives_as_another_is_found_and_the_version_given_up(
     assert "arrived with another digest" in aborted.json["reason"]
 
 
+def test_a_version_is_given_up_even_if_the_reason_cannot_be_stored(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    (tmp_path / "m.bin").write_bytes(b"abc")
+    accept_uploads(fake)
+    fake.forget("POST", f"{VERSIONS}/1/abort")
+    fake.problem("POST", f"{VERSIONS}/1/abort", "invalid", status=422)
+    fake.json("POST", f"{VERSIONS}/1/abort", version_document(status="FAILED"))
+
+    def interrupt(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt("ж")
+
+    with pytest.raises(KeyboardInterrupt):
+        client.register("fraud", tmp_path / "m.bin", on_progress=interrupt)
+
+    asked = fake.asked_for("POST", f"{VERSIONS}/1/abort")
+    assert [one.json["reason"] for one in asked] == ["ж", "'\\u0436'"]
+
+
 def test_ctrl_c_gives_the_version_up(
     fake: FakeRegistry, client: RegistryClient, tmp_path: Path
 ) -> None:
