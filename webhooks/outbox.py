@@ -27,7 +27,7 @@ from importlib import import_module
 from itertools import count, repeat
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Executable, insert, select, update
 from sqlalchemy.orm import Session
 
 from webhooks import formats
@@ -217,26 +217,34 @@ def _allocate(
         {"subscription_id": owner, "ordering_key": key, "next_sequence": number + 1}
         for (owner, key), number in sorted(counts.items())
     ]
+    rows = session.execute(_numbering(session.get_bind().dialect.name, values)).all()
+    return {
+        (owner, key): map(
+            _Place, count(following - counts[owner, key]), repeat(is_blocked)
+        )
+        for owner, key, following, is_blocked in rows
+    }
+
+
+def _numbering(database: str, values: Sequence[Mapping[str, Any]]) -> Executable:
+    """Add to the numbers of keys, beginning those that are new."""
     # The other database's dialect would hold 2 MB for nothing.
-    dialect = import_module(f"sqlalchemy.dialects.{session.get_bind().dialect.name}")
-    new = dialect.insert(OrderingKey).values(values)
-    statement = new.on_conflict_do_update(
+    new = (
+        import_module(f"sqlalchemy.dialects.{database}")
+        .insert(OrderingKey)
+        .values(values)
+    )
+    following = OrderingKey.next_sequence + new.excluded.next_sequence - 1
+    statement: Executable = new.on_conflict_do_update(
         index_elements=["subscription_id", "ordering_key"],
-        set_={
-            "next_sequence": OrderingKey.next_sequence + new.excluded.next_sequence - 1
-        },
+        set_={"next_sequence": following},
     ).returning(
         OrderingKey.subscription_id,
         OrderingKey.ordering_key,
         OrderingKey.next_sequence,
         OrderingKey.is_blocked,
     )
-    return {
-        (owner, key): map(
-            _Place, count(following - counts[owner, key]), repeat(is_blocked)
-        )
-        for owner, key, following, is_blocked in session.execute(statement).all()
-    }
+    return statement
 
 
 def _supersede(session: Session, latest: Sequence[_Wish], *, now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import click
 
@@ -83,20 +84,17 @@ def register(
     if metrics:
         facts["metrics"] = _numbers(metrics)
 
-    def register_version(on_hidden: Callable[[list[str]], None]) -> ModelVersion:
-        with transfer_progress("Uploading") as report:
-            return to.client.register(
-                model,
-                path_or_uri,
-                on_progress=report,
-                on_hidden=on_hidden,
-                follow_links=follow_links,
-                wait_seconds=wait_seconds,
-                **facts,
-            )
-
+    register_it = partial(
+        to.client.register,
+        model,
+        path_or_uri,
+        on_hidden=_naming_once(to.output),
+        follow_links=follow_links,
+        wait_seconds=wait_seconds,
+        **facts,
+    )
     try:
-        version = register_version(lambda hidden: _name_hidden(to.output, hidden))
+        version = _with_progress(register_it)
     except ArtifactNotFoundError:
         raise
     except NotFoundError:
@@ -104,7 +102,7 @@ def register(
             raise
         # Only now: a path that does not exist must not leave a model behind.
         to.client.ensure_model(model)
-        version = register_version(lambda _said_already: None)
+        version = _with_progress(register_it)
     to.output.done(
         version.raw,
         f"Registered {version.model} version {version.version}"
@@ -112,10 +110,25 @@ def register(
     )
 
 
-def _name_hidden(output: Output, hidden: list[str]) -> None:
-    more = f" and {len(hidden) - MAX_NAMED} more" if len(hidden) > MAX_NAMED else ""
-    named = ", ".join(hidden[:MAX_NAMED])
-    output.note(f"Warning: hidden files are uploaded as well: {named}{more}")
+def _with_progress(register_it: Callable[..., ModelVersion]) -> ModelVersion:
+    with transfer_progress("Uploading") as report:
+        return register_it(on_progress=report)
+
+
+def _naming_once(output: Output) -> Callable[[list[str]], None]:
+    """Names hidden files the first time that it is told of them."""
+    told: list[str] = []
+
+    def name(hidden: list[str]) -> None:
+        more = len(hidden) - MAX_NAMED
+        named = ", ".join(hidden[:MAX_NAMED]) + (
+            f" and {more} more" if more > 0 else ""
+        )
+        if not told:
+            output.note(f"Warning: hidden files are uploaded as well: {named}")
+        told.extend(hidden)
+
+    return name
 
 
 def _facts(described: dict[str, str | tuple[str, ...] | None]) -> VersionFacts:
