@@ -3,8 +3,9 @@
 Rules:
 
 - ``enqueue_all`` runs in the caller's transaction and issues a fixed number of
-  statements: one to read the subscriptions, one to store the events, and at most
-  three for the deliveries of each event.
+  statements: one to read the subscriptions, one to store the events, one for the
+  numbers of all deliveries and one for each thousand of them; where subscriptions
+  want the latest only, one for each target.
 - Numbers of an ordering key are allocated under its row's lock, so their order is
   the order of the commits.
 - A subscription that is not active gets its deliveries held, not dropped; so does a
@@ -18,13 +19,15 @@ Locks are taken in one order: subscription, ordering keys, deliveries.
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import import_module
+from itertools import count, repeat
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Executable, insert, select, update
 from sqlalchemy.orm import Session
 
 from webhooks import formats
@@ -55,6 +58,7 @@ from webhooks.tables import (
 
 logger = logging.getLogger(__name__)
 
+_DELIVERIES_AT_ONCE = 1_000
 REASON_SUPERSEDED = "a newer event took its place"
 
 
@@ -79,9 +83,13 @@ def enqueue_all(
     ]
     session.add_all(rows)
     session.flush()
-    for event, chosen, row in zip(events, wanted, rows, strict=True):
-        if chosen:
-            _store_deliveries(session, chosen, event, row, now=now)
+    wishes = [
+        _Wish(subscription, event, row)
+        for event, chosen, row in zip(events, wanted, rows, strict=True)
+        for subscription in chosen
+    ]
+    if wishes:
+        _store_deliveries(session, wishes, now=now)
     return rows
 
 
@@ -136,29 +144,57 @@ def _wants(subscription: Subscription, event: Event) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class _Wish:
+    """A subscription that wants an event."""
+
+    subscription: Subscription
+    event: Event
+    row: EventRow
+
+    @property
+    def is_ordered(self) -> bool:
+        return self.subscription.ordering == Ordering.KEY
+
+    @property
+    def wants_latest_only(self) -> bool:
+        return self.is_ordered and self.subscription.on_poison == OnPoison.LATEST_WINS
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The queue that the delivery stands in, if it is ordered."""
+        return self.subscription.id, self.event.ordering_key
+
+    @property
+    def what(self) -> tuple[str, str, str | None]:
+        """What only the latest is wanted of."""
+        return (*self.key, self.event.target)
+
+
 def _store_deliveries(
-    session: Session,
-    subscriptions: Sequence[Subscription],
-    event: Event,
-    row: EventRow,
-    *,
-    now: datetime,
+    session: Session, wishes: Sequence[_Wish], *, now: datetime
 ) -> None:
-    places = _allocate(session, subscriptions, event.ordering_key)
-    _supersede(session, subscriptions, event, now=now)
-    rendered: dict[str, dict[str, Any]] = {}
-    values = []
-    for subscription in subscriptions:
+    places = _allocate(session, [wish for wish in wishes if wish.is_ordered])
+    latest = [wish for wish in wishes if wish.wants_latest_only]
+    _supersede(session, latest, now=now)
+    last_of = {wish.what: wish for wish in latest}
+    rendered: dict[tuple[str, str], dict[str, Any]] = {}
+    values: list[dict[str, Any]] = []
+    for wish in wishes:
         # Subscriptions that say the same get the same bytes, rendered once.
-        kind = json.dumps([subscription.format, subscription.options], sort_keys=True)
-        if kind not in rendered:
-            rendered[kind] = _render(subscription, row.id, event)
+        subscription = wish.subscription
+        said = json.dumps([subscription.format, subscription.options], sort_keys=True)
+        if (wish.row.id, said) not in rendered:
+            rendered[wish.row.id, said] = _render(subscription, wish.row.id, wish.event)
+        place = next(places[wish.key]) if wish.is_ordered else None
+        is_last = last_of.get(wish.what, wish) is wish
         values.append(
-            _delivery_values(subscription, row, places.get(subscription.id), now)
-            | _birth_state(subscription, places.get(subscription.id))
-            | rendered[kind]
+            _delivery_values(subscription, wish.row, place, now)
+            | _birth_state(subscription, place, is_last=is_last)
+            | rendered[wish.row.id, said]
         )
-    session.execute(insert(Delivery), values)
+    for start in range(0, len(values), _DELIVERIES_AT_ONCE):
+        session.execute(insert(Delivery), values[start : start + _DELIVERIES_AT_ONCE])
 
 
 @dataclass(frozen=True)
@@ -170,76 +206,71 @@ class _Place:
 
 
 def _allocate(
-    session: Session, subscriptions: Sequence[Subscription], ordering_key: str
-) -> Mapping[str, _Place]:
-    """Take the next number of the key for each ordered subscription."""
-    ordered = [entry for entry in subscriptions if entry.ordering == Ordering.KEY]
-    if not ordered:
+    session: Session, ordered: Sequence[_Wish]
+) -> Mapping[tuple[str, str], Iterator[_Place]]:
+    """Take the next numbers of each key, as many as it has deliveries."""
+    counts = Counter(wish.key for wish in ordered)
+    if not counts:
         return {}
-    # Sorted by id already, so two transactions lock the rows in one order.
+    # Sorted, so two transactions lock the rows in one order.
     values = [
-        {
-            "subscription_id": entry.id,
-            "ordering_key": ordering_key,
-            "next_sequence": 2,
-        }
-        for entry in ordered
+        {"subscription_id": owner, "ordering_key": key, "next_sequence": number + 1}
+        for (owner, key), number in sorted(counts.items())
     ]
-    # The other database's dialect would hold 2 MB for nothing.
-    dialect = import_module(f"sqlalchemy.dialects.{session.get_bind().dialect.name}")
-    statement = (
-        dialect.insert(OrderingKey)
-        .values(values)
-        .on_conflict_do_update(
-            index_elements=["subscription_id", "ordering_key"],
-            set_={"next_sequence": OrderingKey.next_sequence + 1},
-        )
-        .returning(
-            OrderingKey.subscription_id,
-            OrderingKey.next_sequence,
-            OrderingKey.is_blocked,
-        )
-    )
-    rows = session.execute(statement).all()
+    rows = session.execute(_numbering(session.get_bind().dialect.name, values)).all()
     return {
-        subscription_id: _Place(following - 1, is_blocked)
-        for subscription_id, following, is_blocked in rows
+        (owner, key): map(
+            _Place, count(following - counts[owner, key]), repeat(is_blocked)
+        )
+        for owner, key, following, is_blocked in rows
     }
 
 
-def _supersede(
-    session: Session,
-    subscriptions: Sequence[Subscription],
-    event: Event,
-    *,
-    now: datetime,
-) -> None:
-    """Drop what a newer event of the same key and target makes pointless."""
-    chosen = [
-        entry.id
-        for entry in subscriptions
-        if entry.on_poison == OnPoison.LATEST_WINS and entry.ordering == Ordering.KEY
-    ]
-    if not chosen:
-        return
-    session.execute(
-        update(Delivery)
-        .where(
-            Delivery.subscription_id.in_(chosen),
-            Delivery.ordering_key == event.ordering_key,
-            Delivery.target.is_not_distinct_from(event.target),
-            state_in(
-                Delivery.state,
-                DeliveryState.PENDING,
-                DeliveryState.HELD,
-                DeliveryState.BLOCKED,
-            ),
-        )
-        .values(
-            state=DeliveryState.SUPERSEDED, reason=REASON_SUPERSEDED, updated_at=now
-        )
-        .execution_options(synchronize_session=False)
+def _numbering(database: str, values: Sequence[Mapping[str, Any]]) -> Executable:
+    """Add to the numbers of keys, beginning those that are new."""
+    # The other database's dialect would hold 2 MB for nothing.
+    new = (
+        import_module(f"sqlalchemy.dialects.{database}")
+        .insert(OrderingKey)
+        .values(values)
     )
+    following = OrderingKey.next_sequence + new.excluded.next_sequence - 1
+    statement: Executable = new.on_conflict_do_update(
+        index_elements=["subscription_id", "ordering_key"],
+        set_={"next_sequence": following},
+    ).returning(
+        OrderingKey.subscription_id,
+        OrderingKey.ordering_key,
+        OrderingKey.next_sequence,
+        OrderingKey.is_blocked,
+    )
+    return statement
+
+
+def _supersede(session: Session, latest: Sequence[_Wish], *, now: datetime) -> None:
+    """Drop what newer events of the same key and target make pointless."""
+    owners: dict[tuple[str, str | None], list[str]] = {}
+    for owner, key, target in sorted({wish.what for wish in latest}, key=str):
+        owners.setdefault((key, target), []).append(owner)
+    for (key, target), chosen in owners.items():
+        session.execute(
+            update(Delivery)
+            .where(
+                Delivery.subscription_id.in_(chosen),
+                Delivery.ordering_key == key,
+                Delivery.target.is_not_distinct_from(target),
+                state_in(
+                    Delivery.state,
+                    DeliveryState.PENDING,
+                    DeliveryState.HELD,
+                    DeliveryState.BLOCKED,
+                ),
+            )
+            .values(
+                state=DeliveryState.SUPERSEDED, reason=REASON_SUPERSEDED, updated_at=now
+            )
+            .execution_options(synchronize_session=False)
+        )
 
 
 def _render(subscription: Subscription, event_id: str, event: Event) -> dict[str, Any]:
@@ -288,7 +319,11 @@ def _delivery_values(
     }
 
 
-def _birth_state(subscription: Subscription, place: _Place | None) -> dict[str, Any]:
+def _birth_state(
+    subscription: Subscription, place: _Place | None, *, is_last: bool
+) -> dict[str, Any]:
+    if not is_last:  # a later event of the same change took its place
+        return {"state": DeliveryState.SUPERSEDED, "reason": REASON_SUPERSEDED}
     holds = subscription.on_poison == OnPoison.HOLD
     if place is not None and place.is_behind_blocked and holds:
         return {"state": DeliveryState.HELD, "reason": REASON_BEHIND}

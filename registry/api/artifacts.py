@@ -7,6 +7,7 @@ Rules:
 - What is downloaded is sent by ``registry.web.files``.
 """
 
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, cast
 from urllib.parse import quote
@@ -23,8 +24,10 @@ from registry.api.schemas.versions import (
     DeclaredManifest,
     NewUpload,
     UploadDocument,
+    UploadNames,
     VersionDocument,
 )
+from registry.artifacts.side_by_side import check_names
 from registry.auth.permissions import Permission, requires
 from registry.domain.manifest_text import ManifestText
 from registry.domain.manifests import (
@@ -32,6 +35,7 @@ from registry.domain.manifests import (
     FileEntry,
     Manifest,
     check_artifact_path,
+    check_side_by_side,
 )
 from registry.domain.timestamps import rfc3339
 from registry.errors import (
@@ -74,6 +78,23 @@ _FILE_BODY = {
 }
 
 _VERSION = "/models/<name:name>/versions/<number:number>"
+
+
+@blueprint.route("/uploads/check", methods=["POST"])
+@requires(Permission.WRITE)
+@accepts_body(MAX_LIST_BYTES)
+@blueprint.arguments(UploadNames)
+@blueprint.response(204)
+@blueprint.alt_response(503, description="The artifact store did not answer")
+def check_upload(body: dict[str, Any]) -> Response:
+    """Ask whether files of these names can be kept, before any is uploaded."""
+    paths = sorted(map(check_artifact_path, body["paths"]))
+    check_side_by_side(paths)
+    end_read(db.session())  # nothing stays open while the store is tried
+    store = parts().store
+    trial = sealing.final_source(store.root_uri, uuid.uuid4().hex)
+    check_names(store, paths, trial=trial)
+    return Response(status=204)
 
 
 @blueprint.route(f"{_VERSION}/uploads", methods=["POST"])

@@ -29,6 +29,7 @@ BODY_EXAMPLES: Mapping[str, object] = {
         "environment": "production",
         "url": "https://ci.example.com/runs/17",
     },
+    "UploadNames": {"paths": ["model/model.pkl"]},
     "NewUpload": {"path": "model/model.pkl", "size_bytes": 4},
     "DeclaredManifest": {"files": [_FILE]},
     "Abandonment": {"reason": "the job was cancelled"},

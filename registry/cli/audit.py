@@ -10,6 +10,7 @@ Rules:
 
 import os
 import sys
+import uuid
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -62,12 +63,20 @@ def export(to: Connection, file: Path | None) -> None:
     if file is None:
         _write(sys.stdout, lines)
         return
-    # Beside the target first: a broken export must not pass for a whole one.
-    part = file.with_name(f"{file.name}.part")
-    with part.open("w", encoding="utf-8") as opened:
-        count = _write(opened, lines)
-    part.replace(file)
+    count = _write_whole(file, lines)
     to.output.note(f"Wrote {count} lines to {file}.")
+
+
+def _write_whole(file: Path, lines: Iterable[str]) -> int:
+    """Write beside the file first: a broken export must not pass for a whole one."""
+    part = file.with_name(f".stagegate-export-{uuid.uuid4().hex}.part")
+    try:
+        with part.open("x", encoding="utf-8") as opened:
+            count = _write(opened, lines)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    return count
 
 
 def _write(file: IO[str], lines: Iterable[str]) -> int:

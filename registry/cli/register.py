@@ -1,7 +1,8 @@
 """``stagegate register``: make the next version of a model."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import click
 
@@ -11,9 +12,12 @@ from registry.cli.client_command import (
     example,
     key_values,
 )
+from registry.cli.output import Output
 from registry.cli.progress import transfer_progress
 from registry.client import ModelVersion, VersionFacts
 from registry.errors import ArtifactNotFoundError, NotFoundError
+
+MAX_NAMED = 20  #: hidden files
 
 
 @click.command(
@@ -50,6 +54,11 @@ from registry.errors import ArtifactNotFoundError, NotFoundError
     help="Create the model when it does not exist.",
 )
 @click.option(
+    "--follow-links",
+    is_flag=True,
+    help="Upload what links lead to outside of the directory, too.",
+)
+@click.option(
     "--wait",
     "wait_seconds",
     type=click.FloatRange(min=0),
@@ -65,6 +74,7 @@ def register(
     path_or_uri: str,
     *,
     create: bool,
+    follow_links: bool,
     wait_seconds: float,
     metrics: tuple[str, ...],
     **described: str | tuple[str, ...] | None,
@@ -74,18 +84,17 @@ def register(
     if metrics:
         facts["metrics"] = _numbers(metrics)
 
-    def register_version() -> ModelVersion:
-        with transfer_progress("Uploading") as report:
-            return to.client.register(
-                model,
-                path_or_uri,
-                on_progress=report,
-                wait_seconds=wait_seconds,
-                **facts,
-            )
-
+    register_it = partial(
+        to.client.register,
+        model,
+        path_or_uri,
+        on_hidden=_naming_once(to.output),
+        follow_links=follow_links,
+        wait_seconds=wait_seconds,
+        **facts,
+    )
     try:
-        version = register_version()
+        version = _with_progress(register_it)
     except ArtifactNotFoundError:
         raise
     except NotFoundError:
@@ -93,12 +102,33 @@ def register(
             raise
         # Only now: a path that does not exist must not leave a model behind.
         to.client.ensure_model(model)
-        version = register_version()
+        version = _with_progress(register_it)
     to.output.done(
         version.raw,
         f"Registered {version.model} version {version.version}"
         f" ({version.artifact_digest or 'artifact not verified'}).",
     )
+
+
+def _with_progress(register_it: Callable[..., ModelVersion]) -> ModelVersion:
+    with transfer_progress("Uploading") as report:
+        return register_it(on_progress=report)
+
+
+def _naming_once(output: Output) -> Callable[[list[str]], None]:
+    """Names hidden files the first time that it is told of them."""
+    told: list[str] = []
+
+    def name(hidden: list[str]) -> None:
+        more = len(hidden) - MAX_NAMED
+        named = ", ".join(hidden[:MAX_NAMED]) + (
+            f" and {more} more" if more > 0 else ""
+        )
+        if not told:
+            output.note(f"Warning: hidden files are uploaded as well: {named}")
+        told.extend(hidden)
+
+    return name
 
 
 def _facts(described: dict[str, str | tuple[str, ...] | None]) -> VersionFacts:

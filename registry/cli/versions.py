@@ -14,6 +14,7 @@ from registry.client import ModelVersion
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+MAX_DIRECTORY_BYTES = 255
 VERSION_MEMBERS = (
     "model",
     "version",
@@ -82,6 +83,20 @@ def selected_version(
     return to.client.get_version(model, version or 0)
 
 
+def _directory_for(version: ModelVersion) -> Path:
+    """``MODEL-VERSION``, where a file system holds that.
+
+    Raises:
+        click.UsageError: the name of the model is too long.
+    """
+    name = f"{version.model}-{version.version}"
+    if len(name.encode()) > MAX_DIRECTORY_BYTES:
+        raise click.UsageError(
+            "The name of the model is too long for a directory; give one with --to."
+        )
+    return Path(name)
+
+
 @click.group()
 def versions() -> None:
     """List, show and download model versions."""
@@ -144,7 +159,7 @@ def download(
 ) -> None:
     """Download a version's artifact and check its digests."""
     found = selected_version(to, model, version, stage=stage, alias=alias)
-    target = destination or Path(f"{found.model}-{found.version}")
+    target = destination or _directory_for(found)
     with transfer_progress("Downloading") as report:
         files = to.client.download(
             found.model, found.version, target, path=path, on_progress=report

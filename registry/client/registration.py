@@ -9,7 +9,7 @@ Rules:
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -17,8 +17,8 @@ from typing import TypeVar
 
 from registry.client.transport import Transport, json_object, path_of
 from registry.client.types import ModelVersion, Progress, VersionFacts
-from registry.client.uploads import LocalFile, Uploader, local_files
-from registry.errors import RegistryError, WaitTimeoutError
+from registry.client.uploads import LocalFile, Uploader
+from registry.errors import InvalidInputError, RegistryError, WaitTimeoutError
 
 Found = TypeVar("Found")
 
@@ -45,11 +45,13 @@ class Registration:
         return self._ready(self.begin(facts, address))
 
     def upload(
-        self, source: Path, facts: VersionFacts, on_progress: Progress | None
+        self,
+        files: Sequence[LocalFile],
+        facts: VersionFacts,
+        on_progress: Progress | None,
     ) -> ModelVersion:
-        """Make a version of a local file or directory."""
-        # Looked at first: nothing to upload must not leave a version behind.
-        files = local_files(source)
+        """Make a version of local files."""
+        self._check_names(files)
         version = self.begin(facts)
         try:
             finalized = self._send(version, files, on_progress)
@@ -57,6 +59,22 @@ class Registration:
             self._abort(version, error)
             raise
         return self._ready(finalized)
+
+    def _check_names(self, files: Sequence[LocalFile]) -> None:
+        """Hear what cannot be kept before there is a version, and bytes are sent.
+
+        Raises:
+            InvalidInputError: naming the file.
+        """
+        try:
+            self._transport.request(
+                "POST", "/uploads/check", body={"paths": [one.path for one in files]}
+            )
+        except InvalidInputError:
+            raise
+        except RegistryError:
+            # An older server cannot tell, and what else is wrong is told again.
+            return
 
     def _create(self, body: Mapping[str, object]) -> ModelVersion:
         return ModelVersion.from_json(
@@ -69,7 +87,7 @@ class Registration:
     def _send(
         self,
         version: ModelVersion,
-        files: list[LocalFile],
+        files: Sequence[LocalFile],
         on_progress: Progress | None,
     ) -> ModelVersion:
         path = self._path_of(version)
@@ -81,11 +99,13 @@ class Registration:
 
     def _abort(self, version: ModelVersion, error: BaseException) -> None:
         """Give the version up; the error that led here is the one to report."""
-        reason = str(error) or type(error).__name__
+        reason = (str(error) or type(error).__name__)[:500]
+        path = f"{self._path_of(version)}/abort"
         with suppress(RegistryError):
-            self._transport.change(
-                f"{self._path_of(version)}/abort", {"reason": reason[:500]}
-            )
+            try:
+                self._transport.change(path, {"reason": reason})
+            except InvalidInputError:  # it quotes a name that no text may have
+                self._transport.change(path, {"reason": ascii(reason)[:500]})
 
     def _ready(self, version: ModelVersion) -> ModelVersion:
         path = self._path_of(version)

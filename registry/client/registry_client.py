@@ -7,7 +7,8 @@ Rules:
 - Lists are iterators that fetch page after page as they are consumed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,13 @@ from registry.client.policy import PolicyCalls
 from registry.client.registration import Registration, is_address, wait_for
 from registry.client.replays import ReplayCalls
 from registry.client.rollout import OnLook, Rollout, RolloutWatch
-from registry.client.transport import Transport, json_object, path_of
+from registry.client.transport import (
+    Transport,
+    json_object,
+    path_of,
+    version_number,
+    version_path,
+)
 from registry.client.types import (
     ArtifactFile,
     DeliveryRecord,
@@ -33,6 +40,7 @@ from registry.client.types import (
     Transition,
     VersionFacts,
 )
+from registry.client.uploads import hidden_in, local_files
 from registry.client.webhooks import DeliveryCalls, WebhookCalls
 from registry.errors import (
     ArtifactNotFoundError,
@@ -137,7 +145,7 @@ class RegistryClient:
 
     def get_version(self, model: str, version: int) -> ModelVersion:
         """One version, with its entity tag for ``if_match``."""
-        path = path_of("models", model, "versions", version)
+        path = version_path(model, version)
         response = self._transport.request("GET", path)
         record = ModelVersion.from_json(json_object(response))
         return replace(record, etag=response.headers.get("ETag"))
@@ -153,7 +161,7 @@ class RegistryClient:
         """Change ``description``, ``tags`` and the like of a version."""
         response = self._transport.request(
             "PATCH",
-            path_of("models", model, "versions", version),
+            version_path(model, version),
             body=changes,
             headers=_if_match(if_match),
         )
@@ -163,7 +171,7 @@ class RegistryClient:
         self, model: str, version: int, *, if_match: str | None = None
     ) -> None:
         """Delete a version; its number is never used again."""
-        path = path_of("models", model, "versions", version)
+        path = version_path(model, version)
         self._transport.request("DELETE", path, headers=_if_match(if_match))
 
     def register(
@@ -172,6 +180,8 @@ class RegistryClient:
         source: str | Path,
         *,
         on_progress: Progress | None = None,
+        on_hidden: Callable[[list[str]], None] | None = None,
+        follow_links: bool = False,
         wait_seconds: float = 3600,
         **facts: Unpack[VersionFacts],
     ) -> ModelVersion:
@@ -181,18 +191,27 @@ class RegistryClient:
             model: an existing model; see ``ensure_model``.
             source: a path is uploaded, an address (``s3://…``) is linked.
             on_progress: told the bytes done and the bytes in all.
+            on_hidden: told the hidden files and directories of a directory, if any,
+                before they are uploaded; without it they are warned about.
+            follow_links: upload what links lead to that lead out of the directory, or
+                to directories; otherwise they are refused.
             wait_seconds: how long the server may take to check the artifact.
             facts: what else is known about the version.
 
         Raises:
-            InvalidInputError: when there is nothing to upload.
+            InvalidInputError: when there is nothing to upload, or something that
+                cannot be kept.
             RegistryError: when the registration failed, with the reason.
             WaitTimeoutError: when the server is still checking.
         """
         registration = Registration(self._transport, model, wait_seconds)
         if is_address(source):
             return registration.link(str(source), facts)
-        return registration.upload(Path(source), facts, on_progress)
+        # Looked at first: nothing to upload must not leave a version behind.
+        files = local_files(Path(source), follow_links=follow_links)
+        if hidden := hidden_in(files):
+            (on_hidden or _warn_of_hidden)(hidden)
+        return registration.upload(files, facts, on_progress)
 
     def begin_version(
         self, model: str, source: str | None = None, **facts: Unpack[VersionFacts]
@@ -206,7 +225,7 @@ class RegistryClient:
 
     def artifact_files(self, model: str, version: int) -> Iterator[ArtifactFile]:
         """The files of a version's artifact."""
-        path = path_of("models", model, "versions", version, "artifacts")
+        path = version_path(model, version, "artifacts")
         return map(ArtifactFile.from_json, self._transport.pages(path))
 
     def download(
@@ -233,8 +252,8 @@ class RegistryClient:
             raise ArtifactNotFoundError(
                 f"{model} version {version} has no artifact file {path!r}"
             )
-        version_path = path_of("models", model, "versions", version)
-        downloader = Downloader(self._transport, version_path, on_progress)
+        path_of_version = version_path(model, version)
+        downloader = Downloader(self._transport, path_of_version, on_progress)
         return downloader.download(files, destination)
 
     def transition(
@@ -259,8 +278,10 @@ class RegistryClient:
             body["reason"] = reason
         if expected_incumbent is not None:
             is_none = expected_incumbent == "none"
-            body["expected_incumbent"] = None if is_none else expected_incumbent
-        path = path_of("models", model, "versions", version, "transitions")
+            body["expected_incumbent"] = (
+                None if is_none else version_number(expected_incumbent)
+            )
+        path = version_path(model, version, "transitions")
         return self._changed_stage(path, body, idempotency_key)
 
     #: The usual word for a transition that moves a version forward.
@@ -290,7 +311,7 @@ class RegistryClient:
         """Put back the version that served before, or ``to_version``."""
         body: dict[str, object] = {}
         if to_version is not None:
-            body["to_version"] = to_version
+            body["to_version"] = version_number(to_version)
         if reason:
             body["reason"] = reason
         path = path_of("models", model, "rollback")
@@ -367,7 +388,9 @@ class RegistryClient:
         """Point an alias at a version."""
         path = path_of("models", model, "aliases", alias)
         return json_object(
-            self._transport.request("PUT", path, body={"version": version})
+            self._transport.request(
+                "PUT", path, body={"version": version_number(version)}
+            )
         )
 
     def get_alias(self, model: str, alias: str) -> ModelVersion:
@@ -387,6 +410,10 @@ class RegistryClient:
         return replace(
             record, replayed=response.headers.get("Idempotent-Replayed") == "true"
         )
+
+
+def _warn_of_hidden(hidden: list[str]) -> None:
+    warnings.warn(f"Hidden files are uploaded: {', '.join(hidden)}", stacklevel=3)
 
 
 def _outstanding(deliveries: Iterable[DeliveryRecord]) -> str:

@@ -11,6 +11,7 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import SupportsIndex, TypeGuard
 from urllib.parse import quote, urlsplit
 
 import requests
@@ -31,7 +32,8 @@ Query = Mapping[str, str | int | None]
 #: What ``requests`` sends as it is, with a length: an iterable with ``read``.
 UploadBody = bytes | Iterable[bytes]
 
-_TOKEN = re.compile(r"[\x21-\x7e]*")
+_HEADER = re.compile(r"[\x20-\x7e]*")
+_MAX_DIGITS = 20
 
 
 class Transport:
@@ -40,8 +42,8 @@ class Transport:
     def __init__(self, url: str, token: str | None, *, timeout_seconds: float) -> None:
         self.base_url = _checked_url(url)
         self._timeout = (CONNECT_TIMEOUT_SECONDS, timeout_seconds)
-        self._registry = open_session(_checked_token(token))
-        self._store = open_session("")
+        self._registry = open_session(token)
+        self._store = open_session()
 
     def close(self) -> None:
         """Close the connections."""
@@ -65,12 +67,14 @@ class Transport:
         """Call the API and return a successful response.
 
         Raises:
+            InvalidInputError: for what cannot stand in a header.
             RegistryError: what the server said, as its class.
             ServerUnreachableError: when there was no answer.
         """
         sent = dict(headers or {})
         if idempotency_key is not None:
             sent["Idempotency-Key"] = idempotency_key
+        _check_headers(sent)
         with unreachable_named(self.base_url):
             response = self._registry.request(
                 method,
@@ -127,6 +131,8 @@ class Transport:
     ) -> Iterator[requests.Response]:
         """GET a body piece by piece, from the store when sent there.
 
+        The store knows a file by another entity tag, so ``If-Range`` is not for it.
+
         Raises:
             RegistryError: what the server said, as its class.
         """
@@ -137,8 +143,9 @@ class Transport:
                     response.url, response.headers["Location"]
                 )
                 response.close()
+                sent = {k: v for k, v in (headers or {}).items() if k != "If-Range"}
                 # The store's session: our token must not reach another host.
-                response = self._fetch(self._store, address, headers)
+                response = self._fetch(self._store, address, sent)
             with response:
                 yield _successful(response)
 
@@ -187,6 +194,36 @@ def path_of(*segments: str | int) -> str:
     return "".join(f"/{quote(str(segment), safe='')}" for segment in segments)
 
 
+def version_path(model: str, version: int, *further: str) -> str:
+    """The API path of a version.
+
+    Raises:
+        InvalidInputError: as ``version_number``.
+    """
+    return path_of("models", model, "versions", version_number(version), *further)
+
+
+def version_number(version: object) -> int:
+    """The number of a version; text of digits is one too, as MLflow writes it.
+
+    Raises:
+        InvalidInputError: when it is no whole number from 1 on.
+    """
+    number = int(version) if _is_number(version) else 0
+    if number < 1:
+        raise InvalidInputError(
+            f"a version is a whole number from 1 on, not {version!r:.80}",
+            field="version",
+        )
+    return number
+
+
+def _is_number(version: object) -> TypeGuard[SupportsIndex | str]:
+    if isinstance(version, str):
+        return version.isascii() and version.isdigit() and len(version) < _MAX_DIGITS
+    return isinstance(version, SupportsIndex) and not isinstance(version, bool)
+
+
 def json_object(response: requests.Response) -> JsonObject:
     """The JSON object of a response.
 
@@ -221,13 +258,13 @@ def _checked_url(url: str) -> str:
     return base
 
 
-def _checked_token(token: str | None) -> str:
-    stripped = (token or "").strip()
-    if not _TOKEN.fullmatch(stripped):
-        raise InvalidInputError(
-            "The token contains characters no token has", field="token"
-        )
-    return stripped
+def _check_headers(headers: Mapping[str, str]) -> None:
+    """Hold what a caller gave to what a header can say, whatever its encoding."""
+    for name, value in headers.items():
+        if not _HEADER.fullmatch(value):
+            raise InvalidInputError(
+                f"{name} must be one line of ASCII text, not {value!a}", field=name
+            )
 
 
 def _successful(response: requests.Response) -> requests.Response:

@@ -3,6 +3,7 @@
 Rules (protocol reference, section 4, "source rules"):
 
 - No ``..`` as a segment, however often the text is percent-decoded; no NUL.
+- An address is kept as it is given, in whatever Unicode form; names are not.
 - Something must be named: a bucket or a scheme alone is refused.
 - An address whose host every client would have to ask (``http``, ``ftp``, …) is
   refused: it would make clients of the registry fetch from anywhere.
@@ -16,7 +17,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from registry.domain.names import clean_text
+from registry.domain.names import clean_text, storable_text
 from registry.errors import InvalidInputError
 
 MAX_SOURCE_CHARACTERS = 2000
@@ -96,7 +97,7 @@ def parse_source(text: str) -> Source:
         InvalidInputError: when the text breaks a rule of this module; the field is
             ``source``.
     """
-    text = clean_text(text, field="source")
+    storable_text(text, field="source")
     if not text.strip() or len(text) > MAX_SOURCE_CHARACTERS:
         raise _refused(f"must have 1 to {MAX_SOURCE_CHARACTERS} characters")
     _check_segments(text)
@@ -178,9 +179,10 @@ def _local(rest: str, expected: str) -> str:
 
 
 def _given(part: str) -> str:
+    """A name, in the form in which names are stored."""
     if not part.strip():
         raise _not_a_model()
-    return part
+    return clean_text(part, field="source")
 
 
 def _not_a_model() -> InvalidInputError:

@@ -74,7 +74,7 @@ class MlflowServer:
             environ: where MLflow's own variables are looked up.
 
         Raises:
-            InvalidInputError: when this is not the address of a server.
+            InvalidInputError: when this is not the address of a server, or no token.
         """
         self.origin = _checked_origin(uri)
         bearer = token or environ.get("MLFLOW_TRACKING_TOKEN", "").strip()

@@ -9,10 +9,12 @@ Rules (protocol reference, sections 4 and 5):
   puts the address into a path and into a query, so no character of it may need
   escaping, and a model may be renamed while it is downloaded.
 - What is listed and sent is what the manifest names. Nothing is written here.
+- MLflow's client decodes the names that it was listed, and takes what follows a ``?``
+  for a query: what it asks for is looked up as it would read the names of files.
 """
 
 from http import HTTPStatus
-from urllib.parse import urljoin
+from urllib.parse import unquote, urljoin
 
 from flask import Blueprint, Response, jsonify, request
 
@@ -57,11 +59,11 @@ def get_download_uri() -> Response:
 @requires(Permission.READ)
 def list_artifacts() -> Response:
     """List one directory of an artifact, its names relative to it."""
-    path = fields_of(request).text("path").strip("/")
+    path = fields_of(request).address("path").strip("/")
     version_id, _, directory = path.partition("/")
-    if directory:
-        check_artifact_path(directory)
     _, manifest = _artifact(version_id)
+    if directory and not any(manifest.children(directory)):
+        directory = _meant(manifest, directory) or check_artifact_path(directory)
     files = [
         {"path": name, "is_dir": True}
         if size_bytes is None
@@ -77,6 +79,9 @@ def download_artifact(path: str) -> Response:
     """Send a file of an artifact, or a range of it."""
     version_id, _, file = path.partition("/")
     version, manifest = _artifact(version_id)
+    if manifest.find(file) is None:
+        query = request.query_string.decode(errors="replace")
+        file = _meant(manifest, f"{file}?{query}" if query else file) or file
     return _sent(version, manifest, file)
 
 
@@ -98,7 +103,7 @@ def refuse_change(path: str) -> Response:
 def get_artifact() -> Response:
     """Send a file of a version's artifact."""
     fields = fields_of(request)
-    ref, path = version_ref(fields), fields.required("path")
+    ref, path = version_ref(fields), fields.required_address("path")
     version, canonical = queries.version_with_manifest(
         db.session(), ref.model, ref.number
     )
@@ -130,6 +135,30 @@ def _artifact(version_id: str) -> tuple[ModelVersion, ManifestText]:
 
 def _text_of(version: ModelVersion, canonical: str) -> ManifestText:
     return ManifestText(canonical, version.artifact_digest or "")
+
+
+def _meant(manifest: ManifestText, asked: str, directory: str = "") -> str | None:
+    """The one path that MLflow's client would read as what it asks for."""
+    asked = _as_read(asked)
+    found: list[str | None] = []
+    for name, size_bytes in manifest.children(directory):
+        path = f"{directory}/{name}" if directory else name
+        read = _as_read(name)
+        if read == asked:
+            found.append(path)
+        elif size_bytes is None and asked.startswith(f"{read}/"):
+            found.append(_meant(manifest, asked.removeprefix(f"{read}/"), path))
+    meant = [path for path in found if path is not None]
+    return meant[0] if len(meant) == 1 else None
+
+
+def _as_read(name: str) -> str:
+    """The name decoded for as long as that changes it, ten times at most."""
+    for _ in range(10):
+        before, name = name, unquote(name)
+        if name == before:
+            break
+    return name
 
 
 def _sent(version: ModelVersion, manifest: ManifestText, path: str) -> Response:

@@ -75,7 +75,7 @@ def create_model(
     )
     tx.session.add(model)
     _flush_name(tx.session, model.name)
-    write_model_tags(tx.session, model.id, tags or {})
+    write_model_tags(tx.session, model.id, tags or {}, present={})
     document = model_document(queries.get_model(tx.session, model.name))
     record_change(
         tx,
@@ -111,7 +111,7 @@ def update_model(tx: Transaction, name: str, changes: ModelChanges) -> Document:
     _flush_name(session, model.name)  # before the tags, which flush everything
     if changes.name is not None:
         _move_versions(session, model, at)
-    write_model_tags(session, model.id, changes.tags or {})
+    write_model_tags(session, model.id, changes.tags or {}, present=before["tags"])
     document = model_document(queries.get_model(session, model.name))
     _settle_kind(model, before, document)
     is_renamed = model.name != name

@@ -83,7 +83,7 @@ def create_version(
     _place_artifact(version, link, artifact_root, at)
     tx.session.add(version)
     tx.session.flush()
-    write_version_tags(tx.session, version.id, details.tags)
+    write_version_tags(tx.session, version.id, details.tags, present={})
     if link and link.manifest:
         store_manifest(tx.session, version, link.manifest)
     tx.session.add(_first_stage(tx, model, version, at))

@@ -12,15 +12,18 @@ from registry.services.documents import Document
 Tags = Mapping[str, str | None]
 
 
-def write_model_tags(session: Session, model_id: str, tags: Tags) -> None:
-    """Set and remove tags of a model.
+def write_model_tags(
+    session: Session, model_id: str, tags: Tags, *, present: Mapping[str, str]
+) -> None:
+    """Set and remove tags of a model, which has those ``present``.
 
     Raises:
-        InvalidInputError: for a key or value that breaks the rules.
+        InvalidInputError: for a key or value that breaks the rules, or too much.
     """
     cleaned = names.tags(tags)
     if not cleaned:
         return
+    names.require_room_for_tags(present, cleaned)
     session.execute(
         delete(ModelTag).where(ModelTag.model_id == model_id, ModelTag.key.in_(cleaned))
     )
@@ -32,15 +35,18 @@ def write_model_tags(session: Session, model_id: str, tags: Tags) -> None:
     session.flush()
 
 
-def write_version_tags(session: Session, version_id: str, tags: Tags) -> None:
-    """Set and remove tags of a version.
+def write_version_tags(
+    session: Session, version_id: str, tags: Tags, *, present: Mapping[str, str]
+) -> None:
+    """Set and remove tags of a version, which has those ``present``.
 
     Raises:
-        InvalidInputError: for a key or value that breaks the rules.
+        InvalidInputError: for a key or value that breaks the rules, or too much.
     """
     cleaned = names.tags(tags)
     if not cleaned:
         return
+    names.require_room_for_tags(present, cleaned)
     session.execute(
         delete(VersionTag).where(
             VersionTag.version_id == version_id, VersionTag.key.in_(cleaned)

@@ -68,7 +68,9 @@ def update_version(
         move_mlflow_time(at, version)
         version.description = names.clean_text(changes.description, field="description")
     tx.session.flush()
-    write_version_tags(tx.session, version.id, changes.tags or {})
+    write_version_tags(
+        tx.session, version.id, changes.tags or {}, present=before["tags"]
+    )
     links = version_links(tx.caller, model, version)
     told = tag_events(
         {"version": version.number, "links": links},

@@ -4,13 +4,16 @@ Rules:
 
 - The entity tag is the file's SHA-256, from the manifest.
 - What is downloaded is an attachment, never a page (ASVS 3.5.4).
+- A header holds Latin-1 at most: a name in another alphabet is said as RFC 8187 has it.
 - The store is asked for the first bytes before the answer begins, so that a file it
   does not have is an error and not an answer that breaks off.
 """
 
 import base64
 import mimetypes
+import re
 from contextlib import ExitStack
+from urllib.parse import quote
 
 from flask import Response, request
 from werkzeug.datastructures import Range
@@ -18,6 +21,9 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from registry.domain.manifests import FileEntry
 from registry.web.changing import parts
+
+#: What old clients misread in a ``filename`` (RFC 6266, appendix D).
+_NOT_PLAIN = re.compile(r"[^ -~]|[\"%\\]")
 
 
 def send_file(source: str, entry: FileEntry) -> Response:
@@ -29,9 +35,9 @@ def send_file(source: str, entry: FileEntry) -> Response:
     """
     asked = _asked_range(entry)
     start, stop = _range(asked, entry.size_bytes)
-    answer = Response(
-        mimetype=mimetypes.guess_type(entry.path)[0] or "application/octet-stream"
-    )
+    # Of the name alone: a path that begins with "data:" would be read as an address.
+    mimetype, _ = mimetypes.guess_type(filename(entry.path))
+    answer = Response(mimetype=mimetype or "application/octet-stream")
     if stop > start:
         stack = ExitStack()
         answer.response = stack.enter_context(
@@ -83,10 +89,16 @@ def with_file_headers(answer: Response, entry: FileEntry) -> Response:
     answer.set_etag(entry.sha256)
     answer.headers["Repr-Digest"] = f"sha-256=:{digest}:"  # RFC 9530
     answer.headers["X-Content-Type-Options"] = "nosniff"
-    answer.headers.set(
-        "Content-Disposition", "attachment", filename=filename(entry.path)
-    )
+    named = _naming(filename(entry.path))
+    answer.headers.set("Content-Disposition", "attachment", **named)
     return answer
+
+
+def _naming(name: str) -> dict[str, str]:
+    """The parameters that name a file: for all clients, and where needed exactly."""
+    plain = _NOT_PLAIN.sub("_", name)
+    exact = {} if plain == name else {"filename*": f"UTF-8''{quote(name, safe='')}"}
+    return {"filename": plain, **exact}
 
 
 def filename(path: str) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import signal
 import stat
 import threading
@@ -42,6 +43,27 @@ def test_key_is_made_once_for_the_owner_alone(tmp_path: Path) -> None:
     assert len(first.secret_keys[0]) >= 32
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def test_servers_that_start_at_once_have_one_whole_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one starts while the first is writing."""
+    settings = settings_of(tmp_path, SECRET_KEY="")
+    make, others = secrets.token_urlsafe, []
+
+    def start_another(size: int) -> str:
+        monkeypatch.setattr("secrets.token_urlsafe", make)
+        others.append(with_secret_key(settings))
+        return make(size)
+
+    monkeypatch.setattr("secrets.token_urlsafe", start_another)
+
+    (key,) = with_secret_key(settings).secret_keys
+
+    assert len(key) >= 32
+    assert others[0].secret_keys == (key,)
+    assert [one.name for one in (tmp_path / "data").iterdir()] == ["secret-key"]
 
 
 def test_given_key_is_used_and_none_is_made(tmp_path: Path) -> None:

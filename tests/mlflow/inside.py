@@ -32,6 +32,7 @@ def log_model(model: str, constant: float, commit: str) -> dict[str, str]:
         mlflow.log_params({"constant": constant, "kind": "linear"})
         for step, value in enumerate((0.5, 0.25)):
             mlflow.log_metric("loss", value, step=step)
+        mlflow.log_metrics({"nan": np.nan, "inf": np.inf, "minus-inf": -np.inf})
         logged = mlflow.sklearn.log_model(
             estimator, name="model", registered_model_name=model
         )
@@ -98,6 +99,16 @@ def download(uri: str) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
+def read_files(uri: str) -> dict[str, str]:
+    """The files that an address leads to, by their paths."""
+    directory = Path(mlflow.artifacts.download_artifacts(uri))
+    return {
+        path.relative_to(directory).as_posix(): path.read_text(encoding="utf-8")
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
 def describe(uri: str) -> str:
     """The logged model that an address leads to."""
     return str(mlflow.models.get_model_info(uri).model_id)
@@ -138,6 +149,7 @@ def do(call: dict[str, Any]) -> dict[str, Any]:
         "register_prompt": register_prompt,
         "use_prompt": use_prompt,
         "download": download,
+        "read_files": read_files,
         "describe": describe,
         "count_requests": count_requests,
     }

@@ -85,6 +85,10 @@ class FakeRegistry:
         """Answer requests by these scripts in turn; the last one goes on."""
         self._scripts[method, path] += scripts
 
+    def forget(self, method: str, path: str) -> None:
+        """Take back how an API request was to be answered."""
+        self._scripts.pop((method, f"/api/v1{path}"), None)
+
     def json(
         self,
         method: str,

@@ -211,6 +211,16 @@ class HistoryPage(AnswerSchema):
     next_cursor = fields.String(required=True, allow_none=True)
 
 
+class UploadNames(RequestSchema):
+    """The files of an artifact that is to be uploaded."""
+
+    paths = fields.List(
+        fields.String(validate=validate.Length(min=1, max=1024)),
+        required=True,
+        validate=validate.Length(min=1, max=MAX_FILES),
+    )
+
+
 class NewUpload(RequestSchema):
     """A file to upload."""
 

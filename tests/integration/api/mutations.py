@@ -281,4 +281,6 @@ MUTATIONS = (
 )
 
 #: These write files into the artifact store, and nothing into the registry.
-UPLOADS = frozenset({"artifacts.create_upload", "artifacts.upload_file"})
+UPLOADS = frozenset(
+    {"artifacts.check_upload", "artifacts.create_upload", "artifacts.upload_file"}
+)

@@ -5,7 +5,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -15,6 +15,7 @@ from tests.integration.api.driver import (
     ON_BOTH_DATABASES,
     Document,
     Driver,
+    declared,
     document_of,
 )
 from tests.integration.conftest import close_app, make_app
@@ -217,6 +218,40 @@ def test_path_that_leads_elsewhere_is_refused(uploaded: Mlflow, path: str) -> No
     refusal_of(answer, "INVALID_PARAMETER_VALUE")
     refusal_of(listing, "INVALID_PARAMETER_VALUE")
     assert uploaded.api.dump() == before
+
+
+MISREAD = {
+    "a%41.txt": "aA.txt",
+    "%FF.txt": "\ufffd.txt",
+    "loss%step%3%00cd.png": "loss%step%3\0cd.png",
+    "two%2Fdeep": "two/deep",
+    "dir%41/b%2542": "dirA/bB",
+}
+
+
+def test_names_are_found_as_mlflow_s_client_reads_them(mlflow: Mlflow) -> None:
+    mlflow.api.create_model()
+    mlflow.api.register()
+    files = {
+        name: name.encode()
+        for name in (*MISREAD, "q?x=1&y", "aB", "a%42", "c%44", "c%2544")
+    }
+    for name, content in files.items():
+        path = f"/models/{MODEL}/versions/1/artifacts/{quote(name)}"
+        assert mlflow.api.put(path, data=content).status_code == 201
+    mlflow.api.post(f"/models/{MODEL}/versions/1/finalize", declared(files))
+    root = path_of(download_uri(mlflow))
+
+    for name, asked in MISREAD.items():
+        answer = mlflow.api.client.get(f"{root}/{quote(asked)}")
+        assert (answer.status_code, answer.data) == (200, name.encode())
+    assert mlflow.api.client.get(f"{root}/q?x=1&y").data == b"q?x=1&y"
+    assert [one["path"] for one in listed(mlflow.api, root, "dirA")] == ["b%2542"]
+    # Who is named exactly is meant, and of two who could be meant neither is.
+    assert mlflow.api.client.get(f"{root}/aB").data == b"aB"
+    for asked in ("cD", "q?x=2", "dirA"):
+        answer = mlflow.api.client.get(f"{root}/{asked}")
+        refusal_of(answer, "RESOURCE_DOES_NOT_EXIST")
 
 
 def test_nothing_is_found_without_the_id_of_a_version(uploaded: Mlflow) -> None:

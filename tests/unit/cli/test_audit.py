@@ -7,7 +7,7 @@ import pytest
 
 from registry.domain.audit_chain import Head, export_lines, seal
 from tests.unit.cli.conftest import Run
-from tests.unit.fake_registry import Answer, FakeRegistry
+from tests.unit.fake_registry import Answer, Asked, FakeRegistry
 
 
 def export_text() -> str:
@@ -94,7 +94,27 @@ def test_a_broken_export_does_not_pass_for_a_whole_one(
     result = run("audit", "export", "--to", str(tmp_path / "audit.jsonl"))
 
     assert result.exit_code == 8
-    assert not (tmp_path / "audit.jsonl").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["audit.jsonl", "a" * 255])
+def test_exports_to_one_file_at_once_are_each_whole(
+    fake: FakeRegistry, run: Run, tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / name
+    body = export_text().encode()
+
+    def export_meanwhile(_: Asked) -> Answer:
+        assert run("audit", "export", "--to", str(file)).exit_code == 0
+        return Answer(200, body)
+
+    fake.on(
+        "GET", "/api/v1/audit/export", export_meanwhile, lambda _: Answer(200, body)
+    )
+
+    assert run("audit", "export", "--to", str(file)).exit_code == 0
+    assert file.read_bytes() == body
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_without_file_and_address_the_settings_name_the_database(

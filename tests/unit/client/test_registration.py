@@ -135,6 +135,25 @@ def test_a_file_that_arrives_as_another_is_found_and_the_version_given_up(
     assert "arrived with another digest" in aborted.json["reason"]
 
 
+def test_a_version_is_given_up_even_if_the_reason_cannot_be_stored(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    (tmp_path / "m.bin").write_bytes(b"abc")
+    accept_uploads(fake)
+    fake.forget("POST", f"{VERSIONS}/1/abort")
+    fake.problem("POST", f"{VERSIONS}/1/abort", "invalid", status=422)
+    fake.json("POST", f"{VERSIONS}/1/abort", version_document(status="FAILED"))
+
+    def interrupt(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt("ж")
+
+    with pytest.raises(KeyboardInterrupt):
+        client.register("fraud", tmp_path / "m.bin", on_progress=interrupt)
+
+    asked = fake.asked_for("POST", f"{VERSIONS}/1/abort")
+    assert [one.json["reason"] for one in asked] == ["ж", "'\\u0436'"]
+
+
 def test_ctrl_c_gives_the_version_up(
     fake: FakeRegistry, client: RegistryClient, tmp_path: Path
 ) -> None:
@@ -210,23 +229,101 @@ def test_nothing_to_upload_leaves_no_version_behind(
     assert fake.asked == []
 
 
-def test_links_to_files_are_followed(tmp_path: Path) -> None:
-    (tmp_path / "blob").write_bytes(b"abc")
+def test_links_to_files_of_the_same_directory_are_followed(tmp_path: Path) -> None:
     model = tmp_path / "model"
-    model.mkdir()
-    (model / "weights").symlink_to(tmp_path / "blob")
+    (model / "blobs").mkdir(parents=True)
+    (model / "blobs" / "1f").write_bytes(b"abc")
+    (model / "weights").symlink_to("blobs/1f")
+    (tmp_path / "latest").symlink_to(model)
 
-    (found,) = local_files(model)
+    for source in (model, tmp_path / "latest"):
+        found = {one.path: one.size_bytes for one in local_files(source)}
+        assert found == {"blobs/1f": 3, "weights": 3}
 
-    assert (found.path, found.size_bytes) == ("weights", 3)
 
-
-def test_a_link_to_a_directory_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["/etc/passwd", "../blob", "chain", "../model2/a"])
+def test_a_link_that_leads_out_is_refused_unless_links_are_to_be_followed(
+    tmp_path: Path, target: str
+) -> None:
+    (tmp_path / "blob").write_bytes(b"abc")
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "loop").symlink_to(tmp_path)
+    (tmp_path / "model2").mkdir()
+    (tmp_path / "model2" / "a").write_bytes(b"abc")
+    (tmp_path / "model" / "deep").mkdir()
+    (tmp_path / "model" / "deep" / "chain").symlink_to(tmp_path / "blob")
+    link = tmp_path / "model" / ("deep/link" if target == "chain" else "link")
+    link.symlink_to(target)
+    if target != "chain":
+        (tmp_path / "model" / "deep" / "chain").unlink()
+
+    with pytest.raises(errors.InvalidInputError, match="outside of") as caught:
+        local_files(tmp_path / "model")
+    followed = local_files(tmp_path / "model", follow_links=True)
+
+    assert "--follow-links" in caught.value.message
+    assert link.name in [one.path.rpartition("/")[2] for one in followed]
+
+
+def test_a_link_to_a_directory_is_refused_unless_links_are_to_be_followed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a").write_bytes(b"abc")
+    (tmp_path / "model" / "data").symlink_to(tmp_path / "data")
 
     with pytest.raises(errors.InvalidInputError, match="link to a directory"):
         local_files(tmp_path / "model")
+
+    (found,) = local_files(tmp_path / "model", follow_links=True)
+    assert found.path == "data/a"
+
+
+@pytest.mark.parametrize("target", [".", "..", "../other"])
+def test_links_in_a_circle_are_refused(tmp_path: Path, target: str) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "back").symlink_to(tmp_path / "model")
+    (tmp_path / "model" / "loop").symlink_to(target)
+
+    with pytest.raises(errors.InvalidInputError, match="lies in"):
+        local_files(tmp_path / "model", follow_links=True)
+
+
+def test_hidden_files_are_named_before_anything_is_sent(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    for name in (".env", ".git/config", ".git/refs/heads/main", "a/.b/c", "a/d.e"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    told: list[list[str]] = []
+
+    def stop(hidden: list[str]) -> None:
+        told.append(hidden)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        client.register("fraud", tmp_path, on_hidden=stop)
+    with (
+        pytest.warns(UserWarning, match=r"\.env, \.git/, a/\.b/"),
+        pytest.raises(errors.RegistryError),
+    ):
+        client.register("fraud", tmp_path)
+
+    assert told == [[".env", ".git/", "a/.b/"]]
+    assert fake.asked[0].path.endswith("/uploads/check")
+
+
+def test_names_are_judged_by_the_server_before_there_is_a_version(
+    fake: FakeRegistry, client: RegistryClient, model_directory: Path
+) -> None:
+    fake.problem("POST", "/uploads/check", "invalid", status=422)
+
+    with pytest.raises(errors.InvalidInputError):
+        client.register("fraud", model_directory)
+
+    (asked,) = fake.asked
+    assert asked.json == {"paths": ["deep/a b%.txt", "empty", "weights.bin"]}
 
 
 def test_a_dangling_link_and_a_pipe_are_refused(tmp_path: Path) -> None:
@@ -240,10 +337,12 @@ def test_a_dangling_link_and_a_pipe_are_refused(tmp_path: Path) -> None:
         local_files(tmp_path / "pipe")
 
 
-def test_names_are_sent_in_one_unicode_form(tmp_path: Path) -> None:
-    (tmp_path / "cafe\u0301").write_bytes(b"")
+def test_names_are_sent_in_the_unicode_form_they_have(tmp_path: Path) -> None:
+    names = ["cafe\u0301", "caf\u00e9"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
 
-    assert [one.path for one in local_files(tmp_path)] == ["caf\u00e9"]
+    assert [one.path for one in local_files(tmp_path)] == names
 
 
 def test_a_file_that_grows_is_sent_as_long_as_it_was(tmp_path: Path) -> None:
