@@ -171,7 +171,11 @@ class HistoryEntry(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class AuditRecord(Record):
-    """One audit entry; ``entry`` is the canonical JSON text that was hashed."""
+    """One audit entry; ``entry`` is the canonical JSON text that was hashed.
+
+    Only admins are told ``source_ip`` and ``private``; others see entries of the former
+    version ``is_redacted``.
+    """
 
     chain: str
     n: int
@@ -184,6 +188,9 @@ class AuditRecord(Record):
     actor: Any = None
     model: str | None = None
     version: int | None = None
+    source_ip: str | None = None
+    private: str | None = None
+    is_redacted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,22 @@ Rules:
 - Documents come with their tags and aliases in the same statement.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    String,
+    and_,
+    func,
+    literal,
+    or_,
+    select,
+    union,
+)
 from sqlalchemy.orm import Session, joinedload, undefer, undefer_group
 
 from registry.domain.policy import VersionStatus
@@ -354,13 +365,52 @@ def previous_holder(session: Session, model_id: str, stage: str) -> StageChange 
 def list_audit_entries(
     session: Session, *, model: str | None, below: int | None, limit: int
 ) -> Sequence[AuditEntry]:
-    """Audit entries, newest first."""
+    """Audit entries, newest first; with ``model`` those that may be about it.
+
+    The column says so, or the sealed text may: a column can be edited. Whoever asks
+    for a model looks at the texts.
+    """
     query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
     if model is not None:
-        query = query.where(AuditEntry.model == model)
+        pages = [
+            _newest_entries(condition, below=below, limit=limit).subquery()
+            for condition in (AuditEntry.model == model, _is_hidden(model))
+        ]
+        ids = union(*(select(page.c.id) for page in pages))
+        query = query.where(AuditEntry.id.in_(ids))
     if below is not None:
         query = query.where(AuditEntry.id < below)
     return session.scalars(query).all()
+
+
+def _newest_entries(
+    condition: ColumnElement[bool], *, below: int | None, limit: int
+) -> Select[int]:
+    query = select(AuditEntry.id).where(condition)
+    if below is not None:
+        query = query.where(AuditEntry.id < below)
+    return query.order_by(AuditEntry.id.desc()).limit(limit)
+
+
+def _is_hidden(model: str) -> ColumnElement[bool]:
+    """Whether an entry of the model's chain names it in its text and not beside it.
+
+    In ranges, since an index of chains and models has no step for what is not equal.
+    """
+    chains = select(literal("model:", String) + RegisteredModel.id).where(
+        RegisteredModel.name == model
+    )
+    return and_(
+        AuditEntry.chain.in_(chains),
+        or_(
+            AuditEntry.model < model,
+            AuditEntry.model > model,
+            AuditEntry.model.is_(None),
+        ),
+        AuditEntry.canonical.contains(
+            f'"model":{json.dumps(model, ensure_ascii=False)}', autoescape=True
+        ),
+    )
 
 
 def oldest_unfinished_upload(

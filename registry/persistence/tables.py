@@ -317,13 +317,15 @@ class AuditEntry(Base):
     """One entry of the audit log. Triggers refuse to change or remove it.
 
     ``canonical`` is the truth; the other columns repeat it for queries and
-    verification compares them.
+    verification compares them. ``private`` is sealed by it, and for admins alone.
     """
 
     __tablename__ = "audit_entries"
     __table_args__ = (
         UniqueConstraint("chain", "n"),
         Index("audit_entries_by_model", "model", "id"),
+        #: Finds what a chain has of other models than it should.
+        Index("audit_entries_by_chain_and_model", "chain", "model"),
     )
 
     id: Mapped[int] = mapped_column(_BIG, primary_key=True, autoincrement=True)
@@ -337,6 +339,7 @@ class AuditEntry(Base):
     prev_hash: Mapped[str] = mapped_column(String(64))
     hash: Mapped[str] = mapped_column(String(64))
     canonical: Mapped[str] = mapped_column(Text)
+    private: Mapped[str | None] = mapped_column(Text)
 
 
 class Token(Base):

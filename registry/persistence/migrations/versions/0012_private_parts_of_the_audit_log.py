@@ -1,0 +1,20 @@
+"""What of an audit entry only admins may read, sealed by its text; entries by chain.
+
+A process of the release before writes entries without a private part, of the former
+version; they stay as they are, since what is sealed is never written again.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0012"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("audit_entries", sa.Column("private", sa.Text(), nullable=True))
+    op.create_index(
+        "audit_entries_by_chain_and_model", "audit_entries", ["chain", "model"]
+    )
