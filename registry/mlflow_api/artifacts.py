@@ -30,6 +30,7 @@ from registry.persistence import queries
 from registry.persistence.database import db, end_read
 from registry.persistence.tables import ModelVersion
 from registry.web.changing import parts
+from registry.web.checked_files import require_unchanged
 from registry.web.files import send_file, unchanged_file
 
 _ARTIFACTS = "/mlflow-artifacts/artifacts"
@@ -47,6 +48,7 @@ def get_download_uri() -> Response:
     """Say where a version's bytes are."""
     ref = version_ref(fields_of(request))
     version = queries.get_version(db.session(), ref.model, ref.number)
+    require_unchanged(version)
     uri = version.artifact_uri
     if parts().settings.serve_artifacts and _is_ours(version):
         uri = urljoin(request.host_url, _SERVED_AT + version.id)
@@ -137,4 +139,5 @@ def _sent(version: ModelVersion, manifest: ManifestText, path: str) -> Response:
     if entry is None:
         raise ArtifactNotFoundError(f"No such artifact: {path!r}")
     end_read(db.session())  # nothing stays open while the file is sent
-    return unchanged_file(entry) or send_file(version.artifact_uri, entry)
+    require_unchanged(version)
+    return unchanged_file(entry) or send_file(version, entry)

@@ -98,6 +98,22 @@ def model_id(session: Session, name: str) -> str:
     return found
 
 
+def model_name(session: Session, model_id: str) -> str:
+    """The present name of a model.
+
+    Raises:
+        NotFoundError: when it was deleted.
+    """
+    found = session.scalar(
+        select(RegisteredModel.name).where(
+            RegisteredModel.id == model_id, RegisteredModel.deleted_at.is_(None)
+        )
+    )
+    if found is None:
+        raise ModelNotFoundError(model_id)
+    return found
+
+
 def manifest(session: Session, version_id: str) -> str:
     """The canonical manifest of a version that has a digest.
 

@@ -42,7 +42,13 @@ from registry.services.changes import (
 )
 from registry.services.documents import Document, version_document
 from registry.services.transaction import Transaction
-from registry.services.versions import VersionRef, expect_etag, lock_version
+from registry.services.versions import (
+    UPDATED,
+    VersionRef,
+    expect_etag,
+    finish_version,
+    lock_version,
+)
 
 STAGE_CHANGED = "model_version.stage_changed"
 ARTIFACT_CHANGED = "model_version.artifact_changed"
@@ -377,6 +383,25 @@ def mark_artifact_changed(
     data = {**version_event(tx.caller, model, version), "differences": found}
     record_change(tx, model, change, data=data, at=at)
     return version_document(model.name, version)
+
+
+def mark_artifact_verified(tx: Transaction, ref: VersionRef, digest: str) -> Document:
+    """Record that an artifact was found as it was registered, if it was in doubt.
+
+    Raises:
+        NotFoundError: when model or version do not exist.
+        ConflictError: when ``digest`` is not what the version has.
+    """
+    model, version = lock_version(tx, ref)
+    before = version_document(model.name, version)
+    if version.artifact_digest != digest:
+        raise ConflictError(f"version {version.number} has another artifact by now")
+    if version.artifact_state == "verified":
+        return before
+    touch(model, version, tx.now)
+    version.artifact_state = "verified"
+    tx.session.flush()
+    return finish_version(tx, model, version, action=UPDATED, before=before)
 
 
 def rollback_request(model: str, number: int | None, reason: str) -> MoveRequest:

@@ -6,6 +6,7 @@ Rules:
 - What is downloaded is an attachment, never a page (ASVS 3.5.4).
 - The store is asked for the first bytes before the answer begins, so that a file it
   does not have is an error and not an answer that breaks off.
+- What is sent is what was registered (``registry.web.checked_files``).
 """
 
 import base64
@@ -17,25 +18,40 @@ from werkzeug.datastructures import Range
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from registry.domain.manifests import FileEntry
+from registry.persistence.tables import ModelVersion
 from registry.web.changing import parts
+from registry.web.checked_files import whole, whole_under
 
 
-def send_file(source: str, entry: FileEntry) -> Response:
+def send_file(version: ModelVersion, entry: FileEntry) -> Response:
     """The file, or the range of it that was asked for.
 
     Raises:
+        ArtifactChangedError: It is not what was registered.
         ArtifactNotFoundError: The store does not have it any more.
         ArtifactStoreError: The store does not answer.
     """
-    asked = _asked_range(entry)
+    asked, etag = _asked_range(entry), None
     start, stop = _range(asked, entry.size_bytes)
+    if stop - start < entry.size_bytes:
+        etag = whole_under(version, entry)
+        if etag is None:
+            asked, start, stop = None, 0, entry.size_bytes
     answer = Response(
         mimetype=mimetypes.guess_type(entry.path)[0] or "application/octet-stream"
     )
     if stop > start:
         stack = ExitStack()
         answer.response = stack.enter_context(
-            parts().store.open(source, entry.path, start=start, length=stop - start)
+            parts().store.open(
+                version.artifact_uri,
+                entry.path,
+                start=start,
+                length=stop - start,
+                etag=etag,
+            )
+            if etag
+            else whole(version, entry)
         )
         answer.call_on_close(stack.close)
     answer.content_length = stop - start
