@@ -182,6 +182,11 @@ class ModelVersion(Base):
         """Where the bytes are."""
         return self.download_uri or self.source
 
+    @property
+    def is_verified(self) -> bool:
+        """Whether it is pinned, and was as registered when it was last looked at."""
+        return self.artifact_state == "verified"
+
 
 class VersionTag(Base):
     """A tag of a version."""
@@ -268,6 +273,8 @@ class StageChange(Base):
     actor_kind: Mapped[str] = mapped_column(Text)
     actor_name: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime] = mapped_column(UTCDateTime)
+    #: Whether the artifact was known to be as registered; unknown of old changes.
+    verified: Mapped[bool | None]
     #: The event that announced it; registrations have their own event type.
     event_id: Mapped[str | None] = mapped_column(Text)
 

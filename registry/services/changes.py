@@ -124,6 +124,7 @@ def version_event(
         "source": version.source,
         "download_uri": version.artifact_uri,
         "artifact_digest": version.artifact_digest,
+        "verified": version.is_verified,
         "run_id": version.run_id,
         "tags": version.tags or {},
         "links": version_links(caller, model, version),

@@ -128,6 +128,7 @@ def move_version(tx: Transaction, request: MoveRequest) -> Document:
         "transition_id": changes[-1].transition_id,
         "cause": plan.decision.cause,
         "superseded": changes[-2].number if plan.leaving else None,
+        "verified": plan.version.is_verified,
         "version": version_document(model.name, plan.version),
     }
 
@@ -198,7 +199,7 @@ def _facts(
         number=version.number,
         stage=version.stage,
         status=VersionStatus(version.status),
-        is_verified=version.artifact_state == "verified",
+        is_verified=version.is_verified,
         tags=version.tags or {},
         metrics=version.metrics,
         stages_before=stages_before,
@@ -271,6 +272,9 @@ def _apply(tx: Transaction, plan: _Plan, reason: str) -> list[StageChange]:
         version.artifact_state = "verified"
     tx.session.flush()
     queries.reload_versions(tx.session, [change.version_id for change in changes])
+    moved = [*(incumbent for incumbent, _ in plan.leaving), version]
+    for change, each in zip(changes, moved, strict=True):
+        change.verified = each.is_verified
     return changes
 
 
@@ -323,6 +327,7 @@ def _record(tx: Transaction, plan: _Plan, changes: Sequence[StageChange]) -> Non
             "transition_id": moved.transition_id,
             "cause": moved.cause,
             "artifact_digest": plan.version.artifact_digest,
+            "verified": plan.version.is_verified,
             "policy": tx.policy.digest,
         },
     )

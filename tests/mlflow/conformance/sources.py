@@ -61,6 +61,18 @@ def a_source_that_could_harm_is_refused(world: World, source: str) -> None:
     assert world.client.search_model_versions(f"name = '{name}'") == []
 
 
+@CASES.stricter("MLflow takes an address that its clients have no reader for")
+def a_source_that_no_client_could_load_is_refused(world: World) -> None:
+    for source in ("git+http://host/model", "jar:http://host/model.jar!/x"):
+        answer = world.post(
+            "/model-versions/create", {"name": world.model(), "source": source}
+        )
+        if world.is_mlflow:
+            assert answer.status == 200
+        else:
+            answer.refuses(400, "INVALID_PARAMETER_VALUE")
+
+
 @CASES.each((7, True, ["s3://a/b"], {"uri": "s3://a/b"}))
 def a_source_that_is_no_text_is_refused(world: World, source: object) -> None:
     answer = world.post(

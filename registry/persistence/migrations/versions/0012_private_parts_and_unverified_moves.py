@@ -1,4 +1,4 @@
-"""What of an audit entry only admins may read, sealed by its text; entries by chain.
+"""Private parts of audit entries, entries by chain; moves of unverified artifacts.
 
 A process of the release before writes entries without a private part, of the former
 version; they stay as they are, since what is sealed is never written again.
@@ -18,3 +18,4 @@ def upgrade() -> None:
     op.create_index(
         "audit_entries_by_chain_and_model", "audit_entries", ["chain", "model"]
     )
+    op.add_column("stage_changes", sa.Column("verified", sa.Boolean(), nullable=True))
