@@ -14,6 +14,7 @@ from registry.auth.sign_in import current_caller
 from registry.domain.manifests import Manifest
 from registry.errors import (
     ArtifactChangedError,
+    ConflictError,
     NotFoundError,
     VerificationBusyError,
 )
@@ -26,6 +27,7 @@ from registry.persistence.database import (
 )
 from registry.persistence.tables import ModelVersion
 from registry.services import transitions
+from registry.services.artifacts import is_read_by
 from registry.services.transaction import Transaction
 from registry.services.transitions import MoveRequest
 from registry.services.versions import VersionRef
@@ -67,9 +69,15 @@ def verify_artifact(version: ModelVersion, manifest: Manifest) -> None:
     Raises:
         ArtifactChangedError: when it is not what was registered.
         ArtifactStoreError: when the store does not answer.
+        ConflictError: when nothing here reads the place where it lies any more.
         VerificationBusyError: when another request is still at it.
     """
     store, source = parts().store, version.artifact_uri
+    if not is_read_by(store, source):
+        raise ConflictError(
+            f"the artifact of version {version.number} lies at {source}, which this "
+            "registry is not set up to read any more: it cannot be verified"
+        )
     differences = run_once(
         (version.id, manifest.digest),
         lambda: hashing.verify_manifest(store, source, manifest),
