@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import TypeVar
 
 from sqlalchemy import (
-    ColumnElement,
     Select,
     String,
     and_,
@@ -44,6 +43,7 @@ from registry.persistence.tables import (
 )
 
 Row = TypeVar("Row", ModelVersion, StageChange)
+Entries = TypeVar("Entries", AuditEntry, int)
 
 
 def lock_model(session: Session, name: str) -> RegisteredModel:
@@ -388,45 +388,44 @@ def list_audit_entries(
     """
     query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
     if model is not None:
-        pages = [
-            _newest_entries(condition, below=below, limit=limit).subquery()
-            for condition in (AuditEntry.model == model, _is_hidden(model))
-        ]
-        ids = union(*(select(page.c.id) for page in pages))
-        query = query.where(AuditEntry.id.in_(ids))
-    if below is not None:
-        query = query.where(AuditEntry.id < below)
-    return session.scalars(query).all()
+        said_beside = select(AuditEntry.id).where(AuditEntry.model == model)
+        arms = [said_beside.order_by(AuditEntry.id.desc()), *_hidden(model)]
+        pages = [_below(arm, below).limit(limit).subquery() for arm in arms]
+        query = query.where(
+            AuditEntry.id.in_(union(*(select(page.c.id) for page in pages)))
+        )
+    return session.scalars(_below(query, below)).all()
 
 
-def _newest_entries(
-    condition: ColumnElement[bool], *, below: int | None, limit: int
-) -> Select[int]:
-    query = select(AuditEntry.id).where(condition)
-    if below is not None:
-        query = query.where(AuditEntry.id < below)
-    return query.order_by(AuditEntry.id.desc()).limit(limit)
+def _below(query: Select[Entries], below: int | None) -> Select[Entries]:
+    return query if below is None else query.where(AuditEntry.id < below)
 
 
-def _is_hidden(model: str) -> ColumnElement[bool]:
-    """Whether an entry of the model's chain names it in its text and not beside it.
+def _hidden(model: str) -> list[Select[int]]:
+    """Entries of the model's chain that name it in their text and not beside it.
 
-    In ranges, since an index of chains and models has no step for what is not equal.
+    One query for each range of the index of chains and models, which has no step for
+    what is not equal. They are few, if any, and sorted by themselves: by an index in
+    this order all entries without a model would be walked.
     """
-    chains = select(literal("model:", String) + RegisteredModel.id).where(
-        RegisteredModel.name == model
+    chains = select(
+        (literal("model:", String) + RegisteredModel.id).label("chain")
+    ).where(RegisteredModel.name == model)
+    is_of_its_chain = AuditEntry.chain.in_(select(chains.cte("chains").c.chain))
+    names_it = AuditEntry.canonical.contains(
+        f'"model":{json.dumps(model, ensure_ascii=False)}', autoescape=True
     )
-    return and_(
-        AuditEntry.chain.in_(chains),
-        or_(
-            AuditEntry.model < model,
-            AuditEntry.model > model,
-            AuditEntry.model.is_(None),
-        ),
-        AuditEntry.canonical.contains(
-            f'"model":{json.dumps(model, ensure_ascii=False)}', autoescape=True
-        ),
+    others = (
+        AuditEntry.model < model,
+        AuditEntry.model > model,
+        AuditEntry.model.is_(None),
     )
+    return [
+        select(AuditEntry.id)
+        .where(is_of_its_chain, is_other, names_it)
+        .order_by((AuditEntry.id + 0).desc())
+        for is_other in others
+    ]
 
 
 def oldest_unfinished_upload(
