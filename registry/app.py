@@ -27,6 +27,7 @@ from registry.api.metrics import measure
 from registry.api.problems import ProblemApi, register_problem_handlers
 from registry.artifacts.opening import open_store
 from registry.artifacts.store import ArtifactStore, S3Access
+from registry.artifacts.tracked import StoreAndTracking
 from registry.auth.permissions import Permission, check_every_route, requires
 from registry.auth.sign_in import require_sign_in
 from registry.domain.deployment_token import DeploymentTokens
@@ -110,11 +111,12 @@ def _parts(settings: Settings) -> Parts:
         settings.webhook_allowed_networks, allow_http=settings.webhook_allow_http
     )
     box = SecretBox(settings.secret_keys)
+    store, tracking = _store(settings), _tracking(settings)
     return Parts(
         settings=settings,
         policy=load_policy(settings),
-        store=_store(settings),
-        tracking=_tracking(settings),
+        store=StoreAndTracking(store, tracking) if tracking else store,
+        tracking=tracking,
         webhooks=WebhookParts(box=box, guard=guard),
         dispatcher=Dispatcher(
             partial(write_transaction, session_factory(db.engine)),

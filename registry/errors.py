@@ -170,7 +170,7 @@ class ArtifactChangedError(ConflictError):
 
     def __init__(self, message: str, differences: Sequence[str] = ()) -> None:
         super().__init__(message)
-        self.differences = tuple(differences)
+        self.differences = tuple(differences) or (message,)
 
     @property
     def facts(self) -> Mapping[str, object]:

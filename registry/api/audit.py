@@ -1,4 +1,11 @@
-"""The audit log: read, verified, exported."""
+"""The audit log: read, verified, exported.
+
+Rules:
+
+- What is listed is read from the sealed texts, not from the columns beside them.
+- Who is no admin sees no private parts, and entries of the former version redacted
+  (``domain.audit_privacy``).
+"""
 
 import dataclasses
 from collections.abc import Iterator
@@ -14,6 +21,9 @@ from registry.api.schemas.admin import (
     VerificationQuery,
 )
 from registry.auth.permissions import Permission, requires
+from registry.auth.sign_in import current_caller
+from registry.domain import audit_privacy
+from registry.domain.audit_chain import member
 from registry.persistence import queries
 from registry.persistence.database import begin_snapshot, db
 from registry.persistence.tables import AuditEntry
@@ -29,14 +39,22 @@ blueprint = Blueprint("audit", __name__, description="The audit log")
 @blueprint.response(200, AuditPage)
 def list_audit_entries(query: dict[str, Any]) -> Response:
     """List audit entries, newest first."""
-    limit = query["limit"]
+    limit, name = query["limit"], _name(query["model"])
     rows = queries.list_audit_entries(
         db.session(),
-        model=_name(query["model"]),
+        model=name,
         below=decode_cursor(query["cursor"], int),
         limit=limit + 1,
     )
-    return jsonify(page(rows, limit, document=_document, key=lambda e: e.id))
+    found = page(rows, limit, document=_document, key=lambda e: e.id)
+    if name is not None:
+        # One whose text cannot be read is shown: it may be about any model.
+        found["items"] = [
+            item
+            for item in found["items"]
+            if item["action"] is None or item["model"] == name
+        ]
+    return jsonify(found)
 
 
 @blueprint.route("/audit/verify", methods=["GET"])
@@ -50,19 +68,30 @@ def verify_audit(query: dict[str, Any]) -> Response:
     chain = f"model:{queries.model_id(session, name)}" if name is not None else None
     begin_snapshot(session)
     report = audit.verify_database(session, chain=chain)
-    return jsonify({"ok": report.ok, **dataclasses.asdict(report)})
+    return jsonify(
+        {
+            "ok": report.ok,
+            "entries": report.entries,
+            "chains": report.chains,
+            "damage": [dataclasses.asdict(damage) for damage in report.damage],
+            "limits": report.limits,
+        }
+    )
 
 
 @blueprint.route("/audit/export", methods=["GET"])
 @requires(Permission.READ)
 @blueprint.response(200, {"type": "string"}, content_type="application/x-ndjson")
 def export_audit() -> Response:
-    """Export the whole log as JSON lines, to be verified offline."""
-    session = db.session()
+    """Export the whole log as JSON lines, to be verified offline.
+
+    Private parts, such as source addresses, are in the export of an admin.
+    """
+    session, with_private = db.session(), _sees_all()
     begin_snapshot(session)
 
     def lines() -> Iterator[str]:
-        for line in audit.export(session):
+        for line in audit.export(session, with_private=with_private):
             yield line + "\n"
 
     return Response(stream_with_context(lines()), mimetype="application/x-ndjson")
@@ -73,17 +102,28 @@ def _name(given: str | None) -> str | None:
     return None if given is None else given.replace("\0", "\ufffd")
 
 
-def _document(entry: AuditEntry) -> dict[str, Any]:
+def _sees_all() -> bool:
+    return Permission.ADMIN.is_granted_to(current_caller().actor.role)
+
+
+def _document(row: AuditEntry) -> dict[str, Any]:
+    entry = audit.sealed_entry(row)
+    if not _sees_all():
+        entry = audit_privacy.public(entry)
+    text = entry.text
     return {
-        "id": entry.id,
+        "id": row.id,
         "chain": entry.chain,
         "n": entry.n,
-        "at": entry.at,
-        "action": entry.action,
-        "actor": entry.actor,
-        "model": entry.model,
-        "version": entry.version,
+        "at": text.get("at"),
+        "action": text.get("action"),
+        "actor": member(text, "actor.name"),
+        "model": text.get("model"),
+        "version": text.get("version"),
+        "source_ip": audit_privacy.source_ip(entry),
         "prev_hash": entry.prev_hash,
         "hash": entry.hash,
         "entry": entry.canonical,
+        "private": entry.private,
+        "is_redacted": entry.is_redacted,
     }

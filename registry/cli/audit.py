@@ -6,12 +6,13 @@ Rules:
   the server's export, so that the server need not be believed; with neither it
   reads the database that the settings name.
 - Damage ends with exit code 1 and names the first bad entry of each chain.
+- What a verdict does not cover is said with it each time.
 """
 
 import os
 import sys
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO
@@ -22,7 +23,8 @@ from click.core import ParameterSource
 from registry.cli.client_command import Connection, client_command, example
 from registry.cli.exit_codes import ExitCode
 from registry.cli.output import Output
-from registry.domain.audit_chain import VerificationReport, verify_export
+from registry.domain.audit_chain import Damage, VerificationReport
+from registry.domain.audit_export import verify_export
 from registry.settings import Settings
 
 
@@ -105,11 +107,34 @@ def _show(output: Output, report: VerificationReport) -> None:
         "entries": report.entries,
         "chains": report.chains,
         "damage": [asdict(one) for one in report.damage],
+        "redacted": report.redacted,
+        "sealed": report.is_sealed,
+        "limits": report.limits,
     }
-    lines = [
-        f"Damaged: chain {one.chain or '-'}, entry {one.n}: {one.kind}: {one.message}"
-        for one in report.damage
+    damage = [
+        f"Damaged: {_place(one)}: {one.kind}: {one.message}" for one in report.damage
     ]
     verdict = "intact" if report.ok else "DAMAGED"
     summary = f"{report.entries} entries in {report.chains} chains: {verdict}."
-    output.done(document, "\n".join([*lines, summary]))
+    output.done(document, "\n".join([*damage, summary, *_reservations(report)]))
+
+
+def _place(damage: Damage) -> str:
+    if not damage.chain:
+        return f"line {damage.n}"
+    return f"chain {damage.chain}, entry {damage.n}"
+
+
+def _reservations(report: VerificationReport) -> Iterator[str]:
+    """What the verdict does not cover."""
+    if report.is_sealed is False:
+        yield (
+            "This export has no seal, as those of former releases: whether something "
+            "was cut off or left out of it cannot be told."
+        )
+    if report.redacted:
+        yield (
+            f"{report.redacted} entries are shown without source addresses, so that "
+            "only their links could be verified; the export of an admin has them whole."
+        )
+    yield report.limits

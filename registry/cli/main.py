@@ -32,7 +32,7 @@ COMMANDS = {
     ),
     "versions": LazyCommand(
         "registry.cli.versions:versions",
-        "List, show and download model versions.",
+        "List, show, verify and download model versions.",
     ),
     "promote": LazyCommand(
         "registry.cli.transitions:promote",

@@ -92,6 +92,8 @@ def finish(to: Connection, transition: Transition, waiting: Waiting) -> None:
             " did this already."
         )
     to.output.done(transition.raw, _sentence(transition))
+    if transition.verified is False:
+        to.output.note("Its artifact is not verified.")
     if waiting.seconds is None:
         return
     with rollout_display() as show:

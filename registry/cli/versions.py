@@ -99,7 +99,7 @@ def _directory_for(version: ModelVersion) -> Path:
 
 @click.group()
 def versions() -> None:
-    """List, show and download model versions."""
+    """List, show, verify and download model versions."""
 
 
 @versions.command("list", epilog=example("stagegate versions list fraud"))
@@ -133,6 +133,18 @@ def show(
     """Show one version, by number, stage or alias."""
     found = selected_version(to, model, version, stage=stage, alias=alias)
     to.output.one(found.raw, VERSION_MEMBERS)
+
+
+@versions.command(epilog=example("stagegate versions verify fraud 7"))
+@click.argument("model")
+@click.argument("version", type=click.IntRange(min=1))
+@client_command
+def verify(to: Connection, model: str, version: int) -> None:
+    """Have a version's artifact hashed again, as after it was restored."""
+    found = to.client.verify(model, version)
+    to.output.done(
+        found.raw, f"The artifact of {model} version {version} is as it was registered."
+    )
 
 
 @versions.command(

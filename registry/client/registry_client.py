@@ -256,6 +256,17 @@ class RegistryClient:
         downloader = Downloader(self._transport, path_of_version, on_progress)
         return downloader.download(files, destination)
 
+    def verify(self, model: str, version: int) -> ModelVersion:
+        """Have the server hash a version's artifact again.
+
+        Raises:
+            ArtifactChangedError: when it is not what was registered.
+        """
+        path = path_of("models", model, "versions", version, "verify")
+        return ModelVersion.from_json(
+            json_object(self._transport.request("POST", path))
+        )
+
     def transition(
         self,
         model: str,

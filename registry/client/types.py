@@ -121,7 +121,7 @@ class ModelVersion(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Transition(Record):
-    """A stage change that happened.
+    """A stage change that happened; ``verified`` says whether its artifact is known.
 
     ``replayed`` says that it happened earlier, by a request with the same
     idempotency key, and that nothing changed now.
@@ -131,6 +131,7 @@ class Transition(Record):
     version: ModelVersion = field(metadata=_read_by(ModelVersion.from_json))
     superseded: int | None = None
     cause: str = ""
+    verified: bool | None = None
     replayed: bool = False
 
 
@@ -162,6 +163,7 @@ class HistoryEntry(Record):
     to_stage: str
     cause: str = ""
     reason: str | None = None
+    verified: bool | None = None
     at: datetime | None = field(default=None, metadata=_read_by(_instant))
     actor: JsonObject = field(default_factory=dict)
     sequence: int | None = None
@@ -171,7 +173,11 @@ class HistoryEntry(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class AuditRecord(Record):
-    """One audit entry; ``entry`` is the canonical JSON text that was hashed."""
+    """One audit entry; ``entry`` is the canonical JSON text that was hashed.
+
+    Only admins are told ``source_ip`` and ``private``; others see entries of the former
+    version ``is_redacted``.
+    """
 
     chain: str
     n: int
@@ -184,6 +190,9 @@ class AuditRecord(Record):
     actor: Any = None
     model: str | None = None
     version: int | None = None
+    source_ip: str | None = None
+    private: str | None = None
+    is_redacted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,11 @@ Rules (protocol reference, section 4, "source rules"):
 - No ``..`` as a segment, however often the text is percent-decoded; no NUL.
 - An address is kept as it is given, in whatever Unicode form; names are not.
 - Something must be named: a bucket or a scheme alone is refused.
-- An address whose host every client would have to ask (``http``, ``ftp``, …) is
-  refused: it would make clients of the registry fetch from anywhere.
+- An address is of a kind that MLflow's clients can load from a store of their own
+  (``ADDRESS_SCHEMES``). Any other is refused: nobody could load it, or every client
+  would have to fetch it from the host it names (``http``, ``ftp``, ``git+https``, …).
 - ``runs:/``, ``models:/`` and ``mlflow-artifacts:/`` name things of MLflow, which
-  others look up. All else is an address, and whether it can be read is not known here.
+  others look up. Whether an address can be read is not known here.
 
 Pure: nothing here reads a file, a database or a server.
 """
@@ -22,13 +23,8 @@ from registry.errors import InvalidInputError
 
 MAX_SOURCE_CHARACTERS = 2000
 
-#: Addressed by host: MLflow refuses them as well, and no client of ours needs them.
-REFUSED_SCHEMES = frozenset(
-    {
-        *("abfss", "b2", "ftp", "hdfs", "http", "https", "r2", "sftp", "viewfs"),
-        *("data", "javascript", "vbscript"),
-    }
-)
+#: Object stores, and directories; MLflow's clients have a reader for each.
+ADDRESS_SCHEMES = frozenset({"", "dbfs", "file", "gs", "s3", "wasbs"})
 # One letter is a drive of Windows.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _RUN_ID = re.compile(r"[A-Za-z0-9][\w-]{0,255}", re.ASCII)
@@ -104,14 +100,14 @@ def parse_source(text: str) -> Source:
     match = _SCHEME.match(text)
     scheme = match.group(1).lower() if match else ""
     rest = text[match.end() :] if match else text
-    if scheme in REFUSED_SCHEMES:
+    readers = {"runs": _run, "models": _model, "mlflow-artifacts": _proxied}
+    if scheme not in ADDRESS_SCHEMES and scheme not in readers:
         raise _refused(
-            f"must not be a {scheme}: address; link an artifact in an object store, "
-            "such as s3://bucket/path, or upload it"
+            f"must not be a {scheme[:20]}: address; link an artifact in an object"
+            " store, such as s3://bucket/path, or upload it"
         )
     if not _path_of(rest):
         raise _refused("must name a path, not only a scheme, a bucket or a host")
-    readers = {"runs": _run, "models": _model, "mlflow-artifacts": _proxied}
     reader = readers.get(scheme)
     return Address(text, scheme) if reader is None else reader(text, rest)
 

@@ -21,17 +21,16 @@ from flask import Blueprint, Response, jsonify, request
 from registry.auth.permissions import Permission, requires
 from registry.domain.manifest_text import ManifestText
 from registry.domain.manifests import FileEntry, check_artifact_path
-from registry.errors import (
-    ArtifactNotFoundError,
-    InvalidInputError,
-)
+from registry.errors import ArtifactNotFoundError
 from registry.mlflow_api.errors import MlflowError
 from registry.mlflow_api.reading import fields_of
 from registry.mlflow_api.versions import version_ref
 from registry.persistence import queries
 from registry.persistence.database import db, end_read
 from registry.persistence.tables import ModelVersion
+from registry.services.artifacts import is_read_by
 from registry.web.changing import parts
+from registry.web.checked_files import require_unchanged
 from registry.web.files import send_file, unchanged_file
 
 _ARTIFACTS = "/mlflow-artifacts/artifacts"
@@ -49,6 +48,7 @@ def get_download_uri() -> Response:
     """Say where a version's bytes are."""
     ref = version_ref(fields_of(request))
     version = queries.get_version(db.session(), ref.model, ref.number)
+    require_unchanged(version)
     uri = version.artifact_uri
     if parts().settings.serve_artifacts and _is_ours(version):
         uri = urljoin(request.host_url, _SERVED_AT + version.id)
@@ -117,12 +117,9 @@ def get_artifact() -> Response:
 
 def _is_ours(version: ModelVersion) -> bool:
     """Whether there is a manifest and our store can read what it names."""
-    try:
-        return bool(version.artifact_digest) and parts().store.claims(
-            version.artifact_uri
-        )
-    except InvalidInputError:  # an address of a store that was ours once
-        return False
+    return bool(version.artifact_digest) and is_read_by(
+        parts().store, version.artifact_uri
+    )
 
 
 def _artifact(version_id: str) -> tuple[ModelVersion, ManifestText]:
@@ -166,4 +163,5 @@ def _sent(version: ModelVersion, manifest: ManifestText, path: str) -> Response:
     if entry is None:
         raise ArtifactNotFoundError(f"No such artifact: {path!r}")
     end_read(db.session())  # nothing stays open while the file is sent
-    return unchanged_file(entry) or send_file(version.artifact_uri, entry)
+    require_unchanged(version)
+    return unchanged_file(entry) or send_file(version, entry)

@@ -192,6 +192,11 @@ class ModelVersion(Base):
         """Where the bytes are."""
         return self.download_uri or self.source
 
+    @property
+    def is_verified(self) -> bool:
+        """Whether it is pinned, and was as registered when it was last looked at."""
+        return self.artifact_state == "verified"
+
 
 class VersionTag(Base):
     """A tag of a version."""
@@ -278,6 +283,8 @@ class StageChange(Base):
     actor_kind: Mapped[str] = mapped_column(Text)
     actor_name: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime] = mapped_column(UTCDateTime)
+    #: Whether the artifact was known to be as registered; unknown of old changes.
+    verified: Mapped[bool | None]
     #: The event that announced it; registrations have their own event type.
     event_id: Mapped[str | None] = mapped_column(Text)
 
@@ -327,13 +334,15 @@ class AuditEntry(Base):
     """One entry of the audit log. Triggers refuse to change or remove it.
 
     ``canonical`` is the truth; the other columns repeat it for queries and
-    verification compares them.
+    verification compares them. ``private`` is sealed by it, and for admins alone.
     """
 
     __tablename__ = "audit_entries"
     __table_args__ = (
         UniqueConstraint("chain", "n"),
         Index("audit_entries_by_model", "model", "id"),
+        #: Finds what a chain has of other models than it should.
+        Index("audit_entries_by_chain_and_model", "chain", "model"),
     )
 
     id: Mapped[int] = mapped_column(_BIG, primary_key=True, autoincrement=True)
@@ -347,6 +356,7 @@ class AuditEntry(Base):
     prev_hash: Mapped[str] = mapped_column(String(64))
     hash: Mapped[str] = mapped_column(String(64))
     canonical: Mapped[str] = mapped_column(Text)
+    private: Mapped[str | None] = mapped_column(Text)
 
 
 class Token(Base):

@@ -142,6 +142,7 @@ def version_event(
             "source": version.source,
             "download_uri": version.artifact_uri,
             "artifact_digest": version.artifact_digest,
+            "verified": version.is_verified,
             "run_id": version.run_id,
             "tags": tags,
         }

@@ -1,6 +1,7 @@
 """Registered models: create, describe, rename, delete."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -9,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from registry.domain import names, prompts
-from registry.domain.policy import ARCHIVED, NONE, StagePolicy
+from registry.domain.policy import StagePolicy
 from registry.errors import (
     ConflictError,
     DeletionRefusedError,
@@ -29,6 +30,7 @@ from registry.services.changes import (
 from registry.services.documents import Document, model_document
 from registry.services.tags import Tags, tag_events, write_model_tags
 from registry.services.transaction import Transaction
+from registry.services.versions import UNUSED_STAGES, require_promoter
 
 CREATED = "registered_model.created"
 UPDATED = "registered_model.updated"
@@ -95,6 +97,8 @@ def update_model(tx: Transaction, name: str, changes: ModelChanges) -> Document:
         InvalidInputError: for a name or tag that breaks the rules.
         ConflictError: when the new name is taken, or the policy has other rules
             for it while versions are in use.
+        PermissionDeniedError: for another name while versions are in use, when the
+            caller may not move them: it is by the name that they are read.
     """
     session = tx.session
     model = queries.lock_model(session, name)
@@ -104,6 +108,8 @@ def update_model(tx: Transaction, name: str, changes: ModelChanges) -> Document:
     if changes.name is not None:
         new_name = names.model_name(changes.name)
         _refuse_other_rules(tx, model, new_name)
+        if new_name != model.name:
+            require_promoter(tx, _in_use(tx.session, model))
         model.name = new_name
     at = touch(model, None, tx.now)
     if changes.description is not None or changes.name is not None:
@@ -173,7 +179,7 @@ def _refuse_other_rules(tx: Transaction, model: RegisteredModel, name: str) -> N
     )
     if old == new or model.is_prompt:
         return
-    free = {NONE, ARCHIVED} & old.deletable & new.deletable
+    free = UNUSED_STAGES & old.deletable & new.deletable
     in_use = tx.session.execute(
         select(ModelVersion.number, ModelVersion.stage)
         .where(
@@ -208,11 +214,13 @@ def delete_model(tx: Transaction, name: str) -> None:
     Raises:
         NotFoundError: when there is no such model.
         ConflictError: while a version is in a stage that the policy protects.
+        PermissionDeniedError: when one is in use and the caller may not move it.
     """
     session = tx.session
     model = queries.lock_model(session, name)
     if not model.is_prompt:
         _refuse_protected(session, tx.policy.for_model(name), model)
+        require_promoter(tx, _in_use(session, model))
     before = model_document(queries.get_model(session, name))
     at = touch(model, None, tx.now)
     for version in session.scalars(
@@ -231,6 +239,19 @@ def delete_model(tx: Transaction, name: str) -> None:
         data={},
         at=at,
     )
+
+
+def _in_use(session: Session, model: RegisteredModel) -> Sequence[int]:
+    return session.scalars(
+        select(ModelVersion.number)
+        .where(
+            ModelVersion.model_id == model.id,
+            ModelVersion.deleted_at.is_(None),
+            ModelVersion.stage.not_in(sorted(UNUSED_STAGES)),
+        )
+        .order_by(ModelVersion.number)
+        .limit(MAX_NAMED)
+    ).all()
 
 
 def _refuse_protected(

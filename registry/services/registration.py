@@ -174,6 +174,7 @@ def _first_stage(
         to_stage=NONE,
         cause=Cause.REGISTRATION,
         reason="",
+        verified=version.is_verified,
         actor_kind=tx.caller.actor.kind,
         actor_name=tx.caller.actor.name,
         at=at,

@@ -47,7 +47,13 @@ from registry.services.changes import (
 )
 from registry.services.documents import Document, version_document
 from registry.services.transaction import Transaction
-from registry.services.versions import VersionRef, expect_etag, lock_version
+from registry.services.versions import (
+    UPDATED,
+    VersionRef,
+    expect_etag,
+    finish_version,
+    lock_version,
+)
 
 STAGE_CHANGED = "model_version.stage_changed"
 ARTIFACT_CHANGED = "model_version.artifact_changed"
@@ -127,6 +133,7 @@ def move_version(tx: Transaction, request: MoveRequest) -> Document:
         "transition_id": changes[-1].transition_id,
         "cause": plan.decision.cause,
         "superseded": changes[-2].number if plan.leaving else None,
+        "verified": plan.version.is_verified,
         "version": version_document(model.name, plan.version),
     }
 
@@ -199,7 +206,7 @@ def _facts(
         number=version.number,
         stage=version.stage,
         status=VersionStatus(version.status),
-        is_verified=version.artifact_state == "verified",
+        is_verified=version.is_verified,
         tags=version.tags or {},
         metrics=version.metrics,
         stages_before=stages_before,
@@ -274,6 +281,9 @@ def _apply(tx: Transaction, plan: _Plan, reason: str) -> list[StageChange]:
         version.artifact_state = "verified"
     tx.session.flush()
     queries.reload_versions(tx.session, [change.version_id for change in changes])
+    moved = [*(incumbent for incumbent, _ in plan.leaving), version]
+    for change, each in zip(changes, moved, strict=True):
+        change.verified = each.is_verified
     return changes
 
 
@@ -326,6 +336,7 @@ def _record(tx: Transaction, plan: _Plan, changes: Sequence[StageChange]) -> Non
             "transition_id": moved.transition_id,
             "cause": moved.cause,
             "artifact_digest": plan.version.artifact_digest,
+            "verified": plan.version.is_verified,
             "policy": tx.policy.digest,
         },
     )
@@ -386,6 +397,25 @@ def mark_artifact_changed(
     data = {**version_event(tx.caller, model, version), "differences": found}
     record_change(tx, model, change, data=data, at=at)
     return version_document(model.name, version)
+
+
+def mark_artifact_verified(tx: Transaction, ref: VersionRef, digest: str) -> Document:
+    """Record that an artifact was found as it was registered, if it was in doubt.
+
+    Raises:
+        NotFoundError: when model or version do not exist.
+        ConflictError: when ``digest`` is not what the version has.
+    """
+    model, version = lock_version(tx, ref)
+    before = version_document(model.name, version)
+    if version.artifact_digest != digest:
+        raise ConflictError(f"version {version.number} has another artifact by now")
+    if version.artifact_state == "verified":
+        return before
+    touch(model, version, tx.now)
+    version.artifact_state = "verified"
+    tx.session.flush()
+    return finish_version(tx, model, version, action=UPDATED, before=before)
 
 
 def rollback_request(model: str, number: int | None, reason: str) -> MoveRequest:

@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from sqlalchemy import delete
 
 from registry.domain import names, prompts
-from registry.domain.policy import VersionStatus
-from registry.errors import ConflictError, DeletionRefusedError, StaleExpectationError
+from registry.domain.actors import Role
+from registry.domain.policy import ARCHIVED, NONE, VersionStatus
+from registry.errors import (
+    ConflictError,
+    DeletionRefusedError,
+    PermissionDeniedError,
+    StaleExpectationError,
+)
 from registry.persistence import queries
 from registry.persistence.tables import Alias, ModelVersion, RegisteredModel
 from registry.services.audit import Change
@@ -26,6 +32,7 @@ from registry.services.transaction import Transaction
 
 UPDATED = "model_version.updated"
 DELETED = "model_version.deleted"
+UNUSED_STAGES = frozenset({NONE, ARCHIVED})  #: nobody reads a version by these
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +96,7 @@ def delete_version(tx: Transaction, ref: VersionRef) -> None:
     Raises:
         NotFoundError: when model or version do not exist.
         ConflictError: when the policy protects versions in its stage.
+        PermissionDeniedError: when it is in use and the caller may not move it.
         StaleExpectationError: when the entity tag is not the present one.
     """
     model, version = lock_version(tx, ref)
@@ -98,6 +106,8 @@ def delete_version(tx: Transaction, ref: VersionRef) -> None:
             f"version {version.number} is in {version.stage}; only versions in "
             f"{', '.join(sorted(deletable)) or 'no stage'} may be deleted"
         )
+    if version.stage not in UNUSED_STAGES:
+        require_promoter(tx, [version.number])
     before = version_document(model.name, version)
     at = touch(model, version, tx.now)
     move_mlflow_time(at, model)
@@ -111,6 +121,20 @@ def delete_version(tx: Transaction, ref: VersionRef) -> None:
     )
     data = version_event(tx.caller, model, version)
     record_change(tx, model, change, data=data, at=at)
+
+
+def require_promoter(tx: Transaction, in_use: Sequence[int]) -> None:
+    """Versions in use are taken from where they are read by who may move them.
+
+    Raises:
+        PermissionDeniedError: when the caller may not, and there are any.
+    """
+    role = tx.caller.actor.role
+    if in_use and not role.includes(Role.PROMOTER):
+        raise PermissionDeniedError(
+            f"versions {', '.join(map(str, in_use))} are in use: role {role} may not "
+            f"take them away; it takes {Role.PROMOTER}"
+        )
 
 
 def lock_version(

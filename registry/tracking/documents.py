@@ -79,6 +79,27 @@ class LoggedModel:
     metric_steps: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ListedFile:
+    """What stands in a directory of artifacts, by its name in it."""
+
+    name: str
+    is_directory: bool
+    size_bytes: int
+
+
+def read_files(document: JSONObject) -> Sequence[ListedFile]:
+    """The files in an answer of ``mlflow-artifacts/artifacts``; no size means 0."""
+    return [
+        ListedFile(
+            name=_text(file, "path"),
+            is_directory=file.get("is_dir") is True,
+            size_bytes=_whole(file.get("file_size")) or 0,
+        )
+        for file in _objects(document, "files")
+    ]
+
+
 def read_run(document: JSONObject) -> Run | None:
     """The run in an answer of ``runs/get``; None when it holds none."""
     run = _object(document, "run")

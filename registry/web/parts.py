@@ -8,7 +8,7 @@ from registry.services.sources import SourceReaders
 from registry.services.subscriptions import WebhookParts
 from registry.settings import Settings
 from registry.tracking.client import TrackingServer
-from registry.web.single_flight import SingleFlight
+from registry.web.single_flight import RecentKeys, SingleFlight
 from webhooks.dispatcher import Dispatcher
 
 
@@ -20,7 +20,8 @@ class Parts:
         tracking: None where no tracking server is set.
         dispatcher: runs only where ``registry.worker`` started it; elsewhere it
             sends tests, and waking it does nothing.
-        verifications: by version and digest, the differences that are found.
+        verifications: by version and digest, or by file, the differences found.
+        whole_files: files that were hashed under the ETag they had in the store.
     """
 
     settings: Settings
@@ -29,9 +30,10 @@ class Parts:
     tracking: TrackingServer | None
     webhooks: WebhookParts
     dispatcher: Dispatcher
-    verifications: SingleFlight[tuple[str, str], list[str]] = field(
+    verifications: SingleFlight[tuple[str, ...], list[str]] = field(
         default_factory=SingleFlight
     )
+    whole_files: RecentKeys[tuple[str, ...]] = field(default_factory=RecentKeys)
 
     @property
     def source_readers(self) -> SourceReaders:

@@ -152,6 +152,10 @@ class TransitionDocument(AnswerSchema):
     transition_id = fields.String(required=True)
     cause = fields.String(required=True)
     superseded = fields.Integer(required=True, allow_none=True)
+    verified = fields.Boolean(
+        required=True,
+        metadata={"description": "whether its artifact is known to be as registered"},
+    )
     version = fields.Nested(VersionDocument, required=True)
 
 
@@ -172,6 +176,11 @@ class StageChangeDocument(AnswerSchema):
     to_stage = fields.String(required=True)
     cause = fields.String(required=True)
     reason = fields.String(required=True)
+    verified = fields.Boolean(
+        required=True,
+        allow_none=True,
+        metadata={"description": "null for changes of a former release"},
+    )
     actor = fields.Nested(ActorDocument, required=True)
     at = fields.DateTime(required=True)
 

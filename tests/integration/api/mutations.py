@@ -64,6 +64,15 @@ def prepare(api: Driver) -> None:
     api.register()
     api.put(f"/models/{MODEL}/aliases/champion", json={"version": 1})
     api.create_model("idle")
+    api.create_model("doubted")
+    api.ready("doubted")
+    with api.engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE model_versions SET artifact_state = 'changed'"
+                " WHERE model_name = 'doubted'"
+            )
+        )
     api.post("/webhooks", {"url": RECEIVER})
     api.patch(f"/models/{MODEL}", {"description": "an event to deliver"})
     with api.engine.begin() as connection:
@@ -194,6 +203,12 @@ MUTATIONS = (
         method="POST",
         path=f"{VERSIONS}/5/abort",
         body={"reason": "no"},
+        action="model_version.updated",
+    ),
+    Mutation(
+        endpoint="artifacts.verify",
+        method="POST",
+        path="/models/doubted/versions/1/verify",
         action="model_version.updated",
     ),
     Mutation(

@@ -258,3 +258,14 @@ def test_a_path_that_does_not_exist_is_a_usage_error(
     assert result.exit_code == 2
     assert "absent/model does not exist" in result.stderr
     assert fake.asked == []
+
+
+def test_an_artifact_is_verified_again(fake: FakeRegistry, run: Run) -> None:
+    path = "/models/fraud/versions/1/verify"
+    fake.json("POST", path, version_document())
+
+    result = run("versions", "verify", "fraud", "1")
+
+    said = "The artifact of fraud version 1 is as it was registered.\n"
+    assert result.stdout == said
+    assert [asked.path for asked in fake.asked] == [f"/api/v1{path}"]

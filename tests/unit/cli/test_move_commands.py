@@ -167,3 +167,24 @@ def test_an_alias_is_set_and_deleted(fake: FakeRegistry, run: Run) -> None:
 
     assert set_now.stdout == "fraud@champion is now version 2.\n"
     assert deleted.stdout == "Deleted alias champion of fraud.\n"
+
+
+def test_a_move_of_what_nobody_verified_is_told_so(
+    fake: FakeRegistry, run: Run
+) -> None:
+    fake.json("POST", TRANSITIONS, transition_document(verified=False))
+    entry = {
+        "transition_id": "t",
+        "version": 2,
+        "from_stage": "Staging",
+        "to_stage": "Production",
+        "cause": "promotion",
+        "verified": False,
+    }
+    fake.json("GET", "/models/fraud/history", page(entry))
+
+    promoted = run("promote", "fraud", "2", "--to", "Production")
+    history = run("history", "fraud")
+
+    assert "Its artifact is not verified." in promoted.stderr
+    assert "promotion, unverified" in history.stdout

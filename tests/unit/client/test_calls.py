@@ -41,6 +41,8 @@ CALLS: list[tuple[str, str, object, Call, object]] = [
      lambda c: c.update_version("fraud", 1, tags={"a": None}), {"tags": {"a": None}}),
     ("DELETE", "/models/fraud/versions/1", {},
      lambda c: c.delete_version("fraud", 1), None),
+    ("POST", "/models/fraud/versions/1/verify", version_document(),
+     lambda c: c.verify("fraud", 1), None),
     ("POST", "/models/fraud/versions/2/transitions", transition_document(),
      lambda c: c.transition("fraud", 2, "Production"), {"to_stage": "Production"}),
     ("POST", "/models/fraud/versions/2/transitions", transition_document(),
