@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Response, jsonify, stream_with_context
+from flask import Response, jsonify
 
 from registry.api.blueprints import Blueprint
 from registry.api.schemas.admin import (
@@ -25,7 +25,7 @@ from registry.auth.sign_in import current_caller
 from registry.domain import audit_privacy
 from registry.domain.audit_chain import member
 from registry.persistence import queries
-from registry.persistence.database import begin_snapshot, db
+from registry.persistence.database import begin_snapshot, db, session_factory
 from registry.persistence.tables import AuditEntry
 from registry.services import audit
 from registry.web.paging import decode_cursor, page
@@ -87,14 +87,16 @@ def export_audit() -> Response:
 
     Private parts, such as source addresses, are in the export of an admin.
     """
-    session, with_private = db.session(), _sees_all()
-    begin_snapshot(session)
+    # The request's own session ends with the request, before a line is sent.
+    sessions, with_private = session_factory(db.engine), _sees_all()
 
     def lines() -> Iterator[str]:
-        for line in audit.export(session, with_private=with_private):
-            yield line + "\n"
+        with sessions() as session:
+            begin_snapshot(session)
+            for line in audit.export(session, with_private=with_private):
+                yield line + "\n"
 
-    return Response(stream_with_context(lines()), mimetype="application/x-ndjson")
+    return Response(lines(), mimetype="application/x-ndjson")
 
 
 def _name(given: str | None) -> str | None:

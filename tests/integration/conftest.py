@@ -40,10 +40,16 @@ def _build(directory: Path, **settings: str) -> Flask:
     return create_app(with_secret_key(Settings.from_env(environment)))
 
 
-def close_app(app: Flask) -> None:
-    """Give the connections back, so that the database can be dropped."""
+def close_app(app: Flask) -> str:
+    """Give the connections back, so that the database can be dropped.
+
+    Returns:
+        How it stood with them before.
+    """
     with app.app_context():
+        status = db.engine.pool.status()
         db.engine.dispose()
+    return status
 
 
 class SharedApps:
@@ -130,7 +136,7 @@ def app(
     """The application on that database and a local artifact directory."""
     app = shared_apps.lend(tmp_path, database)
     yield app
-    close_app(app)
+    assert "Current Checked out connections: 0" in close_app(app)
 
 
 def signed_in(app: Flask, token: str = TOKEN) -> FlaskClient:

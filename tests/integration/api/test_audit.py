@@ -81,7 +81,7 @@ def test_entry_says_who_did_what_from_where_and_when(api: Driver) -> None:
         *("v", "n", "at", "chain", "action", "outcome", "actor", "token_id"),
         *("request_id", "private_sha256", "user_agent", "idempotency_key_hash"),
         *("model", "version", "before", "after", "reason"),
-        *("transition_id", "cause", "artifact_digest", "policy"),
+        *("transition_id", "cause", "artifact_digest", "verified", "policy"),
     }
     assert entry["actor"] == {"kind": "token", "name": "bootstrap", "role": "admin"}
     assert entry["source_ip"] == "127.0.0.1"
@@ -141,6 +141,23 @@ def test_one_model_is_verified_alone(api: Driver) -> None:
     intact = {"ok": True, "damage": [], "limits": LIMITS}
     assert whole == {**intact, "entries": 5, "chains": 3}
     assert one == {**intact, "entries": 3, "chains": 1}
+
+
+@ON_BOTH_DATABASES
+def test_export_is_of_one_instant_and_leaves_no_connection(api: Driver) -> None:
+    api.create_model("before")
+    answer = api.get("/audit/export", buffered=False)
+    lines = iter(answer.iter_encoded())
+    begun = next(lines) + next(lines)
+    for name in ("churn", "spam"):
+        api.create_model(name)
+
+    report = verify_export((begun + b"".join(lines)).decode().splitlines())
+    answer.close()
+
+    assert report.ok
+    assert report.chains == 2  # the system's, and the one that was there
+    assert "Current Checked out connections: 0" in api.engine.pool.status()
 
 
 def test_export_verifies_without_the_database(api: Driver) -> None:

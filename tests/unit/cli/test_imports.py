@@ -70,6 +70,7 @@ def test_credentials_that_travel_in_clear_are_warned_about(
         return iter(())
 
     monkeypatch.setattr(MlflowServer, "models", nobody)
+    monkeypatch.setattr(MlflowServer, "prompts", nobody)
 
     done = run("import", "mlflow", "--from", uri, env=environ)
 
