@@ -23,7 +23,8 @@ from sqlalchemy.orm import Session
 from webhooks import breaker
 from webhooks.breaker import Health
 from webhooks.events import format_instant
-from webhooks.operational import OperationalType, announce, is_operational
+from webhooks.operational import OperationalType, is_operational
+from webhooks.outbox import announce
 from webhooks.sending.sender import SendResult
 from webhooks.tables import (
     Delivery,

@@ -9,7 +9,9 @@ Rules:
   the order of the commits.
 - A subscription that is not active gets its deliveries held, not dropped; so does a
   key whose head is blocked.
-- What a format has no words for makes no delivery.
+- What a format has no words for makes no delivery. What it has words for and cannot
+  express is given up at once, as a delivery is whose attempts are used up: announced,
+  counted, and with ``hold`` it blocks its key.
 - An event about a subscription goes to the others that name its type.
 - ``webhooks.claims`` takes the deliveries from here on.
 
@@ -28,10 +30,9 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from webhooks import formats
-from webhooks.blocking import REASON_BEHIND
+from webhooks.blocking import REASON_BEHIND, block_key, given_up_state
 from webhooks.errors import RenderError
 from webhooks.events import (
-    HOP_HEADER,
     OPERATIONAL_PREFIX,
     Event,
     is_asked_for,
@@ -41,6 +42,14 @@ from webhooks.events import (
     new_sortable_id,
     operational_key,
 )
+from webhooks.metrics import note_dead
+from webhooks.operational import (
+    OperationalType,
+    describe_delivery,
+    event_about,
+    is_operational,
+)
+from webhooks.rendering import nothing_rendered, render
 from webhooks.tables import (
     Delivery,
     DeliveryKind,
@@ -79,10 +88,41 @@ def enqueue_all(
     ]
     session.add_all(rows)
     session.flush()
-    for event, chosen, row in zip(events, wanted, rows, strict=True):
-        if chosen:
-            _store_deliveries(session, chosen, event, row, now=now)
+    given_up = [
+        lost
+        for event, chosen, row in zip(events, wanted, rows, strict=True)
+        if chosen
+        for lost in _store_deliveries(session, chosen, event, row, now=now)
+    ]
+    for subscription, delivery in given_up:
+        announce_given_up(session, delivery, subscription, now=now)
     return rows
+
+
+def announce(
+    session: Session,
+    kind: OperationalType,
+    subscription: Subscription,
+    details: Mapping[str, Any],
+    *,
+    now: datetime,
+) -> None:
+    """Enqueue an event about a subscription."""
+    # Subscriptions are read anew to enqueue; what was set must be there by then.
+    session.flush()
+    enqueue(session, event_about(subscription, kind, details, now=now), now=now)
+
+
+def announce_given_up(
+    session: Session, delivery: Delivery, subscription: Subscription, *, now: datetime
+) -> None:
+    """Announce that a delivery will not be sent by itself any more."""
+    if is_operational(delivery.event_type):
+        return
+    details = describe_delivery(delivery)
+    announce(session, OperationalType.EXHAUSTED, subscription, details, now=now)
+    if delivery.state == DeliveryState.BLOCKED:
+        announce(session, OperationalType.KEY_BLOCKED, subscription, details, now=now)
 
 
 def store_event(
@@ -143,22 +183,45 @@ def _store_deliveries(
     row: EventRow,
     *,
     now: datetime,
-) -> None:
+) -> list[tuple[Subscription, Delivery]]:
+    """Store them, and give those that could not be rendered."""
     places = _allocate(session, subscriptions, event.ordering_key)
     _supersede(session, subscriptions, event, now=now)
-    rendered: dict[str, dict[str, Any]] = {}
+    rendered: dict[str, _Rendering] = {}
     values = []
+    given_up = []
     for subscription in subscriptions:
+        place = places.get(subscription.id)
         # Subscriptions that say the same get the same bytes, rendered once.
         kind = json.dumps([subscription.format, subscription.options], sort_keys=True)
         if kind not in rendered:
             rendered[kind] = _render(subscription, row.id, event)
-        values.append(
-            _delivery_values(subscription, row, places.get(subscription.id), now)
-            | _birth_state(subscription, places.get(subscription.id))
-            | rendered[kind]
+        columns = (
+            _delivery_values(subscription, row, place, now)
+            | _birth_state(subscription, place, rendered[kind].trouble)
+            | rendered[kind].columns
         )
+        values.append(columns)
+        if rendered[kind].trouble is not None:
+            given_up.append((subscription, Delivery(**columns)))
     session.execute(insert(Delivery), values)
+    for subscription, delivery in given_up:
+        _give_up(session, delivery, subscription, now)
+    return given_up
+
+
+def _give_up(
+    session: Session, delivery: Delivery, subscription: Subscription, now: datetime
+) -> None:
+    """Do for what could not be rendered what is done when all attempts have failed."""
+    logger.error(
+        "webhook_delivery_given_up delivery=%s subscription=%s state=%s",
+        *(delivery.id, subscription.id, delivery.state),
+    )
+    if delivery.state == DeliveryState.BLOCKED:
+        block_key(session, delivery, now=now)
+    else:
+        note_dead(session, subscription.id)
 
 
 @dataclass(frozen=True)
@@ -242,27 +305,23 @@ def _supersede(
     )
 
 
-def _render(subscription: Subscription, event_id: str, event: Event) -> dict[str, Any]:
-    """Freeze the bytes; a failure makes the delivery dead from birth."""
-    name = subscription.format
+@dataclass(frozen=True)
+class _Rendering:
+    """Columns of a delivery, and why they say nothing where they do."""
+
+    columns: dict[str, Any]
+    trouble: str | None = None
+
+
+def _render(subscription: Subscription, event_id: str, event: Event) -> _Rendering:
+    """Freeze the bytes, as far as the format can express the event."""
     try:
-        rendered = formats.render(name, event_id, event, subscription.options)
+        return _Rendering(render(subscription, event_id, event))
     except RenderError as error:
-        logger.exception("webhook_render_failed event=%s format=%s", event_id, name)
-        return {
-            "state": DeliveryState.DEAD,
-            "reason": f"not rendered: {error.message}",
-            "body": b"",
-            "content_type": "",
-            "rendered_as": None,
-            "headers": {},
-        }
-    return {
-        "body": rendered.body,
-        "content_type": rendered.content_type,
-        "rendered_as": {"format": name, "options": subscription.options},
-        "headers": {**rendered.headers, HOP_HEADER: str(event.hop)},
-    }
+        logger.exception(
+            "webhook_render_failed event=%s format=%s", event_id, subscription.format
+        )
+        return _Rendering(nothing_rendered(event), f"not rendered: {error.message}")
 
 
 def _delivery_values(
@@ -282,13 +341,19 @@ def _delivery_values(
         "kind": DeliveryKind.EVENT,
         "ordering_key": row.id if place is None else row.ordering_key,
         "sequence": 1 if place is None else place.sequence,
+        "attempt_count": 0,
         "next_attempt_at": due_at,
         "created_at": now,
         "updated_at": now,
     }
 
 
-def _birth_state(subscription: Subscription, place: _Place | None) -> dict[str, Any]:
+def _birth_state(
+    subscription: Subscription, place: _Place | None, trouble: str | None
+) -> dict[str, Any]:
+    if trouble is not None:
+        state = given_up_state(subscription, DeliveryKind.EVENT)
+        return {"state": state, "reason": trouble}
     holds = subscription.on_poison == OnPoison.HOLD
     if place is not None and place.is_behind_blocked and holds:
         return {"state": DeliveryState.HELD, "reason": REASON_BEHIND}
