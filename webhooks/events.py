@@ -5,7 +5,8 @@ Rules:
 - An event has a type, an ordering key and data; this package never learns what
   the data means.
 - ``subject`` is what a subscription's glob filters, ``target`` is what its list
-  of targets filters.
+  of targets filters. A glob finds an event by ``former_subjects`` as well: whoever
+  asked for something hears of it after it was renamed.
 - An event is checked when it is made: data that JSON cannot express is a fault
   of the caller and must show before anything is written.
 - Bodies are JSON in UTF-8 with the members ``type``, ``timestamp`` (RFC 3339, six
@@ -61,6 +62,7 @@ class Event:
     sequence: int = 0
     is_opt_in: bool = False
     hop: int = 1
+    former_subjects: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not EVENT_TYPE.fullmatch(self.type):
@@ -127,9 +129,9 @@ def is_asked_for(filters: Sequence[str], event: Event) -> bool:
     return matches_event_type(filters, event.type)
 
 
-def matches_subject(pattern: str | None, subject: str) -> bool:
-    """Tell whether the case-sensitive glob lets the subject pass."""
-    return pattern is None or fnmatchcase(subject, pattern)
+def matches_subject(pattern: str | None, *subjects: str) -> bool:
+    """Tell whether the case-sensitive glob lets one of the subjects pass."""
+    return pattern is None or any(fnmatchcase(each, pattern) for each in subjects)
 
 
 def matches_target(targets: Sequence[str] | None, target: str | None) -> bool:

@@ -35,6 +35,7 @@ from webhooks.errors import RenderError
 from webhooks.events import (
     OPERATIONAL_PREFIX,
     Event,
+    compact_json,
     is_asked_for,
     matches_subject,
     matches_target,
@@ -141,6 +142,9 @@ def _event_row(event: Event, *, fanout: int, now: datetime) -> EventRow:
         type=event.type,
         ordering_key=event.ordering_key,
         subject=event.subject,
+        former_subjects=compact_json(event.former_subjects)
+        if event.former_subjects
+        else None,
         target=event.target,
         data=dict(event.data),
         fanout=fanout,
@@ -171,7 +175,9 @@ def _wants(subscription: Subscription, event: Event) -> bool:
         return not is_about_itself and is_asked_for(subscription.event_types, event)
     return (
         is_asked_for(subscription.event_types, event)
-        and matches_subject(subscription.subject_pattern, event.subject)
+        and matches_subject(
+            subscription.subject_pattern, event.subject, *event.former_subjects
+        )
         and matches_target(subscription.targets, event.target)
     )
 

@@ -70,6 +70,10 @@ class RegisteredModel(Base):
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     name: Mapped[str] = mapped_column(Text)
+    #: The newest last; webhooks' filters find the model by them, too.
+    former_names: Mapped[list[str]] = mapped_column(
+        JSON, default=list, server_default="[]"
+    )
     description: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     created_by: Mapped[str] = mapped_column(Text)

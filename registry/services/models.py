@@ -16,6 +16,7 @@ from registry.persistence.tables import Alias, ModelVersion, RegisteredModel
 from registry.services.audit import Change
 from registry.services.changes import move_mlflow_time, record_change, touch
 from registry.services.documents import Document, model_document
+from registry.services.subscriptions import follow_rename
 from registry.services.tags import Tags, write_model_tags
 from registry.services.transaction import Transaction
 
@@ -24,6 +25,7 @@ UPDATED = "registered_model.updated"
 RENAMED = "registered_model.renamed"
 DELETED = "registered_model.deleted"
 MAX_NAMED = 20  #: versions that a refusal names
+MAX_FORMER_NAMES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +94,7 @@ def update_model(tx: Transaction, name: str, changes: ModelChanges) -> Document:
     if changes.name is not None:
         new_name = names.model_name(changes.name)
         _refuse_other_rules(tx, model, new_name)
-        model.name = new_name
+        _take_name(tx, model, new_name)
     at = touch(model, None, tx.now)
     if changes.description is not None or changes.name is not None:
         move_mlflow_time(at, model)
@@ -119,6 +121,16 @@ def update_model(tx: Transaction, name: str, changes: ModelChanges) -> Document:
         at=at,
     )
     return document
+
+
+def _take_name(tx: Transaction, model: RegisteredModel, name: str) -> None:
+    """Rename a model, and let those follow who asked for it by its name."""
+    if name == model.name:
+        return
+    former = [each for each in model.former_names if each != name]
+    model.former_names = [*former, model.name][-MAX_FORMER_NAMES:]
+    follow_rename(tx, model.name, name)
+    model.name = name
 
 
 def _refuse_other_rules(tx: Transaction, model: RegisteredModel, name: str) -> None:

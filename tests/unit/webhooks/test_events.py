@@ -120,6 +120,14 @@ def test_subjects_pass_by_a_case_sensitive_glob(
 
 
 @pytest.mark.parametrize(
+    ("pattern", "passes"),
+    [(None, True), ("new", True), ("old", True), ("o*", True), ("other", False)],
+)
+def test_any_name_of_a_subject_may_match(pattern: str | None, *, passes: bool) -> None:
+    assert matches_subject(pattern, "new", "old") is passes
+
+
+@pytest.mark.parametrize(
     ("targets", "target", "passes"),
     [
         (None, None, True),
