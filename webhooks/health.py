@@ -194,9 +194,11 @@ def _disable(
 def _warn(
     session: Session, subscription: Subscription, result: SendResult, now: datetime
 ) -> None:
+    answered = f"the receiver answered {result.status}"
     details = {
         "status": result.status,
-        "error": result.error,
+        # What is said of an answer may have an address in it.
+        "error": result.error if result.status is None else answered,
         **_numbers(subscription),
     }
     announce(session, OperationalType.FAILING, subscription, details, now=now)

@@ -3,6 +3,7 @@
 from tests.mlflow.conformance import (
     aliases,
     copying,
+    deliveries,
     latest,
     models,
     paging,
@@ -37,6 +38,7 @@ ALL_MODULES = (
     wire,
     transport,
     webhooks,
+    deliveries,
 )
 
 
