@@ -37,8 +37,9 @@ ALL_MODULES = (
     paging,
     wire,
     transport,
-    webhooks,
     deliveries,
+    # Last: whatever happened afterwards would be sent to addresses elsewhere.
+    webhooks,
 )
 
 
