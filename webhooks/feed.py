@@ -19,9 +19,10 @@ Rules:
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, or_, select, true, update
+from sqlalchemy import ColumnElement, func, or_, select, true, update
 from sqlalchemy.orm import Session, aliased
 
+from webhooks.events import compact_json
 from webhooks.tables import EventRow, Feed
 
 PLACED_AT_ONCE = 1000
@@ -91,7 +92,7 @@ def read(
 ) -> FeedPage:
     """Read events behind a position, or from the first that is kept, in one statement.
 
-    ``event_type`` is an exact type or ``prefix.*``.
+    ``event_type`` is an exact type or ``prefix.*``; ``subject`` may be a former one.
     """
     removed = select(Feed.removed_position).scalar_subquery()
     query = (
@@ -106,7 +107,7 @@ def read(
     if event_type is not None:
         query = query.where(is_of_types([event_type]))
     if subject is not None:
-        query = query.where(EventRow.subject == subject)
+        query = query.where(_is_about(subject))
     shown = query.subquery()
     event = aliased(EventRow, shown)
     rows = session.execute(
@@ -141,6 +142,15 @@ def _is_of_type(entry: str) -> ColumnElement[bool]:
     if entry.endswith(".*"):
         return EventRow.type.startswith(entry[:-1], autoescape=True)
     return EventRow.type == entry
+
+
+def _is_about(subject: str) -> ColumnElement[bool]:
+    former = EventRow.former_subjects
+    # By replacing, since SQLite's LIKE does not tell capitals from small letters.
+    return or_(
+        EventRow.subject == subject,
+        func.replace(former, compact_json(subject), "") != former,
+    )
 
 
 def _unplaced() -> ColumnElement[bool]:

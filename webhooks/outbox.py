@@ -10,7 +10,9 @@ Rules:
   the order of the commits.
 - A subscription that is not active gets its deliveries held, not dropped; so does a
   key whose head is blocked.
-- What a format has no words for makes no delivery.
+- What a format has no words for makes no delivery. What it has words for and cannot
+  express is given up at once, as a delivery is whose attempts are used up: announced,
+  counted, and with ``hold`` it blocks its key.
 - An event about a subscription goes to the others that name its type.
 - ``webhooks.claims`` takes the deliveries from here on.
 
@@ -31,12 +33,12 @@ from sqlalchemy import Executable, insert, select, update
 from sqlalchemy.orm import Session
 
 from webhooks import formats
-from webhooks.blocking import REASON_BEHIND
+from webhooks.blocking import REASON_BEHIND, block_key, given_up_state
 from webhooks.errors import RenderError
 from webhooks.events import (
-    HOP_HEADER,
     OPERATIONAL_PREFIX,
     Event,
+    compact_json,
     is_asked_for,
     matches_subject,
     matches_target,
@@ -44,6 +46,14 @@ from webhooks.events import (
     new_sortable_id,
     operational_key,
 )
+from webhooks.metrics import note_dead
+from webhooks.operational import (
+    OperationalType,
+    describe_delivery,
+    event_about,
+    is_operational,
+)
+from webhooks.rendering import nothing_rendered, render
 from webhooks.tables import (
     Delivery,
     DeliveryKind,
@@ -88,9 +98,36 @@ def enqueue_all(
         for event, chosen, row in zip(events, wanted, rows, strict=True)
         for subscription in chosen
     ]
-    if wishes:
-        _store_deliveries(session, wishes, now=now)
+    given_up = _store_deliveries(session, wishes, now=now) if wishes else []
+    for subscription, delivery in given_up:
+        announce_given_up(session, delivery, subscription, now=now)
     return rows
+
+
+def announce(
+    session: Session,
+    kind: OperationalType,
+    subscription: Subscription,
+    details: Mapping[str, Any],
+    *,
+    now: datetime,
+) -> None:
+    """Enqueue an event about a subscription."""
+    # Subscriptions are read anew to enqueue; what was set must be there by then.
+    session.flush()
+    enqueue(session, event_about(subscription, kind, details, now=now), now=now)
+
+
+def announce_given_up(
+    session: Session, delivery: Delivery, subscription: Subscription, *, now: datetime
+) -> None:
+    """Announce that a delivery will not be sent by itself any more."""
+    if is_operational(delivery.event_type):
+        return
+    details = describe_delivery(delivery)
+    announce(session, OperationalType.EXHAUSTED, subscription, details, now=now)
+    if delivery.state == DeliveryState.BLOCKED:
+        announce(session, OperationalType.KEY_BLOCKED, subscription, details, now=now)
 
 
 def store_event(
@@ -109,6 +146,9 @@ def _event_row(event: Event, *, fanout: int, now: datetime) -> EventRow:
         type=event.type,
         ordering_key=event.ordering_key,
         subject=event.subject,
+        former_subjects=compact_json(event.former_subjects)
+        if event.former_subjects
+        else None,
         target=event.target,
         data=dict(event.data),
         fanout=fanout,
@@ -139,7 +179,9 @@ def _wants(subscription: Subscription, event: Event) -> bool:
         return not is_about_itself and is_asked_for(subscription.event_types, event)
     return (
         is_asked_for(subscription.event_types, event)
-        and matches_subject(subscription.subject_pattern, event.subject)
+        and matches_subject(
+            subscription.subject_pattern, event.subject, *event.former_subjects
+        )
         and matches_target(subscription.targets, event.target)
     )
 
@@ -173,28 +215,51 @@ class _Wish:
 
 def _store_deliveries(
     session: Session, wishes: Sequence[_Wish], *, now: datetime
-) -> None:
+) -> list[tuple[Subscription, Delivery]]:
+    """Store them, and give those that could not be rendered."""
     places = _allocate(session, [wish for wish in wishes if wish.is_ordered])
     latest = [wish for wish in wishes if wish.wants_latest_only]
     _supersede(session, latest, now=now)
     last_of = {wish.what: wish for wish in latest}
-    rendered: dict[tuple[str, str], dict[str, Any]] = {}
+    rendered: dict[tuple[str, str], _Rendering] = {}
     values: list[dict[str, Any]] = []
+    given_up: list[tuple[Subscription, Delivery]] = []
     for wish in wishes:
         # Subscriptions that say the same get the same bytes, rendered once.
         subscription = wish.subscription
         said = json.dumps([subscription.format, subscription.options], sort_keys=True)
         if (wish.row.id, said) not in rendered:
             rendered[wish.row.id, said] = _render(subscription, wish.row.id, wish.event)
+        rendering = rendered[wish.row.id, said]
         place = next(places[wish.key]) if wish.is_ordered else None
         is_last = last_of.get(wish.what, wish) is wish
-        values.append(
+        columns = (
             _delivery_values(subscription, wish.row, place, now)
-            | _birth_state(subscription, place, is_last=is_last)
-            | rendered[wish.row.id, said]
+            | _birth_state(subscription, place, rendering.trouble, is_last=is_last)
+            | rendering.columns
         )
+        values.append(columns)
+        if is_last and rendering.trouble is not None:
+            given_up.append((subscription, Delivery(**columns)))
     for start in range(0, len(values), _DELIVERIES_AT_ONCE):
         session.execute(insert(Delivery), values[start : start + _DELIVERIES_AT_ONCE])
+    for subscription, delivery in given_up:
+        _give_up(session, delivery, subscription, now)
+    return given_up
+
+
+def _give_up(
+    session: Session, delivery: Delivery, subscription: Subscription, now: datetime
+) -> None:
+    """Do for what could not be rendered what is done when all attempts have failed."""
+    logger.error(
+        "webhook_delivery_given_up delivery=%s subscription=%s state=%s",
+        *(delivery.id, subscription.id, delivery.state),
+    )
+    if delivery.state == DeliveryState.BLOCKED:
+        block_key(session, delivery, now=now)
+    else:
+        note_dead(session, subscription.id)
 
 
 @dataclass(frozen=True)
@@ -273,27 +338,23 @@ def _supersede(session: Session, latest: Sequence[_Wish], *, now: datetime) -> N
         )
 
 
-def _render(subscription: Subscription, event_id: str, event: Event) -> dict[str, Any]:
-    """Freeze the bytes; a failure makes the delivery dead from birth."""
-    name = subscription.format
+@dataclass(frozen=True)
+class _Rendering:
+    """Columns of a delivery, and why they say nothing where they do."""
+
+    columns: dict[str, Any]
+    trouble: str | None = None
+
+
+def _render(subscription: Subscription, event_id: str, event: Event) -> _Rendering:
+    """Freeze the bytes, as far as the format can express the event."""
     try:
-        rendered = formats.render(name, event_id, event, subscription.options)
+        return _Rendering(render(subscription, event_id, event))
     except RenderError as error:
-        logger.exception("webhook_render_failed event=%s format=%s", event_id, name)
-        return {
-            "state": DeliveryState.DEAD,
-            "reason": f"not rendered: {error.message}",
-            "body": b"",
-            "content_type": "",
-            "rendered_as": None,
-            "headers": {},
-        }
-    return {
-        "body": rendered.body,
-        "content_type": rendered.content_type,
-        "rendered_as": {"format": name, "options": subscription.options},
-        "headers": {**rendered.headers, HOP_HEADER: str(event.hop)},
-    }
+        logger.exception(
+            "webhook_render_failed event=%s format=%s", event_id, subscription.format
+        )
+        return _Rendering(nothing_rendered(event), f"not rendered: {error.message}")
 
 
 def _delivery_values(
@@ -313,6 +374,7 @@ def _delivery_values(
         "kind": DeliveryKind.EVENT,
         "ordering_key": row.id if place is None else row.ordering_key,
         "sequence": 1 if place is None else place.sequence,
+        "attempt_count": 0,
         "next_attempt_at": due_at,
         "created_at": now,
         "updated_at": now,
@@ -320,10 +382,17 @@ def _delivery_values(
 
 
 def _birth_state(
-    subscription: Subscription, place: _Place | None, *, is_last: bool
+    subscription: Subscription,
+    place: _Place | None,
+    trouble: str | None,
+    *,
+    is_last: bool,
 ) -> dict[str, Any]:
     if not is_last:  # a later event of the same change took its place
         return {"state": DeliveryState.SUPERSEDED, "reason": REASON_SUPERSEDED}
+    if trouble is not None:
+        state = given_up_state(subscription, DeliveryKind.EVENT)
+        return {"state": state, "reason": trouble}
     holds = subscription.on_poison == OnPoison.HOLD
     if place is not None and place.is_behind_blocked and holds:
         return {"state": DeliveryState.HELD, "reason": REASON_BEHIND}

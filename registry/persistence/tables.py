@@ -79,6 +79,10 @@ class RegisteredModel(Base):
     name: Mapped[str] = mapped_column(Text)
     #: As its tag says it (``domain.prompts``), where a lock shows it too.
     is_prompt: Mapped[bool] = mapped_column(default=False, server_default=false())
+    #: The newest last; webhooks' filters find the model by them, too.
+    former_names: Mapped[list[str]] = mapped_column(
+        JSON, default=list, server_default="[]"
+    )
     description: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     created_by: Mapped[str] = mapped_column(Text)

@@ -10,6 +10,9 @@ from dataclasses import replace
 from datetime import datetime
 from urllib.parse import quote
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from registry.domain import prompts
 from registry.domain.actors import Caller
 from registry.domain.timestamps import rfc3339
@@ -70,6 +73,7 @@ def announce(
     ``data["to_stage"]``, where there is one, is the event's target.
     """
     actor = {"kind": tx.caller.actor.kind, "name": tx.caller.actor.name}
+    former_names = _former_names(tx.session, model)
     first = model.last_event + 1
     model.last_event += len(events)
     rows = outbox.enqueue_all(
@@ -79,6 +83,7 @@ def announce(
                 type=event_type,
                 ordering_key=model.id,
                 subject=model.name,
+                former_subjects=former_names,
                 target=data.get("to_stage"),
                 data={
                     "model": model.name,
@@ -96,6 +101,19 @@ def announce(
         now=tx.now,
     )
     return [row.id for row in rows]
+
+
+def _former_names(session: Session, model: RegisteredModel) -> Sequence[str]:
+    """Names that the model had and that no other has taken since."""
+    if not model.former_names:
+        return ()
+    taken = session.scalars(
+        select(RegisteredModel.name).where(
+            RegisteredModel.name.in_(model.former_names),
+            RegisteredModel.deleted_at.is_(None),
+        )
+    ).all()
+    return [name for name in model.former_names if name not in taken]
 
 
 def touch(

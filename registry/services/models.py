@@ -28,6 +28,7 @@ from registry.services.changes import (
     touch,
 )
 from registry.services.documents import Document, model_document
+from registry.services.subscriptions import follow_rename
 from registry.services.tags import Tags, tag_events, write_model_tags
 from registry.services.transaction import Transaction
 from registry.services.versions import UNUSED_STAGES, require_promoter
@@ -37,6 +38,7 @@ UPDATED = "registered_model.updated"
 RENAMED = "registered_model.renamed"
 DELETED = "registered_model.deleted"
 MAX_NAMED = 20  #: versions that a refusal names
+MAX_FORMER_NAMES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +112,7 @@ def update_model(tx: Transaction, name: str, changes: ModelChanges) -> Document:
         _refuse_other_rules(tx, model, new_name)
         if new_name != model.name:
             require_promoter(tx, _in_use(tx.session, model))
-        model.name = new_name
+        _take_name(tx, model, new_name)
     at = touch(model, None, tx.now)
     if changes.description is not None or changes.name is not None:
         move_mlflow_time(at, model)
@@ -139,6 +141,16 @@ def update_model(tx: Transaction, name: str, changes: ModelChanges) -> Document:
         in_detail=_told_of_prompt(model, before, changes),
     )
     return document
+
+
+def _take_name(tx: Transaction, model: RegisteredModel, name: str) -> None:
+    """Rename a model, and let those follow who asked for it by its name."""
+    if name == model.name:
+        return
+    former = [each for each in model.former_names if each != name]
+    model.former_names = [*former, model.name][-MAX_FORMER_NAMES:]
+    follow_rename(tx, model.name, name)
+    model.name = name
 
 
 def _settle_kind(model: RegisteredModel, before: Document, after: Document) -> None:

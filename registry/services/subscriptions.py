@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from glob import escape
 from typing import Any
 
 from sqlalchemy import select
@@ -141,6 +142,15 @@ def delete_subscription(tx: Transaction, subscription_id: str) -> None:
         before = _shown(tx, found)
         subscriptions.delete(tx.session, subscription_id, now=tx.now)
     _record_webhook(tx, DELETED, before=before, after=None)
+
+
+def follow_rename(tx: Transaction, name: str, new_name: str) -> None:
+    """Point Databricks' webhooks of a model to its new name: theirs is the model."""
+    for row in subscriptions.list_of_format(tx.session, "databricks"):
+        if row.subject_pattern == escape(name):
+            before = _shown(tx, row)
+            subscriptions.repoint(tx.session, row, escape(new_name), now=tx.now)
+            _record(tx, UPDATED, before=before, after=_shown(tx, row))
 
 
 def rotate_secret(

@@ -48,6 +48,11 @@ _ALIAS = ("name", "alias", "version")
 _VERSION_TAG = ("name", "version", "key", "value")
 _TEMPLATE = ("name", "version", "template", "tags", "description")
 _VERSION = ("name", "version", "source", "run_id", "tags", "description")
+_BUDGET = (
+    *("budget_policy_id", "budget_unit", "budget_amount", "current_spend"),
+    *("duration_unit", "duration_value", "target_scope", "workspace"),
+    *("target_value", "window_start"),
+)
 
 #: What we announce.
 FIRED: Mapping[str, Word] = {
@@ -76,18 +81,29 @@ FIRED: Mapping[str, Word] = {
 }
 #: MLflow's words by event type.
 WORDS: Mapping[str, Word] = MappingProxyType(
-    {**FIRED, "budget_policy.exceeded": Word("budget_policy", "exceeded", ())}
+    {**FIRED, "budget_policy.exceeded": Word("budget_policy", "exceeded", _BUDGET)}
 )
+#: The values that MLflow's own tests of webhooks look for.
 _EXAMPLE: Mapping[str, Any] = MappingProxyType(
     {
         "version": 1,
-        "source": "models:/example_model/1",
-        "run_id": "0123456789abcdef0123456789abcdef",
+        "source": "models:/123",
+        "run_id": "abcd1234abcd5678",
         "tags": {"example_key": "example_value"},
         "key": "example_key",
         "value": "example_value",
         "alias": "example_alias",
         "template": "Hello {{name}}!",
+        "budget_policy_id": "bp-abc123",
+        "budget_unit": "USD",
+        "budget_amount": 100.0,
+        "current_spend": 105.5,
+        "duration_unit": "MONTHS",
+        "duration_value": 1,
+        "target_scope": "ENDPOINT",
+        "workspace": "default",
+        "target_value": "ep-abc123",
+        "window_start": 1_704_067_200_000,
     }
 )
 
@@ -152,10 +168,10 @@ def signature(
     return headers
 
 
-def _example(word: Word) -> dict[str, Any]:
-    kind = "prompt" if word.entity.startswith("prompt") else "model"
-    description = f"An example {word.entity.replace('_', ' ')}"
-    return {**_EXAMPLE, "model": f"example_{kind}", "description": description}
+def _example(word: Word) -> Mapping[str, Any]:
+    of = "prompt" if word.entity.startswith("prompt") else "model"
+    kind = word.entity.replace("_", " ")
+    return {**_EXAMPLE, "model": f"example_{of}", "description": f"An example {kind}"}
 
 
 def _said(word: Word, data: Mapping[str, Any]) -> dict[str, Any]:

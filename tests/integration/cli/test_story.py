@@ -152,6 +152,46 @@ def test_prompts_are_listed_apart_and_not_promoted(
     assert "A prompt has no stages" in refused.stderr
 
 
+def test_waiting_for_what_died_unsent_fails_and_it_can_be_sent_again(
+    run: Run, tmp_path: Path, receiver: Receiver
+) -> None:
+    credential = tmp_path / "token"
+    credential.write_text("token-of-the-receiver", encoding="utf-8")
+    inputs = [
+        part
+        for number in range(25)
+        for part in ("--option", f"inputs.input_{number}=event")
+    ]
+    created = run(
+        *("webhooks", "create", receiver.url, "--to-stage", "Staging", "-o", "json"),
+        *("--format", "github", "--credential", f"token=@{credential}"),
+        *("--option", "dispatch=workflow", "--option", "ref=main", *inputs),
+    )
+    assert created.exit_code == 0, created.stderr
+    webhook = json.loads(created.stdout)["id"]
+    # An address that no receiver could be sent twenty-five times.
+    assert run("register", "fraud", "s3://elsewhere/" + "a" * 1900).exit_code == 0
+
+    promoted = run("promote", "fraud", "1", "--to", "Staging", "--wait", "20")
+
+    assert promoted.exit_code == 1
+    assert "is now in Staging" in promoted.stdout
+    assert "is blocked: not rendered: " in promoted.stderr
+    assert "more than the 65535 that GitHub takes" in promoted.stderr
+    listed = run("webhooks", "deliveries", webhook, "-o", "json")
+    (delivery,) = json.loads(listed.stdout)["items"]
+    refused = run("webhooks", "redeliver", delivery["id"])
+    assert refused.exit_code == 4
+    assert "still cannot be rendered" in refused.stderr
+    mended = run(
+        *("webhooks", "update", webhook, "--option", "dispatch=workflow"),
+        *("--option", "ref=main", "--option", "inputs.version=data.version"),
+    )
+    assert mended.exit_code == 0, mended.stderr
+    assert run("webhooks", "redeliver", delivery["id"]).exit_code == 0
+    assert receiver.wait_for(1)[0].json()["inputs"] == {"version": "1"}
+
+
 def test_models_aliases_and_tokens_are_looked_after(run: Run, tmp_path: Path) -> None:
     assert run("models", "create", "fraud", "--tag", "team=risk").exit_code == 0
     assert run("models", "create", "fraud").exit_code == 4

@@ -192,7 +192,7 @@ def test_latest_wins_leaves_alone_what_is_being_sent(world: World) -> None:
 
 
 @pytest.mark.parametrize("error", [RenderError("too large"), KeyError("version")])
-def test_a_failing_format_makes_a_dead_delivery_and_no_error(
+def test_a_failing_format_makes_a_blocked_delivery_and_no_error(
     world: World,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -212,19 +212,9 @@ def test_a_failing_format_makes_a_dead_delivery_and_no_error(
         world.enqueue()
 
     (delivery,) = world.deliveries()
-    assert delivery.state == "dead"
+    assert delivery.state == "blocked"
     assert delivery.reason is not None
     assert delivery.reason.startswith("not rendered: ")
-
-
-def test_an_unknown_format_makes_a_dead_delivery(world: World) -> None:
-    identity, _ = world.subscribe()
-    with world.begin() as session:
-        session.get_one(Subscription, identity).format = "smoke-signals"
-
-    world.enqueue()
-
-    assert world.states() == ["dead"]
 
 
 def test_an_event_that_lacks_a_delivery_is_found(world: World) -> None:

@@ -3,6 +3,7 @@
 from tests.mlflow.conformance import (
     aliases,
     copying,
+    deliveries,
     latest,
     models,
     paging,
@@ -38,6 +39,8 @@ ALL_MODULES = (
     prompts,
     wire,
     transport,
+    deliveries,
+    # Last: whatever happened afterwards would be sent to addresses elsewhere.
     webhooks,
 )
 

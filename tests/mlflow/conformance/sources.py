@@ -38,6 +38,7 @@ ESCAPES = (
     "s3://bucket/..",
     "s3://bucket/a\x00b",
     "s3://bucket/a%00b",
+    "s3a://bucket/api/2.0/mlflow-artifacts/artifacts/../../../",
 )
 EMPTY = ("s3://bucket", "unknown://x")
 UNKNOWN_PLACES = (
