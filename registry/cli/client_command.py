@@ -8,7 +8,6 @@ Rules:
 """
 
 import functools
-import ipaddress
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from registry.addresses import is_loopback
 from registry.cli.failures import failure_of
 from registry.cli.output import Output, OutputFormat
 from registry.client import RegistryClient
@@ -92,12 +92,7 @@ def _connect(url: str, token: str | None, output: Output) -> RegistryClient:
 def travels_in_clear(url: str) -> bool:
     """Whether what is sent there can be read on the way."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    try:
-        is_here = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_here = host == "localhost" or host.endswith(".localhost")
-    return parts.scheme == "http" and not is_here
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
 def example(*lines: str) -> str:

@@ -5,12 +5,14 @@ Rules:
 - ``Error: …`` for people; with ``-o json`` one JSON object of the shape the API
   uses for problems (RFC 9457), with the exit code added.
 - A refusal says what is allowed instead.
+- Whatever it quotes, no credential in an address is shown.
 """
 
 import json
 
 import click
 
+from registry.addresses import masked
 from registry.cli.exit_codes import ExitCode, exit_code_of
 from registry.errors import (
     ArtifactChangedError,
@@ -27,7 +29,7 @@ def failure_of(error: Exception, *, as_json: bool = False) -> click.exceptions.E
     """Explain ``error`` on stderr; returns what ends the command with its code."""
     exit_code = exit_code_of(error)
     text = _document(error, exit_code) if as_json else f"Error: {explanation(error)}"
-    click.echo(text, err=True)
+    click.echo(masked(text), err=True)
     return click.exceptions.Exit(exit_code)
 
 

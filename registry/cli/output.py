@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from registry.addresses import masked
 from registry.client.types import Record
 
 #: Wide enough for any row; a table is only as wide as what stands in it.
@@ -94,7 +95,7 @@ class Output:
 
     def note(self, sentence: str) -> None:
         """Say something beside the result, on stderr."""
-        click.echo(printable(sentence), err=True)
+        click.echo(masked(printable(sentence)), err=True)
 
 
 def member_of(document: Mapping[str, Any], path: str) -> object:

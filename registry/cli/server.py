@@ -6,6 +6,7 @@ import sys
 import click
 from flask import Flask
 
+from registry.addresses import is_loopback
 from registry.app import create_app
 from registry.cli.database_trouble import database_of, require_schema
 from registry.cli.metrics_server import metrics_served
@@ -47,6 +48,12 @@ def serve(host: str, port: int, *, deliver: bool | None) -> None:
     prepare_store(app)
     _show_first_token(app)
     click.echo(f"Stagegate serves on http://{host}:{port}", err=True)
+    if not (is_loopback(host) or settings.public_url):
+        click.echo(
+            "STAGEGATE_PUBLIC_URL is not set: events have no links to this server,"
+            " unless it is asked by a name in STAGEGATE_ALLOWED_HOSTS.",
+            err=True,
+        )
     config = packaged_config("gunicorn.conf.py")
     os.execve(  # noqa: S606  # our own interpreter and our own file
         sys.executable,

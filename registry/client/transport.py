@@ -11,11 +11,12 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import requests
 from urllib3.exceptions import HTTPError
 
+from registry.addresses import masked, server_address
 from registry.client.connection import open_session
 from registry.client.problems import error_from
 from registry.client.types import JsonObject
@@ -152,7 +153,7 @@ class Transport:
     ) -> requests.Response:
         """PUT a body to the registry, or unsigned to its artifact store."""
         session = self._registry if is_ours else self._store
-        with unreachable_named(url.partition("?")[0]):
+        with unreachable_named(masked(url)):
             response = session.put(
                 url,
                 data=body,
@@ -199,26 +200,20 @@ def json_object(response: requests.Response) -> JsonObject:
         document = None
     if not isinstance(document, dict):
         raise RegistryError(
-            f"{response.url} did not answer with a JSON object: is this a registry?"
+            f"{masked(response.url)} did not answer with a JSON object:"
+            " is this a registry?"
         )
     return document
 
 
 def _checked_url(url: str) -> str:
-    base = url.strip().rstrip("/").removesuffix(API_PATH).rstrip("/")
     try:
-        parts = urlsplit(base)
-        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
-        is_usable = is_usable and (parts.port is None or parts.port > 0)
-    except ValueError:
-        is_usable = False
-    if not is_usable or parts.username or parts.query or parts.fragment:
+        address = server_address(url)
+    except ValueError as error:
         raise InvalidInputError(
-            f"{url!r} is not the address of a registry"
-            " (expected http(s)://host[:port][/path])",
-            field="url",
-        )
-    return base
+            f"This is not the address of a registry: {error}", field="url"
+        ) from error
+    return address.removesuffix(API_PATH).rstrip("/")
 
 
 def _checked_token(token: str | None) -> str:
@@ -232,7 +227,7 @@ def _checked_token(token: str | None) -> str:
 
 def _successful(response: requests.Response) -> requests.Response:
     if response.is_redirect:
-        target = response.headers["Location"].partition("?")[0]
+        target = masked(response.headers["Location"].partition("?")[0])
         raise RegistryError(
             f"The server redirects to {target}; use that server's address instead."
         )
@@ -268,4 +263,4 @@ def _cause(error: BaseException) -> str:
         error = inner
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error).rpartition(": ")[2] or type(error).__name__
+    return masked(str(error)).rpartition(": ")[2] or type(error).__name__

@@ -4,6 +4,7 @@ Rules (protocol reference, section 4, "source rules"):
 
 - No ``..`` as a segment, however often the text is percent-decoded; no NUL.
 - Something must be named: a bucket or a scheme alone is refused.
+- An address holds no password: it is shown to every reader, and announced.
 - An address whose host every client would have to ask (``http``, ``ftp``, …) is
   refused: it would make clients of the registry fetch from anywhere.
 - ``runs:/``, ``models:/`` and ``mlflow-artifacts:/`` name things of MLflow, which
@@ -30,6 +31,7 @@ REFUSED_SCHEMES = frozenset(
 )
 # One letter is a drive of Windows.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+_PASSWORD = re.compile(r"//[^/]*:[^/]*@")
 _RUN_ID = re.compile(r"[A-Za-z0-9][\w-]{0,255}", re.ASCII)
 _LOGGED_MODEL_ID = re.compile(r"m-[\w-]{1,253}", re.ASCII)
 _SEPARATORS = re.compile(r"[/\\]")
@@ -108,6 +110,8 @@ def parse_source(text: str) -> Source:
             f"must not be a {scheme}: address; link an artifact in an object store, "
             "such as s3://bucket/path, or upload it"
         )
+    if _PASSWORD.match(rest):
+        raise _refused("must not hold a password or key")
     if not _path_of(rest):
         raise _refused("must name a path, not only a scheme, a bucket or a host")
     readers = {"runs": _run, "models": _model, "mlflow-artifacts": _proxied}

@@ -12,7 +12,6 @@ Rules (protocol reference, sections 4 and 5):
 """
 
 from http import HTTPStatus
-from urllib.parse import urljoin
 
 from flask import Blueprint, Response, jsonify, request
 
@@ -31,6 +30,7 @@ from registry.persistence.database import db, end_read
 from registry.persistence.tables import ModelVersion
 from registry.web.changing import parts
 from registry.web.files import send_file, unchanged_file
+from registry.web.own_address import own_address
 
 _ARTIFACTS = "/mlflow-artifacts/artifacts"
 _SERVED_AT = f"/api/2.0{_ARTIFACTS}/"
@@ -49,8 +49,19 @@ def get_download_uri() -> Response:
     version = queries.get_version(db.session(), ref.model, ref.number)
     uri = version.artifact_uri
     if parts().settings.serve_artifacts and _is_ours(version):
-        uri = urljoin(request.host_url, _SERVED_AT + version.id)
+        uri = f"{_own_address()}{_SERVED_AT}{version.id}"
     return jsonify({"artifact_uri": uri})
+
+
+def _own_address() -> str:
+    address = own_address(parts().settings)
+    if not address:
+        raise MlflowError(
+            "INVALID_STATE",
+            "this registry does not know the address that clients reach it at, to "
+            "send them artifacts from: its operator sets STAGEGATE_PUBLIC_URL",
+        )
+    return address
 
 
 @blueprint.get(_ARTIFACTS)

@@ -24,6 +24,7 @@ from registry.persistence.database import begin_write, db
 from registry.services import idempotency
 from registry.services.idempotency import KeyedRequest, StoredAnswer
 from registry.services.transaction import Transaction
+from registry.web.own_address import own_address
 from registry.web.parts import Parts
 
 Work = Callable[[Transaction], dict[str, Any] | None]
@@ -95,11 +96,12 @@ def _keyed_request() -> KeyedRequest | None:
 
 
 def _caller(keyed: KeyedRequest | None) -> Caller:
-    caller = current_caller()
-    if keyed is None:
-        return caller
-    key_hash = hashlib.sha256(keyed.key.encode()).hexdigest()
-    return dataclasses.replace(caller, idempotency_key_hash=key_hash)
+    key_hash = hashlib.sha256(keyed.key.encode()).hexdigest() if keyed else ""
+    return dataclasses.replace(
+        current_caller(),
+        base_url=own_address(parts().settings),
+        idempotency_key_hash=key_hash,
+    )
 
 
 def _replayed(stored: StoredAnswer) -> Response:
