@@ -50,6 +50,7 @@ class RunningServer:
     environment: Mapping[str, str]
     token: str
     port: int
+    below: str = ""
     command: tuple[str, ...] = (sys.executable, "-m", "registry.cli.main")
     process: subprocess.Popen[bytes] | None = None
     log_file: Path = field(init=False)
@@ -60,7 +61,7 @@ class RunningServer:
     @property
     def url(self) -> str:
         """Where it answers."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.port}{self.below}"
 
     @property
     def pid(self) -> int:
@@ -118,14 +119,21 @@ class RunningServer:
 
 
 @contextmanager
-def running_server(directory: Path, **settings: str) -> Iterator[RunningServer]:
-    """A server that answers; ``settings`` are ``STAGEGATE_`` names without it."""
+def running_server(
+    directory: Path, *, below: str = "", **settings: str
+) -> Iterator[RunningServer]:
+    """A server that answers, ``below`` a path or at the root.
+
+    ``settings`` are ``STAGEGATE_`` names without it.
+    """
     token = new_token()
+    environment = server_environment(directory, BOOTSTRAP_TOKEN=token, **settings)
     server = RunningServer(
         directory=directory,
-        environment=server_environment(directory, BOOTSTRAP_TOKEN=token, **settings),
+        environment=environment | {"SCRIPT_NAME": below},
         token=token,
         port=free_port(),
+        below=below,
     )
     upgrade_database(server)
     server.start()
