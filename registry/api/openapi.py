@@ -27,6 +27,7 @@ from registry.api.openapi_parts import (
     IF_MATCH,
     IF_NONE_MATCH,
     PATH_SCHEMAS,
+    PREFER,
     RANGE,
     Part,
     error_responses,
@@ -108,7 +109,7 @@ def _complete(operation: Part, rule: Rule, permission: Permission | None) -> Non
     headers = list(_HEADERS.get(name, ()))
     changes = HTTPMethod.GET not in (rule.methods or ())
     if changes and name not in _WITHOUT_KEY:
-        headers.append(IDEMPOTENCY_KEY)
+        headers += [IDEMPOTENCY_KEY, PREFER]
     operation.setdefault("parameters", []).extend(
         {"$ref": f"#/components/parameters/{header}"} for header in headers
     )

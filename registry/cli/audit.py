@@ -9,8 +9,6 @@ Rules:
 """
 
 import os
-import sys
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO
@@ -21,6 +19,7 @@ from click.core import ParameterSource
 from registry.cli.client_command import Connection, client_command, example
 from registry.cli.exit_codes import ExitCode
 from registry.cli.output import Output
+from registry.cli.streams import say
 from registry.domain.audit_chain import VerificationReport, verify_export
 from registry.settings import Settings
 
@@ -60,22 +59,16 @@ def export(to: Connection, file: Path | None) -> None:
     """Export the audit log as JSON lines, from a server."""
     lines = to.client.audit.export_lines()
     if file is None:
-        _write(sys.stdout, lines)
+        for line in lines:
+            # UTF-8 wherever it goes: what was hashed must not be escaped.
+            say(line.encode())
         return
     # Beside the target first: a broken export must not pass for a whole one.
     part = file.with_name(f"{file.name}.part")
     with part.open("w", encoding="utf-8") as opened:
-        count = _write(opened, lines)
+        count = sum(1 for line in lines if opened.write(f"{line}\n"))
     part.replace(file)
     to.output.note(f"Wrote {count} lines to {file}.")
-
-
-def _write(file: IO[str], lines: Iterable[str]) -> int:
-    count = 0
-    for line in lines:
-        file.write(f"{line}\n")
-        count += 1
-    return count
 
 
 def _report(to: Connection, file: IO[str] | None) -> VerificationReport:
@@ -103,4 +96,4 @@ def _show(output: Output, report: VerificationReport) -> None:
     ]
     verdict = "intact" if report.ok else "DAMAGED"
     summary = f"{report.entries} entries in {report.chains} chains: {verdict}."
-    output.done(document, "\n".join([*lines, summary]))
+    output.sentence(document, "\n".join([*lines, summary]))

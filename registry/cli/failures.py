@@ -8,12 +8,13 @@ Rules:
 - Whatever it quotes, no credential in an address is shown.
 """
 
-import json
+import sys
 
 import click
 
 from registry.addresses import masked
 from registry.cli.exit_codes import ExitCode, exit_code_of
+from registry.cli.streams import json_text, say_aside
 from registry.errors import (
     ArtifactChangedError,
     CursorExpiredError,
@@ -29,7 +30,7 @@ def failure_of(error: Exception, *, as_json: bool = False) -> click.exceptions.E
     """Explain ``error`` on stderr; returns what ends the command with its code."""
     exit_code = exit_code_of(error)
     text = _document(error, exit_code) if as_json else f"Error: {explanation(error)}"
-    click.echo(masked(text), err=True)
+    say_aside(masked(text))
     return click.exceptions.Exit(exit_code)
 
 
@@ -65,13 +66,11 @@ def _document(error: Exception, exit_code: ExitCode) -> str:
         (one for one in type(error).__mro__ if one.__module__ == "registry.errors"),
         type(error),
     )
-    return json.dumps(
-        {
-            "type": PROBLEM_TYPE_PREFIX + slug,
-            "title": (kind.__doc__ or kind.__name__).strip().partition("\n")[0],
-            "detail": str(error),
-            "exit_code": int(exit_code),
-            **facts,
-        },
-        ensure_ascii=False,
-    )
+    document = {
+        "type": PROBLEM_TYPE_PREFIX + slug,
+        "title": (kind.__doc__ or kind.__name__).strip().partition("\n")[0],
+        "detail": str(error),
+        "exit_code": int(exit_code),
+        **facts,
+    }
+    return json_text(document, sys.stderr)

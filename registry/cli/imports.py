@@ -17,6 +17,7 @@ from registry.cli.client_command import (
 )
 from registry.cli.exit_codes import ExitCode
 from registry.cli.output import Column, Output, printable
+from registry.cli.streams import is_terminal, say_aside
 from registry.client.types import Record
 from registry.importing.addresses import Addresses
 from registry.importing.hands import Hands, IdleHands, RegistryHands
@@ -136,14 +137,13 @@ def _exit_code(report: Report) -> ExitCode:
 
 
 def _print(output: Output, report: Report) -> None:
-    if output.is_json:
-        output.done(report.document, "")
-        return
-    output.one(report.document, ["from", *Count])
-    findings = [Record(raw=one.document) for one in report.findings]
-    if findings:
-        output.many(findings, _FINDINGS)
-    output.done({}, _sentence(report))
+    with output.after_change():
+        output.one(report.document, ["from", *Count])
+        findings = [Record(raw=one.document) for one in report.findings]
+        if findings and not output.is_json:
+            output.many(findings, _FINDINGS)
+        if not output.is_json:
+            output.sentence({}, _sentence(report))
 
 
 def _sentence(report: Report) -> str:
@@ -156,7 +156,7 @@ def _sentence(report: Report) -> str:
 @contextmanager
 def progress_of(report: Report) -> Iterator[OnModel]:
     """A bar on a terminal; in a log a line now and then."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield _line_report(report)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -174,6 +174,6 @@ def progress_of(report: Report) -> Iterator[OnModel]:
 def _line_report(report: Report) -> Callable[[int, int, str], None]:
     def show(done: int, total: int, _name: str) -> None:
         if done and (done % _LINE_EVERY == 0 or done == total):
-            click.echo(f"{done} of {total} models, {report.changes} changes", err=True)
+            say_aside(f"{done} of {total} models, {report.changes} changes")
 
     return show

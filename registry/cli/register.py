@@ -1,18 +1,29 @@
-"""``stagegate register``: make the next version of a model."""
+"""``stagegate register``: make the next version of a model.
+
+In a CI job the idempotency key stands for the artifact in the model: by its content
+when it is uploaded, by its address when it is linked.
+"""
 
 import math
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
 import click
 
+from registry.cli.ci_keys import ci_idempotency_key, is_ci_job
 from registry.cli.client_command import (
     Connection,
     client_command,
     example,
+    key_option,
     key_values,
 )
 from registry.cli.progress import transfer_progress
-from registry.client import ModelVersion, VersionFacts
+from registry.cli.repeated import tell_repeated
+from registry.client import EffectKey, ModelVersion, VersionFacts
+from registry.client.registration import is_address
+from registry.client.uploads import artifact_digest
 from registry.errors import ArtifactNotFoundError, NotFoundError
 
 
@@ -58,6 +69,7 @@ from registry.errors import ArtifactNotFoundError, NotFoundError
     metavar="SECONDS",
     help="How long the registry may take to check the artifact.",
 )
+@key_option
 @client_command
 def register(
     to: Connection,
@@ -66,6 +78,7 @@ def register(
     *,
     create: bool,
     wait_seconds: float,
+    idempotency_key: str | None,
     metrics: tuple[str, ...],
     **described: str | tuple[str, ...] | None,
 ) -> None:
@@ -73,6 +86,7 @@ def register(
     facts = _facts(described)
     if metrics:
         facts["metrics"] = _numbers(metrics)
+    key = idempotency_key or _job_key(model, path_or_uri)
 
     def register_version() -> ModelVersion:
         with transfer_progress("Uploading") as report:
@@ -81,6 +95,7 @@ def register(
                 path_or_uri,
                 on_progress=report,
                 wait_seconds=wait_seconds,
+                idempotency_key=key,
                 **facts,
             )
 
@@ -94,11 +109,26 @@ def register(
         # Only now: a path that does not exist must not leave a model behind.
         to.client.ensure_model(model)
         version = register_version()
-    to.output.done(
-        version.raw,
-        f"Registered {version.model} version {version.version}"
-        f" ({version.artifact_digest or 'artifact not verified'}).",
-    )
+    _tell(to, version)
+
+
+def _job_key(model: str, path_or_uri: str) -> EffectKey | None:
+    """The key of the CI job, if there is one: only then the artifact is hashed."""
+    if not is_ci_job(os.environ):
+        return None
+    is_linked = is_address(path_or_uri)
+    what = path_or_uri if is_linked else artifact_digest(Path(path_or_uri))
+    return ci_idempotency_key(os.environ, "register", model, what)
+
+
+def _tell(to: Connection, version: ModelVersion) -> None:
+    name = f"{version.model} version {version.version}"
+    artifact = version.artifact_digest or "artifact not verified"
+    if not version.replayed:
+        to.output.done(version.raw, f"Registered {name} ({artifact}).")
+        return
+    done = f"{name} ({artifact}) was registered at {version.raw.get('created_at')}"
+    tell_repeated(to, version, done, lambda now: now)
 
 
 def _facts(described: dict[str, str | tuple[str, ...] | None]) -> VersionFacts:

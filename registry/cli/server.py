@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 
 import click
 from flask import Flask
@@ -10,6 +11,7 @@ from registry.addresses import is_loopback
 from registry.app import create_app
 from registry.cli.database_trouble import database_of, require_schema
 from registry.cli.metrics_server import metrics_served
+from registry.cli.streams import say, say_aside
 from registry.first_start import ensure_first_token, prepare_store, with_secret_key
 from registry.logs import configure_logging
 from registry.persistence import database, schema
@@ -47,12 +49,11 @@ def serve(host: str, port: int, *, deliver: bool | None) -> None:
     require_schema(app)
     prepare_store(app)
     _show_first_token(app)
-    click.echo(f"Stagegate serves on http://{host}:{port}", err=True)
+    say_aside(f"Stagegate serves on http://{host}:{port}")
     if not (is_loopback(host) or settings.public_url):
-        click.echo(
+        say_aside(
             "STAGEGATE_PUBLIC_URL is not set: events have no links to this server,"
-            " unless it is asked by a name in STAGEGATE_ALLOWED_HOSTS.",
-            err=True,
+            " unless it is asked by a name in STAGEGATE_ALLOWED_HOSTS."
         )
     config = packaged_config("gunicorn.conf.py")
     os.execve(  # noqa: S606  # our own interpreter and our own file
@@ -102,7 +103,8 @@ def upgrade() -> None:
     app = create_app(_settings())
     _upgrade(app)
     _show_first_token(app)
-    click.echo(f"The schema is {schema.HEAD}.")
+    with suppress(OSError):  # it is done, said or not
+        say(f"The schema is {schema.HEAD}.")
 
 
 def _settings() -> Settings:
@@ -119,4 +121,4 @@ def _upgrade(app: Flask) -> None:
 def _show_first_token(app: Flask) -> None:
     token = ensure_first_token(app)
     if token:
-        click.echo(f"The first admin token, shown this once: {token}", err=True)
+        say_aside(f"The first admin token, shown this once: {token}")

@@ -18,10 +18,15 @@ from registry.client.deployments import DeploymentCalls
 from registry.client.downloads import DownloadedFile, Downloader
 from registry.client.events import EventCalls
 from registry.client.policy import PolicyCalls
-from registry.client.registration import Registration, is_address, wait_for
+from registry.client.registration import (
+    Registration,
+    as_it_is_now,
+    is_address,
+    wait_for,
+)
 from registry.client.replays import ReplayCalls
 from registry.client.rollout import OnLook, Rollout, RolloutWatch
-from registry.client.transport import Transport, json_object, path_of
+from registry.client.transport import Transport, json_object, path_of, was_replayed
 from registry.client.types import (
     ArtifactFile,
     DeliveryRecord,
@@ -172,6 +177,7 @@ class RegistryClient:
         *,
         on_progress: Progress | None = None,
         wait_seconds: float = 3600,
+        idempotency_key: str | None = None,
         **facts: Unpack[VersionFacts],
     ) -> ModelVersion:
         """Make a version of a file, a directory, or an address; wait for READY.
@@ -181,6 +187,8 @@ class RegistryClient:
             source: a path is uploaded, an address (``s3://…``) is linked.
             on_progress: told the bytes done and the bytes in all.
             wait_seconds: how long the server may take to check the artifact.
+            idempotency_key: a second call with it answers the version of the first,
+                unless that registration failed.
             facts: what else is known about the version.
 
         Raises:
@@ -188,7 +196,9 @@ class RegistryClient:
             RegistryError: when the registration failed, with the reason.
             WaitTimeoutError: when the server is still checking.
         """
-        registration = Registration(self._transport, model, wait_seconds)
+        registration = Registration(
+            self._transport, model, wait_seconds, idempotency_key
+        )
         if is_address(source):
             return registration.link(str(source), facts)
         return registration.upload(Path(source), facts, on_progress)
@@ -202,6 +212,10 @@ class RegistryClient:
         or is still to come.
         """
         return Registration(self._transport, model, 0).begin(facts, source)
+
+    def as_it_is_now(self, version: ModelVersion) -> ModelVersion | None:
+        """The same version, read again; None when it is gone."""
+        return as_it_is_now(self._transport, version)
 
     def artifact_files(self, model: str, version: int) -> Iterator[ArtifactFile]:
         """The files of a version's artifact."""
@@ -383,9 +397,9 @@ class RegistryClient:
     ) -> Transition:
         response = self._transport.change(path, body, idempotency_key=idempotency_key)
         record = Transition.from_json(json_object(response))
-        return replace(
-            record, replayed=response.headers.get("Idempotent-Replayed") == "true"
-        )
+        # Without a key of the caller's, only this call itself can have been repeated.
+        is_known = idempotency_key is not None
+        return replace(record, replayed=is_known and was_replayed(response))
 
 
 def _outstanding(deliveries: Iterable[DeliveryRecord]) -> str:

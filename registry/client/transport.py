@@ -35,6 +35,16 @@ UploadBody = bytes | Iterable[bytes]
 _TOKEN = re.compile(r"[\x21-\x7e]*")
 
 
+class EffectKey(str):
+    """An idempotency key that stands for what a request is to achieve.
+
+    A repetition may put it in other words, such as another reason, and is answered
+    with what was done the first time.
+    """
+
+    __slots__ = ()
+
+
 class Transport:
     """Requests to one registry, and to the artifact store it points to."""
 
@@ -72,6 +82,8 @@ class Transport:
         sent = dict(headers or {})
         if idempotency_key is not None:
             sent["Idempotency-Key"] = idempotency_key
+        if isinstance(idempotency_key, EffectKey):
+            sent["Prefer"] = "handling=lenient"
         with unreachable_named(self.base_url):
             response = self._registry.request(
                 method,
@@ -174,6 +186,17 @@ class Transport:
             allow_redirects=False,
             stream=True,
         )
+
+
+def was_replayed(response: requests.Response) -> bool:
+    """Whether a key's earlier answer came again, and nothing was done now."""
+    return response.headers.get("Idempotent-Replayed") == "true"
+
+
+def was_sent_again(response: requests.Response) -> bool:
+    """Whether the request was repeated on the way, its first answer lost."""
+    retries = getattr(response.raw, "retries", None)
+    return bool(retries and retries.history)
 
 
 def path_of(*segments: str | int) -> str:

@@ -64,6 +64,20 @@ def local_files(source: Path) -> list[LocalFile]:
     return sorted(found, key=lambda one: one.path)
 
 
+def artifact_digest(source: Path) -> str:
+    """What tells an artifact from others: a SHA-256 over its files and their names.
+
+    Raises:
+        InvalidInputError: as ``local_files``.
+    """
+    digest = hashlib.sha256()
+    for one in local_files(source):
+        with one.location.open("rb") as file:
+            own = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{own} {one.path}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
 def _locations(directory: Path) -> Iterator[Path]:
     for parent, directories, names in os.walk(directory):
         for name in directories:

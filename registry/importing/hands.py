@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from registry.client import ModelVersion, RegistryClient, VersionFacts
-from registry.client.registration import wait_for
+from registry.client.registration import PENDING, wait_for
 from registry.client.registry_client import ExpectedIncumbent
 from registry.errors import (
     ConflictError,
@@ -31,8 +31,6 @@ from registry.importing.states import (
 Tags = Mapping[str, str]
 #: Where an artifact lies, asked of the source.
 AddressOf = Callable[[SourceModel, SourceVersion], str]
-
-PENDING = "PENDING_REGISTRATION"
 
 
 class NumberTakenError(ConflictError):

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flask import Response, current_app, json, request
+from werkzeug.http import parse_dict_header
 
 from registry.auth.sign_in import current_caller
 from registry.domain.actors import Caller
@@ -84,14 +85,15 @@ def _keyed_request() -> KeyedRequest | None:
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
-    caller = current_caller()
+    preferred = parse_dict_header(request.headers.get("Prefer", ""))  # RFC 7240
+    is_lenient = preferred.get("handling") == "lenient"
+    details = (request.get_json(silent=True), request.headers.get("If-Match", ""))
     return idempotency.keyed_request(
-        caller.actor.token_id,
+        current_caller().actor.token_id,
         key,
         method=request.method,
         path=request.full_path,
-        body=request.get_json(silent=True),
-        if_match=request.headers.get("If-Match", ""),
+        details=() if is_lenient else details,
     )
 
 
