@@ -56,7 +56,7 @@ _HEADERS: Mapping[str, Sequence[str]] = {
     "download_file": [IF_NONE_MATCH, RANGE],
 }
 #: These change nothing that a repetition could change twice.
-_WITHOUT_KEY = frozenset({"create_upload", "upload_file", "test_webhook"})
+_WITHOUT_KEY = frozenset({"create_upload", "upload_file", "test_webhook", "rehearse"})
 _JSON = "application/json"
 _SUCCESSES = frozenset({"2", "3"})
 

@@ -18,12 +18,20 @@ from registry.cli.client_command import (
 from registry.cli.exit_codes import ExitCode
 from registry.cli.output import Column, Output, printable
 from registry.cli.streams import is_terminal, say_aside
+from registry.client import RegistryClient
 from registry.client.types import Record
 from registry.importing.addresses import Addresses
-from registry.importing.hands import Hands, IdleHands, RegistryHands
+from registry.importing.hands import (
+    AddressOf,
+    Find,
+    Hands,
+    RegistryHands,
+    find_here,
+)
 from registry.importing.mlflow_source import MlflowServer
 from registry.importing.report import Count, Kind, Report
 from registry.importing.run import Import, OnModel
+from registry.importing.trial import TrialHands
 
 _FINDINGS = (
     Column("WHAT", "kind"),
@@ -103,12 +111,18 @@ def mlflow(
                 f"Warning: {server.origin} is plain http, so its credentials can be"
                 " read on the way."
             )
-        hands: Hands = IdleHands()
-        if not dry_run:
+        hands: Hands
+        if dry_run:
+            hands = TrialHands(
+                to.client,
+                server.origin,
+                lambda find: Addresses(server, find).address_of,
+            )
+        else:
             hands = RegistryHands(
                 to.client,
                 server.origin,
-                Addresses(server, to.client).address_of,
+                Addresses(server, find_here(to.client)).address_of,
                 wait_seconds=wait_seconds,
             )
         report = Report(server.origin, is_trial=dry_run)
@@ -128,6 +142,20 @@ def mlflow(
             _print(to.output, report)
     if code := _exit_code(report):
         raise click.exceptions.Exit(code)
+
+
+def _hands(
+    client: RegistryClient, server: MlflowServer, *, wait_seconds: float | None
+) -> Hands:
+    """What makes the changes; without a time to wait, what only asks about them."""
+
+    def looking(find: Find) -> AddressOf:
+        return Addresses(server, find).address_of
+
+    if wait_seconds is None:
+        return TrialHands(client, server.origin, looking)
+    addresses = looking(find_here(client))
+    return RegistryHands(client, server.origin, addresses, wait_seconds=wait_seconds)
 
 
 def _exit_code(report: Report) -> ExitCode:

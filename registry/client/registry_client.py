@@ -213,6 +213,17 @@ class RegistryClient:
         """
         return Registration(self._transport, model, 0).begin(facts, source)
 
+    def rehearse(self, name: str, /, **changes: Any) -> ModelVersion | None:  # noqa: ANN401  members of the contract
+        """What would become of changes, none of which is made; None without a version.
+
+        Raises:
+            RegistryError: what the first change would end in that would be refused.
+        """
+        body = {"name": name, **changes}
+        response = self._transport.request("POST", "/rehearsals", body=body)
+        version = json_object(response).get("version")
+        return None if version is None else ModelVersion.from_json(version)
+
     def as_it_is_now(self, version: ModelVersion) -> ModelVersion | None:
         """The same version, read again; None when it is gone."""
         return as_it_is_now(self._transport, version)

@@ -21,7 +21,7 @@ from werkzeug.http import parse_dict_header
 from registry.auth.sign_in import current_caller
 from registry.domain.actors import Caller
 from registry.errors import ConflictError, InvalidInputError
-from registry.persistence.database import begin_write, db
+from registry.persistence.database import begin_write, db, end_read
 from registry.services import idempotency
 from registry.services.idempotency import KeyedRequest, StoredAnswer
 from registry.services.transaction import Transaction
@@ -79,6 +79,26 @@ def commit(work: Work, *, status: int = 200, is_answer: bool = True) -> Response
     session.commit()
     parts().dispatcher.wake()
     return _response(answer)
+
+
+def carried_out_and_undone(work: Work) -> dict[str, Any] | None:
+    """What ``work`` returns, in a transaction that leaves nothing behind.
+
+    Raises:
+        RegistryError: as ``work`` does.
+    """
+    session = db.session()
+    begin_write(session)
+    tx = Transaction(
+        session=session,
+        caller=_caller(None),
+        policy=parts().policy,
+        now=datetime.now(UTC),
+    )
+    try:
+        return work(tx)
+    finally:
+        end_read(session)
 
 
 def _keyed_request() -> KeyedRequest | None:

@@ -22,10 +22,11 @@ from registry.web.single_flight import StillRunningError
 WAIT_SECONDS = 20.0
 
 
-def verified_move(request: MoveRequest) -> MoveRequest:
+def verified_move(request: MoveRequest, *, records: bool = True) -> MoveRequest:
     """The move, with the digest of the artifact as it was hashed for it.
 
-    A changed artifact is recorded as such, in a transaction of its own.
+    A changed artifact is recorded as such, in a transaction of its own, unless
+    nothing is to be changed.
 
     Raises:
         RegistryError: as ``transitions.artifact_to_verify``.
@@ -39,21 +40,24 @@ def verified_move(request: MoveRequest) -> MoveRequest:
         return request
     manifest = Manifest.from_canonical(queries.manifest(session, version.id))
     end_read(session)
-    _verify(request.model, version, manifest)
+    _verify(request.model, version, manifest, records=records)
     return dataclasses.replace(
         request, number=version.number, verified_digest=manifest.digest
     )
 
 
-def _verify(model: str, version: ModelVersion, manifest: Manifest) -> None:
+def _verify(
+    model: str, version: ModelVersion, manifest: Manifest, *, records: bool
+) -> None:
     differences = _differences(version, manifest)
     if not differences:
         return
     ref = VersionRef(model=model, number=version.number)
-    commit(
-        lambda tx: transitions.mark_artifact_changed(tx, ref, differences),
-        is_answer=False,
-    )
+    if records:
+        commit(
+            lambda tx: transitions.mark_artifact_changed(tx, ref, differences),
+            is_answer=False,
+        )
     raise ArtifactChangedError(
         f"the artifact of version {ref.number} is not what was registered: "
         f"{'; '.join(differences[:5])}",

@@ -282,3 +282,5 @@ MUTATIONS = (
 
 #: These write files into the artifact store, and nothing into the registry.
 UPLOADS = frozenset({"artifacts.create_upload", "artifacts.upload_file"})
+#: These leave nothing behind.
+REHEARSALS = frozenset({"rehearsals.rehearse"})
