@@ -16,6 +16,7 @@ from registry.api import (
     models,
     openapi,
     policy,
+    rehearsals,
     replays,
     tokens,
     transitions,
@@ -62,6 +63,7 @@ _BLUEPRINTS = (
     versions,
     transitions,
     policy,
+    rehearsals,
     deployments,
     artifacts,
     webhooks,
@@ -170,6 +172,7 @@ def _tracking(settings: Settings) -> TrackingServer | None:
 
 def _add_routes(app: Flask) -> None:
     api = ProblemApi()
+    parts: Parts = app.extensions["stagegate"]
     api_options = {
         "components": {
             "securitySchemes": {
@@ -179,6 +182,8 @@ def _add_routes(app: Flask) -> None:
             "parameters": openapi.header_parameters(),
         },
         "security": [{"bearer": []}, {"basic": []}],
+        # Else as seen from the document: a proxy may serve us below a path.
+        "servers": [{"url": parts.settings.public_url or "../.."}],
     }
     api.init_app(app, spec_kwargs=api_options)
     register_converters(app, api)

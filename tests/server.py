@@ -50,6 +50,7 @@ class RunningServer:
     environment: Mapping[str, str]
     token: str
     port: int
+    below: str = ""
     command: tuple[str, ...] = (sys.executable, "-m", "registry.cli.main")
     options: tuple[str, ...] = ()  #: of ``serve``
     process: subprocess.Popen[bytes] | None = None
@@ -61,7 +62,7 @@ class RunningServer:
     @property
     def url(self) -> str:
         """Where it answers."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.port}{self.below}"
 
     @property
     def pid(self) -> int:
@@ -120,22 +121,25 @@ class RunningServer:
 
 @contextmanager
 def running_server(
-    directory: Path, *options: str, **settings: str
+    directory: Path, *options: str, below: str = "", **settings: str
 ) -> Iterator[RunningServer]:
     """A server that answers.
 
     Args:
         directory: where its data are, and its log.
         options: of ``stagegate serve``.
+        below: the path at which it is, or nothing.
         settings: ``STAGEGATE_`` names without the prefix.
     """
     token = new_token()
+    environment = server_environment(directory, BOOTSTRAP_TOKEN=token, **settings)
     server = RunningServer(
         directory=directory,
-        environment=server_environment(directory, BOOTSTRAP_TOKEN=token, **settings),
+        environment=environment | {"SCRIPT_NAME": below},
         token=token,
         port=free_port(),
         options=options,
+        below=below,
     )
     upgrade_database(server)
     server.start()

@@ -60,6 +60,7 @@ from registry.web.files import (
     unchanged_file,
     with_file_headers,
 )
+from registry.web.own_address import own_address
 from registry.web.paging import decode_cursor, page
 from registry.web.verification import verify_artifact
 
@@ -116,7 +117,8 @@ def create_upload(body: dict[str, Any], name: str, number: int) -> Response:
     return jsonify(
         {
             "method": "PUT",
-            "url": url or request.host_url.rstrip("/") + own,
+            # Without an address it is a path of the server that is asked.
+            "url": url or (own_address(parts().settings) or request.script_root) + own,
             "headers": {},
             "expires_at": rfc3339(expires_at),
         }

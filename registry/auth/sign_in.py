@@ -65,7 +65,6 @@ def _authorize() -> None:
         request_id=g.request_id,
         source_ip=request.remote_addr or "",
         user_agent=request.user_agent.string[:_MAX_HEADER_CHARACTERS],
-        base_url=request.host_url.rstrip("/"),
         hop=hop_of_request(),
     )
     if request.method not in READING:

@@ -10,7 +10,6 @@ Rules:
 """
 
 import os
-import sys
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -23,6 +22,7 @@ from click.core import ParameterSource
 from registry.cli.client_command import Connection, client_command, example
 from registry.cli.exit_codes import ExitCode
 from registry.cli.output import Output
+from registry.cli.streams import say
 from registry.domain.audit_chain import Damage, VerificationReport
 from registry.domain.audit_export import verify_export
 from registry.settings import Settings
@@ -63,7 +63,9 @@ def export(to: Connection, file: Path | None) -> None:
     """Export the audit log as JSON lines, from a server."""
     lines = to.client.audit.export_lines()
     if file is None:
-        _write(sys.stdout, lines)
+        for line in lines:
+            # UTF-8 wherever it goes: what was hashed must not be escaped.
+            say(line.encode())
         return
     count = _write_whole(file, lines)
     to.output.note(f"Wrote {count} lines to {file}.")
@@ -74,18 +76,10 @@ def _write_whole(file: Path, lines: Iterable[str]) -> int:
     part = file.with_name(f".stagegate-export-{uuid.uuid4().hex}.part")
     try:
         with part.open("x", encoding="utf-8") as opened:
-            count = _write(opened, lines)
+            count = sum(1 for line in lines if opened.write(f"{line}\n"))
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
-    return count
-
-
-def _write(file: IO[str], lines: Iterable[str]) -> int:
-    count = 0
-    for line in lines:
-        file.write(f"{line}\n")
-        count += 1
     return count
 
 
@@ -116,7 +110,7 @@ def _show(output: Output, report: VerificationReport) -> None:
     ]
     verdict = "intact" if report.ok else "DAMAGED"
     summary = f"{report.entries} entries in {report.chains} chains: {verdict}."
-    output.done(document, "\n".join([*damage, summary, *_reservations(report)]))
+    output.sentence(document, "\n".join([*damage, summary, *_reservations(report)]))
 
 
 def _place(damage: Damage) -> str:

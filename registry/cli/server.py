@@ -2,15 +2,18 @@
 
 import os
 import sys
+from contextlib import suppress
 from multiprocessing import get_context
 
 import click
 from flask import Flask
 
+from registry.addresses import is_loopback
 from registry.app import create_app
 from registry.cli.database_trouble import database_of, require_schema
 from registry.cli.failures import failure_of
 from registry.cli.metrics_server import metrics_served
+from registry.cli.streams import say, say_aside
 from registry.errors import RegistryError
 from registry.first_start import ensure_first_token, prepare_store, with_secret_key
 from registry.logs import configure_logging
@@ -70,7 +73,12 @@ def serve(
         ) from error
     port = listener.getsockname()[1]
     at = f"[{host}]" if ":" in host else host
-    click.echo(f"Stagegate serves on http://{at}:{port}", err=True)
+    say_aside(f"Stagegate serves on http://{at}:{port}")
+    if not (is_loopback(host) or settings.public_url):
+        say_aside(
+            "STAGEGATE_PUBLIC_URL is not set: events have no links to this server,"
+            " unless it is asked by a name in STAGEGATE_ALLOWED_HOSTS."
+        )
     http_server.serve(app, listener, processes=workers, grace=grace)
 
 
@@ -105,7 +113,8 @@ def upgrade() -> None:
     app = create_app(_settings())
     _upgrade(app)
     _show_first_token(app)
-    click.echo(f"The schema is {schema.HEAD}.")
+    with suppress(OSError):  # it is done, said or not
+        say(f"The schema is {schema.HEAD}.")
 
 
 def _settings() -> Settings:
@@ -143,4 +152,4 @@ def _upgrade(app: Flask) -> None:
 def _show_first_token(app: Flask) -> None:
     token = ensure_first_token(app)
     if token:
-        click.echo(f"The first admin token, shown this once: {token}", err=True)
+        say_aside(f"The first admin token, shown this once: {token}")

@@ -19,7 +19,12 @@ from registry.client.deployments import DeploymentCalls
 from registry.client.downloads import DownloadedFile, Downloader
 from registry.client.events import EventCalls
 from registry.client.policy import PolicyCalls
-from registry.client.registration import Registration, is_address, wait_for
+from registry.client.registration import (
+    Registration,
+    as_it_is_now,
+    is_address,
+    wait_for,
+)
 from registry.client.replays import ReplayCalls
 from registry.client.rollout import OnLook, Rollout, RolloutWatch
 from registry.client.transport import (
@@ -28,6 +33,7 @@ from registry.client.transport import (
     path_of,
     version_number,
     version_path,
+    was_replayed,
 )
 from registry.client.types import (
     ArtifactFile,
@@ -183,6 +189,7 @@ class RegistryClient:
         on_hidden: Callable[[list[str]], None] | None = None,
         follow_links: bool = False,
         wait_seconds: float = 3600,
+        idempotency_key: str | None = None,
         **facts: Unpack[VersionFacts],
     ) -> ModelVersion:
         """Make a version of a file, a directory, or an address; wait for READY.
@@ -196,6 +203,8 @@ class RegistryClient:
             follow_links: upload what links lead to that lead out of the directory, or
                 to directories; otherwise they are refused.
             wait_seconds: how long the server may take to check the artifact.
+            idempotency_key: a second call with it answers the version of the first,
+                unless that registration failed.
             facts: what else is known about the version.
 
         Raises:
@@ -204,7 +213,9 @@ class RegistryClient:
             RegistryError: when the registration failed, with the reason.
             WaitTimeoutError: when the server is still checking.
         """
-        registration = Registration(self._transport, model, wait_seconds)
+        registration = Registration(
+            self._transport, model, wait_seconds, idempotency_key
+        )
         if is_address(source):
             return registration.link(str(source), facts)
         # Looked at first: nothing to upload must not leave a version behind.
@@ -222,6 +233,21 @@ class RegistryClient:
         or is still to come.
         """
         return Registration(self._transport, model, 0).begin(facts, source)
+
+    def rehearse(self, name: str, /, **changes: Any) -> ModelVersion | None:  # noqa: ANN401  members of the contract
+        """What would become of changes, none of which is made; None without a version.
+
+        Raises:
+            RegistryError: what the first change would end in that would be refused.
+        """
+        body = {"name": name, **changes}
+        response = self._transport.request("POST", "/rehearsals", body=body)
+        version = json_object(response).get("version")
+        return None if version is None else ModelVersion.from_json(version)
+
+    def as_it_is_now(self, version: ModelVersion) -> ModelVersion | None:
+        """The same version, read again; None when it is gone."""
+        return as_it_is_now(self._transport, version)
 
     def artifact_files(self, model: str, version: int) -> Iterator[ArtifactFile]:
         """The files of a version's artifact."""
@@ -418,9 +444,9 @@ class RegistryClient:
     ) -> Transition:
         response = self._transport.change(path, body, idempotency_key=idempotency_key)
         record = Transition.from_json(json_object(response))
-        return replace(
-            record, replayed=response.headers.get("Idempotent-Replayed") == "true"
-        )
+        # Without a key of the caller's, only this call itself can have been repeated.
+        is_known = idempotency_key is not None
+        return replace(record, replayed=is_known and was_replayed(response))
 
 
 def _warn_of_hidden(hidden: list[str]) -> None:

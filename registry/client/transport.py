@@ -12,11 +12,12 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import SupportsIndex, TypeGuard
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import requests
 from urllib3.exceptions import HTTPError
 
+from registry.addresses import masked, server_address
 from registry.client.connection import open_session
 from registry.client.problems import error_from
 from registry.client.types import JsonObject
@@ -34,6 +35,16 @@ UploadBody = bytes | Iterable[bytes]
 
 _HEADER = re.compile(r"[\x20-\x7e]*")
 _MAX_DIGITS = 20
+
+
+class EffectKey(str):
+    """An idempotency key that stands for what a request is to achieve.
+
+    A repetition may put it in other words, such as another reason, and is answered
+    with what was done the first time.
+    """
+
+    __slots__ = ()
 
 
 class Transport:
@@ -74,6 +85,8 @@ class Transport:
         sent = dict(headers or {})
         if idempotency_key is not None:
             sent["Idempotency-Key"] = idempotency_key
+        if isinstance(idempotency_key, EffectKey):
+            sent["Prefer"] = "handling=lenient"
         _check_headers(sent)
         with unreachable_named(self.base_url):
             response = self._registry.request(
@@ -159,7 +172,7 @@ class Transport:
     ) -> requests.Response:
         """PUT a body to the registry, or unsigned to its artifact store."""
         session = self._registry if is_ours else self._store
-        with unreachable_named(url.partition("?")[0]):
+        with unreachable_named(masked(url)):
             response = session.put(
                 url,
                 data=body,
@@ -180,6 +193,17 @@ class Transport:
             allow_redirects=False,
             stream=True,
         )
+
+
+def was_replayed(response: requests.Response) -> bool:
+    """Whether a key's earlier answer came again, and nothing was done now."""
+    return response.headers.get("Idempotent-Replayed") == "true"
+
+
+def was_sent_again(response: requests.Response) -> bool:
+    """Whether the request was repeated on the way, its first answer lost."""
+    retries = getattr(response.raw, "retries", None)
+    return bool(retries and retries.history)
 
 
 def path_of(*segments: str | int) -> str:
@@ -236,26 +260,20 @@ def json_object(response: requests.Response) -> JsonObject:
         document = None
     if not isinstance(document, dict):
         raise RegistryError(
-            f"{response.url} did not answer with a JSON object: is this a registry?"
+            f"{masked(response.url)} did not answer with a JSON object:"
+            " is this a registry?"
         )
     return document
 
 
 def _checked_url(url: str) -> str:
-    base = url.strip().rstrip("/").removesuffix(API_PATH).rstrip("/")
     try:
-        parts = urlsplit(base)
-        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
-        is_usable = is_usable and (parts.port is None or parts.port > 0)
-    except ValueError:
-        is_usable = False
-    if not is_usable or parts.username or parts.query or parts.fragment:
+        address = server_address(url)
+    except ValueError as error:
         raise InvalidInputError(
-            f"{url!r} is not the address of a registry"
-            " (expected http(s)://host[:port][/path])",
-            field="url",
-        )
-    return base
+            f"This is not the address of a registry: {error}", field="url"
+        ) from error
+    return address.removesuffix(API_PATH).rstrip("/")
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:
@@ -269,7 +287,7 @@ def _check_headers(headers: Mapping[str, str]) -> None:
 
 def _successful(response: requests.Response) -> requests.Response:
     if response.is_redirect:
-        target = response.headers["Location"].partition("?")[0]
+        target = masked(response.headers["Location"].partition("?")[0])
         raise RegistryError(
             f"The server redirects to {target}; use that server's address instead."
         )
@@ -305,4 +323,4 @@ def _cause(error: BaseException) -> str:
         error = inner
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error).rpartition(": ")[2] or type(error).__name__
+    return masked(str(error)).rpartition(": ")[2] or type(error).__name__

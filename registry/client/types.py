@@ -90,7 +90,12 @@ class RegisteredModel(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelVersion(Record):
-    """A model version. ``etag`` is set when it was read by itself."""
+    """A model version.
+
+    Attributes:
+        etag: set when it was read by itself.
+        replayed: set when registering it, by a key that had made it before.
+    """
 
     model: str
     version: int
@@ -117,6 +122,7 @@ class ModelVersion(Record):
     created_by: str | None = None
     updated_at: datetime | None = field(default=None, metadata=_read_by(_instant))
     etag: str | None = None
+    replayed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +130,7 @@ class Transition(Record):
     """A stage change that happened; ``verified`` says whether its artifact is known.
 
     ``replayed`` says that it happened earlier, by a request with the same
-    idempotency key, and that nothing changed now.
+    idempotency key, and that nothing changed now; ``version`` is as it was then.
     """
 
     transition_id: str

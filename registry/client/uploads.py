@@ -72,6 +72,16 @@ def local_files(source: Path, *, follow_links: bool = False) -> list[LocalFile]:
     return sorted(found, key=lambda one: one.path)
 
 
+def artifact_digest(files: Sequence[LocalFile]) -> str:
+    """What tells an artifact from others: a SHA-256 over its files and their names."""
+    digest = hashlib.sha256()
+    for one in files:
+        with one.location.open("rb") as file:
+            own = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{own} {one.path}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
 def hidden_in(files: Sequence[LocalFile]) -> list[str]:
     """What a listing would not show, such as ``.env`` and ``.git/`` for all below."""
     found = (_HIDDEN.match(one.path) for one in files)

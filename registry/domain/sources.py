@@ -8,6 +8,7 @@ Rules (protocol reference, section 4, "source rules"):
 - An address is of a kind that MLflow's clients can load from a store of their own
   (``ADDRESS_SCHEMES``). Any other is refused: nobody could load it, or every client
   would have to fetch it from the host it names (``http``, ``ftp``, ``git+https``, …).
+- An address holds no password: it is shown to every reader, and announced.
 - ``runs:/``, ``models:/`` and ``mlflow-artifacts:/`` name things of MLflow, which
   others look up. Whether an address can be read is not known here.
 
@@ -27,6 +28,7 @@ MAX_SOURCE_CHARACTERS = 2000
 ADDRESS_SCHEMES = frozenset({"", "dbfs", "file", "gs", "s3", "wasbs"})
 # One letter is a drive of Windows.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+_PASSWORD = re.compile(r"//[^/]*:[^/]*@")
 _RUN_ID = re.compile(r"[A-Za-z0-9][\w-]{0,255}", re.ASCII)
 _LOGGED_MODEL_ID = re.compile(r"m-[\w-]{1,253}", re.ASCII)
 _SEPARATORS = re.compile(r"[/\\]")
@@ -106,6 +108,8 @@ def parse_source(text: str) -> Source:
             f"must not be a {scheme[:20]}: address; link an artifact in an object"
             " store, such as s3://bucket/path, or upload it"
         )
+    if _PASSWORD.match(rest):
+        raise _refused("must not hold a password or key")
     if not _path_of(rest):
         raise _refused("must name a path, not only a scheme, a bucket or a host")
     reader = readers.get(scheme)

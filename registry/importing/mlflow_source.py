@@ -15,11 +15,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import filterfalse
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import requests
 from requests.auth import HTTPBasicAuth
 
+from registry.addresses import server_address
 from registry.client.connection import open_session
 from registry.client.transport import unreachable_named
 from registry.errors import (
@@ -208,7 +208,7 @@ class MlflowServer:
 
 
 def _checked_origin(uri: str) -> str:
-    origin = uri.strip().rstrip("/")
+    origin = uri.strip()
     scheme = scheme_of(origin)
     if scheme.partition("+")[0] in _DATABASES:
         raise InvalidInputError(
@@ -216,20 +216,14 @@ def _checked_origin(uri: str) -> str:
             " Start one on it (mlflow server --backend-store-uri …) and point at that",
             field="from",
         )
-    parts = urlsplit(origin)
-    if scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        return server_address(origin).removesuffix(API_PATH)
+    except ValueError as error:
         raise InvalidInputError(
-            f"{uri!r} is not the address of an MLflow server"
-            " (expected http(s)://host[:port][/path])",
+            f"This is not the address of an MLflow server: {error}; credentials go into"
+            " MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
             field="from",
-        )
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise InvalidInputError(
-            "Give the address alone; credentials go into MLFLOW_TRACKING_USERNAME and"
-            " MLFLOW_TRACKING_PASSWORD",
-            field="from",
-        )
-    return origin.removesuffix(API_PATH)
+        ) from error
 
 
 def _named(name: str) -> str:

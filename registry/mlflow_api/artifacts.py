@@ -14,7 +14,7 @@ Rules (protocol reference, sections 4 and 5):
 """
 
 from http import HTTPStatus
-from urllib.parse import unquote, urljoin
+from urllib.parse import unquote
 
 from flask import Blueprint, Response, jsonify, request
 
@@ -32,6 +32,7 @@ from registry.services.artifacts import is_read_by
 from registry.web.changing import parts
 from registry.web.checked_files import require_unchanged
 from registry.web.files import send_file, unchanged_file
+from registry.web.own_address import own_address
 
 _ARTIFACTS = "/mlflow-artifacts/artifacts"
 _SERVED_AT = f"/api/2.0{_ARTIFACTS}/"
@@ -51,8 +52,19 @@ def get_download_uri() -> Response:
     require_unchanged(version)
     uri = version.artifact_uri
     if parts().settings.serve_artifacts and _is_ours(version):
-        uri = urljoin(request.host_url, _SERVED_AT + version.id)
+        uri = f"{_own_address()}{_SERVED_AT}{version.id}"
     return jsonify({"artifact_uri": uri})
+
+
+def _own_address() -> str:
+    address = own_address(parts().settings)
+    if not address:
+        raise MlflowError(
+            "INVALID_STATE",
+            "this registry does not know the address that clients reach it at, to "
+            "send them artifacts from: its operator sets STAGEGATE_PUBLIC_URL",
+        )
+    return address
 
 
 @blueprint.get(_ARTIFACTS)

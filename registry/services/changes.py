@@ -176,7 +176,12 @@ def version_event(
 def version_links(
     caller: Caller, model: RegisteredModel, version: ModelVersion
 ) -> dict[str, str]:
-    """Where a receiver reads more, and reports what became of it."""
+    """Where a receiver reads more, and reports what became of it.
+
+    Nothing, when it is not known where we are: receivers send their tokens there.
+    """
+    if not caller.base_url:
+        return {}
     base = caller.base_url + version_path(model.name, version.number)
     return {"version": base, "deployments": f"{base}/deployments"}
 

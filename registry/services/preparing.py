@@ -13,7 +13,12 @@ from registry.persistence.database import end_read
 from registry.services.artifacts import LinkedSource, linked_elsewhere
 from registry.services.registration import VersionDetails
 from registry.services.run_snapshots import with_run
-from registry.services.sources import Owner, SourceReaders, resolve_source
+from registry.services.sources import (
+    Owner,
+    SourceReaders,
+    owner_named_by,
+    resolve_source,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +27,16 @@ class PreparedVersion:
 
     details: VersionDetails
     link: LinkedSource | None
+
+
+def with_owner(details: VersionDetails, source: str | None) -> VersionDetails:
+    """A source that is of a run or a logged model says so; no need to repeat it."""
+    owner = owner_named_by(source) if source is not None else Owner()
+    return replace(
+        details,
+        run_id=details.run_id or owner.run_id,
+        logged_model_id=details.logged_model_id or owner.logged_model_id,
+    )
 
 
 def prepare_version(

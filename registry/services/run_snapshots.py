@@ -8,6 +8,8 @@ Rules:
 - A copy of a version keeps what that version knows; nobody is asked again.
 - A tracking server that does not answer keeps no artifact from being registered: the
   snapshot then holds the problem in place of the run.
+- The state of a run is kept once it has ended. One that registers from inside is
+  still running, and would be said to run for ever.
 - Texts that cannot be stored, and what goes beyond the bounds, are left out and
   counted under ``omitted``. So are metrics that are no number to go by (NaN,
   infinite), and those have their names and values under ``omitted_metrics``.
@@ -19,6 +21,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from registry.addresses import without_user
 from registry.domain import names
 from registry.domain.timestamps import rfc3339
 from registry.errors import InvalidInputError, NotFoundError, TrackingServerError
@@ -41,6 +44,7 @@ _MAX_TEXT_CHARACTERS = 1000
 #: The year 9999; MLflow checks no time.
 _MAX_MS = 253_370_764_800_000
 
+_ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
 _COMMIT = "mlflow.source.git.commit"
 _REPOSITORY = "mlflow.source.git.repoURL"
 _SOURCE_NAME = "mlflow.source.name"
@@ -202,7 +206,7 @@ def _snapshot(
         "run_name": _text(run.name),
         "experiment_id": _text(run.experiment_id),
         "user": _text(run.tags.get(_USER)) or _text(run.user),
-        "status": _text(run.status),
+        "status": run.status if run.status in _ENDED else None,
         "project": _text(run.tags.get(_REPOSITORY))
         or (source_name if is_project else None),
         "entry_point": _text(run.tags.get(_ENTRY_POINT)) or source_name,
@@ -266,10 +270,13 @@ def _key(text: str) -> str | None:
 
 
 def _text(text: str | None) -> str | None:
-    """A short text as it can be stored; None when there is none or it cannot."""
+    """A short text as it can be stored; None when there is none or it cannot.
+
+    MLflow keeps the addresses of repositories and data as they were used, with tokens.
+    """
     if not text or len(text) > _MAX_TEXT_CHARACTERS:
         return None
-    return _stored(text)
+    return _stored(without_user(text))
 
 
 def _stored(text: str) -> str | None:

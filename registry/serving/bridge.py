@@ -44,6 +44,8 @@ class Bridge:
 
     Args:
         wsgi: the application.
+        below: the path that the application is below, which proxies leave in what
+            they pass on; what comes without it is answered as well.
         start: called before the first request, in a thread.
         stop: called after the last one, in a thread.
     """
@@ -52,10 +54,12 @@ class Bridge:
         self,
         wsgi: WSGIApplication,
         *,
+        below: str = "",
         start: Callable[[], None],
         stop: Callable[[], None],
     ) -> None:
         self.wsgi = wsgi
+        self._below = below
         self._start = start
         self._stop = stop
         self._requests = ThreadPoolExecutor(REQUEST_THREADS, "request")
@@ -86,7 +90,7 @@ class Bridge:
     async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
         loop = asyncio.get_running_loop()
         body, is_all = await _small_body(receive)
-        environ = environ_of(scope)
+        environ = environ_of(scope, self._below)
         if is_all:
             environ["wsgi.input"] = io.BytesIO(body)
             threads = self._requests
@@ -222,17 +226,19 @@ def has_ambiguous_host(scope: Message) -> bool:
     return hosts > 1 or (hosts == 0 and scope["http_version"] != "1.0")
 
 
-def environ_of(scope: Message) -> WSGIEnvironment:
+def environ_of(scope: Message, below: str = "") -> WSGIEnvironment:
     """The environment of PEP 3333, but for its input.
 
     A header with an underscore in its name is left out: it could not be told from
     one with a hyphen there, which a proxy may have set (reference: CVE-2025-64484).
     """
     host, port = scope["server"]
+    path = unquote_to_bytes(scope["raw_path"]).decode("latin-1")
+    is_below = path == below or path.startswith(f"{below}/")
     environ: WSGIEnvironment = {
         "REQUEST_METHOD": scope["method"],
-        "SCRIPT_NAME": "",
-        "PATH_INFO": unquote_to_bytes(scope["raw_path"]).decode("latin-1"),
+        "SCRIPT_NAME": below if is_below else "",
+        "PATH_INFO": path.removeprefix(below) if is_below else path,
         "QUERY_STRING": scope["query_string"].decode("latin-1"),
         "SERVER_NAME": host,
         "SERVER_PORT": str(port),

@@ -5,6 +5,8 @@ Rules:
 - One process by default, which the embedded database wants. Several, with PostgreSQL,
   are uvicorn's: each builds an application of its own from the environment.
 - Whoever ends the server is waited for: requests first, then what is being delivered.
+- ``SCRIPT_NAME`` in the environment is the path that a proxy leaves in requests, as for
+  other servers of WSGI applications.
 - A proxy of ``FORWARDED_ALLOW_IPS`` is believed about scheme and client (uvicorn's own
   setting; 127.0.0.1 and ::1 by default), and about nothing else.
 """
@@ -96,9 +98,14 @@ def bridged(app: Flask) -> Bridge:
     """The application as uvicorn runs it, with what runs beside requests."""
     parts: Parts = app.extensions["stagegate"]
     if not parts.settings.deliver:
-        return Bridge(app, start=_nothing, stop=_nothing)
+        return Bridge(app, below=_below(), start=_nothing, stop=_nothing)
     work = BackgroundWork(app)
-    return Bridge(app, start=work.start, stop=work.stop)
+    return Bridge(app, below=_below(), start=work.start, stop=work.stop)
+
+
+def _below() -> str:
+    path = os.environ.get("SCRIPT_NAME", "").strip("/")
+    return f"/{path}" if path else ""
 
 
 def _nothing() -> None:

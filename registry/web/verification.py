@@ -40,10 +40,11 @@ logger = logging.getLogger(__name__)
 WAIT_SECONDS = 20.0
 
 
-def verified_move(request: MoveRequest) -> MoveRequest:
+def verified_move(request: MoveRequest, *, records: bool = True) -> MoveRequest:
     """The move, with the digest of the artifact as it was hashed for it.
 
-    A changed artifact is recorded as such, in a transaction of its own.
+    A changed artifact is recorded as such, in a transaction of its own, unless
+    nothing is to be changed.
 
     Raises:
         RegistryError: as ``transitions.artifact_to_verify``.
@@ -57,14 +58,16 @@ def verified_move(request: MoveRequest) -> MoveRequest:
         return request
     manifest = Manifest.from_canonical(queries.manifest(session, version.id))
     end_read(session)
-    verify_artifact(version, manifest)
+    verify_artifact(version, manifest, records=records)
     return dataclasses.replace(
         request, number=version.number, verified_digest=manifest.digest
     )
 
 
-def verify_artifact(version: ModelVersion, manifest: Manifest) -> None:
-    """Hash an artifact; what is found is recorded where it is a change.
+def verify_artifact(
+    version: ModelVersion, manifest: Manifest, *, records: bool = True
+) -> None:
+    """Hash an artifact; what is found is recorded, unless nothing may be changed.
 
     Raises:
         ArtifactChangedError: when it is not what was registered.
@@ -83,7 +86,11 @@ def verify_artifact(version: ModelVersion, manifest: Manifest) -> None:
         lambda: hashing.verify_manifest(store, source, manifest),
     )
     if differences:
-        raise change_recorder(version)(differences)
+        raise (
+            change_recorder(version)(differences)
+            if records
+            else _changed(version, differences)
+        )
 
 
 def run_once(key: tuple[str, ...], verify: Callable[[], list[str]]) -> list[str]:
@@ -124,10 +131,14 @@ def change_recorder(
             wired.dispatcher.wake()
         except NotFoundError:  # it was deleted meanwhile: nobody gets it any more
             logger.info("changed_artifact_was_deleted version=%s", version.id)
-        return ArtifactChangedError(
-            f"the artifact of version {version.number} is not what was registered: "
-            f"{'; '.join(differences[:5])}",
-            differences,
-        )
+        return _changed(version, differences)
 
     return found_changed
+
+
+def _changed(version: ModelVersion, differences: Sequence[str]) -> ArtifactChangedError:
+    return ArtifactChangedError(
+        f"the artifact of version {version.number} is not what was registered: "
+        f"{'; '.join(differences[:5])}",
+        differences,
+    )

@@ -195,6 +195,7 @@ def version_document(version: int = 1, **members: object) -> dict[str, object]:
         "artifact_digest": "sha256:" + "0" * 64,
         "artifact_size_bytes": 3,
         "created_at": "2026-11-20T12:00:00.000000Z",
+        "updated_at": "2026-11-20T12:00:00.000000Z",
         **members,
     }
 

@@ -79,6 +79,10 @@ def dataset(name: str, **members: str) -> DatasetInput:
             {"mlflow.source.git.repoURL": "https://host/risk.git"},
             {"project": "https://host/risk.git"},
         ),
+        (
+            {"mlflow.source.git.repoURL": "https://user:pw-1@host/risk.git?ref=a"},
+            {"project": "https://***@host/risk.git?ref=a"},
+        ),
         ({"mlflow.log-model.history": "[]", "mlflow.runName": "x"}, {}),
         ({"team": "risk"}, {"tags": {"team": "risk"}}),
     ],
@@ -274,3 +278,21 @@ def test_texts_are_in_the_form_in_which_all_are_stored() -> None:
     assert details.params == {composed: composed}
     assert details.run is not None
     assert details.run["run_name"] == composed
+
+
+@pytest.mark.parametrize("state", ["FINISHED", "FAILED", "KILLED"])
+def test_state_of_a_run_that_has_ended_is_kept(state: str) -> None:
+    assert snapshot_of(status=state)["status"] == state
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "SCHEDULED", "", "PAUSED"])
+def test_no_run_is_said_to_be_running_for_ever(state: str) -> None:
+    assert "status" not in snapshot_of(status=state)
+
+
+def test_credential_in_the_address_of_a_data_set_is_not_kept() -> None:
+    source = "postgresql://reader:pw-1@db/claims"
+
+    (kept,) = completed(datasets=[dataset("claims", source=source)]).datasets
+
+    assert kept == {"name": "claims", "source": "postgresql://***@db/claims"}

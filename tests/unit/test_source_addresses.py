@@ -225,3 +225,25 @@ def test_any_text_is_a_source_or_refused(text: str) -> None:
     while (decoded := unquote(readings[-1], errors="replace")) != readings[-1]:
         readings.append(decoded)
     assert not any(".." in reading.split("/") for reading in readings)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s3://key:pw-1@bucket/model",
+        "gs://:pw-1@bucket/model",
+        "GS://key:p@pw-1@bucket/model",
+        "mysql+pymysql://user:pw-1@db/model",
+    ],
+)
+def test_source_with_a_password_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(InvalidInputError, match="password") as refusal:
+        parse_source(text)
+
+    assert "pw-1" not in str(refusal.value)
+
+
+def test_container_of_an_account_is_no_password() -> None:
+    text = "wasbs://models@account.blob.core.windows.net/fraud:1@a"
+
+    assert parse_source(text) == Address(text, "wasbs")

@@ -299,3 +299,5 @@ MUTATIONS = (
 UPLOADS = frozenset(
     {"artifacts.check_upload", "artifacts.create_upload", "artifacts.upload_file"}
 )
+#: These leave nothing behind.
+REHEARSALS = frozenset({"rehearsals.rehearse"})

@@ -105,7 +105,7 @@ def test_role_of_each_kind_of_route_is_the_one_that_is_promised(api: Driver) -> 
             expected[endpoint] = Permission.ADMIN
         elif not CHANGING & (rule.methods or set()):
             expected[endpoint] = Permission.READ
-        elif group == "transitions":
+        elif group in {"transitions", "rehearsals"}:
             expected[endpoint] = Permission.PROMOTE
         else:
             expected[endpoint] = Permission.WRITE

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
+from werkzeug.test import TestResponse
 
 from tests.integration.api.driver import (
     FILES,
@@ -116,15 +117,54 @@ def test_each_read_is_one_statement_beside_the_sign_in(uploaded: Mlflow) -> None
         assert len(statements) <= 2, statements
 
 
-def test_address_is_the_one_that_the_client_used(uploaded: Mlflow) -> None:
-    answer = uploaded.api.client.get(
+def answer_to(mlflow: Mlflow, base_url: str) -> TestResponse:
+    """The answer to a client that reaches the registry at this address."""
+    return mlflow.api.client.get(
         "/api/2.0/mlflow/model-versions/get-download-uri",
         query_string={"name": MODEL, "version": "1"},
-        base_url="https://registry.example:8443",
+        base_url=base_url,
     )
 
-    uri = document_of(answer)["artifact_uri"]
-    assert uri.startswith(f"https://registry.example:8443{ARTIFACTS}/")
+
+@pytest.mark.parametrize(
+    ("settings", "asked", "told"),
+    [
+        ({}, "http://localhost:8443/a/b", "http://localhost:8443/a/b"),
+        (
+            {"ALLOWED_HOSTS": "registry.example,localhost"},
+            "https://registry.example:8443",
+            "https://registry.example:8443",
+        ),
+        (
+            {"PUBLIC_URL": "https://models.example/registry"},
+            "http://evil.example/c",
+            "https://models.example/registry",
+        ),
+    ],
+)
+def test_artifacts_are_downloaded_below_the_address_of_the_registry(
+    tmp_path: Path, settings: dict[str, str], asked: str, told: str
+) -> None:
+    app = make_app(tmp_path, **settings)
+    mlflow = mlflow_client(app)
+    mlflow.api.create_model()
+    mlflow.api.register()
+    mlflow.api.upload(1)
+
+    uri = document_of(answer_to(mlflow, asked))["artifact_uri"]
+
+    assert uri.startswith(f"{told}{ARTIFACTS}/")
+    close_app(app)
+
+
+def test_client_is_sent_to_no_address_that_only_the_request_knows(
+    uploaded: Mlflow,
+) -> None:
+    answer = answer_to(uploaded, "https://evil.example")
+
+    message = refusal_of(answer, "INVALID_STATE")
+    assert "STAGEGATE_PUBLIC_URL" in message
+    assert "evil.example" not in answer.get_data(as_text=True)
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)

@@ -67,11 +67,14 @@ def last(start: str, *headers: str) -> bytes:
 
 @contextmanager
 def served(
-    wsgi: WSGIApplication, connection: type[Connection] = Connection
+    wsgi: WSGIApplication,
+    connection: type[Connection] = Connection,
+    *,
+    below: str = "",
 ) -> Iterator[Served]:
     """The application, on a port of its own."""
     listener = listen("127.0.0.1", 0)
-    bridge = Bridge(wsgi, start=lambda: None, stop=lambda: None)
+    bridge = Bridge(wsgi, below=below, start=lambda: None, stop=lambda: None)
     config = server_config(bridge, processes=1, grace=5)
     config.http = connection
     server = uvicorn.Server(config)

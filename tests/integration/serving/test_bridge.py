@@ -62,6 +62,26 @@ def test_the_environment_is_that_of_pep_3333() -> None:
     assert {name: seen[name] for name in expected} == expected
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("/below/a", "/below|/a"),
+        ("/below", "/below|"),
+        ("/belowa", "|/belowa"),
+        ("/a/below", "|/a/below"),
+    ],
+)
+def test_a_path_that_is_below_ours_is_told_apart(asked: str, told: str) -> None:
+    def look(
+        environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        path = f"{environ['SCRIPT_NAME']}|{environ['PATH_INFO']}"
+        return echo({**environ, "PATH_INFO": path}, start_response)
+
+    with served(look, below="/below") as server:
+        assert server.answer(last(f"GET {asked}")).endswith(f"\r\n{told} ".encode())
+
+
 @pytest.mark.parametrize("name", ["SCRIPT_NAME", "Script_Name", "Remote_User"])
 def test_a_header_with_an_underscore_is_not_seen(name: str) -> None:
     def look(

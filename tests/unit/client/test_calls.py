@@ -231,8 +231,10 @@ def test_a_transition_says_whether_it_was_replayed(
         Idempotent_Replayed="true",
     )
 
-    transition = client.rollback("fraud")
+    ours = client.rollback("fraud")  # whose first answer was lost on the way
+    transition = client.rollback("fraud", idempotency_key="k")
 
+    assert not ours.replayed
     assert transition.replayed
     assert transition.version.version == 1
     assert transition.superseded == 2

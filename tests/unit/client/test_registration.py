@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from registry import errors
-from registry.client import RegistryClient
-from registry.client.uploads import HashingReader, local_files
+from registry.client import EffectKey, RegistryClient
+from registry.client.uploads import HashingReader, artifact_digest, local_files
 from tests.unit.fake_registry import (
     Answer,
     Asked,
@@ -382,3 +382,104 @@ def test_a_version_is_begun_without_an_artifact(
     assert begun.status == "PENDING_REGISTRATION"
     assert fake.asked_for("POST", VERSIONS)[0].json == {"description": "to come"}
     assert len(fake.asked) == 1
+
+
+KEY = EffectKey("job-1")
+REPLAYED = {"Idempotent_Replayed": "true"}
+
+
+def test_a_registration_that_was_made_before_is_answered_and_not_made_again(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    (tmp_path / "m.bin").write_bytes(b"abc")
+    fake.json("POST", VERSIONS, PENDING, status=201, **REPLAYED)
+    fake.json("GET", f"{VERSIONS}/1", version_document(stage="Archived"))
+
+    version = client.register("fraud", tmp_path / "m.bin", idempotency_key=KEY)
+
+    assert (version.stage, version.replayed) == ("Archived", True)
+    assert [one.method for one in fake.asked] == ["POST", "GET"]
+    assert fake.asked[0].headers["Prefer"] == "handling=lenient"
+
+
+def test_a_registration_that_is_still_checked_is_waited_for(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    (tmp_path / "m.bin").write_bytes(b"abc")
+    checked = {**PENDING, "status_message": "the artifact is being hashed"}
+    fake.json("POST", VERSIONS, PENDING, status=201, **REPLAYED)
+    for document in (checked, version_document()):
+        fake.json("GET", f"{VERSIONS}/1", document)
+
+    version = client.register("fraud", tmp_path / "m.bin", idempotency_key=KEY)
+
+    assert (version.status, version.replayed) == ("READY", True)
+
+
+@pytest.mark.parametrize(
+    "left", [PENDING, version_document(status="FAILED_REGISTRATION")]
+)
+def test_a_registration_that_came_to_nothing_is_made_anew(
+    fake: FakeRegistry,
+    client: RegistryClient,
+    tmp_path: Path,
+    left: dict[str, object],
+) -> None:
+    (tmp_path / "m.bin").write_bytes(b"abc")
+    fake.json("POST", VERSIONS, PENDING, status=201, **REPLAYED)
+    fake.json("GET", f"{VERSIONS}/1", left)
+    second = {**PENDING, "version": 2}
+    fake.json("POST", VERSIONS, second, status=201)
+    own = f"/api/v1{VERSIONS}/2/artifacts/m.bin"
+    fake.json("POST", f"{VERSIONS}/2/uploads", {"method": "PUT", "url": own})
+    fake.on("PUT", own, receipt)
+    fake.json("POST", f"{VERSIONS}/2/finalize", version_document(2))
+
+    version = client.register("fraud", tmp_path / "m.bin", idempotency_key=KEY)
+
+    assert (version.version, version.replayed) == (2, False)
+    created = fake.asked_for("POST", VERSIONS)
+    assert [one.headers["Idempotency-Key"] for one in created] == ["job-1", "job-1-1"]
+
+
+def test_a_version_that_is_gone_had_been_registered(
+    fake: FakeRegistry, client: RegistryClient
+) -> None:
+    fake.json("POST", VERSIONS, version_document(), status=201, **REPLAYED)
+    fake.problem("GET", f"{VERSIONS}/1", "not-found", status=404)
+
+    version = client.register("fraud", "s3://models/fraud", idempotency_key=KEY)
+
+    assert (version.version, version.replayed) == (1, True)
+    assert len(fake.asked_for("POST", VERSIONS)) == 1
+
+
+def test_a_registration_whose_answer_was_lost_on_the_way_goes_on(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    (tmp_path / "m.bin").write_bytes(b"abc")
+    fake.on("POST", f"/api/v1{VERSIONS}", lambda _: Answer(503))
+    fake.json("POST", VERSIONS, PENDING, status=201, **REPLAYED)
+    fake.json("GET", f"{VERSIONS}/1", PENDING)
+    own = f"/api/v1{VERSIONS}/1/artifacts/m.bin"
+    fake.json("POST", f"{VERSIONS}/1/uploads", {"method": "PUT", "url": own})
+    fake.on("PUT", own, receipt)
+    fake.json("POST", f"{VERSIONS}/1/finalize", version_document())
+
+    version = client.register("fraud", tmp_path / "m.bin", idempotency_key=KEY)
+
+    assert (version.version, version.replayed) == (1, False)
+
+
+def test_an_artifact_is_told_from_others_by_names_and_bytes(tmp_path: Path) -> None:
+    contents = [{"a": b"1"}, {"a": b"2"}, {"b": b"1"}, {"a": b"1", "b": b""}]
+    digests = []
+    for number, content in enumerate([*contents, contents[0]]):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        for name, body in content.items():
+            (directory / name).write_bytes(body)
+        digests.append(artifact_digest(local_files(directory)))
+
+    assert len(set(digests)) == len(contents)
+    assert digests[0] == digests[-1]
