@@ -37,7 +37,7 @@ Rules:
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class RegistryError(Exception):
@@ -176,6 +176,22 @@ class ArtifactChangedError(ConflictError):
     def facts(self) -> Mapping[str, object]:
         """Each difference between the manifest and the store, as a sentence."""
         return {"differences": list(self.differences)}
+
+
+class CrowdedStageError(ConflictError):
+    """Too many versions must leave the stage before one may enter it."""
+
+
+class VerificationNeededError(ConflictError):
+    """The artifact must be verified before that.
+
+    Attributes:
+        version: the version, with its digest.
+    """
+
+    def __init__(self, version: Any) -> None:  # a row of the domain
+        super().__init__()
+        self.version = version
 
 
 class WebhookLoopError(ConflictError):

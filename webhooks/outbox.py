@@ -25,11 +25,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from importlib import import_module
 from itertools import count, repeat
 from typing import Any
 
-from sqlalchemy import Executable, insert, select, update
+from sqlalchemy import Executable, Row, Table, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from webhooks import formats
@@ -42,7 +43,6 @@ from webhooks.events import (
     is_asked_for,
     matches_subject,
     matches_target,
-    new_event_id,
     new_sortable_id,
     operational_key,
 )
@@ -63,12 +63,25 @@ from webhooks.tables import (
     Ordering,
     OrderingKey,
     Subscription,
+    SubscriptionState,
     state_in,
 )
 
 logger = logging.getLogger(__name__)
 
 _DELIVERIES_AT_ONCE = 1_000
+_EVENTS: Table = EventRow.__table__  # type: ignore[assignment]
+_DELIVERIES: Table = Delivery.__table__  # type: ignore[assignment]
+_EVENT_COLUMNS = tuple(
+    column.name for column in _EVENTS.columns if column.name != "position"
+)
+#: The subscriptions, whose states stay what they are until the commit.
+_LIVE = (
+    select(Subscription.__table__)
+    .where(Subscription.deleted_at.is_(None))
+    .order_by(Subscription.id)
+    .with_for_update(read=True, key_share=True)
+)
 REASON_SUPERSEDED = "a newer event took its place"
 
 
@@ -85,22 +98,21 @@ def enqueue_all(
     session: Session, events: Sequence[Event], *, now: datetime
 ) -> list[EventRow]:
     """Store the events of one change, in their order, as ``enqueue`` does one."""
-    subscriptions = _live(session)
+    subscriptions = session.connection().execute(_LIVE).all()
     wanted = [[entry for entry in subscriptions if _wants(entry, e)] for e in events]
     rows = [
         _event_row(event, fanout=len(chosen), now=now)
         for event, chosen in zip(events, wanted, strict=True)
     ]
-    session.add_all(rows)
-    session.flush()
+    _insert(session, _EVENTS, [_columns(row) for row in rows])
     wishes = [
         _Wish(subscription, event, row)
         for event, chosen, row in zip(events, wanted, rows, strict=True)
         for subscription in chosen
     ]
-    given_up = _store_deliveries(session, wishes, now=now) if wishes else []
-    for subscription, delivery in given_up:
-        announce_given_up(session, delivery, subscription, now=now)
+    for given_up in _store_deliveries(session, wishes, now=now) if wishes else []:
+        subscription = session.get_one(Subscription, given_up.subscription_id)
+        announce_given_up(session, given_up, subscription, now=now)
     return rows
 
 
@@ -135,14 +147,21 @@ def store_event(
 ) -> EventRow:
     """Store the event alone, under a new message id."""
     row = _event_row(event, fanout=fanout, now=now)
-    session.add(row)
-    session.flush()
+    _insert(session, _EVENTS, [_columns(row)])
     return row
+
+
+def _insert(session: Session, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    session.connection().execute(table.insert(), rows)
+
+
+def _columns(row: EventRow) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in _EVENT_COLUMNS}
 
 
 def _event_row(event: Event, *, fanout: int, now: datetime) -> EventRow:
     return EventRow(
-        id=new_event_id(),
+        id=event.id,
         type=event.type,
         ordering_key=event.ordering_key,
         subject=event.subject,
@@ -158,19 +177,7 @@ def _event_row(event: Event, *, fanout: int, now: datetime) -> EventRow:
     )
 
 
-def _live(session: Session) -> Sequence[Subscription]:
-    """Read the subscriptions afresh, and keep their states until the commit."""
-    query = (
-        select(Subscription)
-        .where(Subscription.deleted_at.is_(None))
-        .order_by(Subscription.id)
-        .with_for_update(read=True, key_share=True)
-        .execution_options(populate_existing=True)
-    )
-    return session.scalars(query).all()
-
-
-def _wants(subscription: Subscription, event: Event) -> bool:
+def _wants(subscription: Row[Any], event: Event) -> bool:
     if not formats.takes(subscription.format, event, subscription.options):
         return False
     if event.type.startswith(OPERATIONAL_PREFIX):
@@ -190,7 +197,7 @@ def _wants(subscription: Subscription, event: Event) -> bool:
 class _Wish:
     """A subscription that wants an event."""
 
-    subscription: Subscription
+    subscription: Row[Any]
     event: Event
     row: EventRow
 
@@ -215,7 +222,7 @@ class _Wish:
 
 def _store_deliveries(
     session: Session, wishes: Sequence[_Wish], *, now: datetime
-) -> list[tuple[Subscription, Delivery]]:
+) -> list[Delivery]:
     """Store them, and give those that could not be rendered."""
     places = _allocate(session, [wish for wish in wishes if wish.is_ordered])
     latest = [wish for wish in wishes if wish.wants_latest_only]
@@ -223,7 +230,7 @@ def _store_deliveries(
     last_of = {wish.what: wish for wish in latest}
     rendered: dict[tuple[str, str], _Rendering] = {}
     values: list[dict[str, Any]] = []
-    given_up: list[tuple[Subscription, Delivery]] = []
+    given_up: list[Delivery] = []
     for wish in wishes:
         # Subscriptions that say the same get the same bytes, rendered once.
         subscription = wish.subscription
@@ -240,26 +247,24 @@ def _store_deliveries(
         )
         values.append(columns)
         if is_last and rendering.trouble is not None:
-            given_up.append((subscription, Delivery(**columns)))
+            given_up.append(Delivery(**columns))
     for start in range(0, len(values), _DELIVERIES_AT_ONCE):
-        session.execute(insert(Delivery), values[start : start + _DELIVERIES_AT_ONCE])
-    for subscription, delivery in given_up:
-        _give_up(session, delivery, subscription, now)
+        _insert(session, _DELIVERIES, values[start : start + _DELIVERIES_AT_ONCE])
+    for delivery in given_up:
+        _give_up(session, delivery, now)
     return given_up
 
 
-def _give_up(
-    session: Session, delivery: Delivery, subscription: Subscription, now: datetime
-) -> None:
+def _give_up(session: Session, delivery: Delivery, now: datetime) -> None:
     """Do for what could not be rendered what is done when all attempts have failed."""
     logger.error(
         "webhook_delivery_given_up delivery=%s subscription=%s state=%s",
-        *(delivery.id, subscription.id, delivery.state),
+        *(delivery.id, delivery.subscription_id, delivery.state),
     )
     if delivery.state == DeliveryState.BLOCKED:
         block_key(session, delivery, now=now)
     else:
-        note_dead(session, subscription.id)
+        note_dead(session, delivery.subscription_id)
 
 
 @dataclass(frozen=True)
@@ -278,11 +283,12 @@ def _allocate(
     if not counts:
         return {}
     # Sorted, so two transactions lock the rows in one order.
-    values = [
-        {"subscription_id": owner, "ordering_key": key, "next_sequence": number + 1}
-        for (owner, key), number in sorted(counts.items())
-    ]
-    rows = session.execute(_numbering(session.get_bind().dialect.name, values)).all()
+    values: dict[str, Any] = {}
+    for place, ((owner, key), number) in enumerate(sorted(counts.items())):
+        values[f"owner{place}"], values[f"key{place}"] = owner, key
+        values[f"next{place}"] = number + 1
+    database = session.get_bind().dialect.name
+    rows = session.connection().execute(_numbering(database, len(counts)), values)
     return {
         (owner, key): map(
             _Place, count(following - counts[owner, key]), repeat(is_blocked)
@@ -291,13 +297,23 @@ def _allocate(
     }
 
 
-def _numbering(database: str, values: Sequence[Mapping[str, Any]]) -> Executable:
-    """Add to the numbers of keys, beginning those that are new."""
+@cache
+def _numbering(database: str, keys: int) -> Executable:
+    """Add to the numbers of so many keys, beginning those that are new."""
     # The other database's dialect would hold 2 MB for nothing.
     new = (
         import_module(f"sqlalchemy.dialects.{database}")
-        .insert(OrderingKey)
-        .values(values)
+        .insert(OrderingKey.__table__)
+        .values(
+            [
+                {
+                    "subscription_id": bindparam(f"owner{place}"),
+                    "ordering_key": bindparam(f"key{place}"),
+                    "next_sequence": bindparam(f"next{place}"),
+                }
+                for place in range(keys)
+            ]
+        )
     )
     following = OrderingKey.next_sequence + new.excluded.next_sequence - 1
     statement: Executable = new.on_conflict_do_update(
@@ -318,24 +334,31 @@ def _supersede(session: Session, latest: Sequence[_Wish], *, now: datetime) -> N
     for owner, key, target in sorted({wish.what for wish in latest}, key=str):
         owners.setdefault((key, target), []).append(owner)
     for (key, target), chosen in owners.items():
-        session.execute(
-            update(Delivery)
-            .where(
-                Delivery.subscription_id.in_(chosen),
-                Delivery.ordering_key == key,
-                Delivery.target.is_not_distinct_from(target),
-                state_in(
-                    Delivery.state,
-                    DeliveryState.PENDING,
-                    DeliveryState.HELD,
-                    DeliveryState.BLOCKED,
-                ),
-            )
-            .values(
-                state=DeliveryState.SUPERSEDED, reason=REASON_SUPERSEDED, updated_at=now
-            )
-            .execution_options(synchronize_session=False)
+        session.connection().execute(
+            _SUPERSEDE,
+            {"owners": chosen, "of_key": key, "of_target": target, "now": now},
         )
+
+
+_SUPERSEDE = (
+    update(_DELIVERIES)
+    .where(
+        Delivery.subscription_id.in_(bindparam("owners", expanding=True)),
+        Delivery.ordering_key == bindparam("of_key"),
+        Delivery.target.is_not_distinct_from(bindparam("of_target")),
+        state_in(
+            Delivery.state,
+            DeliveryState.PENDING,
+            DeliveryState.HELD,
+            DeliveryState.BLOCKED,
+        ),
+    )
+    .values(
+        state=DeliveryState.SUPERSEDED,
+        reason=REASON_SUPERSEDED,
+        updated_at=bindparam("now"),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -346,7 +369,7 @@ class _Rendering:
     trouble: str | None = None
 
 
-def _render(subscription: Subscription, event_id: str, event: Event) -> _Rendering:
+def _render(subscription: Row[Any], event_id: str, event: Event) -> _Rendering:
     """Freeze the bytes, as far as the format can express the event."""
     try:
         return _Rendering(render(subscription, event_id, event))
@@ -358,7 +381,7 @@ def _render(subscription: Subscription, event_id: str, event: Event) -> _Renderi
 
 
 def _delivery_values(
-    subscription: Subscription,
+    subscription: Row[Any],
     row: EventRow,
     place: _Place | None,
     now: datetime,
@@ -382,7 +405,7 @@ def _delivery_values(
 
 
 def _birth_state(
-    subscription: Subscription,
+    subscription: Row[Any],
     place: _Place | None,
     trouble: str | None,
     *,
@@ -396,6 +419,6 @@ def _birth_state(
     holds = subscription.on_poison == OnPoison.HOLD
     if place is not None and place.is_behind_blocked and holds:
         return {"state": DeliveryState.HELD, "reason": REASON_BEHIND}
-    if subscription.is_open:
+    if subscription.state == SubscriptionState.ACTIVE:
         return {"state": DeliveryState.PENDING, "reason": None}
     return {"state": DeliveryState.HELD, "reason": str(subscription.state)}

@@ -22,12 +22,14 @@ from registry.auth.permissions import (
     permission_of,
 )
 from registry.domain.actors import Actor, Caller, Role
+from registry.domain.commands.deployments import DeploymentGrant
 from registry.domain.deployment_token import DeploymentTokens, is_deployment_token
+from registry.domain.rows import TokenRow
 from registry.errors import NotSignedInError, PermissionDeniedError
 from registry.persistence.database import begin_write, db, end_read
 from registry.persistence.tables import Token
 from registry.services import tokens
-from registry.services.deployment_grants import DeploymentGrant, open_grant
+from registry.services.deployment_grants import open_grant
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +122,7 @@ def _credential() -> str:
     return secret
 
 
-def _note_use(token: Token, now: datetime) -> None:
+def _note_use(token: TokenRow, now: datetime) -> None:
     if not tokens.is_use_worth_noting(token, now):
         return
     session = db.session()

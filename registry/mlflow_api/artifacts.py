@@ -21,13 +21,13 @@ from flask import Blueprint, Response, jsonify, request
 from registry.auth.permissions import Permission, requires
 from registry.domain.manifest_text import ManifestText
 from registry.domain.manifests import FileEntry, check_artifact_path
+from registry.domain.rows import VersionRow
 from registry.errors import ArtifactNotFoundError
 from registry.mlflow_api.errors import MlflowError
 from registry.mlflow_api.reading import fields_of
 from registry.mlflow_api.versions import version_ref
 from registry.persistence import queries
 from registry.persistence.database import db, end_read
-from registry.persistence.tables import ModelVersion
 from registry.services.artifacts import is_read_by
 from registry.web.changing import parts
 from registry.web.checked_files import require_unchanged
@@ -127,14 +127,14 @@ def get_artifact() -> Response:
     return _sent(version, _text_of(version, canonical), path)
 
 
-def _is_ours(version: ModelVersion) -> bool:
+def _is_ours(version: VersionRow) -> bool:
     """Whether there is a manifest and our store can read what it names."""
     return bool(version.artifact_digest) and is_read_by(
         parts().store, version.artifact_uri
     )
 
 
-def _artifact(version_id: str) -> tuple[ModelVersion, ManifestText]:
+def _artifact(version_id: str) -> tuple[VersionRow, ManifestText]:
     found = queries.version_by_id(db.session(), version_id)
     if found is None:
         raise ArtifactNotFoundError(f"there is no artifact {version_id[:80]!r}")
@@ -142,7 +142,7 @@ def _artifact(version_id: str) -> tuple[ModelVersion, ManifestText]:
     return version, _text_of(version, canonical)
 
 
-def _text_of(version: ModelVersion, canonical: str) -> ManifestText:
+def _text_of(version: VersionRow, canonical: str) -> ManifestText:
     return ManifestText(canonical, version.artifact_digest or "")
 
 
@@ -170,7 +170,7 @@ def _as_read(name: str) -> str:
     return name
 
 
-def _sent(version: ModelVersion, manifest: ManifestText, path: str) -> Response:
+def _sent(version: VersionRow, manifest: ManifestText, path: str) -> Response:
     entry: FileEntry | None = manifest.find(check_artifact_path(path))
     if entry is None:
         raise ArtifactNotFoundError(f"No such artifact: {path!r}")

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from registry.domain.rows import ModelRow, VersionRow
+from registry.persistence.latest import ModelWithLatest
 from registry.persistence.tables import ModelVersion, RegisteredModel
 
 Document = dict[str, Any]
@@ -22,10 +24,13 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def model_document(
-    model: RegisteredModel, latest_versions: Sequence[ModelVersion]
+    model: ModelRow | RegisteredModel,
+    latest_versions: Sequence[VersionRow | ModelVersion],
+    *,
+    tags: Mapping[str, str] | None,
+    aliases: Mapping[str, int] | None,
 ) -> Document:
-    """A ``RegisteredModel``; needs the group ``DOCUMENT`` loaded."""
-    aliases = sorted((model.aliases or {}).items())
+    """A ``RegisteredModel``."""
     return _without_empty(
         {
             "name": model.name,
@@ -35,16 +40,24 @@ def model_document(
             "latest_versions": [
                 version_document(model.name, version) for version in latest_versions
             ],
-            "tags": tag_documents(model.tags),
+            "tags": tag_documents(tags),
             "aliases": [
-                {"alias": alias, "version": str(number)} for alias, number in aliases
+                {"alias": alias, "version": str(number)}
+                for alias, number in sorted((aliases or {}).items())
             ],
         }
     )
 
 
+def found_model_document(found: ModelWithLatest) -> Document:
+    """A ``RegisteredModel`` as it was found."""
+    return model_document(
+        found.model, found.latest, tags=found.tags, aliases=found.aliases
+    )
+
+
 def version_document(
-    model_name: str, version: ModelVersion, *, aliases: Sequence[str] = ()
+    model_name: str, version: VersionRow | ModelVersion, *, aliases: Sequence[str] = ()
 ) -> Document:
     """A ``ModelVersion``; needs its tags loaded.
 
@@ -72,9 +85,9 @@ def version_document(
     return {**document, **_without_empty(rest)}
 
 
-def full_version_document(model_name: str, version: ModelVersion) -> Document:
-    """A ``ModelVersion`` with its aliases; needs the group ``DOCUMENT`` loaded."""
-    return version_document(model_name, version, aliases=version.aliases or ())
+def full_version_document(version: VersionRow) -> Document:
+    """A ``ModelVersion`` with its aliases."""
+    return version_document(version.model_name, version, aliases=version.aliases)
 
 
 def tag_documents(tags: Mapping[str, str] | None) -> list[Document]:

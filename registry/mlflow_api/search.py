@@ -53,7 +53,10 @@ def search_registered_models() -> Response:
     session, stages = db.session(), parts().policy.stages
     with reading_at_most(session, SEARCH_SECONDS):
         found = find_models(session, search, after=after, limit=limit, stages=stages)
-    documents = [model_document(model, latest) for model, latest in found.shown]
+    documents = [
+        model_document(model, latest, tags=model.tags, aliases=model.aliases)
+        for model, latest in found.shown
+    ]
     answer: dict[str, object] = {_MODELS: documents} if documents else {}
     if not found.is_last:
         end = position_of_model(found.shown[-1], search)

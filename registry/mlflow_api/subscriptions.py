@@ -16,12 +16,12 @@ from http import HTTPStatus
 from flask import Response
 from sqlalchemy.orm import Session
 
+from registry.domain.documents import Document
 from registry.domain.names import clean_text
 from registry.errors import InvalidInputError
 from registry.mlflow_api.errors import MlflowError
 from registry.mlflow_api.reading import Fields
 from registry.services import subscriptions as service
-from registry.services.documents import Document
 from registry.services.transaction import Transaction
 from registry.web.changing import commit, parts
 from registry.web.paging import decode_cursor

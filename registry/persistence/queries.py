@@ -2,29 +2,33 @@
 
 Rules:
 
-- ``lock_model`` is the first statement of every change to what belongs to a
-  model; everything else is read after it, so that it is read as it stands.
+- What a change must see is read under its model's lock (``persistence.snapshot``);
+  here is what is read without one.
 - Documents come with their tags and aliases in the same statement.
 """
 
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import (
+    Row,
     Select,
     String,
     and_,
+    bindparam,
     func,
     literal,
     or_,
     select,
     union,
 )
-from sqlalchemy.orm import Session, joinedload, undefer, undefer_group
+from sqlalchemy.orm import Session
 
+from registry.domain.commands.models import ModelState
 from registry.domain.policy import VersionStatus
+from registry.domain.rows import VersionRow
 from registry.errors import (
     AliasNotFoundError,
     IntegrityViolationError,
@@ -32,9 +36,16 @@ from registry.errors import (
     NotFoundError,
     VersionNotFoundError,
 )
+from registry.persistence.statements import (
+    ALIASES,
+    MODEL_STATE,
+    MODELS,
+    VERSIONS,
+    model_state,
+    row_of,
+    selected,
+)
 from registry.persistence.tables import (
-    DOCUMENT,
-    Alias,
     AuditEntry,
     ModelVersion,
     RegisteredModel,
@@ -42,44 +53,94 @@ from registry.persistence.tables import (
     VersionManifest,
 )
 
-Row = TypeVar("Row", ModelVersion, StageChange)
 Entries = TypeVar("Entries", AuditEntry, int)
 
 
-def lock_model(session: Session, name: str) -> RegisteredModel:
-    """The model's row, locked until the transaction ends.
+_LIVE_MODEL = MODELS.c.deleted_at.is_(None)
+_NAMED = (MODELS.c.name == bindparam("name"), _LIVE_MODEL)
+_LIVE = and_(_LIVE_MODEL, VERSIONS.c.deleted_at.is_(None))
+_OF_LIVE = (
+    select(*selected(VersionRow))
+    .join(MODELS, MODELS.c.id == VERSIONS.c.model_id)
+    .where(_LIVE)
+)
+_MANIFEST = VersionManifest.__table__.c
 
-    Raises:
-        NotFoundError: when there is no model of this name.
-    """
-    model = session.scalar(
-        select(RegisteredModel)
-        .where(RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None))
-        .with_for_update()
-        .execution_options(populate_existing=True)
+_MODEL = select(*MODEL_STATE).where(*_NAMED)
+_MODELS = (
+    select(*MODEL_STATE)
+    .where(
+        _LIVE_MODEL,
+        MODELS.c.is_prompt == bindparam("prompts"),
+        MODELS.c.name > bindparam("after"),
     )
-    return _found_model(model, name)
+    .order_by(MODELS.c.name)
+    .limit(bindparam("limit"))
+)
+_VERSION = _OF_LIVE.where(
+    MODELS.c.name == bindparam("name"), VERSIONS.c.number == bindparam("number")
+)
+_VERSION_AND_MANIFEST = _VERSION.outerjoin(
+    VersionManifest.__table__, _MANIFEST.version_id == VERSIONS.c.id
+).add_columns(_MANIFEST.canonical)
+_BY_ID = (
+    _OF_LIVE.where(VERSIONS.c.id == bindparam("id"))
+    .join(VersionManifest.__table__, _MANIFEST.version_id == VERSIONS.c.id)
+    .add_columns(_MANIFEST.canonical)
+)
+_ABOVE_ALL = 2**31 - 1  #: no version has that number
+_VERSIONS = (
+    select(*selected(VersionRow))
+    .where(
+        VERSIONS.c.model_id == bindparam("of_model"),
+        VERSIONS.c.deleted_at.is_(None),
+        VERSIONS.c.number < bindparam("below"),
+    )
+    .order_by(VERSIONS.c.number.desc())
+    .limit(bindparam("limit"))
+)
+_IN_STAGE = _VERSIONS.where(VERSIONS.c.stage == bindparam("stage"))
+_BY_ALIAS = _OF_LIVE.join(ALIASES, ALIASES.c.version_id == VERSIONS.c.id).where(
+    MODELS.c.name == bindparam("name"), ALIASES.c.alias == bindparam("alias")
+)
+_UNFINISHED = (
+    select(VERSIONS.c.id, MODELS.c.name, VERSIONS.c.number)
+    .join(MODELS, MODELS.c.id == VERSIONS.c.model_id)
+    .where(
+        _LIVE,
+        VERSIONS.c.status == VersionStatus.PENDING_REGISTRATION,
+        VERSIONS.c.seal_after.is_(None),
+        VERSIONS.c.created_at < bindparam("created_before"),
+    )
+    .order_by(VERSIONS.c.created_at)
+    .limit(1)
+)
+_DUE = (
+    select(
+        VERSIONS.c.id,
+        VERSIONS.c.model_name,
+        VERSIONS.c.number,
+        VERSIONS.c.source,
+        VERSIONS.c.download_uri,
+        VERSIONS.c.declared_manifest,
+    )
+    .where(VERSIONS.c.seal_after <= bindparam("now"), VERSIONS.c.deleted_at.is_(None))
+    .order_by(VERSIONS.c.seal_after)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
 
 
-def get_model(session: Session, name: str) -> RegisteredModel:
+def get_model(session: Session, name: str) -> ModelState:
     """The model with its tags, aliases and stages.
 
     Raises:
         NotFoundError: when there is no model of this name.
     """
-    model = session.scalar(
-        select(RegisteredModel)
-        .where(RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None))
-        .options(undefer_group(DOCUMENT))
-        .execution_options(populate_existing=True)
-    )
-    return _found_model(model, name)
-
-
-def _found_model(model: RegisteredModel | None, name: str) -> RegisteredModel:
-    if model is None:
+    found = session.connection().execute(_MODEL, {"name": name}).one_or_none()
+    if found is None:
         raise ModelNotFoundError(name)
-    return model
+    return model_state(found)
 
 
 def model_id(session: Session, name: str) -> str:
@@ -138,90 +199,53 @@ def manifest(session: Session, version_id: str) -> str:
 
 def list_models(
     session: Session, *, after: str | None, limit: int, prompts: bool
-) -> Sequence[RegisteredModel]:
+) -> Sequence[ModelState]:
     """Models, or prompts, by name, from the one behind ``after`` on."""
-    query = (
-        select(RegisteredModel)
-        .where(
-            RegisteredModel.deleted_at.is_(None), RegisteredModel.is_prompt == prompts
-        )
-        .order_by(RegisteredModel.name)
-        .limit(limit)
-        .options(undefer_group(DOCUMENT))
-    )
-    if after is not None:
-        query = query.where(RegisteredModel.name > after)
-    return session.scalars(query).all()
+    values = {"after": after or "", "limit": limit, "prompts": prompts}
+    found = session.connection().execute(_MODELS, values)
+    return [model_state(each) for each in found]
 
 
-def _versions() -> Select[ModelVersion]:
-    """Live versions with their documents, joined to their live model."""
-    return (
-        select(ModelVersion)
-        .join(RegisteredModel, RegisteredModel.id == ModelVersion.model_id)
-        .where(RegisteredModel.deleted_at.is_(None), ModelVersion.deleted_at.is_(None))
-        .options(undefer_group(DOCUMENT))
-        .execution_options(populate_existing=True)
-    )
-
-
-def get_version(session: Session, name: str, number: int) -> ModelVersion:
+def get_version(session: Session, name: str, number: int) -> VersionRow:
     """One version of a model.
 
     Raises:
         NotFoundError: when model or version do not exist.
     """
-    version = session.scalar(
-        _versions().where(RegisteredModel.name == name, ModelVersion.number == number)
-    )
-    if version is None:
+    values = {"name": name, "number": number}
+    found = session.connection().execute(_VERSION, values).one_or_none()
+    if found is None:
         raise VersionNotFoundError(name, number)
-    return version
+    return row_of(VersionRow, found)
 
 
 def version_with_manifest(
     session: Session, name: str, number: int
-) -> tuple[ModelVersion, str | None]:
+) -> tuple[VersionRow, str | None]:
     """One version, and the canonical manifest of its artifact if it has one.
 
     Raises:
         NotFoundError: when model or version do not exist.
         IntegrityViolationError: when the manifest is missing.
     """
-    row = session.execute(
-        _versions()
-        .where(RegisteredModel.name == name, ModelVersion.number == number)
-        .outerjoin(VersionManifest, VersionManifest.version_id == ModelVersion.id)
-        .add_columns(VersionManifest.canonical)
-    ).one_or_none()
-    if row is None:
+    values = {"name": name, "number": number}
+    found = session.connection().execute(_VERSION_AND_MANIFEST, values).one_or_none()
+    if found is None:
         raise VersionNotFoundError(name, number)
-    version, canonical = row
+    *columns, canonical = found
+    version = row_of(VersionRow, columns)
     if version.artifact_digest and canonical is None:
         raise IntegrityViolationError(f"version {version.id} has lost its manifest")
     return version, canonical
 
 
-def version_by_id(session: Session, version_id: str) -> tuple[ModelVersion, str] | None:
+def version_by_id(session: Session, version_id: str) -> tuple[VersionRow, str] | None:
     """A version by its id and its canonical manifest; None without either."""
-    row = session.execute(
-        _versions()
-        .where(ModelVersion.id == version_id)
-        .join(VersionManifest, VersionManifest.version_id == ModelVersion.id)
-        .add_columns(VersionManifest.canonical)
-    ).one_or_none()
-    return None if row is None else (row[0], row[1])
-
-
-def artifact_standing(session: Session, version_id: str) -> tuple[str, str] | None:
-    """Status and artifact state of a version as stored; None when it was deleted."""
-    row = session.execute(
-        select(ModelVersion.status, ModelVersion.artifact_state)
-        .join(RegisteredModel, RegisteredModel.id == ModelVersion.model_id)
-        .where(RegisteredModel.deleted_at.is_(None), ModelVersion.deleted_at.is_(None))
-        .where(ModelVersion.id == version_id)
-    ).one_or_none()
-    return None if row is None else (row[0], row[1])
+    found = session.connection().execute(_BY_ID, {"id": version_id}).one_or_none()
+    if found is None:
+        return None
+    *columns, canonical = found
+    return row_of(VersionRow, columns), canonical
 
 
 def list_versions(
@@ -231,86 +255,38 @@ def list_versions(
     below: int | None,
     stage: str | None,
     limit: int,
-) -> Sequence[ModelVersion]:
+) -> Sequence[VersionRow]:
     """Versions of a model, newest first, from the one below ``below`` on.
 
     Raises:
         NotFoundError: when there is no such model.
     """
-    conditions = [
-        ModelVersion.model_id == RegisteredModel.id,
-        ModelVersion.deleted_at.is_(None),
-    ]
-    if below is not None:
-        conditions.append(ModelVersion.number < below)
-    if stage is not None:
-        conditions.append(ModelVersion.stage == stage)
-    query = (
-        select(RegisteredModel.id, ModelVersion)
-        .outerjoin(ModelVersion, and_(*conditions))
-        .order_by(ModelVersion.number.desc())
-        .limit(limit)
-        .options(undefer_group(DOCUMENT))
-    )
-    return _rows_of_model(session, name, query)
+    of_model = model_id(session, name)
+    values = {"of_model": of_model, "below": below or _ABOVE_ALL, "limit": limit}
+    if stage is None:
+        found = session.connection().execute(_VERSIONS, values)
+    else:
+        found = session.connection().execute(_IN_STAGE, {**values, "stage": stage})
+    return [row_of(VersionRow, each) for each in found]
 
 
-def _rows_of_model(
-    session: Session, name: str, query: Select[str, Row | None]
-) -> Sequence[Row]:
-    """What is joined to a model; its own row alone says that it has nothing."""
-    found = session.execute(
-        query.where(RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None))
-    ).all()
-    if not found:
-        raise ModelNotFoundError(name)
-    return [row for _, row in found if row is not None]
-
-
-def version_by_alias(session: Session, name: str, alias: str) -> ModelVersion:
+def version_by_alias(session: Session, name: str, alias: str) -> VersionRow:
     """The version that an alias points at.
 
     Raises:
         NotFoundError: when model or alias do not exist.
     """
-    query = (
-        select(RegisteredModel.id, ModelVersion)
-        .outerjoin(
-            Alias, and_(Alias.model_id == RegisteredModel.id, Alias.alias == alias)
-        )
-        .outerjoin(ModelVersion, ModelVersion.id == Alias.version_id)
-        .options(undefer_group(DOCUMENT))
-    )
-    found = _rows_of_model(session, name, query)
-    if not found:
+    values = {"name": name, "alias": alias}
+    found = session.connection().execute(_BY_ALIAS, values).one_or_none()
+    if found is None:
+        model_id(session, name)
         raise AliasNotFoundError(name, alias)
-    return found[0]
-
-
-def versions_in_stage(
-    session: Session, model_id: str, stage: str
-) -> Sequence[ModelVersion]:
-    """Every version in a stage, the one that entered last at the end."""
-    entered = (
-        select(func.max(StageChange.sequence))
-        .where(StageChange.version_id == ModelVersion.id)
-        .scalar_subquery()
-    )
-    return session.scalars(
-        _versions()
-        .where(ModelVersion.model_id == model_id, ModelVersion.stage == stage)
-        .order_by(entered)
-    ).all()
-
-
-def reload_versions(session: Session, ids: Sequence[str]) -> None:
-    """Read versions again that the session holds, with their documents."""
-    session.scalars(_versions().where(ModelVersion.id.in_(ids))).all()
+    return row_of(VersionRow, found)
 
 
 def stage_holder(
     session: Session, name: str, stage: str, *, at: datetime | None
-) -> ModelVersion:
+) -> VersionRow:
     """The version that is in a stage, or was at ``at``.
 
     Of several in a shared stage it is the one that entered last. With ``at`` a
@@ -323,7 +299,7 @@ def stage_holder(
         StageChange.version_id, func.max(StageChange.sequence).label("sequence")
     ).group_by(StageChange.version_id)
     query = (
-        select(ModelVersion)
+        select(*selected(VersionRow))
         .join(RegisteredModel, RegisteredModel.id == ModelVersion.model_id)
         .where(RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None))
     )
@@ -340,7 +316,7 @@ def stage_holder(
             or_(ModelVersion.deleted_at.is_(None), ModelVersion.deleted_at > at)
         )
     standing = latest.subquery()
-    version = session.scalar(
+    found = session.execute(
         query.join(standing, standing.c.version_id == ModelVersion.id)
         .join(
             StageChange,
@@ -352,38 +328,11 @@ def stage_holder(
         .where(StageChange.to_stage == stage)
         .order_by(StageChange.sequence.desc())
         .limit(1)
-        .options(undefer_group(DOCUMENT))
-    )
-    if version is None:
+    ).one_or_none()
+    if found is None:
         when = "was" if at else "is"
         raise NotFoundError(f"no version of {name!r} {when} in {stage}")
-    return version
-
-
-def stages_before(session: Session, version_id: str) -> frozenset[str]:
-    """Every stage that a version has ever been in."""
-    return frozenset(
-        session.scalars(
-            select(StageChange.to_stage)
-            .where(StageChange.version_id == version_id)
-            .distinct()
-        )
-    )
-
-
-def previous_holder(session: Session, model_id: str, stage: str) -> StageChange | None:
-    """The last entry into ``stage`` by a version that is not in it now."""
-    return session.scalar(
-        select(StageChange)
-        .join(ModelVersion, ModelVersion.id == StageChange.version_id)
-        .where(
-            StageChange.model_id == model_id,
-            StageChange.to_stage == stage,
-            ModelVersion.stage != stage,
-        )
-        .order_by(StageChange.sequence.desc())
-        .limit(1)
-    )
+    return row_of(VersionRow, found)
 
 
 def list_audit_entries(
@@ -438,36 +387,18 @@ def _hidden(model: str) -> list[Select[int]]:
 
 def oldest_unfinished_upload(
     session: Session, *, created_before: datetime
-) -> tuple[str, ModelVersion] | None:
-    """A version that still waits for its upload to be finalized, and its model's name.
+) -> Row[tuple[str, str, int]] | None:
+    """Id, model's name and number of a version whose upload was never finalized.
 
     Read without a lock: look again under the model's before changing anything.
     """
-    row = session.execute(
-        select(RegisteredModel.name, ModelVersion)
-        .join(RegisteredModel, RegisteredModel.id == ModelVersion.model_id)
-        .where(
-            ModelVersion.status == VersionStatus.PENDING_REGISTRATION,
-            ModelVersion.seal_after.is_(None),
-            ModelVersion.created_at < created_before,
-            ModelVersion.deleted_at.is_(None),
-            RegisteredModel.deleted_at.is_(None),
-        )
-        .order_by(ModelVersion.created_at)
-        .limit(1)
-    ).one_or_none()
-    return None if row is None else (row[0], row[1])
+    values = {"created_before": created_before}
+    return session.connection().execute(_UNFINISHED, values).one_or_none()
 
 
-def due_for_sealing(session: Session, now: datetime) -> ModelVersion | None:
-    """A version whose manifest the background should complete, locked."""
-    return session.scalar(
-        select(ModelVersion)
-        .where(ModelVersion.seal_after <= now, ModelVersion.deleted_at.is_(None))
-        .order_by(ModelVersion.seal_after)
-        .limit(1)
-        .options(
-            joinedload(ModelVersion.model), undefer(ModelVersion.declared_manifest)
-        )
-        .with_for_update(skip_locked=True, of=ModelVersion)
-    )
+def due_for_sealing(session: Session, now: datetime) -> Row[Any] | None:
+    """A version whose manifest the background should complete, locked.
+
+    Its ``declared_manifest`` comes with what says where it is.
+    """
+    return session.connection().execute(_DUE, {"now": now}).one_or_none()

@@ -41,6 +41,7 @@ from sqlalchemy.orm import (
     relationship,
 )
 
+from registry.domain.audit_chain import GENESIS_HASH
 from registry.domain.policy import ARCHIVED, NONE
 from registry.persistence.aggregates import JSONArrayAggregate, JSONObjectAggregate
 from webhooks.columns import UTCDateTime
@@ -94,6 +95,11 @@ class RegisteredModel(Base):
     last_number: Mapped[int] = mapped_column(default=0)
     last_event: Mapped[int] = mapped_column(default=0)
     last_history: Mapped[int] = mapped_column(default=0)
+    #: The head of its audit chain: the last entry's number, and its hash.
+    chain_n: Mapped[int] = mapped_column(default=0, server_default="0")
+    chain_hash: Mapped[str] = mapped_column(
+        String(64), default=GENESIS_HASH, server_default=GENESIS_HASH
+    )
 
     if TYPE_CHECKING:  # mapped at the end of this module
         tags: Mapped[Any]
@@ -325,7 +331,7 @@ class Deployment(Base):
 
 
 class AuditChain(Base):
-    """The head of one chain; its row is locked while an entry is appended."""
+    """The head of a chain that is no model's; locked while an entry is appended."""
 
     __tablename__ = "audit_chains"
 

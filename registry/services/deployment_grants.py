@@ -10,13 +10,13 @@ Rules:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from registry.domain.actors import Actor, Role
+from registry.domain.commands.deployments import DeploymentGrant
+from registry.domain.commands.moves import STAGE_CHANGED
 from registry.domain.deployment_token import (
     DeploymentTokens,
     TokenSubject,
@@ -25,43 +25,11 @@ from registry.domain.deployment_token import (
 from registry.domain.timestamps import rfc3339
 from registry.errors import NotSignedInError
 from registry.persistence.tables import RegisteredModel
-from registry.services.transitions import STAGE_CHANGED
 from webhooks.claims import Claim
 from webhooks.tables import Delivery, EventRow, Subscription
 
 #: The name under which formats know the token, in headers and in bodies.
 LENT_NAME = "deployment_token"
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeploymentGrant:
-    """The one version that may be reported on, and why.
-
-    Attributes:
-        event_id: the event that was delivered; its ``webhook-id``.
-        delivery_id: the delivery that was sent last.
-    """
-
-    model: str
-    number: int
-    transition_id: str
-    event_id: str
-    subscription_id: str
-    delivery_id: str
-
-    @property
-    def actor(self) -> Actor:
-        """Who reports. The role is the least one: the grant says what is allowed."""
-        return Actor(
-            kind="delivery",
-            name=f"webhook {self.subscription_id}",
-            role=Role.VIEWER,
-            token_id=f"{self.event_id}.{self.subscription_id}",
-        )
-
-    def allows(self, model: object, number: object) -> bool:
-        """Whether this version may be reported on."""
-        return (model, number) == (self.model, self.number)
 
 
 def lend_token(tokens: DeploymentTokens, claim: Claim) -> Mapping[str, str]:

@@ -1,7 +1,7 @@
 """Everything that a registration looks up before it locks anything.
 
 Both APIs register in two steps: ``prepare_version``, which may take seconds, and
-``registration.create_version`` under the model's lock.
+``RegisterVersion`` under the model's lock.
 """
 
 from dataclasses import dataclass, replace
@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from sqlalchemy.orm import Session
 
 from registry.domain import prompts
+from registry.domain.commands.registration import LinkedSource, VersionDetails
 from registry.persistence.database import end_read
-from registry.services.artifacts import LinkedSource, linked_elsewhere
-from registry.services.registration import VersionDetails
+from registry.services.artifacts import linked_elsewhere
 from registry.services.run_snapshots import with_run
 from registry.services.sources import (
     Owner,
@@ -23,7 +23,7 @@ from registry.services.sources import (
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedVersion:
-    """What ``create_version`` takes; without a link the artifact will be uploaded."""
+    """What ``RegisterVersion`` takes; without a link the artifact will be uploaded."""
 
     details: VersionDetails
     link: LinkedSource | None

@@ -23,8 +23,11 @@ from typing import TypeVar
 from sqlalchemy.orm import Session
 
 from registry.artifacts.store import ArtifactStore
+from registry.domain import prompts
+from registry.domain.commands.registration import LinkedSource, require_copyable
 from registry.domain.manifests import Manifest
 from registry.domain.policy import StagePolicy
+from registry.domain.rows import VersionRow
 from registry.domain.sources import (
     Address,
     LoggedModelSource,
@@ -41,7 +44,6 @@ from registry.errors import (
 )
 from registry.persistence import queries
 from registry.persistence.database import end_read
-from registry.persistence.tables import ModelVersion
 from registry.services.artifacts import (
     LinkedSource,
     inspect_address,
@@ -92,7 +94,7 @@ class ResolvedSource:
     owner: Owner
     run: Run | None = None
     logged_model: LoggedModel | None = None
-    copied: ModelVersion | None = None
+    copied: VersionRow | None = None
 
 
 def owner_named_by(source: str) -> Owner:
@@ -150,7 +152,7 @@ def _copy_of(
     number = _number(session, policy, source)
     version, canonical = queries.version_with_manifest(session, source.model, number)
     name = f"models:/{source.model}/{version.number}"
-    if version.is_prompt:
+    if prompts.is_prompt(version.tags):
         raise InvalidInputError(
             f"{name} is a prompt, which has no artifact", field="source"
         )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from registry.domain.actors import Caller
@@ -13,7 +14,7 @@ from registry.domain.policy import StagePolicy
 class Transaction:
     """One transaction that changes something.
 
-    Services flush into ``session``; whoever made the transaction commits, once.
+    Whoever made the transaction commits, once.
 
     Attributes:
         session: begun by ``persistence.database.begin_write``.
@@ -24,3 +25,8 @@ class Transaction:
     caller: Caller
     policy: StagePolicy
     now: datetime
+
+    @property
+    def cx(self) -> Connection:
+        """The connection that the transaction runs on."""
+        return self.session.connection()

@@ -1,11 +1,12 @@
 """How a request changes something: one transaction, committed once, then a wake.
 
-Rules (design, section 5; security reference, section 4):
+Rules:
 
 - The answer to an idempotency key is looked up first, so that a repeated
   request is answered before anything is verified again.
-- What must not happen under a lock (hashing an artifact) is done before.
-- The answer is written before the commit and stored in the same transaction.
+- The answer is written before the commit and stored in the same transaction, once. Of
+  two requests with one key that come at once, the second waits for what the first
+  locks, and then finds its answer.
 - Only after the commit is the dispatcher woken.
 """
 
@@ -13,14 +14,19 @@ import dataclasses
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Response, current_app, json, request
 from werkzeug.http import parse_dict_header
 
 from registry.auth.sign_in import current_caller
 from registry.domain.actors import Caller
-from registry.errors import ConflictError, InvalidInputError
+from registry.errors import (
+    CrowdedStageError,
+    InvalidInputError,
+    RegistryError,
+    VerificationNeededError,
+)
 from registry.persistence.database import begin_write, db, end_read
 from registry.services import idempotency
 from registry.services.idempotency import KeyedRequest, StoredAnswer
@@ -28,6 +34,7 @@ from registry.services.transaction import Transaction
 from registry.web.own_address import own_address
 from registry.web.parts import Parts
 
+Found = TypeVar("Found")
 Work = Callable[[Transaction], dict[str, Any] | None]
 
 
@@ -56,14 +63,22 @@ def commit(work: Work, *, status: int = 200, is_answer: bool = True) -> Response
     Raises:
         RegistryError: as ``work`` does; nothing is left behind then.
     """
-    session, now = db.session(), datetime.now(UTC)
     keyed = _keyed_request() if is_answer else None
-    begin_write(session)
-    if keyed and not idempotency.claim(session, keyed, now=now):
-        stored = idempotency.find_answer(session, keyed)
-        if stored is None:
-            raise ConflictError("a request with this idempotency key is in flight")
+    try:
+        return _committed(work, keyed, status)
+    except (CrowdedStageError, VerificationNeededError):
+        raise
+    except RegistryError:
+        # It may be refused because the same request, sent before, was carried out.
+        stored = keyed and _stored(keyed)
+        if not stored:
+            raise
         return _replayed(stored)
+
+
+def _committed(work: Work, keyed: KeyedRequest | None, status: int) -> Response:
+    session, now = db.session(), datetime.now(UTC)
+    begin_write(session)
     tx = Transaction(
         session=session, caller=_caller(keyed), policy=parts().policy, now=now
     )
@@ -75,13 +90,19 @@ def commit(work: Work, *, status: int = 200, is_answer: bool = True) -> Response
     if keyed:
         # Sealed, since an answer may show a secret that is kept nowhere in clear.
         sealed = StoredAnswer(answer.status, parts().webhooks.box.seal(answer.body))
-        idempotency.store_answer(session, keyed, sealed)
+        idempotency.keep(session, keyed, sealed, now=now)
     session.commit()
     parts().dispatcher.wake()
     return _response(answer)
 
 
-def carried_out_and_undone(work: Work) -> dict[str, Any] | None:
+def _stored(keyed: KeyedRequest) -> StoredAnswer | None:
+    session = db.session()
+    end_read(session)
+    return idempotency.find_answer(session, keyed)
+
+
+def carried_out_and_undone(work: Callable[[Transaction], Found]) -> Found:
     """What ``work`` returns, in a transaction that leaves nothing behind.
 
     Raises:

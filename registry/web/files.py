@@ -21,7 +21,7 @@ from werkzeug.datastructures import Range
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from registry.domain.manifests import FileEntry
-from registry.persistence.tables import ModelVersion
+from registry.domain.rows import VersionRow
 from registry.web.changing import parts
 from registry.web.checked_files import whole, whole_under
 
@@ -29,7 +29,7 @@ from registry.web.checked_files import whole, whole_under
 _NOT_PLAIN = re.compile(r"[^ -~]|[\"%\\]")
 
 
-def send_file(version: ModelVersion, entry: FileEntry) -> Response:
+def send_file(version: VersionRow, entry: FileEntry) -> Response:
     """The file, or the range of it that was asked for.
 
     Raises:

@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 import pytest
+from registry.services.registration import VersionDetails
 
 from registry.services.artifacts import linked_elsewhere
-from registry.services.registration import VersionDetails
 from registry.services.run_snapshots import (
     MAX_DATASETS,
     MAX_DATASETS_CHARACTERS,

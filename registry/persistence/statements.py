@@ -1,0 +1,233 @@
+"""Statements that changes are made of: built once, when this module is imported.
+
+A row of the domain (``domain.rows``) has one statement to read it, to insert it, to
+update what of it may change and to delete it. Its fields are the table's columns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from functools import cache
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    ColumnElement,
+    Delete,
+    Insert,
+    Table,
+    Update,
+    bindparam,
+    func,
+    select,
+)
+
+from registry.domain.commands.models import ModelState
+from registry.domain.documents import ModelFacts
+from registry.domain.entries import EntryRow
+from registry.domain.policy import ARCHIVED, NONE
+from registry.domain.rows import (
+    AliasRow,
+    CommentRow,
+    DeclaredRow,
+    DeploymentRow,
+    ManifestRow,
+    ModelRow,
+    ModelTagRow,
+    StageChangeRow,
+    TokenRow,
+    VersionRow,
+    VersionTagRow,
+)
+from registry.persistence.aggregates import JSONArrayAggregate, JSONObjectAggregate
+from registry.persistence.tables import (
+    Alias,
+    AuditEntry,
+    Base,
+    Deployment,
+    ModelTag,
+    ModelVersion,
+    RegisteredModel,
+    StageChange,
+    Token,
+    VersionComment,
+    VersionManifest,
+    VersionTag,
+)
+
+Kind = TypeVar("Kind")
+
+_TABLES: dict[type, type[Base]] = {
+    ModelRow: RegisteredModel,
+    ModelTagRow: ModelTag,
+    VersionRow: ModelVersion,
+    VersionTagRow: VersionTag,
+    AliasRow: Alias,
+    StageChangeRow: StageChange,
+    ManifestRow: VersionManifest,
+    DeclaredRow: ModelVersion,
+    CommentRow: VersionComment,
+    DeploymentRow: Deployment,
+    TokenRow: Token,
+    EntryRow: AuditEntry,
+}
+
+MODELS: Table = RegisteredModel.__table__  # type: ignore[assignment]
+MODEL_TAGS: Table = ModelTag.__table__  # type: ignore[assignment]
+VERSIONS: Table = ModelVersion.__table__  # type: ignore[assignment]
+ALIASES: Table = Alias.__table__  # type: ignore[assignment]
+CHANGES: Table = StageChange.__table__  # type: ignore[assignment]
+DEPLOYMENTS: Table = Deployment.__table__  # type: ignore[assignment]
+COMMENTS: Table = VersionComment.__table__  # type: ignore[assignment]
+_VERSION_TAGS: Table = VersionTag.__table__  # type: ignore[assignment]
+
+
+def table_of(kind: type) -> Table:
+    """The table whose rows these are."""
+    return _TABLES[kind].__table__  # type: ignore[return-value]
+
+
+@cache
+def columns_of(kind: type) -> tuple[str, ...]:
+    """The fields of a row that are columns of its table."""
+    table = table_of(kind)
+    return tuple(each.name for each in fields(kind) if each.name in table.c)
+
+
+def selected(kind: type) -> list[ColumnElement[Any]]:
+    """What to select for a row, in the order of its fields."""
+    table = table_of(kind)
+    read = _READ_OF_OTHERS.get(kind, {})
+    return [
+        read[each.name].label(each.name) if each.name in read else table.c[each.name]
+        for each in fields(kind)
+    ]
+
+
+@cache
+def insert_of(kind: type) -> Insert:
+    """Insert rows, given as their columns."""
+    table = table_of(kind)
+    return table.insert().values({name: bindparam(name) for name in columns_of(kind)})
+
+
+@cache
+def update_of(kind: type) -> Update:
+    """Update what may change of rows, given as their columns and ``key_<column>``."""
+    table = table_of(kind)
+    changes: tuple[str, ...] = kind.CHANGES  # type: ignore[attr-defined]
+    return (
+        table.update()
+        .where(*(column == bindparam(f"key_{column.name}") for column in _keys(table)))
+        .values({name: bindparam(name) for name in changes})
+    )
+
+
+@cache
+def delete_of(kind: type) -> Delete:
+    """Delete rows, given as ``key_<column>``."""
+    table = table_of(kind)
+    return table.delete().where(
+        *(column == bindparam(f"key_{column.name}") for column in _keys(table))
+    )
+
+
+def _keys(table: Table) -> list[ColumnElement[Any]]:
+    return list(table.primary_key.columns)
+
+
+def key_names(kind: type) -> tuple[str, ...]:
+    """The columns of a row's key."""
+    return tuple(column.name for column in table_of(kind).primary_key.columns)
+
+
+def _of_version(aggregate: Any, table: Table) -> Any:  # noqa: ANN401  # SQLAlchemy's
+    return (
+        select(aggregate)
+        .where(table.c.version_id == VERSIONS.c.id)
+        .correlate(VERSIONS)
+        .scalar_subquery()
+    )
+
+
+_READ_OF_OTHERS: dict[type, dict[str, Any]] = {
+    VersionRow: {
+        "tags": _of_version(
+            JSONObjectAggregate(_VERSION_TAGS.c.key, _VERSION_TAGS.c.value),
+            _VERSION_TAGS,
+        ),
+        "aliases": _of_version(JSONArrayAggregate(ALIASES.c.alias), ALIASES),
+        "entered": _of_version(func.max(CHANGES.c.sequence), CHANGES),
+    }
+}
+
+
+def _of_model(aggregate: Any, table: Table, *conditions: Any) -> Any:  # noqa: ANN401  # SQLAlchemy's
+    return (
+        select(aggregate)
+        .where(table.c.model_id == MODELS.c.id, *conditions)
+        .correlate(MODELS)
+        .scalar_subquery()
+    )
+
+
+TAGS_AND_ALIASES: Sequence[Any] = (
+    _of_model(
+        JSONObjectAggregate(MODEL_TAGS.c.key, MODEL_TAGS.c.value), MODEL_TAGS
+    ).label("model_tags"),
+    _of_model(JSONObjectAggregate(ALIASES.c.alias, ALIASES.c.number), ALIASES).label(
+        "model_aliases"
+    ),
+)
+_LIVE_VERSION = VERSIONS.c.deleted_at.is_(None)
+#: What to select for a model with its facts; ``model_state`` makes it of that.
+MODEL_STATE: Sequence[Any] = (
+    *selected(ModelRow),
+    *TAGS_AND_ALIASES,
+    _of_model(
+        JSONObjectAggregate(VERSIONS.c.number, VERSIONS.c.stage),
+        VERSIONS,
+        _LIVE_VERSION,
+        VERSIONS.c.stage.not_in([NONE, ARCHIVED]),
+    ).label("held_stages"),
+    _of_model(func.max(VERSIONS.c.number), VERSIONS, _LIVE_VERSION).label("latest"),
+)
+
+
+def model_state(found: Sequence[Any]) -> ModelState:
+    """A model with its facts, from what ``MODEL_STATE`` selected."""
+    *columns, tags, aliases, held, latest = found
+    return ModelState(
+        row=row_of(ModelRow, columns),
+        facts=model_facts(tags, aliases, held, latest),
+    )
+
+
+def model_facts(
+    tags: Mapping[str, str] | None,
+    aliases: Mapping[str, int] | None,
+    held: Mapping[str, str] | None,
+    latest: int | None,  # noqa: ANN401  # JSON
+) -> ModelFacts:
+    """A model's facts, from what the databases' aggregates give."""
+    return ModelFacts(
+        tags=tags or {},
+        aliases=aliases or {},
+        held_stages={int(number): stage for number, stage in (held or {}).items()},
+        latest_version=latest,
+    )
+
+
+#: What a database gives for an aggregate over no rows.
+_EMPTY: dict[str, Any] = {"tags": {}, "aliases": (), "entered": 0}
+
+
+def row_of(kind: type[Kind], found: Sequence[Any]) -> Kind:
+    """A row, from what ``selected`` selected."""
+    values = dict(zip(_names_of(kind), found, strict=True))
+    for name in _READ_OF_OTHERS.get(kind, ()):
+        values[name] = values[name] or _EMPTY[name]
+    return kind(**values)
+
+
+@cache
+def _names_of(kind: type) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))
