@@ -255,6 +255,34 @@ def test_refused_move_archives_nobody(mlflow: Mlflow) -> None:
     assert counts(mlflow.api.engine) == {"None": 1, "Staging": 250}
 
 
+@ON_BOTH_DATABASES
+def test_deleting_a_model_costs_the_same_however_many_versions_it_has(
+    mlflow: Mlflow,
+) -> None:
+    costs = []
+    for name, count in (("few", 1), ("many", 1000)):
+        mlflow.create_model(name)
+        crowd(mlflow.api.engine, count, "Archived", model=name)
+        with statements_of(mlflow.app) as seen, rows_read() as rows:
+            answer = mlflow.api.delete(f"/models/{name}")
+        assert answer.status_code == 204
+        costs.append((len(seen), len(rows)))
+
+    assert costs[0] == costs[1]
+    with mlflow.api.engine.connect() as connection:
+        left = select(func.count()).where(ModelVersion.deleted_at.is_(None))
+        assert connection.scalar(left) == 0
+
+
+@ON_BOTH_DATABASES
+def test_refused_deletion_names_the_first_of_many_versions(mlflow: Mlflow) -> None:
+    crowd(mlflow.api.engine, 30, "Staging")
+
+    detail = mlflow.api.delete(f"/models/{MODEL}").get_json()["detail"]
+
+    assert detail.startswith(f"versions {', '.join(map(str, range(1, 21)))} are in use")
+
+
 @pytest.fixture
 def exclusive(tmp_path: Path, database: dict[str, str]) -> Iterator[Mlflow]:
     """Under a policy that has made Staging exclusive, whoever was in it before."""
