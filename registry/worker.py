@@ -84,8 +84,10 @@ class BackgroundWork:
 
     def forget_old_keys(self) -> None:
         """Remove idempotency keys that are older than a day."""
-        with self._transaction() as tx:
-            idempotency.forget_old_keys(tx.session, now=tx.now)
+        has_more = True
+        while has_more:
+            with self._transaction() as tx:
+                has_more = idempotency.forget_old_keys(tx.session, now=tx.now)
 
     def place_events(self) -> None:
         """Give events their places in the feed; mostly there is nothing to do."""
