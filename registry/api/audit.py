@@ -18,6 +18,7 @@ from registry.persistence import queries
 from registry.persistence.database import begin_snapshot, db
 from registry.persistence.tables import AuditEntry
 from registry.services import audit
+from registry.web.changing import parts
 from registry.web.paging import decode_cursor, page
 
 blueprint = Blueprint("audit", __name__, description="The audit log")
@@ -44,12 +45,14 @@ def list_audit_entries(query: dict[str, Any]) -> Response:
 @blueprint.arguments(VerificationQuery, location="query")
 @blueprint.response(200, VerificationDocument)
 @blueprint.alt_response(404, description="There is no such model")
+@blueprint.alt_response(503, description="Two others are reading it")
 def verify_audit(query: dict[str, Any]) -> Response:
     """Verify the hash chains: all of them, or one model's."""
     session, name = db.session(), _name(query["model"])
     chain = f"model:{queries.model_id(session, name)}" if name is not None else None
     begin_snapshot(session)
-    report = audit.verify_database(session, chain=chain)
+    with parts().rooms.audits.place():
+        report = audit.verify_database(session, chain=chain)
     return jsonify({"ok": report.ok, **dataclasses.asdict(report)})
 
 

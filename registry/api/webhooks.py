@@ -103,13 +103,14 @@ def delete_webhook(webhook_id: str) -> Response:
 @requires(Permission.ADMIN)
 @blueprint.response(200, TestResult)
 @blueprint.alt_response(409, description="The format cannot express a ping")
+@blueprint.alt_response(503, description="Two others are being sent")
 def test_webhook(webhook_id: str) -> Response:
     """Send a signed ``webhook.ping`` now and answer what came of it.
 
     It is sent as an event is: a format that starts a pipeline starts it.
     """
-    commit(lambda tx: service.record_test(tx, webhook_id), is_answer=False)
-    with translated():
+    with parts().rooms.tests.place(), translated():
+        commit(lambda tx: service.record_test(tx, webhook_id), is_answer=False)
         sent = parts().dispatcher.send_test(webhook_id)
     result = sent.result
     return jsonify(

@@ -19,7 +19,7 @@ from registry.mlflow_api.documents import model_document, version_document
 from registry.mlflow_api.errors import search_error
 from registry.mlflow_api.page_tokens import read_token, write_token
 from registry.mlflow_api.reading import Fields, fields_of
-from registry.persistence.database import db, reading_at_most
+from registry.persistence.database import db
 from registry.persistence.search import (
     find_models,
     find_versions,
@@ -29,8 +29,6 @@ from registry.persistence.search import (
 from registry.web.changing import parts
 
 MAX_PAGE_OF_VERSIONS = 10_000
-#: As long as any statement may take on PostgreSQL.
-SEARCH_SECONDS = 30.0
 _MODELS_UNASKED, _MODELS_AT_MOST = 100, 1_000
 _VERSIONS_AT_MOST = 200_000
 _MODELS, _VERSIONS = "registered_models", "model_versions"
@@ -50,9 +48,11 @@ def search_registered_models() -> Response:
     limit = _limit(fields, unasked=_MODELS_UNASKED, at_most=_MODELS_AT_MOST)
     token = fields.text("page_token")
     after = read_token(_MODELS, search, token) if token else None
-    session, stages = db.session(), parts().policy.stages
-    with reading_at_most(session, SEARCH_SECONDS):
-        found = find_models(session, search, after=after, limit=limit, stages=stages)
+    stages = parts().policy.stages
+    with parts().rooms.searches.place():
+        found = find_models(
+            db.session(), search, after=after, limit=limit, stages=stages
+        )
     documents = [model_document(model, latest) for model, latest in found.shown]
     answer: dict[str, object] = {_MODELS: documents} if documents else {}
     if not found.is_last:
@@ -73,9 +73,8 @@ def search_model_versions() -> Response:
     limit = min(asked, MAX_PAGE_OF_VERSIONS)
     token = fields.text("page_token")
     after = read_token(_VERSIONS, search, token) if token else None
-    session = db.session()
-    with reading_at_most(session, SEARCH_SECONDS):
-        found = find_versions(session, search, after=after, limit=limit)
+    with parts().rooms.searches.place():
+        found = find_versions(db.session(), search, after=after, limit=limit)
     documents = [version_document(name, version) for name, version in found.shown]
     answer: dict[str, object] = {_VERSIONS: documents} if documents else {}
     if not found.is_last:

@@ -114,14 +114,15 @@ def tested(webhook_id: str, *, name: str, sample: str | None) -> SendResult:
 
     Raises:
         MlflowError: there is no such subscription.
+        BusyError: others are being sent.
     """
 
     def work(tx: Transaction) -> None:
         find(tx.session, webhook_id, name=name)
         service.record_test(tx, webhook_id)
 
-    commit(work, is_answer=False)
-    with service.translated():
+    with parts().rooms.tests.place(), service.translated():
+        commit(work, is_answer=False)
         return parts().dispatcher.send_test(webhook_id, sample=sample).result
 
 

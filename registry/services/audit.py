@@ -12,8 +12,9 @@ Rules (security reference, section 1):
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import String, exists, literal, select
+from sqlalchemy import Row, String, exists, literal, select, tuple_
 from sqlalchemy.orm import Session
 
 from registry.domain import audit_chain
@@ -25,7 +26,7 @@ from registry.services.transaction import Transaction
 
 SYSTEM_CHAIN = "system"
 _ENTRY_VERSION = 1
-_BATCH_ROWS = 1000
+_PORTION_ROWS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,8 +146,10 @@ def _chains(
 
 
 def _entries(session: Session, chain: str) -> Iterator[SealedEntry]:
-    rows = session.execute(
+    """A chain, read in portions: no statement is open while somebody takes his time."""
+    query = (
         select(
+            AuditEntry.id,
             AuditEntry.n,
             AuditEntry.prev_hash,
             AuditEntry.hash,
@@ -158,21 +161,29 @@ def _entries(session: Session, chain: str) -> Iterator[SealedEntry]:
             AuditEntry.actor,
         )
         .where(AuditEntry.chain == chain)
-        .order_by(AuditEntry.n)
-        .execution_options(yield_per=_BATCH_ROWS)
+        .order_by(AuditEntry.n, AuditEntry.id)
+        .limit(_PORTION_ROWS)
     )
-    for row in rows:
-        yield SealedEntry(
-            chain=chain,
-            n=row.n,
-            prev_hash=row.prev_hash,
-            hash=row.hash,
-            canonical=row.canonical,
-            columns={
-                "at": row.at,
-                "action": row.action,
-                "model": row.model,
-                "version": row.version,
-                "actor.name": row.actor,
-            },
-        )
+    rows = session.execute(query).all()
+    while rows:
+        yield from (_sealed(chain, row) for row in rows)
+        last = rows[-1]
+        behind = tuple_(AuditEntry.n, AuditEntry.id) > (last.n, last.id)
+        rows = session.execute(query.where(behind)).all()
+
+
+def _sealed(chain: str, row: Row[*tuple[Any, ...]]) -> SealedEntry:
+    return SealedEntry(
+        chain=chain,
+        n=row.n,
+        prev_hash=row.prev_hash,
+        hash=row.hash,
+        canonical=row.canonical,
+        columns={
+            "at": row.at,
+            "action": row.action,
+            "model": row.model,
+            "version": row.version,
+            "actor.name": row.actor,
+        },
+    )
