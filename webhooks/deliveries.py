@@ -68,8 +68,14 @@ def get(session: Session, delivery_id: str) -> Delivery:
     return found
 
 
-def list_attempts(session: Session, delivery_id: str) -> Sequence[Attempt]:
-    """List the attempts of a delivery, first one first.
+def list_attempts(
+    session: Session,
+    delivery_id: str,
+    *,
+    after: int | None = None,
+    limit: int | None = None,
+) -> Sequence[Attempt]:
+    """List the attempts of a delivery, first one first, those after number ``after``.
 
     Raises:
         UnknownDeliveryError: there is no such delivery.
@@ -77,8 +83,9 @@ def list_attempts(session: Session, delivery_id: str) -> Sequence[Attempt]:
     get(session, delivery_id)
     return session.scalars(
         select(Attempt)
-        .where(Attempt.delivery_id == delivery_id)
+        .where(Attempt.delivery_id == delivery_id, Attempt.number > (after or 0))
         .order_by(Attempt.number)
+        .limit(limit)
     ).all()
 
 

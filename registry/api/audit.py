@@ -37,7 +37,7 @@ def list_audit_entries(query: dict[str, Any]) -> Response:
         below=decode_cursor(query["cursor"], int),
         limit=limit + 1,
     )
-    return jsonify(page(rows, limit, document=_document, key=lambda e: e.id))
+    return page(rows, limit, document=_document, key=lambda e: e.id)
 
 
 @blueprint.route("/audit/verify", methods=["GET"])

@@ -37,7 +37,7 @@ def list_models(query: dict[str, Any]) -> Response:
     rows = queries.list_models(
         db.session(), after=decode_cursor(query["cursor"], str), limit=limit + 1
     )
-    return jsonify(page(rows, limit, document=model_document, key=lambda m: m.name))
+    return page(rows, limit, document=model_document, key=lambda m: m.name)
 
 
 @blueprint.route("/models", methods=["POST"])

@@ -8,9 +8,10 @@ Rules:
   statement.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import (
@@ -24,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from registry.errors import ModelNotFoundError
+from registry.persistence.database import read_rows
 from registry.persistence.tables import Deployment, RegisteredModel, StageChange
 from webhooks.tables import Delivery, DeliveryKind, DeliveryState, state_in
 
@@ -52,15 +54,15 @@ def list_history(
     below: int | None,
     stage: str | None,
     limit: int,
-) -> Sequence[HistoryLine]:
+) -> Iterator[HistoryLine]:
     """A model's stage changes, newest first; registrations are left out.
 
     Raises:
-        NotFoundError: when there is no such model.
+        NotFoundError: when there is no such model, as the first is asked for.
     """
     shown = _shown(name, below=below, stage=stage, limit=limit)
     is_delivered = state_in(Delivery.state, DeliveryState.DELIVERED)
-    rows = session.execute(
+    query = (
         select(
             StageChange,
             _of_deliveries(func.count()),
@@ -78,10 +80,15 @@ def list_history(
             ),
         )
         .order_by(StageChange.sequence.desc(), Deployment.id)
-    ).all()
-    if not rows:
+    )
+    rows = read_rows(session, query, limit=limit)
+    is_there = False
+    for change, of_change in groupby(rows, key=lambda row: row[0]):
+        is_there = True
+        if change is not None:
+            yield _line(of_change)
+    if not is_there:
         raise ModelNotFoundError(name)
-    return _lines(tuple(row) for row in rows)
 
 
 def _shown(name: str, *, below: int | None, stage: str | None, limit: int) -> Subquery:
@@ -107,24 +114,17 @@ def _shown(name: str, *, below: int | None, stage: str | None, limit: int) -> Su
     )
 
 
-def _lines(rows: Iterable[tuple[Any, ...]]) -> list[HistoryLine]:
-    """One line for each change, its deployments gathered."""
-    lines: dict[int, HistoryLine] = {}
-    for change, requested, delivered, last_delivered_at, deployment in rows:
-        if change is None:
-            continue
-        line = lines.setdefault(
-            change.id,
-            HistoryLine(
-                change=change,
-                requested=requested,
-                delivered=delivered,
-                last_delivered_at=last_delivered_at,
-            ),
-        )
-        if deployment is not None:
-            line.deployments.append(deployment)
-    return list(lines.values())
+def _line(rows: Iterable[Sequence[Any]]) -> HistoryLine:
+    """The line of one change, its deployments gathered."""
+    first, *others = rows
+    change, requested, delivered, last_delivered_at, _ = first
+    return HistoryLine(
+        change=change,
+        requested=requested,
+        delivered=delivered,
+        last_delivered_at=last_delivered_at,
+        deployments=[row[-1] for row in (first, *others) if row[-1] is not None],
+    )
 
 
 def _of_deliveries(

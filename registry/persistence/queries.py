@@ -7,7 +7,7 @@ Rules:
 - Documents come with their tags and aliases in the same statement.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from registry.errors import (
     NotFoundError,
     VersionNotFoundError,
 )
+from registry.persistence.database import read_rows
 from registry.persistence.tables import (
     DOCUMENT,
     Alias,
@@ -105,7 +106,7 @@ def manifest(session: Session, version_id: str) -> str:
 
 def list_models(
     session: Session, *, after: str | None, limit: int
-) -> Sequence[RegisteredModel]:
+) -> Iterator[RegisteredModel]:
     """Models by name, from the one behind ``after`` on."""
     query = (
         select(RegisteredModel)
@@ -116,7 +117,7 @@ def list_models(
     )
     if after is not None:
         query = query.where(RegisteredModel.name > after)
-    return session.scalars(query).all()
+    return (row for (row,) in read_rows(session, query, limit=limit))
 
 
 def _versions() -> Select[ModelVersion]:
@@ -196,11 +197,11 @@ def list_versions(
     below: int | None,
     stage: str | None,
     limit: int,
-) -> Sequence[ModelVersion]:
+) -> Iterator[ModelVersion]:
     """Versions of a model, newest first, from the one below ``below`` on.
 
     Raises:
-        NotFoundError: when there is no such model.
+        NotFoundError: when there is no such model, as the first is asked for.
     """
     conditions = [
         ModelVersion.model_id == RegisteredModel.id,
@@ -217,19 +218,23 @@ def list_versions(
         .limit(limit)
         .options(undefer_group(DOCUMENT))
     )
-    return _rows_of_model(session, name, query)
+    return _rows_of_model(session, name, query, limit=limit)
 
 
 def _rows_of_model(
-    session: Session, name: str, query: Select[str, Row | None]
-) -> Sequence[Row]:
+    session: Session, name: str, query: Select[str, Row | None], *, limit: int
+) -> Iterator[Row]:
     """What is joined to a model; its own row alone says that it has nothing."""
-    found = session.execute(
-        query.where(RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None))
-    ).all()
-    if not found:
+    named = query.where(
+        RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None)
+    )
+    is_there = False
+    for _, row in read_rows(session, named, limit=limit):
+        is_there = True
+        if row is not None:
+            yield row
+    if not is_there:
         raise ModelNotFoundError(name)
-    return [row for _, row in found if row is not None]
 
 
 def version_by_alias(session: Session, name: str, alias: str) -> ModelVersion:
@@ -246,10 +251,10 @@ def version_by_alias(session: Session, name: str, alias: str) -> ModelVersion:
         .outerjoin(ModelVersion, ModelVersion.id == Alias.version_id)
         .options(undefer_group(DOCUMENT))
     )
-    found = _rows_of_model(session, name, query)
-    if not found:
+    found = next(_rows_of_model(session, name, query, limit=1), None)
+    if found is None:
         raise AliasNotFoundError(name, alias)
-    return found[0]
+    return found
 
 
 def versions_in_stage(
@@ -353,14 +358,14 @@ def previous_holder(session: Session, model_id: str, stage: str) -> StageChange 
 
 def list_audit_entries(
     session: Session, *, model: str | None, below: int | None, limit: int
-) -> Sequence[AuditEntry]:
+) -> Iterator[AuditEntry]:
     """Audit entries, newest first."""
     query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
     if model is not None:
         query = query.where(AuditEntry.model == model)
     if below is not None:
         query = query.where(AuditEntry.id < below)
-    return session.scalars(query).all()
+    return (row for (row,) in read_rows(session, query, limit=limit))
 
 
 def oldest_unfinished_upload(

@@ -29,7 +29,7 @@ def read_events(
     """
     chosen = {"event_type": event_type, "subject": model}
     page = feed.read(session, after=after, limit=limit, **chosen)
-    if page.has_unplaced and len(page.events) < limit:
+    if page.has_unplaced and page.next_position >= page.last_position:
         try:
             begin_write(session, patience_seconds=_PATIENCE_SECONDS)
             feed.place(session)

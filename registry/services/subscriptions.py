@@ -193,16 +193,17 @@ def record_test(tx: Transaction, subscription_id: str) -> None:
 
 
 def deliveries_of_transition(
-    session: Session, transition_id: str
+    session: Session, transition_id: str, *, after: str | None, limit: int
 ) -> Sequence[Delivery]:
-    """What a stage change sends, to every subscription."""
+    """What a stage change sends, to every subscription, from behind ``after`` on."""
     events = select(StageChange.event_id).where(
         StageChange.transition_id == transition_id
     )
     return session.scalars(
         select(Delivery)
-        .where(Delivery.event_id.in_(events))
+        .where(Delivery.event_id.in_(events), Delivery.id > (after or ""))
         .order_by(Delivery.id)
+        .limit(limit)
         .options(defer(Delivery.body))
     ).all()
 

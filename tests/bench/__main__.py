@@ -2,7 +2,7 @@
 
 import click
 
-from tests.bench import delivery, hostile, order, scale, search
+from tests.bench import delivery, hostile, order, pages, scale, search
 
 
 @click.group(help=__doc__)
@@ -16,6 +16,7 @@ for _command in (
     delivery.dead_endpoint,
     hostile.hostile,
     order.order,
+    pages.pages,
     scale.backlog,
     scale.fleet,
     search.search,
