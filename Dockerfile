@@ -39,7 +39,8 @@ RUN groupadd --gid 10001 stagegate \
         /var/lib/stagegate
 
 COPY --from=builder /opt/stagegate /opt/stagegate
-COPY config/policy.toml config/policy-open.toml /etc/stagegate/
+COPY config/policy.toml config/policy-open.toml config/policy-strict.toml \
+    /etc/stagegate/
 
 # Nothing is written outside the data volume and /tmp, so that the root file
 # system can be read-only; what programs keep in a home is not data.

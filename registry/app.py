@@ -16,6 +16,7 @@ from registry.api import (
     models,
     openapi,
     policy,
+    rehearsals,
     replays,
     tokens,
     transitions,
@@ -27,6 +28,7 @@ from registry.api.metrics import measure
 from registry.api.problems import ProblemApi, register_problem_handlers
 from registry.artifacts.opening import open_store
 from registry.artifacts.store import ArtifactStore, S3Access
+from registry.artifacts.tracked import StoreAndTracking
 from registry.auth.permissions import Permission, check_every_route, requires
 from registry.auth.sign_in import require_sign_in
 from registry.domain.deployment_token import DeploymentTokens
@@ -63,6 +65,7 @@ _BLUEPRINTS = (
     versions,
     transitions,
     policy,
+    rehearsals,
     deployments,
     artifacts,
     webhooks,
@@ -113,11 +116,12 @@ def _parts(settings: Settings) -> Parts:
         settings.webhook_allowed_networks, allow_http=settings.webhook_allow_http
     )
     box = SecretBox(settings.secret_keys)
+    store, tracking = _store(settings), _tracking(settings)
     return Parts(
         settings=settings,
         policy=load_policy(settings),
-        store=_store(settings),
-        tracking=_tracking(settings),
+        store=StoreAndTracking(store, tracking) if tracking else store,
+        tracking=tracking,
         webhooks=WebhookParts(box=box, guard=guard),
         dispatcher=Dispatcher(
             partial(write_transaction, sessions),
@@ -172,6 +176,7 @@ def _tracking(settings: Settings) -> TrackingServer | None:
 
 def _add_routes(app: Flask) -> None:
     api = ProblemApi()
+    parts: Parts = app.extensions["stagegate"]
     api_options = {
         "components": {
             "securitySchemes": {
@@ -181,6 +186,8 @@ def _add_routes(app: Flask) -> None:
             "parameters": openapi.header_parameters(),
         },
         "security": [{"bearer": []}, {"basic": []}],
+        # Else as seen from the document: a proxy may serve us below a path.
+        "servers": [{"url": parts.settings.public_url or "../.."}],
     }
     api.init_app(app, spec_kwargs=api_options)
     register_converters(app, api)

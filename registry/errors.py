@@ -12,6 +12,7 @@
     │   ├── DeletionRefusedError   the policy protects what is in use
     │   ├── WebhookLoopError       webhooks call us, and we them, without an end
     │   ├── TransitionRefusedError the stage policy says no
+    │   │   └── PromptStageError       it is a prompt, which has no stages
     │   └── ArtifactChangedError   the artifact is not what was registered
     ├── StaleExpectationError      the caller's picture of the state is old
     │   └── CursorExpiredError     what lies behind the cursor was removed
@@ -104,11 +105,13 @@ class ConflictError(RegistryError):
 
 
 class NameTakenError(ConflictError):
-    """A model of this name exists."""
+    """A model, or a prompt, of this name exists."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"a model named {name!r} exists already")
+    def __init__(self, name: str, *, is_prompt: bool = False) -> None:
+        kind = "prompt" if is_prompt else "model"
+        super().__init__(f"a {kind} named {name!r} exists already")
         self.name = name
+        self.is_prompt = is_prompt
 
 
 class DeletionRefusedError(ConflictError):
@@ -148,6 +151,19 @@ class TransitionRefusedError(ConflictError):
         }
 
 
+class PromptStageError(TransitionRefusedError):
+    """A prompt has no stages; point an alias at the version that is to be used."""
+
+    def __init__(self, to_stage: str) -> None:
+        super().__init__(
+            str(self.__doc__),
+            from_stage="None",
+            to_stage=to_stage,
+            allowed=(),
+            reasons=("prompts have no stages",),
+        )
+
+
 class ArtifactChangedError(ConflictError):
     """The artifact is not what was registered."""
 
@@ -155,7 +171,7 @@ class ArtifactChangedError(ConflictError):
 
     def __init__(self, message: str, differences: Sequence[str] = ()) -> None:
         super().__init__(message)
-        self.differences = tuple(differences)
+        self.differences = tuple(differences) or (message,)
 
     @property
     def facts(self) -> Mapping[str, object]:

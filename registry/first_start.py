@@ -11,6 +11,8 @@ Rules:
 import dataclasses
 import os
 import secrets
+import uuid
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -54,12 +56,15 @@ def with_secret_key(settings: Settings) -> Settings:
 
 def _generated_key(data_dir: Path) -> str:
     path = data_dir / KEY_FILE
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text(encoding="utf-8").strip()
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(secrets.token_urlsafe(48) + "\n")
+    if not path.exists():
+        # Written elsewhere first: another server that starts must not read half a key.
+        part = data_dir / f"{KEY_FILE}.{uuid.uuid4().hex}"
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(secrets.token_urlsafe(48) + "\n")
+        with suppress(FileExistsError):
+            path.hardlink_to(part)
+        part.unlink()
     return path.read_text(encoding="utf-8").strip()
 
 

@@ -1,7 +1,7 @@
 """Logging: one line of JSON an event, to standard error.
 
 Modules log with the standard library; structlog renders. Secrets never reach a
-log call: ids and facts do.
+log call: ids and facts do. What a library writes into an exception is masked.
 """
 
 import logging
@@ -9,7 +9,9 @@ import sys
 
 import structlog
 from structlog.stdlib import ProcessorFormatter
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from registry.addresses import masked
 
 
 def configure_logging(level: str) -> None:
@@ -25,6 +27,7 @@ def configure_logging(level: str) -> None:
         ProcessorFormatter(
             processors=[
                 ProcessorFormatter.remove_processors_meta,
+                _mask,
                 structlog.processors.JSONRenderer(),
             ],
             foreign_pre_chain=shared,
@@ -35,3 +38,10 @@ def configure_logging(level: str) -> None:
     root.setLevel(level)
     for chatty in ("alembic", "apscheduler", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {
+        name: masked(value) if isinstance(value, str) else value
+        for name, value in event.items()
+    }

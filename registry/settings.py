@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
+from registry.addresses import server_address
 from registry.errors import ConfigurationError
 from webhooks.sending.allow_list import AllowedNetwork
 
@@ -27,6 +27,13 @@ MAX_RETENTION_DAYS = 3650
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 T = TypeVar("T")
+
+#: As SQLAlchemy reads it. Of anything else it would take a part of the password for
+#: host, port or database, and quote that when it cannot connect.
+_POSTGRES_PLACE = re.compile(
+    r"([^:/@]*(:[^@]*)?@)?"
+    r"(\[[^\]/?@]+\]|[^:/?@]*)(:\d*)?(/[^?@]*)?(\?.*)?"
+)
 
 _SECRETS = frozenset(
     {
@@ -48,6 +55,7 @@ _NAMES = _SECRETS | {
     "LOG_LEVEL",
     "PGBOUNCER",
     "POLICY_FILE",
+    "PUBLIC_URL",
     "S3_ENDPOINT_URL",
     "S3_REGION",
     "SERVE_ARTIFACTS",
@@ -77,6 +85,8 @@ class Settings:
 
     Attributes:
         pgbouncer: whether the database URL leads to PgBouncer in transaction mode.
+        public_url: what every link that leaves begins with; empty where requests
+            have to tell (``registry.web.own_address``).
         serve_artifacts: whether MLflow clients are sent here for artifacts, instead
             of to the store.
     """
@@ -96,6 +106,7 @@ class Settings:
     webhook_allow_http: bool = False
     webhook_retention_days: int = 90
     allowed_hosts: tuple[str, ...] = ()
+    public_url: str = ""
     serve_artifacts: bool = True
     tracking_uri: str = ""
     tracking_token: str = field(default="", repr=False)
@@ -173,7 +184,7 @@ class _Reader:
             database_url=self._database_url(database_url),
             pgbouncer=self._flag("PGBOUNCER", default=False),
             artifact_root=artifact_root,
-            s3_endpoint_url=self._parsed("S3_ENDPOINT_URL", "", _http_url),
+            s3_endpoint_url=self._parsed("S3_ENDPOINT_URL", "", server_address),
             s3_access_key=self._secret("S3_ACCESS_KEY"),
             s3_secret_key=self._secret("S3_SECRET_KEY"),
             s3_region=self._text("S3_REGION", "us-east-1"),
@@ -186,11 +197,12 @@ class _Reader:
             webhook_allow_http=self._flag("WEBHOOK_ALLOW_HTTP", default=False),
             webhook_retention_days=self._parsed("WEBHOOK_RETENTION_DAYS", 90, _days),
             allowed_hosts=_names(self._text("ALLOWED_HOSTS", "")),
+            public_url=self._parsed("PUBLIC_URL", "", server_address),
             # Clients cannot read a directory of the server; a bucket they may.
             serve_artifacts=self._flag(
                 "SERVE_ARTIFACTS", default="://" not in artifact_root
             ),
-            tracking_uri=self._parsed("TRACKING_URI", "", _url_without_credential),
+            tracking_uri=self._parsed("TRACKING_URI", "", server_address),
             tracking_token=self._secret("TRACKING_TOKEN"),
             tracking_username=self._text("TRACKING_USERNAME", ""),
             tracking_password=self._secret("TRACKING_PASSWORD"),
@@ -223,10 +235,11 @@ class _Reader:
 
     def _check_s3(self, settings: Settings) -> None:
         scheme, _, rest = settings.artifact_root.partition("://")
-        if scheme.lower() != "s3" or not rest.partition("/")[0]:
+        bucket = rest.partition("/")[0]
+        if scheme.lower() != "s3" or not bucket or "@" in bucket:
+            # Not quoted: people write keys of the store into such an address.
             self.problems.append(
-                "STAGEGATE_ARTIFACT_ROOT: expected a directory or "
-                f"s3://bucket/prefix, got {settings.artifact_root!r}"
+                "STAGEGATE_ARTIFACT_ROOT: expected a directory or s3://bucket/prefix"
             )
             return
         self.problems += [
@@ -261,6 +274,11 @@ class _Reader:
     def _database_url(self, url: str) -> str:
         scheme, separator, rest = url.partition("://")
         if separator and scheme in {"postgresql", "postgres", "postgresql+psycopg"}:
+            if not _POSTGRES_PLACE.fullmatch(rest):
+                self.problems.append(
+                    f"{PREFIX}DATABASE_URL: cannot be read; in a user or password, @ is"
+                    " written %40, and : / % are written %3A %2F %25"
+                )
             return f"postgresql+psycopg://{rest}"
         if scheme != "sqlite" or not rest.startswith("/"):
             self.problems.append(
@@ -296,24 +314,6 @@ def _boolean(text: str) -> bool:
     if text.lower() not in values:
         raise ValueError(f"expected true or false, got {text!r}")
     return values[text.lower()]
-
-
-def _http_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"expected an http:// or https:// URL, got {text!r}")
-    return text.rstrip("/")
-
-
-def _url_without_credential(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.username is not None or parts.query or parts.fragment:
-        # The text is not quoted: it may hold a password.
-        raise ValueError(
-            "expected an http:// or https:// URL without a credential, query or "
-            "fragment; see TRACKING_TOKEN and TRACKING_USERNAME"
-        )
-    return _http_url(text)
 
 
 def _networks(text: str) -> tuple[AllowedNetwork, ...]:

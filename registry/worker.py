@@ -136,7 +136,7 @@ class BackgroundWork:
         with write_transaction(self._sessions) as session:
             yield Transaction(
                 session=session,
-                caller=Caller(actor=SYSTEM),
+                caller=Caller(actor=SYSTEM, base_url=self._parts.settings.public_url),
                 policy=self._parts.policy,
                 now=self._clock(),
             )

@@ -50,7 +50,9 @@ class RunningServer:
     environment: Mapping[str, str]
     token: str
     port: int
+    below: str = ""
     command: tuple[str, ...] = (sys.executable, "-m", "registry.cli.main")
+    options: tuple[str, ...] = ()  #: of ``serve``
     process: subprocess.Popen[bytes] | None = None
     log_file: Path = field(init=False)
 
@@ -60,11 +62,11 @@ class RunningServer:
     @property
     def url(self) -> str:
         """Where it answers."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.port}{self.below}"
 
     @property
     def pid(self) -> int:
-        """The process that was started; gunicorn's arbiter."""
+        """The process that was started."""
         assert self.process is not None
         return self.process.pid
 
@@ -72,7 +74,7 @@ class RunningServer:
         """Start it and wait until it answers."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.command, "serve", "--port", str(self.port)],
+                [*self.command, "serve", "--port", str(self.port), *self.options],
                 env=dict(self.environment),
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -118,14 +120,26 @@ class RunningServer:
 
 
 @contextmanager
-def running_server(directory: Path, **settings: str) -> Iterator[RunningServer]:
-    """A server that answers; ``settings`` are ``STAGEGATE_`` names without it."""
+def running_server(
+    directory: Path, *options: str, below: str = "", **settings: str
+) -> Iterator[RunningServer]:
+    """A server that answers.
+
+    Args:
+        directory: where its data are, and its log.
+        options: of ``stagegate serve``.
+        below: the path at which it is, or nothing.
+        settings: ``STAGEGATE_`` names without the prefix.
+    """
     token = new_token()
+    environment = server_environment(directory, BOOTSTRAP_TOKEN=token, **settings)
     server = RunningServer(
         directory=directory,
-        environment=server_environment(directory, BOOTSTRAP_TOKEN=token, **settings),
+        environment=environment | {"SCRIPT_NAME": below},
         token=token,
         port=free_port(),
+        options=options,
+        below=below,
     )
     upgrade_database(server)
     server.start()

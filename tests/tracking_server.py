@@ -1,15 +1,17 @@
-"""A small MLflow tracking server: the two answers that a registry reads.
+"""A small MLflow tracking server: the answers that a registry reads.
 
 Its shapes are those that MLflow's own server was seen to send. The real one is asked
 in tests/mlflow; this one is quick, and says on demand what no sound server says.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
+from urllib.parse import unquote
 
 from tests.unit.fake_registry import Answer, Asked, FakeRegistry, json_answer
 
 PREFIX = "/api/2.0/mlflow"
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 RUN_ID = "3f2a" * 8
 MODEL_ID = f"m-{'7c' * 16}"
 
@@ -78,7 +80,10 @@ class FakeTracking(FakeRegistry):
     def __init__(self) -> None:
         super().__init__()
         self._runs: dict[str, Any] = {}
+        self._files: dict[str, bytes] = {}
         self.failing: Answer | None = None
+        #: What is answered in place of a file.
+        self.failing_files: Answer | None = None
         #: Called while a client waits for a run.
         self.before_answering: Callable[[], None] = lambda: None
         self.on("GET", f"{PREFIX}/runs/get", self._get_run)
@@ -95,6 +100,30 @@ class FakeTracking(FakeRegistry):
         path = f"{PREFIX}/logged-models/{model_id}"
         self.on("GET", path, lambda _: self.failing or json_answer(document))
 
+    def add_files(self, directory: str, files: Mapping[str, bytes]) -> None:
+        """Hand these out; without any, it hands out no artifacts at all."""
+        self._files |= {f"{directory}/{path}": data for path, data in files.items()}
+
+    def list_as(self, directory: str, *files: dict[str, Any]) -> None:
+        """Say of a directory what no sound server says, whatever is asked."""
+        self._files |= {f"{directory}/x": b""}
+        self.on("GET", ARTIFACTS, lambda _: json_answer({"files": list(files)}))
+
+    def _list(self, directory: str) -> Answer:
+        found: dict[str, dict[str, Any]] = {}
+        for place, data in self._files.items():
+            if place.startswith(f"{directory}/"):
+                name, slash, _ = place.removeprefix(f"{directory}/").partition("/")
+                size = {"file_size": len(data)} if data and not slash else {}
+                found[name] = {"path": name, "is_dir": bool(slash), **size}
+        return json_answer({"files": list(found.values())} if found else {})
+
+    def _get_file(self, place: str) -> Answer:
+        if self.failing_files is not None:
+            return self.failing_files
+        data = self._files.get(unquote(place))
+        return _no_such(place) if data is None else Answer(200, data)
+
     def _get_run(self, asked: Asked) -> Answer:
         self.before_answering()
         document = self._runs.get(asked.query.get("run_id", ""))
@@ -103,7 +132,11 @@ class FakeTracking(FakeRegistry):
         )
 
     def handle_unknown(self, asked: Asked) -> Answer:
-        return self.failing or _no_such(f"{asked.path} not found")
+        if self.failing or not self._files:
+            return self.failing or _no_such(f"{asked.path} not found")
+        if asked.path == ARTIFACTS:
+            return self._list(asked.query["path"])
+        return self._get_file(asked.path.removeprefix(f"{ARTIFACTS}/"))
 
 
 def _no_such(message: str) -> Answer:

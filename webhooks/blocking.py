@@ -7,23 +7,39 @@ Rules:
 - What waits behind a blocked head is held, so that no claim reads past it, however
   much it is. The order itself does not depend on this (``webhooks.ordering``).
 - What is held for this reason stays so while its subscription is paused and resumed.
+- What no format could express is blocked where it stands: what comes before it in its
+  key is sent. So several of a key may be blocked, and only what comes before the
+  first of them is let go.
 """
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import func, select, true, update
 from sqlalchemy.orm import Session
 
 from webhooks.tables import (
     Delivery,
+    DeliveryKind,
     DeliveryState,
+    OnPoison,
+    Ordering,
     OrderingKey,
     Subscription,
     state_in,
 )
 
 REASON_BEHIND = "an earlier delivery is blocked"
+
+
+def given_up_state(subscription: Subscription, kind: str) -> DeliveryState:
+    """Say what a delivery that is given up becomes: it may have an order to keep."""
+    keeps_order = (
+        kind == DeliveryKind.EVENT
+        and subscription.ordering == Ordering.KEY
+        and subscription.on_poison == OnPoison.HOLD
+    )
+    return DeliveryState.BLOCKED if keeps_order else DeliveryState.DEAD
 
 
 def block_key(session: Session, head: Delivery, *, now: datetime) -> None:
@@ -46,14 +62,25 @@ def open_key(
     session: Session, head: Delivery, subscription: Subscription, *, now: datetime
 ) -> None:
     """Let go what waits behind a head that is blocked no more."""
-    _mark(session, head, is_blocked=False)
+    of_key = (
+        Delivery.subscription_id == head.subscription_id,
+        Delivery.ordering_key == head.ordering_key,
+    )
+    next_blocked = session.scalar(
+        select(func.min(Delivery.sequence)).where(
+            *of_key,
+            Delivery.id != head.id,
+            state_in(Delivery.state, DeliveryState.BLOCKED),
+        )
+    )
+    _mark(session, head, is_blocked=next_blocked is not None)
     session.execute(
         update(Delivery)
         .where(
-            Delivery.subscription_id == head.subscription_id,
-            Delivery.ordering_key == head.ordering_key,
+            *of_key,
             state_in(Delivery.state, DeliveryState.HELD),
             Delivery.reason == REASON_BEHIND,
+            true() if next_blocked is None else Delivery.sequence < next_blocked,
         )
         .values(**_freed(subscription, now))
         .execution_options(synchronize_session=False)

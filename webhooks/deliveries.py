@@ -5,7 +5,8 @@ Rules:
 - Lists are newest first and paged by key; they load no body.
 - ``redeliver`` sends a final delivery again with the same id and bytes, as a new
   row of kind ``replay`` outside the order. A blocked head goes back to pending
-  with a fresh budget instead: it is still its key's turn.
+  with a fresh budget instead: it is still its key's turn. What was never rendered is
+  rendered now, as its subscription has it now.
 - ``skip`` gives a blocked head up, so that its key goes on.
 - Functions work in the caller's transaction, flush, and never commit.
 """
@@ -17,8 +18,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, defer
 
 from webhooks.blocking import open_key
-from webhooks.errors import DeliveryStateError, UnknownDeliveryError
+from webhooks.errors import DeliveryStateError, RenderError, UnknownDeliveryError
 from webhooks.events import new_sortable_id
+from webhooks.rendering import render, stored_event
 from webhooks.tables import (
     LIVE_STATES,
     Attempt,
@@ -94,17 +96,22 @@ def redeliver(session: Session, delivery_id: str, *, now: datetime) -> Delivery:
 
     Raises:
         UnknownDeliveryError: there is none.
-        DeliveryStateError: it is still on its way, was never rendered, or its
-            subscription is gone.
+        DeliveryStateError: it is still on its way, its subscription is gone, or its
+            format cannot express the event.
     """
     delivery, subscription = _lock(session, delivery_id)
     if subscription.deleted_at is not None:
         raise DeliveryStateError("the subscription was deleted")
-    if delivery.state == DeliveryState.BLOCKED:
+    is_blocked = delivery.state == DeliveryState.BLOCKED
+    if delivery.state in LIVE_STATES and not is_blocked:
+        raise DeliveryStateError(
+            f"the delivery is still on its way: it is {delivery.state}"
+        )
+    if not delivery.content_type:
+        _render_now(session, delivery, subscription)
+    if is_blocked:
         open_key(session, delivery, subscription, now=now)
-        chosen = _retry(delivery, now)
-    else:
-        chosen = _replay(delivery, now)
+    chosen = _retry(delivery, now) if is_blocked else _replay(delivery, now)
     chosen.state = DeliveryState.PENDING if subscription.is_open else DeliveryState.HELD
     session.add(chosen)
     session.flush()
@@ -198,13 +205,23 @@ def _retry(delivery: Delivery, now: datetime) -> Delivery:
     return delivery
 
 
-def _replay(delivery: Delivery, now: datetime) -> Delivery:
-    if delivery.state in LIVE_STATES:
+def _render_now(
+    session: Session, delivery: Delivery, subscription: Subscription
+) -> None:
+    """Give the delivery the bytes that it never had: none of them has been sent."""
+    row = session.get_one(EventRow, delivery.event_id)
+    event = stored_event(row, delivery.headers)
+    try:
+        columns = render(subscription, row.id, event)
+    except RenderError as error:
         raise DeliveryStateError(
-            f"the delivery is still on its way: it is {delivery.state}"
-        )
-    if not delivery.content_type:
-        raise DeliveryStateError("the delivery was never rendered")
+            f"the delivery still cannot be rendered: {error.message}"
+        ) from error
+    for name, value in columns.items():
+        setattr(delivery, name, value)
+
+
+def _replay(delivery: Delivery, now: datetime) -> Delivery:
     delivery_id = new_sortable_id("dlv", now)
     return Delivery(
         id=delivery_id,

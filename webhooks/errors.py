@@ -11,6 +11,7 @@
     ├── ReplayStateError           the replay's state does not allow it
     ├── UnsealError                a stored secret cannot be decrypted
     ├── RenderError                a format cannot express the event
+    │   └── OversizeError          it would be more than the receiver takes
     ├── UnsendableError            a request cannot be put together
     ├── BlockedAddressError        the host is not one webhooks may reach
     ├── UnreachableError           no connection could be made
@@ -77,6 +78,16 @@ class UnsealError(WebhooksError):
 
 class RenderError(WebhooksError):
     """The format cannot express this event."""
+
+
+class OversizeError(RenderError):
+    """The receiver would not take so much."""
+
+    def __init__(self, size: int, maximum: int, target: str) -> None:
+        super().__init__(
+            f"{size} bytes are more than the {maximum} that {target} takes"
+        )
+        self.maximum = maximum
 
 
 class UnsendableError(WebhooksError):

@@ -5,11 +5,12 @@ Rules:
 - An event has a type, an ordering key and data; this package never learns what
   the data means.
 - ``subject`` is what a subscription's glob filters, ``target`` is what its list
-  of targets filters.
+  of targets filters. A glob finds an event by ``former_subjects`` as well: whoever
+  asked for something hears of it after it was renamed.
 - An event is checked when it is made: data that JSON cannot express is a fault
   of the caller and must show before anything is written.
-- Bodies are pure ASCII JSON with the members ``type``, ``timestamp`` (RFC 3339,
-  six decimals, ``Z``) and ``data`` (Standard Webhooks 1.0, "Payload structure").
+- Bodies are JSON in UTF-8 with the members ``type``, ``timestamp`` (RFC 3339, six
+  decimals, ``Z``) and ``data`` (Standard Webhooks 1.0, "Payload structure").
 - Events about the delivery itself (``webhook.…``) go to those who name them: ``*``
   does not.
 - Opt-in events say in detail what another event says already. They go to those who
@@ -31,6 +32,8 @@ OPERATIONAL_PREFIX = "webhook."
 PING_EVENT_TYPE = "webhook.ping"
 #: Whoever acts on a webhook by a request that makes others passes it on.
 HOP_HEADER = "webhook-hop"
+# Made once: making one takes longer than writing a short text.
+_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 EVENT_TYPE = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 EVENT_TYPE_FILTER = re.compile(r"\*|[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*(\.\*)?")
 
@@ -59,6 +62,7 @@ class Event:
     sequence: int = 0
     is_opt_in: bool = False
     hop: int = 1
+    former_subjects: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not EVENT_TYPE.fullmatch(self.type):
@@ -83,7 +87,12 @@ def standard_body(event: Event) -> bytes:
         "timestamp": format_instant(event.occurred_at),
         "data": dict(event.data),
     }
-    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+    return compact_json(document).encode()
+
+
+def compact_json(value: object) -> str:
+    """Write a JSON value without blanks, and every character as it is."""
+    return _ENCODER.encode(value)
 
 
 def new_event_id() -> str:
@@ -120,9 +129,9 @@ def is_asked_for(filters: Sequence[str], event: Event) -> bool:
     return matches_event_type(filters, event.type)
 
 
-def matches_subject(pattern: str | None, subject: str) -> bool:
-    """Tell whether the case-sensitive glob lets the subject pass."""
-    return pattern is None or fnmatchcase(subject, pattern)
+def matches_subject(pattern: str | None, *subjects: str) -> bool:
+    """Tell whether the case-sensitive glob lets one of the subjects pass."""
+    return pattern is None or any(fnmatchcase(each, pattern) for each in subjects)
 
 
 def matches_target(targets: Sequence[str] | None, target: str | None) -> bool:

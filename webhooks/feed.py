@@ -21,9 +21,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, or_, select, true, update
+from sqlalchemy import ColumnElement, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
+from webhooks.events import compact_json
 from webhooks.tables import EventRow, Feed
 
 PLACED_AT_ONCE = 1000
@@ -96,7 +97,8 @@ def read(
 ) -> FeedPage:
     """Read events behind a position, or from the first that is kept, in one statement.
 
-    There are ``limit`` at most. ``event_type`` is an exact type or ``prefix.*``.
+    There are ``limit`` at most. ``event_type`` is an exact type or ``prefix.*``;
+    ``subject`` may be a former one.
     """
     removed = select(Feed.removed_position).scalar_subquery()
     query = (
@@ -111,7 +113,7 @@ def read(
     if event_type is not None:
         query = query.where(is_of_types([event_type]))
     if subject is not None:
-        query = query.where(EventRow.subject == subject)
+        query = query.where(_is_about(subject))
     shown = query.subquery()
     page = (
         select(*(Feed.last_position, Feed.removed_position, _unplaced()), EventRow)
@@ -161,6 +163,15 @@ def _is_of_type(entry: str) -> ColumnElement[bool]:
     if entry.endswith(".*"):
         return EventRow.type.startswith(entry[:-1], autoescape=True)
     return EventRow.type == entry
+
+
+def _is_about(subject: str) -> ColumnElement[bool]:
+    former = EventRow.former_subjects
+    # By replacing, since SQLite's LIKE does not tell capitals from small letters.
+    return or_(
+        EventRow.subject == subject,
+        func.replace(former, compact_json(subject), "") != former,
+    )
 
 
 def _unplaced() -> ColumnElement[bool]:

@@ -23,7 +23,8 @@ from sqlalchemy.orm import Session
 from webhooks import breaker
 from webhooks.breaker import Health
 from webhooks.events import format_instant
-from webhooks.operational import OperationalType, announce, is_operational
+from webhooks.operational import OperationalType, is_operational
+from webhooks.outbox import announce
 from webhooks.sending.sender import SendResult
 from webhooks.tables import (
     Delivery,
@@ -193,9 +194,11 @@ def _disable(
 def _warn(
     session: Session, subscription: Subscription, result: SendResult, now: datetime
 ) -> None:
+    answered = f"the receiver answered {result.status}"
     details = {
         "status": result.status,
-        "error": result.error,
+        # What is said of an answer may have an address in it.
+        "error": result.error if result.status is None else answered,
         **_numbers(subscription),
     }
     announce(session, OperationalType.FAILING, subscription, details, now=now)

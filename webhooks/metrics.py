@@ -2,14 +2,14 @@
 
 Rules:
 
-- An attempt counts once its record is committed; one that is rolled back and
-  recorded again counts once.
+- What happens counts once it is committed; what is rolled back and done again counts
+  once.
 - Each process counts what it sent itself: sum over processes. What stands in the
   database is not counted here, see ``webhooks.backlog``.
 - Labels have few values: outcomes, and ids of subscriptions.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import timedelta
 
 from prometheus_client import Counter, Histogram
@@ -36,20 +36,11 @@ DELIVERY_SECONDS = Histogram(
 )
 DEAD = Counter(
     "stagegate_webhook_dead",
-    "Deliveries that were given up after an attempt",
+    "Deliveries that were given up",
     ["webhook"],
 )
 
-_NOTED = "webhook_attempts_noted"
-
-
-@dataclass(frozen=True)
-class _Noted:
-    subscription_id: str
-    outcome: str
-    duration_seconds: float | None
-    delivery_seconds: float | None
-    is_dead: bool
+_NOTED = "webhook_counts_noted"
 
 
 def note_attempt(
@@ -66,30 +57,37 @@ def note_attempt(
 
     ``state`` is the delivery's after it, ``waited`` the time since it was stored.
     """
-    is_delivered = state == DeliveryState.DELIVERED
+
+    def count() -> None:
+        ATTEMPTS.labels(subscription_id, str(outcome)).inc()
+        if duration_seconds is not None:
+            ATTEMPT_SECONDS.labels(str(outcome)).observe(duration_seconds)
+        if kind == DeliveryKind.EVENT and state == DeliveryState.DELIVERED:
+            DELIVERY_SECONDS.observe(max(0.0, waited.total_seconds()))
+
+    _count_once_committed(session, count)
+    if state == DeliveryState.DEAD and kind != DeliveryKind.TEST:
+        note_dead(session, subscription_id)
+
+
+def note_dead(session: Session, subscription_id: str) -> None:
+    """Count a delivery that was given up, when the session commits."""
+    _count_once_committed(session, lambda: DEAD.labels(subscription_id).inc())
+
+
+def _count_once_committed(session: Session, count: Callable[[], None]) -> None:
     noted = session.info.get(_NOTED)
     if noted is None:
         noted = session.info[_NOTED] = []
         event.listen(session, "after_commit", _count, once=True)
-    noted.append(
-        _Noted(
-            subscription_id,
-            str(outcome),
-            duration_seconds,
-            max(0.0, waited.total_seconds())
-            if kind == DeliveryKind.EVENT and is_delivered
-            else None,
-            state == DeliveryState.DEAD and kind != DeliveryKind.TEST,
-        )
-    )
+        event.listen(session, "after_rollback", _forget, once=True)
+    noted.append(count)
 
 
 def _count(session: Session) -> None:
-    for noted in session.info.pop(_NOTED):
-        ATTEMPTS.labels(noted.subscription_id, noted.outcome).inc()
-        if noted.duration_seconds is not None:
-            ATTEMPT_SECONDS.labels(noted.outcome).observe(noted.duration_seconds)
-        if noted.delivery_seconds is not None:
-            DELIVERY_SECONDS.observe(noted.delivery_seconds)
-        if noted.is_dead:
-            DEAD.labels(noted.subscription_id).inc()
+    for count in session.info.pop(_NOTED, ()):
+        count()
+
+
+def _forget(session: Session) -> None:
+    session.info.pop(_NOTED, None)

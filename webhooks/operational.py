@@ -2,8 +2,8 @@
 
 Rules:
 
-- They are enqueued in the transaction that found the trouble, and delivered like
-  any event, in order for each subscription they are about.
+- They are enqueued in the transaction that found the trouble (``outbox.announce``),
+  and delivered like any event, in order for each subscription they are about.
 - They go to subscriptions that name them (``webhook.*`` or the exact type) and
   never to the one they are about (``outbox`` sees to both).
 - Trouble with delivering an operational event makes no further one: two
@@ -16,15 +16,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from webhooks.events import (
     OPERATIONAL_PREFIX,
     Event,
     format_instant,
     operational_key,
 )
-from webhooks.outbox import enqueue
 from webhooks.tables import Delivery, Subscription
 
 
@@ -43,32 +40,25 @@ def is_operational(event_type: str) -> bool:
     return event_type.startswith(OPERATIONAL_PREFIX)
 
 
-def announce(
-    session: Session,
-    kind: OperationalType,
+def event_about(
     subscription: Subscription,
+    kind: OperationalType,
     details: Mapping[str, Any],
     *,
     now: datetime,
-) -> None:
-    """Enqueue an event about a subscription."""
-    # Subscriptions are read anew to enqueue; what was set must be there by then.
-    session.flush()
-    enqueue(
-        session,
-        Event(
-            type=kind,
-            ordering_key=operational_key(subscription.id),
-            subject="",
-            target=None,
-            data={
-                "subscription_id": subscription.id,
-                "description": subscription.description,
-                **details,
-            },
-            occurred_at=now,
-        ),
-        now=now,
+) -> Event:
+    """Make an event about a subscription."""
+    return Event(
+        type=kind,
+        ordering_key=operational_key(subscription.id),
+        subject="",
+        target=None,
+        data={
+            "subscription_id": subscription.id,
+            "description": subscription.description,
+            **details,
+        },
+        occurred_at=now,
     )
 
 

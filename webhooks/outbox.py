@@ -3,13 +3,16 @@
 Rules:
 
 - ``enqueue_all`` runs in the caller's transaction and issues a fixed number of
-  statements: one to read the subscriptions, one to store the events, and at most
-  three for the deliveries of each event.
+  statements: one to read the subscriptions, one to store the events, one for the
+  numbers of all deliveries and one for each thousand of them; where subscriptions
+  want the latest only, one for each target.
 - Numbers of an ordering key are allocated under its row's lock, so their order is
   the order of the commits.
 - A subscription that is not active gets its deliveries held, not dropped; so does a
   key whose head is blocked.
-- What a format has no words for makes no delivery.
+- What a format has no words for makes no delivery. What it has words for and cannot
+  express is given up at once, as a delivery is whose attempts are used up: announced,
+  counted, and with ``hold`` it blocks its key.
 - An event about a subscription goes to the others that name its type.
 - ``webhooks.claims`` takes the deliveries from here on.
 
@@ -18,22 +21,24 @@ Locks are taken in one order: subscription, ordering keys, deliveries.
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import import_module
+from itertools import count, repeat
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Executable, insert, select, update
 from sqlalchemy.orm import Session
 
 from webhooks import formats
-from webhooks.blocking import REASON_BEHIND
+from webhooks.blocking import REASON_BEHIND, block_key, given_up_state
 from webhooks.errors import RenderError
 from webhooks.events import (
-    HOP_HEADER,
     OPERATIONAL_PREFIX,
     Event,
+    compact_json,
     is_asked_for,
     matches_subject,
     matches_target,
@@ -41,6 +46,14 @@ from webhooks.events import (
     new_sortable_id,
     operational_key,
 )
+from webhooks.metrics import note_dead
+from webhooks.operational import (
+    OperationalType,
+    describe_delivery,
+    event_about,
+    is_operational,
+)
+from webhooks.rendering import nothing_rendered, render
 from webhooks.tables import (
     Delivery,
     DeliveryKind,
@@ -55,6 +68,7 @@ from webhooks.tables import (
 
 logger = logging.getLogger(__name__)
 
+_DELIVERIES_AT_ONCE = 1_000
 REASON_SUPERSEDED = "a newer event took its place"
 
 
@@ -79,10 +93,41 @@ def enqueue_all(
     ]
     session.add_all(rows)
     session.flush()
-    for event, chosen, row in zip(events, wanted, rows, strict=True):
-        if chosen:
-            _store_deliveries(session, chosen, event, row, now=now)
+    wishes = [
+        _Wish(subscription, event, row)
+        for event, chosen, row in zip(events, wanted, rows, strict=True)
+        for subscription in chosen
+    ]
+    given_up = _store_deliveries(session, wishes, now=now) if wishes else []
+    for subscription, delivery in given_up:
+        announce_given_up(session, delivery, subscription, now=now)
     return rows
+
+
+def announce(
+    session: Session,
+    kind: OperationalType,
+    subscription: Subscription,
+    details: Mapping[str, Any],
+    *,
+    now: datetime,
+) -> None:
+    """Enqueue an event about a subscription."""
+    # Subscriptions are read anew to enqueue; what was set must be there by then.
+    session.flush()
+    enqueue(session, event_about(subscription, kind, details, now=now), now=now)
+
+
+def announce_given_up(
+    session: Session, delivery: Delivery, subscription: Subscription, *, now: datetime
+) -> None:
+    """Announce that a delivery will not be sent by itself any more."""
+    if is_operational(delivery.event_type):
+        return
+    details = describe_delivery(delivery)
+    announce(session, OperationalType.EXHAUSTED, subscription, details, now=now)
+    if delivery.state == DeliveryState.BLOCKED:
+        announce(session, OperationalType.KEY_BLOCKED, subscription, details, now=now)
 
 
 def store_event(
@@ -101,6 +146,9 @@ def _event_row(event: Event, *, fanout: int, now: datetime) -> EventRow:
         type=event.type,
         ordering_key=event.ordering_key,
         subject=event.subject,
+        former_subjects=compact_json(event.former_subjects)
+        if event.former_subjects
+        else None,
         target=event.target,
         data=dict(event.data),
         fanout=fanout,
@@ -131,34 +179,87 @@ def _wants(subscription: Subscription, event: Event) -> bool:
         return not is_about_itself and is_asked_for(subscription.event_types, event)
     return (
         is_asked_for(subscription.event_types, event)
-        and matches_subject(subscription.subject_pattern, event.subject)
+        and matches_subject(
+            subscription.subject_pattern, event.subject, *event.former_subjects
+        )
         and matches_target(subscription.targets, event.target)
     )
 
 
+@dataclass(frozen=True)
+class _Wish:
+    """A subscription that wants an event."""
+
+    subscription: Subscription
+    event: Event
+    row: EventRow
+
+    @property
+    def is_ordered(self) -> bool:
+        return self.subscription.ordering == Ordering.KEY
+
+    @property
+    def wants_latest_only(self) -> bool:
+        return self.is_ordered and self.subscription.on_poison == OnPoison.LATEST_WINS
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The queue that the delivery stands in, if it is ordered."""
+        return self.subscription.id, self.event.ordering_key
+
+    @property
+    def what(self) -> tuple[str, str, str | None]:
+        """What only the latest is wanted of."""
+        return (*self.key, self.event.target)
+
+
 def _store_deliveries(
-    session: Session,
-    subscriptions: Sequence[Subscription],
-    event: Event,
-    row: EventRow,
-    *,
-    now: datetime,
-) -> None:
-    places = _allocate(session, subscriptions, event.ordering_key)
-    _supersede(session, subscriptions, event, now=now)
-    rendered: dict[str, dict[str, Any]] = {}
-    values = []
-    for subscription in subscriptions:
+    session: Session, wishes: Sequence[_Wish], *, now: datetime
+) -> list[tuple[Subscription, Delivery]]:
+    """Store them, and give those that could not be rendered."""
+    places = _allocate(session, [wish for wish in wishes if wish.is_ordered])
+    latest = [wish for wish in wishes if wish.wants_latest_only]
+    _supersede(session, latest, now=now)
+    last_of = {wish.what: wish for wish in latest}
+    rendered: dict[tuple[str, str], _Rendering] = {}
+    values: list[dict[str, Any]] = []
+    given_up: list[tuple[Subscription, Delivery]] = []
+    for wish in wishes:
         # Subscriptions that say the same get the same bytes, rendered once.
-        kind = json.dumps([subscription.format, subscription.options], sort_keys=True)
-        if kind not in rendered:
-            rendered[kind] = _render(subscription, row.id, event)
-        values.append(
-            _delivery_values(subscription, row, places.get(subscription.id), now)
-            | _birth_state(subscription, places.get(subscription.id))
-            | rendered[kind]
+        subscription = wish.subscription
+        said = json.dumps([subscription.format, subscription.options], sort_keys=True)
+        if (wish.row.id, said) not in rendered:
+            rendered[wish.row.id, said] = _render(subscription, wish.row.id, wish.event)
+        rendering = rendered[wish.row.id, said]
+        place = next(places[wish.key]) if wish.is_ordered else None
+        is_last = last_of.get(wish.what, wish) is wish
+        columns = (
+            _delivery_values(subscription, wish.row, place, now)
+            | _birth_state(subscription, place, rendering.trouble, is_last=is_last)
+            | rendering.columns
         )
-    session.execute(insert(Delivery), values)
+        values.append(columns)
+        if is_last and rendering.trouble is not None:
+            given_up.append((subscription, Delivery(**columns)))
+    for start in range(0, len(values), _DELIVERIES_AT_ONCE):
+        session.execute(insert(Delivery), values[start : start + _DELIVERIES_AT_ONCE])
+    for subscription, delivery in given_up:
+        _give_up(session, delivery, subscription, now)
+    return given_up
+
+
+def _give_up(
+    session: Session, delivery: Delivery, subscription: Subscription, now: datetime
+) -> None:
+    """Do for what could not be rendered what is done when all attempts have failed."""
+    logger.error(
+        "webhook_delivery_given_up delivery=%s subscription=%s state=%s",
+        *(delivery.id, subscription.id, delivery.state),
+    )
+    if delivery.state == DeliveryState.BLOCKED:
+        block_key(session, delivery, now=now)
+    else:
+        note_dead(session, subscription.id)
 
 
 @dataclass(frozen=True)
@@ -170,99 +271,90 @@ class _Place:
 
 
 def _allocate(
-    session: Session, subscriptions: Sequence[Subscription], ordering_key: str
-) -> Mapping[str, _Place]:
-    """Take the next number of the key for each ordered subscription."""
-    ordered = [entry for entry in subscriptions if entry.ordering == Ordering.KEY]
-    if not ordered:
+    session: Session, ordered: Sequence[_Wish]
+) -> Mapping[tuple[str, str], Iterator[_Place]]:
+    """Take the next numbers of each key, as many as it has deliveries."""
+    counts = Counter(wish.key for wish in ordered)
+    if not counts:
         return {}
-    # Sorted by id already, so two transactions lock the rows in one order.
+    # Sorted, so two transactions lock the rows in one order.
     values = [
-        {
-            "subscription_id": entry.id,
-            "ordering_key": ordering_key,
-            "next_sequence": 2,
-        }
-        for entry in ordered
+        {"subscription_id": owner, "ordering_key": key, "next_sequence": number + 1}
+        for (owner, key), number in sorted(counts.items())
     ]
+    rows = session.execute(_numbering(session.get_bind().dialect.name, values)).all()
+    return {
+        (owner, key): map(
+            _Place, count(following - counts[owner, key]), repeat(is_blocked)
+        )
+        for owner, key, following, is_blocked in rows
+    }
+
+
+def _numbering(database: str, values: Sequence[Mapping[str, Any]]) -> Executable:
+    """Add to the numbers of keys, beginning those that are new."""
     # The other database's dialect would hold 2 MB for nothing.
-    dialect = import_module(f"sqlalchemy.dialects.{session.get_bind().dialect.name}")
-    statement = (
-        dialect.insert(OrderingKey)
+    new = (
+        import_module(f"sqlalchemy.dialects.{database}")
+        .insert(OrderingKey)
         .values(values)
-        .on_conflict_do_update(
-            index_elements=["subscription_id", "ordering_key"],
-            set_={"next_sequence": OrderingKey.next_sequence + 1},
-        )
-        .returning(
-            OrderingKey.subscription_id,
-            OrderingKey.next_sequence,
-            OrderingKey.is_blocked,
-        )
     )
-    rows = session.execute(statement).all()
-    return {
-        subscription_id: _Place(following - 1, is_blocked)
-        for subscription_id, following, is_blocked in rows
-    }
-
-
-def _supersede(
-    session: Session,
-    subscriptions: Sequence[Subscription],
-    event: Event,
-    *,
-    now: datetime,
-) -> None:
-    """Drop what a newer event of the same key and target makes pointless."""
-    chosen = [
-        entry.id
-        for entry in subscriptions
-        if entry.on_poison == OnPoison.LATEST_WINS and entry.ordering == Ordering.KEY
-    ]
-    if not chosen:
-        return
-    session.execute(
-        update(Delivery)
-        .where(
-            Delivery.subscription_id.in_(chosen),
-            Delivery.ordering_key == event.ordering_key,
-            Delivery.target.is_not_distinct_from(event.target),
-            state_in(
-                Delivery.state,
-                DeliveryState.PENDING,
-                DeliveryState.HELD,
-                DeliveryState.BLOCKED,
-            ),
-        )
-        .values(
-            state=DeliveryState.SUPERSEDED, reason=REASON_SUPERSEDED, updated_at=now
-        )
-        .execution_options(synchronize_session=False)
+    following = OrderingKey.next_sequence + new.excluded.next_sequence - 1
+    statement: Executable = new.on_conflict_do_update(
+        index_elements=["subscription_id", "ordering_key"],
+        set_={"next_sequence": following},
+    ).returning(
+        OrderingKey.subscription_id,
+        OrderingKey.ordering_key,
+        OrderingKey.next_sequence,
+        OrderingKey.is_blocked,
     )
+    return statement
 
 
-def _render(subscription: Subscription, event_id: str, event: Event) -> dict[str, Any]:
-    """Freeze the bytes; a failure makes the delivery dead from birth."""
-    name = subscription.format
+def _supersede(session: Session, latest: Sequence[_Wish], *, now: datetime) -> None:
+    """Drop what newer events of the same key and target make pointless."""
+    owners: dict[tuple[str, str | None], list[str]] = {}
+    for owner, key, target in sorted({wish.what for wish in latest}, key=str):
+        owners.setdefault((key, target), []).append(owner)
+    for (key, target), chosen in owners.items():
+        session.execute(
+            update(Delivery)
+            .where(
+                Delivery.subscription_id.in_(chosen),
+                Delivery.ordering_key == key,
+                Delivery.target.is_not_distinct_from(target),
+                state_in(
+                    Delivery.state,
+                    DeliveryState.PENDING,
+                    DeliveryState.HELD,
+                    DeliveryState.BLOCKED,
+                ),
+            )
+            .values(
+                state=DeliveryState.SUPERSEDED, reason=REASON_SUPERSEDED, updated_at=now
+            )
+            .execution_options(synchronize_session=False)
+        )
+
+
+@dataclass(frozen=True)
+class _Rendering:
+    """Columns of a delivery, and why they say nothing where they do."""
+
+    columns: dict[str, Any]
+    trouble: str | None = None
+
+
+def _render(subscription: Subscription, event_id: str, event: Event) -> _Rendering:
+    """Freeze the bytes, as far as the format can express the event."""
     try:
-        rendered = formats.render(name, event_id, event, subscription.options)
+        return _Rendering(render(subscription, event_id, event))
     except RenderError as error:
-        logger.exception("webhook_render_failed event=%s format=%s", event_id, name)
-        return {
-            "state": DeliveryState.DEAD,
-            "reason": f"not rendered: {error.message}",
-            "body": b"",
-            "content_type": "",
-            "rendered_as": None,
-            "headers": {},
-        }
-    return {
-        "body": rendered.body,
-        "content_type": rendered.content_type,
-        "rendered_as": {"format": name, "options": subscription.options},
-        "headers": {**rendered.headers, HOP_HEADER: str(event.hop)},
-    }
+        logger.exception(
+            "webhook_render_failed event=%s format=%s", event_id, subscription.format
+        )
+        return _Rendering(nothing_rendered(event), f"not rendered: {error.message}")
 
 
 def _delivery_values(
@@ -282,13 +374,25 @@ def _delivery_values(
         "kind": DeliveryKind.EVENT,
         "ordering_key": row.id if place is None else row.ordering_key,
         "sequence": 1 if place is None else place.sequence,
+        "attempt_count": 0,
         "next_attempt_at": due_at,
         "created_at": now,
         "updated_at": now,
     }
 
 
-def _birth_state(subscription: Subscription, place: _Place | None) -> dict[str, Any]:
+def _birth_state(
+    subscription: Subscription,
+    place: _Place | None,
+    trouble: str | None,
+    *,
+    is_last: bool,
+) -> dict[str, Any]:
+    if not is_last:  # a later event of the same change took its place
+        return {"state": DeliveryState.SUPERSEDED, "reason": REASON_SUPERSEDED}
+    if trouble is not None:
+        state = given_up_state(subscription, DeliveryKind.EVENT)
+        return {"state": state, "reason": trouble}
     holds = subscription.on_poison == OnPoison.HOLD
     if place is not None and place.is_behind_blocked and holds:
         return {"state": DeliveryState.HELD, "reason": REASON_BEHIND}

@@ -86,5 +86,5 @@ def fill_body(body: bytes, content_type: str, values: Mapping[str, str]) -> byte
 
 
 def json_escape(text: str) -> str:
-    """Write a text as the inside of a JSON string, in ASCII."""
-    return json.dumps(text)[1:-1]
+    """Write a text as the inside of a JSON string."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]

@@ -17,6 +17,7 @@ Rules:
 Locks are taken in one order: feed, replay, subscription.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -247,16 +248,15 @@ def _check(spec: ReplaySpec) -> None:
 
 
 def _count(session: Session, replay: Replay) -> int:
+    names = (EventRow.subject, EventRow.former_subjects)
     by_subject = session.execute(
-        _chosen(replay, select(EventRow.subject, func.count()))
-        .group_by(EventRow.subject)
-        .order_by(EventRow.subject)
+        _chosen(replay, select(*names, func.count())).group_by(*names).order_by(*names)
     )
-    return sum(
-        found
-        for subject, found in by_subject
-        if matches_subject(replay.subject_pattern, subject)
-    )
+    return sum(found for *subjects, found in by_subject if _is_about(replay, *subjects))
+
+
+def _is_about(replay: Replay, subject: str, former: str | None) -> bool:
+    return matches_subject(replay.subject_pattern, subject, *json.loads(former or "[]"))
 
 
 def _chosen(
@@ -289,15 +289,21 @@ def _advance(session: Session, replay: Replay, now: datetime) -> int:
     """Store the next copies, move the cursor, and set when to go on."""
     wanted = max(1, int(replay.per_second))
     seen = session.execute(
-        _chosen(replay, select(EventRow.position, EventRow.subject, Delivery.id))
+        _chosen(
+            replay,
+            select(
+                *(EventRow.position, Delivery.id),
+                *(EventRow.subject, EventRow.former_subjects),
+            ),
+        )
         .where(EventRow.position > int(replay.cursor or 0))
         .order_by(EventRow.position)
         .limit(LOOKED_AT_ONCE)
     ).all()
     matching = [
         (position, delivery_id)
-        for position, subject, delivery_id in seen
-        if matches_subject(replay.subject_pattern, subject)
+        for position, delivery_id, *subjects in seen
+        if _is_about(replay, *subjects)
     ]
     chosen = matching[:wanted]
     is_all = len(matching) <= wanted

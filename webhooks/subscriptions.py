@@ -173,6 +173,19 @@ def update_fields(
     return subscription
 
 
+def repoint(
+    session: Session, subscription: Subscription, pattern: str, *, now: datetime
+) -> None:
+    """Let a subscription's glob follow what it asks for.
+
+    Not under the lock that other changes take: the caller announces something in the
+    same transaction, and two that do would wait for each other.
+    """
+    subscription.subject_pattern = pattern
+    subscription.updated_at = now
+    session.flush()
+
+
 def pause(session: Session, subscription_id: str, *, now: datetime) -> Subscription:
     """Hold every waiting delivery, and the ones to come.
 

@@ -248,6 +248,8 @@ class EventRow(Base):
     type: Mapped[str] = mapped_column(Text)
     ordering_key: Mapped[str] = mapped_column(Text)
     subject: Mapped[str] = mapped_column(Text)
+    #: A JSON list of the other names that filters find it by.
+    former_subjects: Mapped[str | None] = mapped_column(Text)
     target: Mapped[str | None] = mapped_column(Text)
     data: Mapped[dict[str, Any]] = mapped_column(JSON)
     #: How many deliveries of kind ``event`` were stored with it.

@@ -14,15 +14,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from webhooks import health
-from webhooks.blocking import block_key
+from webhooks.blocking import block_key, given_up_state
 from webhooks.claims import Claim
-from webhooks.operational import (
-    OperationalType,
-    announce,
-    describe_delivery,
-    is_operational,
-)
-from webhooks.outbox import REASON_SUPERSEDED
+from webhooks.outbox import REASON_SUPERSEDED, announce_given_up
 from webhooks.retry import is_last, next_attempt_at
 from webhooks.sending.sender import SendResult
 from webhooks.subscriptions import REASON_DELETED
@@ -32,7 +26,6 @@ from webhooks.tables import (
     DeliveryKind,
     DeliveryState,
     OnPoison,
-    Ordering,
     Subscription,
     SubscriptionState,
     state_in,
@@ -159,7 +152,7 @@ def _fail(
         reason = subscription.state_reason or str(subscription.state)
         _release(delivery, DeliveryState.HELD, reason, now)
     elif due is None:
-        state = _exhausted_state(delivery, subscription)
+        state = given_up_state(subscription, delivery.kind)
         _release(delivery, state, REASON_EXHAUSTED, now)
         if state == DeliveryState.BLOCKED:
             session.flush()
@@ -193,27 +186,12 @@ def _is_overtaken(
     return found.one_or_none() is not None
 
 
-def _exhausted_state(delivery: Delivery, subscription: Subscription) -> DeliveryState:
-    """Block only where there is an order to keep."""
-    keeps_order = (
-        delivery.kind == DeliveryKind.EVENT
-        and subscription.ordering == Ordering.KEY
-        and subscription.on_poison == OnPoison.HOLD
-    )
-    return DeliveryState.BLOCKED if keeps_order else DeliveryState.DEAD
-
-
 def _announce_end(
     session: Session, delivery: Delivery, subscription: Subscription, now: datetime
 ) -> None:
     """Announce that the attempts of a delivery are used up."""
-    if delivery.reason != REASON_EXHAUSTED or is_operational(delivery.event_type):
-        return
-    session.flush()
-    details = describe_delivery(delivery)
-    announce(session, OperationalType.EXHAUSTED, subscription, details, now=now)
-    if delivery.state == DeliveryState.BLOCKED:
-        announce(session, OperationalType.KEY_BLOCKED, subscription, details, now=now)
+    if delivery.reason == REASON_EXHAUSTED:
+        announce_given_up(session, delivery, subscription, now=now)
 
 
 def _release(

@@ -7,6 +7,7 @@ Rules:
 - What is downloaded is sent by ``registry.web.files``.
 """
 
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, cast
 from urllib.parse import quote
@@ -23,8 +24,10 @@ from registry.api.schemas.versions import (
     DeclaredManifest,
     NewUpload,
     UploadDocument,
+    UploadNames,
     VersionDocument,
 )
+from registry.artifacts.side_by_side import check_names
 from registry.auth.permissions import Permission, requires
 from registry.domain.manifest_text import ManifestText
 from registry.domain.manifests import (
@@ -32,6 +35,7 @@ from registry.domain.manifests import (
     FileEntry,
     Manifest,
     check_artifact_path,
+    check_side_by_side,
 )
 from registry.domain.timestamps import rfc3339
 from registry.errors import (
@@ -46,15 +50,19 @@ from registry.persistence.tables import ModelVersion
 from registry.services import sealing, uploads
 from registry.services.artifacts import is_hashed_inline
 from registry.services.changes import version_path
+from registry.services.transitions import mark_artifact_verified
 from registry.services.versions import VersionRef, require_pending
 from registry.web.changing import answer_once, commit, parts
+from registry.web.checked_files import require_unchanged
 from registry.web.files import (
     filename,
     send_file,
     unchanged_file,
     with_file_headers,
 )
+from registry.web.own_address import own_address
 from registry.web.paging import decode_cursor, page
+from registry.web.verification import verify_artifact
 
 blueprint = Blueprint("artifacts", __name__, description="Artifacts of versions")
 
@@ -76,6 +84,23 @@ _FILE_BODY = {
 _VERSION = "/models/<name:name>/versions/<number:number>"
 
 
+@blueprint.route("/uploads/check", methods=["POST"])
+@requires(Permission.WRITE)
+@accepts_body(MAX_LIST_BYTES)
+@blueprint.arguments(UploadNames)
+@blueprint.response(204)
+@blueprint.alt_response(503, description="The artifact store did not answer")
+def check_upload(body: dict[str, Any]) -> Response:
+    """Ask whether files of these names can be kept, before any is uploaded."""
+    paths = sorted(map(check_artifact_path, body["paths"]))
+    check_side_by_side(paths)
+    end_read(db.session())  # nothing stays open while the store is tried
+    store = parts().store
+    trial = sealing.final_source(store.root_uri, uuid.uuid4().hex)
+    check_names(store, paths, trial=trial)
+    return Response(status=204)
+
+
 @blueprint.route(f"{_VERSION}/uploads", methods=["POST"])
 @requires(Permission.WRITE)
 @blueprint.arguments(NewUpload)
@@ -92,7 +117,8 @@ def create_upload(body: dict[str, Any], name: str, number: int) -> Response:
     return jsonify(
         {
             "method": "PUT",
-            "url": url or request.host_url.rstrip("/") + own,
+            # Without an address it is a path of the server that is asked.
+            "url": url or (own_address(parts().settings) or request.script_root) + own,
             "headers": {},
             "expires_at": rfc3339(expires_at),
         }
@@ -189,6 +215,33 @@ def _abort(ref: VersionRef, reason: str) -> Response:
     return _give_up(ref, reason, _upload_source(version))
 
 
+@blueprint.route(f"{_VERSION}/verify", methods=["POST"])
+@requires(Permission.WRITE)
+@blueprint.response(200, VersionDocument)
+@blueprint.alt_response(409, description="It is not what was registered")
+@blueprint.alt_response(503, description="The artifact store did not answer")
+def verify(name: str, number: int) -> Response:
+    """Hash a version's artifact again.
+
+    One that was found changed is handed out again once it is as it was registered.
+    """
+    return answer_once(lambda: _verify(name, number))
+
+
+def _verify(name: str, number: int) -> Response:
+    version, canonical = queries.version_with_manifest(db.session(), name, number)
+    if canonical is None:
+        raise ConflictError(
+            f"version {number} has no digest to be held to: it is {version.status} "
+            f"at {version.source}"
+        )
+    end_read(db.session())
+    manifest = Manifest.from_canonical(canonical)
+    verify_artifact(version, manifest)
+    ref = VersionRef(model=name, number=number)
+    return commit(lambda tx: mark_artifact_verified(tx, ref, manifest.digest))
+
+
 @blueprint.route(f"{_VERSION}/artifacts", methods=["GET"])
 @requires(Permission.READ)
 @blueprint.arguments(PageQuery, location="query")
@@ -207,18 +260,27 @@ def list_artifacts(query: dict[str, Any], name: str, number: int) -> Response:
 @blueprint.alt_response(206, description="The range asked for")
 @blueprint.alt_response(304, description="Unchanged since the given entity tag")
 @blueprint.alt_response(307, description="Where the store serves the file itself")
+@blueprint.alt_response(409, description="It is not what was registered")
 @blueprint.alt_response(416, description="The range lies beyond the file")
 @blueprint.alt_response(503, description="The artifact store did not answer")
 def download_file(name: str, number: int, path: str) -> Response:
-    """Download a file; its SHA-256 is the entity tag."""
+    """Download a file; its SHA-256 is the entity tag.
+
+    It is hashed while it is sent: a file that is not what was registered breaks off
+    before its announced length, and its version is then refused.
+    """
     path = check_artifact_path(path)
     version, manifest = _with_manifest(name, number)
     entry = manifest.find(path) if manifest else None
     if entry is None:
         raise _no_such_file(version, path)
     end_read(db.session())  # nothing stays open while the file is sent
-    source = version.artifact_uri
-    return unchanged_file(entry) or _redirect(source, entry) or send_file(source, entry)
+    require_unchanged(version)
+    return (
+        unchanged_file(entry)
+        or _redirect(version.artifact_uri, entry)
+        or send_file(version, entry)
+    )
 
 
 def _redirect(source: str, entry: FileEntry) -> Response | None:

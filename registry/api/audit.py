@@ -1,10 +1,17 @@
-"""The audit log: read, verified, exported."""
+"""The audit log: read, verified, exported.
+
+Rules:
+
+- What is listed is read from the sealed texts, not from the columns beside them.
+- Who is no admin sees no private parts, and entries of the former version redacted
+  (``domain.audit_privacy``).
+"""
 
 import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Response, jsonify, stream_with_context
+from flask import Response, jsonify
 
 from registry.api.blueprints import Blueprint
 from registry.api.schemas.admin import (
@@ -14,8 +21,11 @@ from registry.api.schemas.admin import (
     VerificationQuery,
 )
 from registry.auth.permissions import Permission, requires
+from registry.auth.sign_in import current_caller
+from registry.domain import audit_privacy
+from registry.domain.audit_chain import member
 from registry.persistence import queries
-from registry.persistence.database import begin_snapshot, db
+from registry.persistence.database import begin_snapshot, db, session_factory
 from registry.persistence.tables import AuditEntry
 from registry.services import audit
 from registry.web.changing import parts
@@ -30,14 +40,21 @@ blueprint = Blueprint("audit", __name__, description="The audit log")
 @blueprint.response(200, AuditPage)
 def list_audit_entries(query: dict[str, Any]) -> Response:
     """List audit entries, newest first."""
-    limit = query["limit"]
+    limit, name = query["limit"], _name(query["model"])
     rows = queries.list_audit_entries(
         db.session(),
-        model=_name(query["model"]),
+        model=name,
         below=decode_cursor(query["cursor"], int),
         limit=limit + 1,
     )
-    return page(rows, limit, document=_document, key=lambda e: e.id)
+
+    def shown(row: AuditEntry) -> dict[str, Any] | None:
+        """Its document, where it is asked for; it may be what cannot be read."""
+        found = _document(row)
+        is_meant = name in {None, found["model"]} or found["action"] is None
+        return found if is_meant else None
+
+    return page(rows, limit, document=shown, key=lambda e: e.id)
 
 
 @blueprint.route("/audit/verify", methods=["GET"])
@@ -53,22 +70,35 @@ def verify_audit(query: dict[str, Any]) -> Response:
     begin_snapshot(session)
     with parts().rooms.audits.place():
         report = audit.verify_database(session, chain=chain)
-    return jsonify({"ok": report.ok, **dataclasses.asdict(report)})
+    return jsonify(
+        {
+            "ok": report.ok,
+            "entries": report.entries,
+            "chains": report.chains,
+            "damage": [dataclasses.asdict(damage) for damage in report.damage],
+            "limits": report.limits,
+        }
+    )
 
 
 @blueprint.route("/audit/export", methods=["GET"])
 @requires(Permission.READ)
 @blueprint.response(200, {"type": "string"}, content_type="application/x-ndjson")
 def export_audit() -> Response:
-    """Export the whole log as JSON lines, to be verified offline."""
-    session = db.session()
-    begin_snapshot(session)
+    """Export the whole log as JSON lines, to be verified offline.
+
+    Private parts, such as source addresses, are in the export of an admin.
+    """
+    # The request's own session ends with the request, before a line is sent.
+    sessions, with_private = session_factory(db.engine), _sees_all()
 
     def lines() -> Iterator[str]:
-        for line in audit.export(session):
-            yield line + "\n"
+        with sessions() as session:
+            begin_snapshot(session)
+            for line in audit.export(session, with_private=with_private):
+                yield line + "\n"
 
-    return Response(stream_with_context(lines()), mimetype="application/x-ndjson")
+    return Response(lines(), mimetype="application/x-ndjson")
 
 
 def _name(given: str | None) -> str | None:
@@ -76,17 +106,28 @@ def _name(given: str | None) -> str | None:
     return None if given is None else given.replace("\0", "\ufffd")
 
 
-def _document(entry: AuditEntry) -> dict[str, Any]:
+def _sees_all() -> bool:
+    return Permission.ADMIN.is_granted_to(current_caller().actor.role)
+
+
+def _document(row: AuditEntry) -> dict[str, Any]:
+    entry = audit.sealed_entry(row)
+    if not _sees_all():
+        entry = audit_privacy.public(entry)
+    text = entry.text
     return {
-        "id": entry.id,
+        "id": row.id,
         "chain": entry.chain,
         "n": entry.n,
-        "at": entry.at,
-        "action": entry.action,
-        "actor": entry.actor,
-        "model": entry.model,
-        "version": entry.version,
+        "at": text.get("at"),
+        "action": text.get("action"),
+        "actor": member(text, "actor.name"),
+        "model": text.get("model"),
+        "version": text.get("version"),
+        "source_ip": audit_privacy.source_ip(entry),
         "prev_hash": entry.prev_hash,
         "hash": entry.hash,
         "entry": entry.canonical,
+        "private": entry.private,
+        "is_redacted": entry.is_redacted,
     }

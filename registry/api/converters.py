@@ -5,6 +5,7 @@ query is made with a value that a database cannot hold. ``ValidationError`` woul
 let routing go on, and answer 405 where another method has the same path.
 """
 
+from contextlib import suppress
 from typing import Any
 
 from flask import Flask
@@ -35,16 +36,20 @@ class NameConverter(BaseConverter):
 class NumberConverter(IntegerConverter):
     """A version number that fits the database's integer."""
 
+    regex = r"[^/]+"  # what is no number is told so
+
     def __init__(self, url_map: Map) -> None:
         super().__init__(url_map, min=1, max=MAX_NUMBER)
 
     def to_python(self, value: str) -> int:
         """The number."""
-        try:
-            number: int = super().to_python(value)
-        except ValidationError as error:
-            raise NotFound from error
-        return number
+        if value.isascii() and value.isdigit():
+            with suppress(ValidationError, ValueError):
+                number: int = super().to_python(value)
+                return number
+        raise NotFound(
+            f"a version is a whole number from 1 to {MAX_NUMBER}, not {value[:80]!r}"
+        )
 
 
 def register_converters(app: Flask, api: Api) -> None:

@@ -12,7 +12,7 @@ from registry.api.schemas.deployments import (
     ReportedDeployment,
 )
 from registry.auth.permissions import Permission, admits_deliveries, requires
-from registry.auth.sign_in import current_grant
+from registry.auth.sign_in import current_caller, current_grant
 from registry.errors import RegistryError, VerificationBusyError
 from registry.persistence.database import db
 from registry.persistence.deployments import list_deployments as stored_deployments
@@ -43,7 +43,8 @@ def report_deployment(body: dict[str, Any], name: str, number: int) -> Response:
     """Report what became of a version in an environment.
 
     Signed in with a token of that role, or with the deployment token that a delivery
-    of the version's stage change carries.
+    of the version's stage change carries. Where the policy rolls a failure back, only
+    such a deployment token, or a promoter, does so; ``automatic_rollback`` says it.
     """
     body["status"] = DeploymentStatus(body["status"])
     report = DeploymentReport(model=name, number=number, grant=current_grant(), **body)
@@ -52,7 +53,9 @@ def report_deployment(body: dict[str, Any], name: str, number: int) -> Response:
 
 def _report(report: DeploymentReport) -> Response:
     """Verify what a rollback would put back, then take the report down."""
-    move = deployments.expected_rollback(db.session(), parts().policy, report)
+    move = deployments.expected_rollback(
+        db.session(), parts().policy, report, current_caller().actor
+    )
     plan = NO_ROLLBACK
     if move is not None:
         try:

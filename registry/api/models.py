@@ -5,13 +5,13 @@ from typing import Any
 from flask import Response, jsonify
 
 from registry.api.blueprints import Blueprint
-from registry.api.schemas.base import PageQuery
 from registry.api.schemas.models import (
     AliasDocument,
     AliasTarget,
     ModelDocument,
     ModelPage,
     ModelPatch,
+    ModelsQuery,
     NewModel,
 )
 from registry.api.schemas.versions import VersionDocument
@@ -29,13 +29,16 @@ blueprint = Blueprint("models", __name__, description="Registered models")
 
 @blueprint.route("/models", methods=["GET"])
 @requires(Permission.READ)
-@blueprint.arguments(PageQuery, location="query")
+@blueprint.arguments(ModelsQuery, location="query")
 @blueprint.response(200, ModelPage)
 def list_models(query: dict[str, Any]) -> Response:
-    """List models by name."""
+    """List models by name, or prompts."""
     limit = query["limit"]
     rows = queries.list_models(
-        db.session(), after=decode_cursor(query["cursor"], str), limit=limit + 1
+        db.session(),
+        after=decode_cursor(query["cursor"], str),
+        limit=limit + 1,
+        prompts=query["prompts"],
     )
     return page(rows, limit, document=model_document, key=lambda m: m.name)
 

@@ -27,6 +27,7 @@ from registry.api.openapi_parts import (
     IF_MATCH,
     IF_NONE_MATCH,
     PATH_SCHEMAS,
+    PREFER,
     RANGE,
     Part,
     error_responses,
@@ -55,7 +56,9 @@ _HEADERS: Mapping[str, Sequence[str]] = {
     "download_file": [IF_NONE_MATCH, RANGE],
 }
 #: These change nothing that a repetition could change twice.
-_WITHOUT_KEY = frozenset({"create_upload", "upload_file", "test_webhook"})
+_WITHOUT_KEY = frozenset(
+    {"check_upload", "create_upload", "upload_file", "test_webhook", "rehearse"}
+)
 _JSON = "application/json"
 _SUCCESSES = frozenset({"2", "3"})
 
@@ -108,7 +111,7 @@ def _complete(operation: Part, rule: Rule, permission: Permission | None) -> Non
     headers = list(_HEADERS.get(name, ()))
     changes = HTTPMethod.GET not in (rule.methods or ())
     if changes and name not in _WITHOUT_KEY:
-        headers.append(IDEMPOTENCY_KEY)
+        headers += [IDEMPOTENCY_KEY, PREFER]
     operation.setdefault("parameters", []).extend(
         {"$ref": f"#/components/parameters/{header}"} for header in headers
     )

@@ -22,6 +22,11 @@ BODY_EXAMPLES: Mapping[str, object] = {
         "datasets": [{"name": "digits-2026-11"}],
     },
     "VersionPatch": {"description": "Trained on more data.", "tags": {"seen": "yes"}},
+    "NewRehearsal": {
+        "name": "digits",
+        "version": {"source": "s3://bucket/prefix"},
+        "through": ["Staging"],
+    },
     "NewTransition": {"to_stage": "Staging", "reason": "passed the evaluation"},
     "NewRollback": {"reason": "error rate doubled"},
     "NewDeployment": {
@@ -29,6 +34,7 @@ BODY_EXAMPLES: Mapping[str, object] = {
         "environment": "production",
         "url": "https://ci.example.com/runs/17",
     },
+    "UploadNames": {"paths": ["model/model.pkl"]},
     "NewUpload": {"path": "model/model.pkl", "size_bytes": 4},
     "DeclaredManifest": {"files": [_FILE]},
     "Abandonment": {"reason": "the job was cancelled"},

@@ -15,6 +15,7 @@ MEDIA_TYPE = "application/problem+json"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 IF_MATCH = "If-Match"
 IF_NONE_MATCH = "If-None-Match"
+PREFER = "Prefer"
 RANGE = "Range"
 
 #: Parameters that operations refer to.
@@ -28,6 +29,11 @@ HEADER_PARAMETERS: Mapping[str, Part] = {
             "minLength": 1,
             "maxLength": MAX_KEY_CHARACTERS,
         },
+    },
+    PREFER: {
+        "description": "`handling=lenient`: the `Idempotency-Key` stands for what is "
+        "to be achieved; a repetition may differ in the rest, as in its reason.",
+        "schema": {"type": "string"},
     },
     IF_MATCH: {
         "description": "The entity tag last seen, or *: refused with 412 when the "

@@ -1,6 +1,5 @@
 """``/models/{name}/versions``: registered, shown, described, deleted."""
 
-from dataclasses import replace
 from typing import Any
 
 from flask import Response, jsonify, request
@@ -18,9 +17,8 @@ from registry.persistence import queries
 from registry.persistence.database import db
 from registry.services import registration, versions
 from registry.services.documents import version_document, version_etag
-from registry.services.preparing import prepare_version
+from registry.services.preparing import prepare_version, with_owner
 from registry.services.registration import VersionDetails
-from registry.services.sources import Owner, owner_named_by
 from registry.services.versions import VersionChanges, VersionRef
 from registry.web.changing import answer_once, commit, if_match, parts
 from registry.web.paging import decode_cursor, page
@@ -62,7 +60,7 @@ def _stage(name: str, text: str) -> str:
 def create_version(body: dict[str, Any], name: str) -> Response:
     """Register the next version of a model."""
     source = body.pop("source", None)
-    details = _with_owner(VersionDetails(**body), source)
+    details = with_owner(VersionDetails(**body), source)
 
     def carry_out() -> Response:
         queries.model_id(db.session(), name)
@@ -81,16 +79,6 @@ def create_version(body: dict[str, Any], name: str) -> Response:
         )
 
     return answer_once(carry_out)
-
-
-def _with_owner(details: VersionDetails, source: str | None) -> VersionDetails:
-    """A source that is of a run or a logged model says so; no need to repeat it."""
-    owner = owner_named_by(source) if source is not None else Owner()
-    return replace(
-        details,
-        run_id=details.run_id or owner.run_id,
-        logged_model_id=details.logged_model_id or owner.logged_model_id,
-    )
 
 
 @blueprint.route("/models/<name:name>/versions/<number:number>", methods=["GET"])

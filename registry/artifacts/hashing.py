@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from registry.artifacts.store import ArtifactStore, StoredFile
+from registry.artifacts.streams import held_to
 from registry.domain.manifests import MAX_FILES, FileEntry, Manifest
 from registry.errors import (
     ArtifactChangedError,
@@ -47,6 +48,19 @@ def verify_manifest(store: ArtifactStore, source: str, manifest: Manifest) -> li
     except (ArtifactNotFoundError, ArtifactChangedError, InvalidInputError) as error:
         return [error.message]
     return manifest.differences(found)
+
+
+def verify_file(
+    store: ArtifactStore, source: str, entry: FileEntry, *, etag: str
+) -> list[str]:
+    """How one file departs from its manifest, read under the given ETag."""
+    try:
+        with store.open(source, entry.path, etag=etag) as chunks:
+            for _ in held_to(entry, chunks):
+                pass
+    except ArtifactChangedError as error:
+        return list(error.differences)
+    return []
 
 
 def total_size(files: Iterable[StoredFile | FileEntry]) -> int:

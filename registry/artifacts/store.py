@@ -25,7 +25,7 @@ from typing import BinaryIO, Protocol
 
 from registry.domain.manifests import FileEntry
 
-CHUNK_BYTES = 1024 * 1024
+CHUNK_BYTES = 64 * 1024
 """How much is read at once: large enough for speed, small beside the process."""
 
 

@@ -6,13 +6,16 @@ Rules:
   reads of a socket are gathered here, once, for every store.
 - A stream that is longer or shorter than announced is refused before the store
   has made the file visible.
+- On the way out a file is held to its manifest: its last piece is not let go before
+  the digest of all is the registered one.
 """
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from registry.domain.manifests import FileEntry
-from registry.errors import InvalidInputError
+from registry.domain.manifests import FileEntry, Manifest
+from registry.errors import ArtifactChangedError, InvalidInputError
 
 
 class HashingReader:
@@ -64,6 +67,29 @@ class HashingReader:
                 f"The stream is longer than the {announced} bytes announced.",
                 field="size_bytes",
             )
+
+
+def held_to(entry: FileEntry, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The chunks of a file, of which all but the last are passed on unjudged.
+
+    Raises:
+        ArtifactChangedError: They are not what the manifest says; what was passed on
+            is shorter than that.
+    """
+    digest, passed_bytes, held = hashlib.sha256(), 0, b""
+    for chunk in chunks:
+        digest.update(chunk)
+        passed_bytes += len(chunk)
+        if passed_bytes > entry.size_bytes:
+            break
+        if held:
+            yield held
+        held = chunk
+    found = FileEntry(entry.path, passed_bytes, digest.hexdigest())
+    differences = Manifest((entry,)).differences(Manifest((found,)))
+    if differences:
+        raise ArtifactChangedError(" ".join(differences), differences)
+    yield held
 
 
 def check_range(start: int, length: int | None) -> None:

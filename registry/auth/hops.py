@@ -20,7 +20,7 @@ from registry.errors import InvalidInputError, WebhookLoopError
 HOP_HEADER = "webhook-hop"
 MAX_HOPS = 5
 _HOP = re.compile(r"[0-9]{1,3}")
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def hop_of_request() -> int:
@@ -31,7 +31,7 @@ def hop_of_request() -> int:
         InvalidInputError: when the header is no number.
     """
     header = request.headers.get(HOP_HEADER)
-    if header is None or request.method in _READING:
+    if header is None or request.method in READING:
         return 0
     if not _HOP.fullmatch(header):
         raise InvalidInputError("must be a number of up to 3 digits", field=HOP_HEADER)

@@ -16,7 +16,7 @@ from functools import partial
 
 from flask import Flask, Response, current_app, g, request
 
-from registry.auth.hops import ask_for_no_more, hop_of_request
+from registry.auth.hops import READING, ask_for_no_more, hop_of_request
 from registry.auth.permissions import (
     Permission,
     is_open_to_deliveries,
@@ -26,7 +26,7 @@ from registry.auth.token_use import TokenUse
 from registry.domain.actors import Actor, Caller, Role
 from registry.domain.deployment_token import DeploymentTokens, is_deployment_token
 from registry.errors import NotSignedInError, PermissionDeniedError
-from registry.persistence.database import db, session_factory
+from registry.persistence.database import db, end_read, session_factory
 from registry.services import tokens
 from registry.services.deployment_grants import DeploymentGrant, open_grant
 
@@ -70,9 +70,10 @@ def _authorize() -> None:
         request_id=g.request_id,
         source_ip=request.remote_addr or "",
         user_agent=request.user_agent.string[:_MAX_HEADER_CHARACTERS],
-        base_url=request.host_url.rstrip("/"),
         hop=hop_of_request(),
     )
+    if request.method not in READING:
+        end_read(db.session())  # no connection waits for a body that arrives slowly
 
 
 def _signed_in(permission: Permission | None, endpoint: str, now: datetime) -> Actor:

@@ -6,11 +6,12 @@ Rules:
   the server's export, so that the server need not be believed; with neither it
   reads the database that the settings name.
 - Damage ends with exit code 1 and names the first bad entry of each chain.
+- What a verdict does not cover is said with it each time.
 """
 
 import os
-import sys
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO
@@ -21,7 +22,9 @@ from click.core import ParameterSource
 from registry.cli.client_command import Connection, client_command, example
 from registry.cli.exit_codes import ExitCode
 from registry.cli.output import Output
-from registry.domain.audit_chain import VerificationReport, verify_export
+from registry.cli.streams import say
+from registry.domain.audit_chain import Damage, VerificationReport
+from registry.domain.audit_export import verify_export
 from registry.settings import Settings
 
 
@@ -60,21 +63,23 @@ def export(to: Connection, file: Path | None) -> None:
     """Export the audit log as JSON lines, from a server."""
     lines = to.client.audit.export_lines()
     if file is None:
-        _write(sys.stdout, lines)
+        for line in lines:
+            # UTF-8 wherever it goes: what was hashed must not be escaped.
+            say(line.encode())
         return
-    # Beside the target first: a broken export must not pass for a whole one.
-    part = file.with_name(f"{file.name}.part")
-    with part.open("w", encoding="utf-8") as opened:
-        count = _write(opened, lines)
-    part.replace(file)
+    count = _write_whole(file, lines)
     to.output.note(f"Wrote {count} lines to {file}.")
 
 
-def _write(file: IO[str], lines: Iterable[str]) -> int:
-    count = 0
-    for line in lines:
-        file.write(f"{line}\n")
-        count += 1
+def _write_whole(file: Path, lines: Iterable[str]) -> int:
+    """Write beside the file first: a broken export must not pass for a whole one."""
+    part = file.with_name(f".stagegate-export-{uuid.uuid4().hex}.part")
+    try:
+        with part.open("x", encoding="utf-8") as opened:
+            count = sum(1 for line in lines if opened.write(f"{line}\n"))
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
     return count
 
 
@@ -96,11 +101,34 @@ def _show(output: Output, report: VerificationReport) -> None:
         "entries": report.entries,
         "chains": report.chains,
         "damage": [asdict(one) for one in report.damage],
+        "redacted": report.redacted,
+        "sealed": report.is_sealed,
+        "limits": report.limits,
     }
-    lines = [
-        f"Damaged: chain {one.chain or '-'}, entry {one.n}: {one.kind}: {one.message}"
-        for one in report.damage
+    damage = [
+        f"Damaged: {_place(one)}: {one.kind}: {one.message}" for one in report.damage
     ]
     verdict = "intact" if report.ok else "DAMAGED"
     summary = f"{report.entries} entries in {report.chains} chains: {verdict}."
-    output.done(document, "\n".join([*lines, summary]))
+    output.sentence(document, "\n".join([*damage, summary, *_reservations(report)]))
+
+
+def _place(damage: Damage) -> str:
+    if not damage.chain:
+        return f"line {damage.n}"
+    return f"chain {damage.chain}, entry {damage.n}"
+
+
+def _reservations(report: VerificationReport) -> Iterator[str]:
+    """What the verdict does not cover."""
+    if report.is_sealed is False:
+        yield (
+            "This export has no seal, as those of former releases: whether something "
+            "was cut off or left out of it cannot be told."
+        )
+    if report.redacted:
+        yield (
+            f"{report.redacted} entries are shown without source addresses, so that "
+            "only their links could be verified; the export of an admin has them whole."
+        )
+    yield report.limits

@@ -1,15 +1,18 @@
 """Idempotency keys from the environment of a CI job.
 
 A job that is run again repeats its commands. With a key made of what stays the
-same (the run, the job and what it asks for), the second time changes nothing.
+same (the run, the job and what it is to achieve), the second time changes nothing.
 
-- The number of the attempt is left out: a re-run is what the key is for.
+- The number of the attempt is left out: a re-run is what the key is for. So are
+  reasons, expectations and descriptions: they are not what is achieved.
 - Outside CI there is no such key, and every call counts.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
+
+from registry.client import EffectKey
 
 #: For each CI system, the variables that name a run and a job in it.
 _RUN_VARIABLES: Mapping[str, tuple[str, ...]] = {
@@ -25,14 +28,19 @@ _PLACE_VARIABLES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+def is_ci_job(environ: Mapping[str, str]) -> bool:
+    """Whether this is a job that could be run again."""
+    return ci_idempotency_key(environ) is not None
+
+
 def ci_idempotency_key(
-    environ: Mapping[str, str], *request: str | int | None
-) -> str | None:
-    """The key for ``request`` in this CI job, or None outside of CI."""
+    environ: Mapping[str, str], *effect: str | int | None
+) -> EffectKey | None:
+    """The key for ``effect`` in this CI job, or None outside of CI."""
     for system, names in _RUN_VARIABLES.items():
         run = [environ.get(name, "") for name in names]
         if all(run):
             place = [environ.get(name, "") for name in _PLACE_VARIABLES[system]]
-            text = json.dumps([place, run, request])
-            return f"{system}-{hashlib.sha256(text.encode()).hexdigest()}"
+            text = json.dumps([place, run, effect])
+            return EffectKey(f"{system}-{hashlib.sha256(text.encode()).hexdigest()}")
     return None

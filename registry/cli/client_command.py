@@ -8,7 +8,6 @@ Rules:
 """
 
 import functools
-import ipaddress
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -17,8 +16,10 @@ from urllib.parse import urlsplit
 
 import click
 
+from registry.addresses import is_loopback
 from registry.cli.failures import failure_of
 from registry.cli.output import Output, OutputFormat
+from registry.cli.streams import is_terminal
 from registry.client import RegistryClient
 from registry.errors import RegistryError
 from registry.settings import DEFAULT_URL, PREFIX, read_secret
@@ -30,6 +31,15 @@ class Connection:
 
     client: RegistryClient
     output: Output
+
+
+#: For commands that a CI job runs again (``registry.cli.ci_keys``).
+key_option = click.option(
+    "--idempotency-key",
+    metavar="KEY",
+    help="A repeated command with the same key changes nothing twice."
+    "  [default: made from the CI job, where there is one]",
+)
 
 
 def client_command(function: Callable[..., None]) -> Callable[..., None]:
@@ -92,12 +102,7 @@ def _connect(url: str, token: str | None, output: Output) -> RegistryClient:
 def travels_in_clear(url: str) -> bool:
     """Whether what is sent there can be read on the way."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    try:
-        is_here = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_here = host == "localhost" or host.endswith(".localhost")
-    return parts.scheme == "http" and not is_here
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
 def example(*lines: str) -> str:
@@ -132,7 +137,7 @@ def require_confirmation(question: str, *, is_confirmed: bool) -> None:
     """
     if is_confirmed:
         return
-    if not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         raise click.UsageError("This cannot be undone: confirm it with --yes.")
     if not click.confirm(question, err=True):
         raise click.exceptions.Exit(1)

@@ -52,7 +52,7 @@ def events(
         page = to.client.events.page(after=after, **chosen)
         for event in page.events[:left]:
             members = (text_of(member_of(event.raw, one.member)) for one in _COLUMNS)
-            to.output.done(event.raw, "  ".join(members))
+            to.output.sentence(event.raw, "  ".join(members))
         left = None if left is None else left - len(page.events)
         after = page.next_cursor
         if not page.events:

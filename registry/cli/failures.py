@@ -5,13 +5,16 @@ Rules:
 - ``Error: …`` for people; with ``-o json`` one JSON object of the shape the API
   uses for problems (RFC 9457), with the exit code added.
 - A refusal says what is allowed instead.
+- Whatever it quotes, no credential in an address is shown.
 """
 
-import json
+import sys
 
 import click
 
+from registry.addresses import masked
 from registry.cli.exit_codes import ExitCode, exit_code_of
+from registry.cli.streams import json_text, say_aside
 from registry.errors import (
     ArtifactChangedError,
     CursorExpiredError,
@@ -27,7 +30,7 @@ def failure_of(error: Exception, *, as_json: bool = False) -> click.exceptions.E
     """Explain ``error`` on stderr; returns what ends the command with its code."""
     exit_code = exit_code_of(error)
     text = _document(error, exit_code) if as_json else f"Error: {explanation(error)}"
-    click.echo(text, err=True)
+    say_aside(masked(text))
     return click.exceptions.Exit(exit_code)
 
 
@@ -63,13 +66,11 @@ def _document(error: Exception, exit_code: ExitCode) -> str:
         (one for one in type(error).__mro__ if one.__module__ == "registry.errors"),
         type(error),
     )
-    return json.dumps(
-        {
-            "type": PROBLEM_TYPE_PREFIX + slug,
-            "title": (kind.__doc__ or kind.__name__).strip().partition("\n")[0],
-            "detail": str(error),
-            "exit_code": int(exit_code),
-            **facts,
-        },
-        ensure_ascii=False,
-    )
+    document = {
+        "type": PROBLEM_TYPE_PREFIX + slug,
+        "title": (kind.__doc__ or kind.__name__).strip().partition("\n")[0],
+        "detail": str(error),
+        "exit_code": int(exit_code),
+        **facts,
+    }
+    return json_text(document, sys.stderr)

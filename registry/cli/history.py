@@ -44,7 +44,13 @@ def instant(value: str) -> datetime:
 
 def _with_columns(entry: HistoryEntry) -> HistoryEntry:
     """The entry with what the table shows of its deliveries and deployments."""
-    columns = {"delivered": _delivered(entry), "deployed": _deployed(entry)}
+    columns = {
+        "cause": f"{entry.cause}, unverified"
+        if entry.verified is False
+        else entry.cause,
+        "delivered": _delivered(entry),
+        "deployed": _deployed(entry),
+    }
     return replace(entry, raw={**entry.raw, **columns})
 
 

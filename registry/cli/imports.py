@@ -17,12 +17,21 @@ from registry.cli.client_command import (
 )
 from registry.cli.exit_codes import ExitCode
 from registry.cli.output import Column, Output, printable
+from registry.cli.streams import is_terminal, say_aside
+from registry.client import RegistryClient
 from registry.client.types import Record
 from registry.importing.addresses import Addresses
-from registry.importing.hands import Hands, IdleHands, RegistryHands
+from registry.importing.hands import (
+    AddressOf,
+    Find,
+    Hands,
+    RegistryHands,
+    find_here,
+)
 from registry.importing.mlflow_source import MlflowServer
 from registry.importing.report import Count, Kind, Report
 from registry.importing.run import Import, OnModel
+from registry.importing.trial import TrialHands
 
 _FINDINGS = (
     Column("WHAT", "kind"),
@@ -102,12 +111,18 @@ def mlflow(
                 f"Warning: {server.origin} is plain http, so its credentials can be"
                 " read on the way."
             )
-        hands: Hands = IdleHands()
-        if not dry_run:
+        hands: Hands
+        if dry_run:
+            hands = TrialHands(
+                to.client,
+                server.origin,
+                lambda find: Addresses(server, find).address_of,
+            )
+        else:
             hands = RegistryHands(
                 to.client,
                 server.origin,
-                Addresses(server, to.client).address_of,
+                Addresses(server, find_here(to.client)).address_of,
                 wait_seconds=wait_seconds,
             )
         report = Report(server.origin, is_trial=dry_run)
@@ -129,6 +144,20 @@ def mlflow(
         raise click.exceptions.Exit(code)
 
 
+def _hands(
+    client: RegistryClient, server: MlflowServer, *, wait_seconds: float | None
+) -> Hands:
+    """What makes the changes; without a time to wait, what only asks about them."""
+
+    def looking(find: Find) -> AddressOf:
+        return Addresses(server, find).address_of
+
+    if wait_seconds is None:
+        return TrialHands(client, server.origin, looking)
+    addresses = looking(find_here(client))
+    return RegistryHands(client, server.origin, addresses, wait_seconds=wait_seconds)
+
+
 def _exit_code(report: Report) -> ExitCode:
     if report.has(Kind.CONFLICT):
         return ExitCode.CONFLICT
@@ -136,14 +165,13 @@ def _exit_code(report: Report) -> ExitCode:
 
 
 def _print(output: Output, report: Report) -> None:
-    if output.is_json:
-        output.done(report.document, "")
-        return
-    output.one(report.document, ["from", *Count])
-    findings = [Record(raw=one.document) for one in report.findings]
-    if findings:
-        output.many(findings, _FINDINGS)
-    output.done({}, _sentence(report))
+    with output.after_change():
+        output.one(report.document, ["from", *Count])
+        findings = [Record(raw=one.document) for one in report.findings]
+        if findings and not output.is_json:
+            output.many(findings, _FINDINGS)
+        if not output.is_json:
+            output.sentence({}, _sentence(report))
 
 
 def _sentence(report: Report) -> str:
@@ -156,7 +184,7 @@ def _sentence(report: Report) -> str:
 @contextmanager
 def progress_of(report: Report) -> Iterator[OnModel]:
     """A bar on a terminal; in a log a line now and then."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield _line_report(report)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -174,6 +202,6 @@ def progress_of(report: Report) -> Iterator[OnModel]:
 def _line_report(report: Report) -> Callable[[int, int, str], None]:
     def show(done: int, total: int, _name: str) -> None:
         if done and (done % _LINE_EVERY == 0 or done == total):
-            click.echo(f"{done} of {total} models, {report.changes} changes", err=True)
+            say_aside(f"{done} of {total} models, {report.changes} changes")
 
     return show

@@ -18,6 +18,7 @@ import click
 
 from registry.cli.exit_codes import ExitCode
 from registry.cli.failures import failure_of
+from registry.cli.streams import say_aside
 from registry.errors import RegistryError
 
 
@@ -80,5 +81,5 @@ class LazyGroup(click.Group):
         except RegistryError as error:
             raise failure_of(error) from error
         except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
+            say_aside("Interrupted.")
             raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None

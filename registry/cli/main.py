@@ -4,6 +4,7 @@ import click
 
 from registry import __version__
 from registry.cli.lazy import LazyCommand, LazyGroup
+from registry.cli.streams import accept_every_character
 
 COMMANDS = {
     "serve": LazyCommand(
@@ -32,7 +33,7 @@ COMMANDS = {
     ),
     "versions": LazyCommand(
         "registry.cli.versions:versions",
-        "List, show and download model versions.",
+        "List, show, verify and download model versions.",
     ),
     "promote": LazyCommand(
         "registry.cli.transitions:promote",
@@ -98,6 +99,7 @@ def stagegate() -> None:
 
 def main() -> None:
     """Run the command line; the entry point of the distribution."""
+    accept_every_character()
     stagegate(prog_name="stagegate")
 
 

@@ -40,10 +40,11 @@ def models() -> None:
 
 @models.command("list", epilog=example("stagegate models list -o json"))
 @click.option("--limit", type=click.IntRange(min=1), help="Show at most this many.")
+@click.option("--prompts", is_flag=True, help="List MLflow's prompts instead.")
 @client_command
-def list_models(to: Connection, limit: int | None) -> None:
+def list_models(to: Connection, limit: int | None, *, prompts: bool) -> None:
     """List the registered models."""
-    to.output.many(islice(to.client.models(), limit), _COLUMNS)
+    to.output.many(islice(to.client.models(prompts=prompts), limit), _COLUMNS)
 
 
 @models.command(epilog=example('stagegate models create fraud --tag team="risk"'))

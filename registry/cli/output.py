@@ -3,26 +3,31 @@
 Rules:
 
 - Results go to stdout; notes, progress and errors go to stderr.
-- ``-o json`` prints the API's objects unchanged; a list is ``{"items": […]}``.
+- Once something is changed, trouble with the output is said and does not count: the
+  exit code is that of the change.
+- ``-o json`` prints the API's objects unchanged; a list is ``{"items": […]}``. What
+  was carried out before has ``"replayed": true`` besides.
 - A table that is piped is neither cut nor wrapped nor coloured; ``NO_COLOR`` is
   honoured (by rich).
 - Text from the registry is data: neither rich markup nor terminal control
   sequences in it have an effect.
 """
 
-import json
+import io
 import sys
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from registry.addresses import masked
+from registry.cli.streams import is_terminal, json_text, say, say_aside
 from registry.client.types import Record
 
 #: Wide enough for any row; a table is only as wide as what stands in it.
@@ -85,16 +90,29 @@ class Output:
             table.add_row(*(_cell(member_of(document, one.member)) for one in columns))
         _print_table(table)
 
-    def done(self, document: Mapping[str, Any], sentence: str) -> None:
-        """Print what was done: a sentence, or the object as JSON."""
+    def sentence(self, document: Mapping[str, Any], sentence: str) -> None:
+        """Print a sentence, or what it says as JSON."""
         if self.is_json:
             _print_json(document)
-            return
-        click.echo(printable(sentence))
+        else:
+            say(printable(sentence))
+
+    def done(self, document: Mapping[str, Any], sentence: str) -> None:
+        """Print what was changed: a sentence, or the object as JSON."""
+        with self.after_change():
+            self.sentence(document, sentence)
+
+    @contextmanager
+    def after_change(self) -> Iterator[None]:
+        """What is printed within tells of a change, which stands in any case."""
+        try:
+            yield
+        except OSError as error:
+            self.note(f"Done, but it cannot be printed: {error.strerror or error}.")
 
     def note(self, sentence: str) -> None:
         """Say something beside the result, on stderr."""
-        click.echo(printable(sentence), err=True)
+        say_aside(masked(printable(sentence)))
 
 
 def member_of(document: Mapping[str, Any], path: str) -> object:
@@ -144,16 +162,16 @@ def _label(member: str) -> str:
 
 
 def _print_json(document: object) -> None:
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    say(json_text(document, sys.stdout, indent=2))
 
 
 def _print_table(table: Table) -> None:
-    is_piped = not sys.stdout.isatty()
     console = Console(
-        file=sys.stdout, width=PIPED_WIDTH if is_piped else None, highlight=False
+        file=sys.stdout or io.StringIO(),
+        width=None if is_terminal(sys.stdout) else PIPED_WIDTH,
+        highlight=False,
     )
     with console.capture() as captured:
         console.print(table)
     # A table pads its last column; a script that reads the line should not see it.
-    lines = (line.rstrip() for line in captured.get().splitlines())
-    click.echo("\n".join(lines))
+    say("\n".join(line.rstrip() for line in captured.get().splitlines()))

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,6 +17,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from registry.cli.streams import is_terminal, say_aside
 from registry.client import Progress as Report
 
 _LINES = 10
@@ -28,7 +28,7 @@ _WORTH_LINES_BYTES = 10_000_000
 @contextmanager
 def transfer_progress(title: str) -> Iterator[Report]:
     """Show a transfer for as long as the block runs; call what is given."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield _line_report(title)
         return
     columns = (
@@ -51,6 +51,6 @@ def _line_report(title: str) -> Report:
         if total < _WORTH_LINES_BYTES or tenth in shown:
             return
         shown.add(tenth)
-        click.echo(f"{title}: {done} of {total} bytes", err=True)
+        say_aside(f"{title}: {done} of {total} bytes")
 
     return report

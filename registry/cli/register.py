@@ -1,19 +1,34 @@
-"""``stagegate register``: make the next version of a model."""
+"""``stagegate register``: make the next version of a model.
+
+In a CI job the idempotency key stands for the artifact in the model: by its content
+when it is uploaded, by its address when it is linked.
+"""
 
 import math
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
 
 import click
 
+from registry.cli.ci_keys import ci_idempotency_key, is_ci_job
 from registry.cli.client_command import (
     Connection,
     client_command,
     example,
+    key_option,
     key_values,
 )
+from registry.cli.output import Output
 from registry.cli.progress import transfer_progress
-from registry.client import ModelVersion, VersionFacts
+from registry.cli.repeated import tell_repeated
+from registry.client import EffectKey, ModelVersion, VersionFacts
+from registry.client.registration import is_address
+from registry.client.uploads import artifact_digest, local_files
 from registry.errors import ArtifactNotFoundError, NotFoundError
+
+MAX_NAMED = 20  #: hidden files
 
 
 @click.command(
@@ -50,6 +65,11 @@ from registry.errors import ArtifactNotFoundError, NotFoundError
     help="Create the model when it does not exist.",
 )
 @click.option(
+    "--follow-links",
+    is_flag=True,
+    help="Upload what links lead to outside of the directory, too.",
+)
+@click.option(
     "--wait",
     "wait_seconds",
     type=click.FloatRange(min=0),
@@ -58,6 +78,7 @@ from registry.errors import ArtifactNotFoundError, NotFoundError
     metavar="SECONDS",
     help="How long the registry may take to check the artifact.",
 )
+@key_option
 @client_command
 def register(
     to: Connection,
@@ -65,7 +86,9 @@ def register(
     path_or_uri: str,
     *,
     create: bool,
+    follow_links: bool,
     wait_seconds: float,
+    idempotency_key: str | None,
     metrics: tuple[str, ...],
     **described: str | tuple[str, ...] | None,
 ) -> None:
@@ -73,19 +96,20 @@ def register(
     facts = _facts(described)
     if metrics:
         facts["metrics"] = _numbers(metrics)
+    key = idempotency_key or _job_key(model, path_or_uri, follow_links=follow_links)
 
-    def register_version() -> ModelVersion:
-        with transfer_progress("Uploading") as report:
-            return to.client.register(
-                model,
-                path_or_uri,
-                on_progress=report,
-                wait_seconds=wait_seconds,
-                **facts,
-            )
-
+    register_it = partial(
+        to.client.register,
+        model,
+        path_or_uri,
+        on_hidden=_naming_once(to.output),
+        follow_links=follow_links,
+        wait_seconds=wait_seconds,
+        idempotency_key=key,
+        **facts,
+    )
     try:
-        version = register_version()
+        version = _with_progress(register_it)
     except ArtifactNotFoundError:
         raise
     except NotFoundError:
@@ -93,12 +117,50 @@ def register(
             raise
         # Only now: a path that does not exist must not leave a model behind.
         to.client.ensure_model(model)
-        version = register_version()
-    to.output.done(
-        version.raw,
-        f"Registered {version.model} version {version.version}"
-        f" ({version.artifact_digest or 'artifact not verified'}).",
-    )
+        version = _with_progress(register_it)
+    _tell(to, version)
+
+
+def _job_key(model: str, path_or_uri: str, *, follow_links: bool) -> EffectKey | None:
+    """The key of the CI job, if there is one: only then the artifact is hashed."""
+    if not is_ci_job(os.environ):
+        return None
+    what = path_or_uri
+    if not is_address(path_or_uri):
+        files = local_files(Path(path_or_uri), follow_links=follow_links)
+        what = artifact_digest(files)
+    return ci_idempotency_key(os.environ, "register", model, what)
+
+
+def _tell(to: Connection, version: ModelVersion) -> None:
+    name = f"{version.model} version {version.version}"
+    artifact = version.artifact_digest or "artifact not verified"
+    if not version.replayed:
+        to.output.done(version.raw, f"Registered {name} ({artifact}).")
+        return
+    done = f"{name} ({artifact}) was registered at {version.raw.get('created_at')}"
+    tell_repeated(to, version, done, lambda now: now)
+
+
+def _with_progress(register_it: Callable[..., ModelVersion]) -> ModelVersion:
+    with transfer_progress("Uploading") as report:
+        return register_it(on_progress=report)
+
+
+def _naming_once(output: Output) -> Callable[[list[str]], None]:
+    """Names hidden files the first time that it is told of them."""
+    told: list[str] = []
+
+    def name(hidden: list[str]) -> None:
+        more = len(hidden) - MAX_NAMED
+        named = ", ".join(hidden[:MAX_NAMED]) + (
+            f" and {more} more" if more > 0 else ""
+        )
+        if not told:
+            output.note(f"Warning: hidden files are uploaded as well: {named}")
+        told.extend(hidden)
+
+    return name
 
 
 def _facts(described: dict[str, str | tuple[str, ...] | None]) -> VersionFacts:

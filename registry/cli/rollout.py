@@ -7,13 +7,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-import click
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from registry.cli.output import printable
+from registry.cli.streams import is_terminal, say_aside
 from registry.client import DeliveryRecord, DeploymentRecord, Rollout
 from registry.client.rollout import OnLook
 
@@ -31,7 +31,7 @@ _STYLES = {
 @contextmanager
 def rollout_display() -> Iterator[OnLook]:
     """Show what is found for as long as the block runs; call what is given."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield _line_report()
         return
     with Live(console=Console(stderr=True)) as live:
@@ -46,7 +46,7 @@ def _line_report() -> OnLook:
             line = f"{what}: {state}{f' ({note})' if note else ''}"
             if told.get(key) != line:
                 told[key] = line
-                click.echo(printable(line), err=True)
+                say_aside(printable(line))
 
     return report
 

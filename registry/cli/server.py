@@ -2,23 +2,25 @@
 
 import os
 import sys
+from contextlib import suppress
+from multiprocessing import get_context
 
 import click
 from flask import Flask
 
+from registry.addresses import is_loopback
 from registry.app import create_app
 from registry.cli.database_trouble import database_of, require_schema
+from registry.cli.failures import failure_of
 from registry.cli.metrics_server import metrics_served
+from registry.cli.streams import say, say_aside
+from registry.errors import RegistryError
 from registry.first_start import ensure_first_token, prepare_store, with_secret_key
 from registry.logs import configure_logging
 from registry.persistence import database, schema
-from registry.settings import PREFIX, Settings, packaged_config
+from registry.serving import run as http_server
+from registry.settings import PREFIX, Settings
 from registry.worker import run_worker
-
-#: The C library keeps memory for each thread apart, in up to eight arenas a
-#: processor, and hands little of it back. Python's threads allocate one at a time,
-#: so one arena serves them. What an operator sets goes before this.
-_MALLOC = {"MALLOC_ARENA_MAX": "1"}
 
 
 @click.command()
@@ -27,41 +29,57 @@ _MALLOC = {"MALLOC_ARENA_MAX": "1"}
 )
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    envvar="WEB_CONCURRENCY",
+    show_envvar=True,
+    type=click.IntRange(1, 64),
+    help="Processes that serve; leave it at one with SQLite.",
+)
+@click.option(
+    "--grace",
+    default=25,
+    show_default=True,
+    type=click.IntRange(0, 3600),
+    help="Seconds that requests have to end after SIGTERM.",
+)
+@click.option(
     "--deliver/--no-deliver",
     default=None,
     help="Deliver webhooks in this process too (default: STAGEGATE_DELIVER, true).",
 )
-def serve(host: str, port: int, *, deliver: bool | None) -> None:
+def serve(
+    host: str, port: int, *, workers: int, grace: int, deliver: bool | None
+) -> None:
     """Serve the registry, and deliver its webhooks in the same process.
 
-    The embedded database is created and upgraded first. This process then
-    becomes gunicorn's, so that it holds nothing it needed for starting only.
+    The embedded database is created and upgraded first.
     """
     if deliver is not None:
         os.environ[f"{PREFIX}DELIVER"] = "true" if deliver else "false"
     settings = _settings()
     app = create_app(settings)
     if settings.is_embedded:
-        _upgrade(app)
+        _upgrade_apart(app)
     require_schema(app)
     prepare_store(app)
     _show_first_token(app)
-    click.echo(f"Stagegate serves on http://{host}:{port}", err=True)
-    config = packaged_config("gunicorn.conf.py")
-    os.execve(  # noqa: S606  # our own interpreter and our own file
-        sys.executable,
-        [
-            sys.executable,
-            "-m",
-            "gunicorn",
-            "--config",
-            str(config),
-            "--bind",
-            f"{host}:{port}",
-            "registry.wsgi:application()",
-        ],
-        {**_MALLOC, **os.environ},
-    )
+    try:
+        listener = http_server.listen(host, port)
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot listen on {host} port {port}: {error.strerror}"
+        ) from error
+    port = listener.getsockname()[1]
+    at = f"[{host}]" if ":" in host else host
+    say_aside(f"Stagegate serves on http://{at}:{port}")
+    if not (is_loopback(host) or settings.public_url):
+        say_aside(
+            "STAGEGATE_PUBLIC_URL is not set: events have no links to this server,"
+            " unless it is asked by a name in STAGEGATE_ALLOWED_HOSTS."
+        )
+    http_server.serve(app, listener, processes=workers, grace=grace)
 
 
 @click.command()
@@ -95,13 +113,35 @@ def upgrade() -> None:
     app = create_app(_settings())
     _upgrade(app)
     _show_first_token(app)
-    click.echo(f"The schema is {schema.HEAD}.")
+    with suppress(OSError):  # it is done, said or not
+        say(f"The schema is {schema.HEAD}.")
 
 
 def _settings() -> Settings:
     settings = with_secret_key(Settings.from_env(os.environ))
     configure_logging(settings.log_level)
     return settings
+
+
+def _upgrade_apart(app: Flask) -> None:
+    """Upgrade in a process of its own: what Alembic needs, 12 MB, ends with it."""
+    with database_of(app):
+        if not schema.schema_problem(database.db.session()):
+            return
+        database.db.session.remove()
+        database.db.engine.dispose()
+    child = get_context("fork").Process(target=_upgrade_or_exit, args=(app,))
+    child.start()
+    child.join()
+    if child.exitcode:
+        sys.exit(child.exitcode)
+
+
+def _upgrade_or_exit(app: Flask) -> None:
+    try:
+        _upgrade(app)
+    except RegistryError as error:
+        sys.exit(failure_of(error).exit_code)
 
 
 def _upgrade(app: Flask) -> None:
@@ -112,4 +152,4 @@ def _upgrade(app: Flask) -> None:
 def _show_first_token(app: Flask) -> None:
     token = ensure_first_token(app)
     if token:
-        click.echo(f"The first admin token, shown this once: {token}", err=True)
+        say_aside(f"The first admin token, shown this once: {token}")

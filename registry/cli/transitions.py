@@ -2,8 +2,9 @@
 
 Rules:
 
-- In a CI job the idempotency key comes from the job (``registry.cli.ci_keys``);
-  an answer that was replayed is named as such.
+- In a CI job the idempotency key comes from the job (``registry.cli.ci_keys``). An
+  answer that was replayed is told as what happened then, with where the version is
+  now.
 - The result is printed before ``--wait`` begins: the change stands, whatever
   becomes of its deliveries and its deployments.
 """
@@ -16,7 +17,13 @@ from dataclasses import dataclass
 import click
 
 from registry.cli.ci_keys import ci_idempotency_key
-from registry.cli.client_command import Connection, client_command, example
+from registry.cli.client_command import (
+    Connection,
+    client_command,
+    example,
+    key_option,
+)
+from registry.cli.repeated import tell_repeated
 from registry.cli.rollout import rollout_display
 from registry.client import Rollout, Transition
 from registry.client.registry_client import ExpectedIncumbent
@@ -51,12 +58,7 @@ def change_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that every stage change has."""
     options = (
         click.option("--reason", default="", help="Why; kept in the audit log."),
-        click.option(
-            "--idempotency-key",
-            metavar="KEY",
-            help="A repeated command with the same key changes nothing twice."
-            "  [default: made from the CI job, where there is one]",
-        ),
+        key_option,
         click.option(
             "--wait",
             "wait_seconds",
@@ -87,11 +89,11 @@ def change_options(command: Callable[..., None]) -> Callable[..., None]:
 def finish(to: Connection, transition: Transition, waiting: Waiting) -> None:
     """Print what happened, then wait for what becomes of it when asked to."""
     if transition.replayed:
-        to.output.note(
-            "Nothing changed now: an earlier command with this idempotency key"
-            " did this already."
-        )
-    to.output.done(transition.raw, _sentence(transition))
+        _tell_repeated(to, transition)
+    else:
+        to.output.done(transition.raw, _sentence(transition))
+        if transition.verified is False:
+            to.output.note("Its artifact is not verified.")
     if waiting.seconds is None:
         return
     with rollout_display() as show:
@@ -113,6 +115,18 @@ def _ended(rollout: Rollout) -> str:
     )
     deployed = ", ".join(one.environment for one in rollout.deployments)
     return f"{said} Deployed to {deployed}." if deployed else said
+
+
+def _tell_repeated(to: Connection, transition: Transition) -> None:
+    then = transition.version
+    moved = {"moved_to": then.stage, "moved_at": then.raw.get("updated_at")}
+    tell_repeated(
+        to,
+        then,
+        f"{then.model} version {then.version} was moved to {moved['moved_to']}"
+        f" ({transition.cause}) at {moved['moved_at']}",
+        lambda now: {**transition.raw, **moved, "version": now},
+    )
 
 
 def _sentence(transition: Transition) -> str:

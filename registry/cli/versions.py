@@ -14,6 +14,7 @@ from registry.client import ModelVersion
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+MAX_DIRECTORY_BYTES = 255
 VERSION_MEMBERS = (
     "model",
     "version",
@@ -82,9 +83,23 @@ def selected_version(
     return to.client.get_version(model, version or 0)
 
 
+def _directory_for(version: ModelVersion) -> Path:
+    """``MODEL-VERSION``, where a file system holds that.
+
+    Raises:
+        click.UsageError: the name of the model is too long.
+    """
+    name = f"{version.model}-{version.version}"
+    if len(name.encode()) > MAX_DIRECTORY_BYTES:
+        raise click.UsageError(
+            "The name of the model is too long for a directory; give one with --to."
+        )
+    return Path(name)
+
+
 @click.group()
 def versions() -> None:
-    """List, show and download model versions."""
+    """List, show, verify and download model versions."""
 
 
 @versions.command("list", epilog=example("stagegate versions list fraud"))
@@ -120,6 +135,18 @@ def show(
     to.output.one(found.raw, VERSION_MEMBERS)
 
 
+@versions.command(epilog=example("stagegate versions verify fraud 7"))
+@click.argument("model")
+@click.argument("version", type=click.IntRange(min=1))
+@client_command
+def verify(to: Connection, model: str, version: int) -> None:
+    """Have a version's artifact hashed again, as after it was restored."""
+    found = to.client.verify(model, version)
+    to.output.done(
+        found.raw, f"The artifact of {model} version {version} is as it was registered."
+    )
+
+
 @versions.command(
     epilog=example("stagegate versions download fraud --stage Production --to model/")
 )
@@ -144,7 +171,7 @@ def download(
 ) -> None:
     """Download a version's artifact and check its digests."""
     found = selected_version(to, model, version, stage=stage, alias=alias)
-    target = destination or Path(f"{found.model}-{found.version}")
+    target = destination or _directory_for(found)
     with transfer_progress("Downloading") as report:
         files = to.client.download(
             found.model, found.version, target, path=path, on_progress=report

@@ -33,7 +33,7 @@ _FILTERS = (
     click.option(
         "--model-pattern",
         metavar="PATTERN",
-        help="Only models whose name matches, such as 'fraud-*'.",
+        help="Only models whose name, or former name, matches, such as 'fraud-*'.",
     ),
     click.option(
         "--to-stage",

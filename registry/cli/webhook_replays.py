@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from registry.cli.client_command import Connection, client_command, example
 from registry.cli.history import instant
 from registry.cli.output import Column
+from registry.cli.streams import is_terminal, say_aside
 from registry.client import ReplayRecord
 from registry.client.replays import OnLook
 
@@ -88,7 +89,7 @@ def replay(
     }
     if dry_run:
         count = to.client.replays.count(webhook_id, **chosen)
-        to.output.done({"count": count}, f"Would send {count} deliveries again.")
+        to.output.sentence({"count": count}, f"Would send {count} deliveries again.")
         return
     begun = to.client.replays.create(webhook_id, per_second=per_second, **chosen)
     if wait_seconds is not None:
@@ -129,7 +130,7 @@ def _sentence(found: ReplayRecord) -> str:
 @contextmanager
 def _progress() -> Iterator[OnLook]:
     """A bar on a terminal; in a log a line for each change."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield _line_report()
         return
     columns = (TextColumn("Replaying"), BarColumn(), MofNCompleteColumn())
@@ -144,6 +145,6 @@ def _line_report() -> OnLook:
     def report(found: ReplayRecord) -> None:
         if found.done not in told:
             told.add(found.done)
-            click.echo(f"Replayed {found.done} of {found.total}", err=True)
+            say_aside(f"Replayed {found.done} of {found.total}")
 
     return report

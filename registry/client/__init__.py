@@ -18,6 +18,7 @@ Rules:
 from registry.client.downloads import DownloadedFile
 from registry.client.registry_client import RegistryClient
 from registry.client.rollout import Rollout
+from registry.client.transport import EffectKey
 from registry.client.types import (
     ArtifactFile,
     AttemptRecord,
@@ -44,6 +45,7 @@ __all__ = [
     "DeliveryRecord",
     "DeploymentRecord",
     "DownloadedFile",
+    "EffectKey",
     "EventRecord",
     "HistoryEntry",
     "ModelVersion",

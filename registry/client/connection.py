@@ -9,6 +9,7 @@ Rules:
   certificate settings of the environment are honoured.
 """
 
+import re
 from typing import Any
 
 import requests
@@ -17,12 +18,15 @@ from requests.auth import AuthBase
 from urllib3.response import BaseHTTPResponse
 from urllib3.util.retry import Retry
 
+from registry.errors import InvalidInputError
+
 #: Bytes handed to the socket at a time; the default of 16 KiB makes large uploads
 #: slower.
 SEND_BLOCK_BYTES = 256 * 1024
 RETRIES = 3
 LONGEST_RETRY_WAIT_SECONDS = 30.0
 
+_TOKEN = re.compile(r"[\x21-\x7e]*")
 _REPEATABLE_METHODS = frozenset({"GET", "HEAD", "PUT"})
 
 
@@ -88,12 +92,25 @@ class RepeatingAdapter(HTTPAdapter):
         super().close()
 
 
-def open_session(token: str) -> requests.Session:
-    """A session that signs with ``token``, or with nothing when it is empty."""
+def open_session(token: str | None = None) -> requests.Session:
+    """A session that signs with ``token``, or with nothing when there is none.
+
+    Raises:
+        InvalidInputError: when no token can look so.
+    """
     session = requests.Session()
-    session.auth = BearerToken(token)
+    session.auth = BearerToken(_checked_token(token))
     session.headers["User-Agent"] = "stagegate-client"
     session.headers["Accept"] = "application/json, application/problem+json, */*;q=0.5"
     for scheme in ("http://", "https://"):
         session.mount(scheme, RepeatingAdapter())
     return session
+
+
+def _checked_token(token: str | None) -> str:
+    stripped = (token or "").strip()
+    if not _TOKEN.fullmatch(stripped):
+        raise InvalidInputError(
+            "The token contains characters no token has", field="token"
+        )
+    return stripped

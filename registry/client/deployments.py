@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NotRequired, TypedDict, Unpack
 
-from registry.client.transport import Transport, json_object, path_of
+from registry.client.transport import Transport, json_object, version_path
 from registry.client.types import DeploymentRecord
 
 
@@ -39,18 +39,14 @@ class DeploymentCalls:
             ConflictError: when it has succeeded already.
         """
         body = {"status": status, "environment": environment, **facts}
-        response = self._transport.change(_path(model, version), body)
+        path = version_path(model, version, "deployments")
+        response = self._transport.change(path, body)
         return DeploymentRecord.from_json(json_object(response))
 
     def list(
         self, model: str, version: int, *, transition_id: str | None = None
     ) -> Iterator[DeploymentRecord]:
         """The deployments of a version, newest first; or those of one stage change."""
-        pages = self._transport.pages(
-            _path(model, version), {"transition_id": transition_id}
-        )
+        path = version_path(model, version, "deployments")
+        pages = self._transport.pages(path, {"transition_id": transition_id})
         return map(DeploymentRecord.from_json, pages)
-
-
-def _path(model: str, version: int) -> str:
-    return path_of("models", model, "versions", version, "deployments")

@@ -2,13 +2,16 @@
 
 Rules:
 
-- A download goes to ``<name>.part``, is continued there after a break, and gets
-  its name only once its digest is the registered one.
+- The destination gets files whose digests are the registered ones, and gets them when
+  all are there (``registry.client.staging``).
+- A download goes on where it broke off, in the same call and in a later one.
 - What is there already, with the right digest, is not fetched again.
 - No path from the server leads out of the destination.
 """
 
 import hashlib
+import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +19,7 @@ from urllib.parse import quote
 
 import requests
 
+from registry.client.staging import safe_location, staged
 from registry.client.transport import Transport
 from registry.client.types import ArtifactFile, Progress
 from registry.errors import (
@@ -26,8 +30,10 @@ from registry.errors import (
 
 #: What a broken connection loses at most, since a block arrives whole or not.
 READ_BLOCK_BYTES = 128 * 1024
+#: So many times in a row a file is asked for in vain. With the pauses, which double,
+#: and what the transport repeats, a server has ten seconds to be started again.
 DOWNLOAD_TRIES = 4
-PART_SUFFIX = ".part"
+FIRST_PAUSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -62,68 +68,69 @@ class Downloader:
 
         Raises:
             ArtifactChangedError: when a digest is not the registered one.
-            RegistryError: for a path that leaves the destination.
+            RegistryError: for a path that leaves the destination, or that it cannot
+                hold.
         """
-        targets = [(one, safe_location(destination, one.path)) for one in files]
-        self._done, self._total = 0, sum(one.size_bytes for one in files)
-        self._on_progress(0, self._total)
-        return [self._download_one(one, target) for one, target in targets]
-
-    def _download_one(self, one: ArtifactFile, target: Path) -> DownloadedFile:
-        arrived = DownloadedFile(
-            one.path, target, one.size_bytes, verified=one.sha256 is not None
-        )
-        if one.sha256 is None or not _is_there(target, one):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(target.name + PART_SUFFIX)
-            self._fetch_verified(one, part)
-            part.replace(target)
-        self._done += one.size_bytes
+        targets = {one.path: safe_location(destination, one.path) for one in files}
+        missing = [one for one in files if not _is_there(targets[one.path], one)]
+        self._total = sum(one.size_bytes for one in files)
+        self._done = self._total - sum(one.size_bytes for one in missing)
         self._on_progress(self._done, self._total)
-        return arrived
+        if missing:
+            with staged(destination, files, missing) as directory:
+                for one in missing:
+                    self._fetch_verified(one, safe_location(directory, one.path))
+        return [
+            DownloadedFile(
+                one.path,
+                targets[one.path],
+                one.size_bytes,
+                verified=one.sha256 is not None,
+            )
+            for one in files
+        ]
 
     def _fetch_verified(self, one: ArtifactFile, part: Path) -> None:
-        """Fill the part file, starting over once when a continued one is wrong."""
+        """Fill a file, starting over once when one that was continued is wrong."""
+        was_continued = part.stat().st_size > 0
         if one.sha256 is None:
-            part.unlink(missing_ok=True)
-        was_continued = part.exists()
+            _empty(part)
         self._fetch(one, part)
-        if _matches(part, one):
-            return
-        part.unlink()
-        if was_continued:
+        if not _matches(part, one) and was_continued:
+            _empty(part)
             self._fetch(one, part)
-            if _matches(part, one):
-                return
-            part.unlink()
-        raise ArtifactChangedError(
-            f"{one.path} is not what was registered: its size or sha256 differs.",
-            [f"{one.path}: expected {one.size_bytes} bytes, sha256 {one.sha256}"],
-        )
+        if not _matches(part, one):
+            raise ArtifactChangedError(
+                f"{one.path} is not what was registered: its size or sha256 differs.",
+                [f"{one.path}: expected {one.size_bytes} bytes, sha256 {one.sha256}"],
+            )
+        self._done += one.size_bytes
+        self._on_progress(self._done, self._total)
 
     def _fetch(self, one: ArtifactFile, part: Path) -> None:
         """Fetch what is missing, continuing after a broken connection."""
-        tries_left = DOWNLOAD_TRIES
+        most_bytes, tries = part.stat().st_size, 0
         while True:
             try:
                 self._fetch_rest(one, part)
             except ServerUnreachableError:
-                tries_left -= 1
-                if not tries_left:
+                tries = 1 if part.stat().st_size > most_bytes else tries + 1
+                if tries == DOWNLOAD_TRIES:
                     raise
+                most_bytes = max(most_bytes, part.stat().st_size)
+                time.sleep(FIRST_PAUSE_SECONDS * 2 ** (tries - 1))
             else:
                 return
 
     def _fetch_rest(self, one: ArtifactFile, part: Path) -> None:
-        have = part.stat().st_size if part.exists() else 0
+        have = part.stat().st_size
         if have > one.size_bytes:
-            part.unlink()
+            _empty(part)
             have = 0
         if have and have == one.size_bytes:
             return
         path = f"{self._version_path}/artifacts/{quote(one.path, safe='/')}"
-        headers = {"Range": f"bytes={have}-"} if have else {}
-        with self._transport.stream(path, headers) as response:
+        with self._transport.stream(path, _rest_of(one, have)) as response:
             # 206 continues; a server that ignores ranges sends everything.
             is_rest = response.status_code == requests.codes.partial_content
             with part.open("ab" if is_rest else "wb") as file:
@@ -143,28 +150,29 @@ class Downloader:
             self._on_progress(self._done + position, self._total)
 
 
-def safe_location(destination: Path, path: str) -> Path:
-    """Where a path of an artifact lies below the destination.
+def _rest_of(one: ArtifactFile, have: int) -> dict[str, str]:
+    """Headers that ask for the rest of a file, if it is still that file."""
+    if not have:
+        return {}
+    digest = (one.sha256 or "").removeprefix("sha256:")
+    return {"Range": f"bytes={have}-", "If-Range": f'"{digest}"'}
+
+
+def _is_there(target: Path, one: ArtifactFile) -> bool:
+    """Whether a file need not be fetched.
 
     Raises:
-        RegistryError: for a path that leads, or could lead, out of it.
+        RegistryError: when something is in its place that is no file.
     """
-    segments = path.split("/")
-    is_plain = not any(segment in {"", ".", ".."} for segment in segments)
-    if not is_plain or any(character in path for character in "\\\0"):
-        raise RegistryError(f"The server names a file {path!r}: refused as unsafe.")
-    base = destination.resolve()
-    location = base.joinpath(*segments)
-    part = location.with_name(location.name + PART_SUFFIX)
-    for one in (location, part):
-        # Links that lie in the destination must not lead out of it either.
-        if not one.resolve().is_relative_to(base):
-            raise RegistryError(f"{one} leads out of {destination}: refused as unsafe.")
-    return location
-
-
-def _is_there(location: Path, one: ArtifactFile) -> bool:
-    return location.is_file() and _matches(location, one)
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise RegistryError(f"{target} cannot be made: {error.strerror}.") from error
+    if not stat.S_ISREG(mode):
+        raise RegistryError(f"{target} is there, and is no file.")
+    return one.sha256 is not None and _matches(target, one)
 
 
 def _matches(location: Path, one: ArtifactFile) -> bool:
@@ -175,3 +183,7 @@ def _matches(location: Path, one: ArtifactFile) -> bool:
     with location.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return digest == one.sha256.removeprefix("sha256:")
+
+
+def _empty(file: Path) -> None:
+    file.write_bytes(b"")

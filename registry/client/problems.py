@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from registry.addresses import masked
 from registry.errors import (
     ArtifactChangedError,
     ArtifactNotFoundError,
@@ -163,7 +164,7 @@ _BY_STATUS: Mapping[int, Callable[[str | None], RegistryError]] = {
 
 def _error_by_status(response: requests.Response) -> RegistryError:
     kind = _BY_STATUS.get(response.status_code, RegistryError)
-    host = urlsplit(response.url).netloc
+    host = urlsplit(masked(response.url)).netloc
     return kind(
         f"{host} answered {response.status_code} {response.reason or ''}".rstrip()
         + ", which is no answer of a registry."

@@ -7,7 +7,8 @@ Rules:
 - Lists are iterators that fetch page after page as they are consumed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +19,22 @@ from registry.client.deployments import DeploymentCalls
 from registry.client.downloads import DownloadedFile, Downloader
 from registry.client.events import EventCalls
 from registry.client.policy import PolicyCalls
-from registry.client.registration import Registration, is_address, wait_for
+from registry.client.registration import (
+    Registration,
+    as_it_is_now,
+    is_address,
+    wait_for,
+)
 from registry.client.replays import ReplayCalls
 from registry.client.rollout import OnLook, Rollout, RolloutWatch
-from registry.client.transport import Transport, json_object, path_of
+from registry.client.transport import (
+    Transport,
+    json_object,
+    path_of,
+    version_number,
+    version_path,
+    was_replayed,
+)
 from registry.client.types import (
     ArtifactFile,
     DeliveryRecord,
@@ -33,6 +46,7 @@ from registry.client.types import (
     Transition,
     VersionFacts,
 )
+from registry.client.uploads import hidden_in, local_files
 from registry.client.webhooks import DeliveryCalls, WebhookCalls
 from registry.errors import (
     ArtifactNotFoundError,
@@ -81,9 +95,10 @@ class RegistryClient:
         """The name and role of the token in use."""
         return self._transport.get("/whoami")
 
-    def models(self) -> Iterator[RegisteredModel]:
-        """Every registered model."""
-        return map(RegisteredModel.from_json, self._transport.pages("/models"))
+    def models(self, *, prompts: bool = False) -> Iterator[RegisteredModel]:
+        """Every registered model, or every prompt."""
+        query = {"prompts": "true"} if prompts else None
+        return map(RegisteredModel.from_json, self._transport.pages("/models", query))
 
     def create_model(
         self,
@@ -136,7 +151,7 @@ class RegistryClient:
 
     def get_version(self, model: str, version: int) -> ModelVersion:
         """One version, with its entity tag for ``if_match``."""
-        path = path_of("models", model, "versions", version)
+        path = version_path(model, version)
         response = self._transport.request("GET", path)
         record = ModelVersion.from_json(json_object(response))
         return replace(record, etag=response.headers.get("ETag"))
@@ -152,7 +167,7 @@ class RegistryClient:
         """Change ``description``, ``tags`` and the like of a version."""
         response = self._transport.request(
             "PATCH",
-            path_of("models", model, "versions", version),
+            version_path(model, version),
             body=changes,
             headers=_if_match(if_match),
         )
@@ -162,7 +177,7 @@ class RegistryClient:
         self, model: str, version: int, *, if_match: str | None = None
     ) -> None:
         """Delete a version; its number is never used again."""
-        path = path_of("models", model, "versions", version)
+        path = version_path(model, version)
         self._transport.request("DELETE", path, headers=_if_match(if_match))
 
     def register(
@@ -171,7 +186,10 @@ class RegistryClient:
         source: str | Path,
         *,
         on_progress: Progress | None = None,
+        on_hidden: Callable[[list[str]], None] | None = None,
+        follow_links: bool = False,
         wait_seconds: float = 3600,
+        idempotency_key: str | None = None,
         **facts: Unpack[VersionFacts],
     ) -> ModelVersion:
         """Make a version of a file, a directory, or an address; wait for READY.
@@ -180,18 +198,31 @@ class RegistryClient:
             model: an existing model; see ``ensure_model``.
             source: a path is uploaded, an address (``s3://…``) is linked.
             on_progress: told the bytes done and the bytes in all.
+            on_hidden: told the hidden files and directories of a directory, if any,
+                before they are uploaded; without it they are warned about.
+            follow_links: upload what links lead to that lead out of the directory, or
+                to directories; otherwise they are refused.
             wait_seconds: how long the server may take to check the artifact.
+            idempotency_key: a second call with it answers the version of the first,
+                unless that registration failed.
             facts: what else is known about the version.
 
         Raises:
-            InvalidInputError: when there is nothing to upload.
+            InvalidInputError: when there is nothing to upload, or something that
+                cannot be kept.
             RegistryError: when the registration failed, with the reason.
             WaitTimeoutError: when the server is still checking.
         """
-        registration = Registration(self._transport, model, wait_seconds)
+        registration = Registration(
+            self._transport, model, wait_seconds, idempotency_key
+        )
         if is_address(source):
             return registration.link(str(source), facts)
-        return registration.upload(Path(source), facts, on_progress)
+        # Looked at first: nothing to upload must not leave a version behind.
+        files = local_files(Path(source), follow_links=follow_links)
+        if hidden := hidden_in(files):
+            (on_hidden or _warn_of_hidden)(hidden)
+        return registration.upload(files, facts, on_progress)
 
     def begin_version(
         self, model: str, source: str | None = None, **facts: Unpack[VersionFacts]
@@ -203,9 +234,24 @@ class RegistryClient:
         """
         return Registration(self._transport, model, 0).begin(facts, source)
 
+    def rehearse(self, name: str, /, **changes: Any) -> ModelVersion | None:  # noqa: ANN401  members of the contract
+        """What would become of changes, none of which is made; None without a version.
+
+        Raises:
+            RegistryError: what the first change would end in that would be refused.
+        """
+        body = {"name": name, **changes}
+        response = self._transport.request("POST", "/rehearsals", body=body)
+        version = json_object(response).get("version")
+        return None if version is None else ModelVersion.from_json(version)
+
+    def as_it_is_now(self, version: ModelVersion) -> ModelVersion | None:
+        """The same version, read again; None when it is gone."""
+        return as_it_is_now(self._transport, version)
+
     def artifact_files(self, model: str, version: int) -> Iterator[ArtifactFile]:
         """The files of a version's artifact."""
-        path = path_of("models", model, "versions", version, "artifacts")
+        path = version_path(model, version, "artifacts")
         return map(ArtifactFile.from_json, self._transport.pages(path))
 
     def download(
@@ -232,9 +278,20 @@ class RegistryClient:
             raise ArtifactNotFoundError(
                 f"{model} version {version} has no artifact file {path!r}"
             )
-        version_path = path_of("models", model, "versions", version)
-        downloader = Downloader(self._transport, version_path, on_progress)
+        path_of_version = version_path(model, version)
+        downloader = Downloader(self._transport, path_of_version, on_progress)
         return downloader.download(files, destination)
+
+    def verify(self, model: str, version: int) -> ModelVersion:
+        """Have the server hash a version's artifact again.
+
+        Raises:
+            ArtifactChangedError: when it is not what was registered.
+        """
+        path = path_of("models", model, "versions", version, "verify")
+        return ModelVersion.from_json(
+            json_object(self._transport.request("POST", path))
+        )
 
     def transition(
         self,
@@ -258,8 +315,10 @@ class RegistryClient:
             body["reason"] = reason
         if expected_incumbent is not None:
             is_none = expected_incumbent == "none"
-            body["expected_incumbent"] = None if is_none else expected_incumbent
-        path = path_of("models", model, "versions", version, "transitions")
+            body["expected_incumbent"] = (
+                None if is_none else version_number(expected_incumbent)
+            )
+        path = version_path(model, version, "transitions")
         return self._changed_stage(path, body, idempotency_key)
 
     #: The usual word for a transition that moves a version forward.
@@ -289,7 +348,7 @@ class RegistryClient:
         """Put back the version that served before, or ``to_version``."""
         body: dict[str, object] = {}
         if to_version is not None:
-            body["to_version"] = to_version
+            body["to_version"] = version_number(to_version)
         if reason:
             body["reason"] = reason
         path = path_of("models", model, "rollback")
@@ -366,7 +425,9 @@ class RegistryClient:
         """Point an alias at a version."""
         path = path_of("models", model, "aliases", alias)
         return json_object(
-            self._transport.request("PUT", path, body={"version": version})
+            self._transport.request(
+                "PUT", path, body={"version": version_number(version)}
+            )
         )
 
     def get_alias(self, model: str, alias: str) -> ModelVersion:
@@ -383,9 +444,13 @@ class RegistryClient:
     ) -> Transition:
         response = self._transport.change(path, body, idempotency_key=idempotency_key)
         record = Transition.from_json(json_object(response))
-        return replace(
-            record, replayed=response.headers.get("Idempotent-Replayed") == "true"
-        )
+        # Without a key of the caller's, only this call itself can have been repeated.
+        is_known = idempotency_key is not None
+        return replace(record, replayed=is_known and was_replayed(response))
+
+
+def _warn_of_hidden(hidden: list[str]) -> None:
+    warnings.warn(f"Hidden files are uploaded: {', '.join(hidden)}", stacklevel=3)
 
 
 def _outstanding(deliveries: Iterable[DeliveryRecord]) -> str:

@@ -11,11 +11,13 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from urllib.parse import quote, urlsplit
+from typing import SupportsIndex, TypeGuard
+from urllib.parse import quote
 
 import requests
 from urllib3.exceptions import HTTPError
 
+from registry.addresses import masked, server_address
 from registry.client.connection import open_session
 from registry.client.problems import error_from
 from registry.client.types import JsonObject
@@ -31,7 +33,18 @@ Query = Mapping[str, str | int | None]
 #: What ``requests`` sends as it is, with a length: an iterable with ``read``.
 UploadBody = bytes | Iterable[bytes]
 
-_TOKEN = re.compile(r"[\x21-\x7e]*")
+_HEADER = re.compile(r"[\x20-\x7e]*")
+_MAX_DIGITS = 20
+
+
+class EffectKey(str):
+    """An idempotency key that stands for what a request is to achieve.
+
+    A repetition may put it in other words, such as another reason, and is answered
+    with what was done the first time.
+    """
+
+    __slots__ = ()
 
 
 class Transport:
@@ -40,8 +53,8 @@ class Transport:
     def __init__(self, url: str, token: str | None, *, timeout_seconds: float) -> None:
         self.base_url = _checked_url(url)
         self._timeout = (CONNECT_TIMEOUT_SECONDS, timeout_seconds)
-        self._registry = open_session(_checked_token(token))
-        self._store = open_session("")
+        self._registry = open_session(token)
+        self._store = open_session()
 
     def close(self) -> None:
         """Close the connections."""
@@ -65,12 +78,16 @@ class Transport:
         """Call the API and return a successful response.
 
         Raises:
+            InvalidInputError: for what cannot stand in a header.
             RegistryError: what the server said, as its class.
             ServerUnreachableError: when there was no answer.
         """
         sent = dict(headers or {})
         if idempotency_key is not None:
             sent["Idempotency-Key"] = idempotency_key
+        if isinstance(idempotency_key, EffectKey):
+            sent["Prefer"] = "handling=lenient"
+        _check_headers(sent)
         with unreachable_named(self.base_url):
             response = self._registry.request(
                 method,
@@ -127,6 +144,8 @@ class Transport:
     ) -> Iterator[requests.Response]:
         """GET a body piece by piece, from the store when sent there.
 
+        The store knows a file by another entity tag, so ``If-Range`` is not for it.
+
         Raises:
             RegistryError: what the server said, as its class.
         """
@@ -137,8 +156,9 @@ class Transport:
                     response.url, response.headers["Location"]
                 )
                 response.close()
+                sent = {k: v for k, v in (headers or {}).items() if k != "If-Range"}
                 # The store's session: our token must not reach another host.
-                response = self._fetch(self._store, address, headers)
+                response = self._fetch(self._store, address, sent)
             with response:
                 yield _successful(response)
 
@@ -152,7 +172,7 @@ class Transport:
     ) -> requests.Response:
         """PUT a body to the registry, or unsigned to its artifact store."""
         session = self._registry if is_ours else self._store
-        with unreachable_named(url.partition("?")[0]):
+        with unreachable_named(masked(url)):
             response = session.put(
                 url,
                 data=body,
@@ -175,6 +195,17 @@ class Transport:
         )
 
 
+def was_replayed(response: requests.Response) -> bool:
+    """Whether a key's earlier answer came again, and nothing was done now."""
+    return response.headers.get("Idempotent-Replayed") == "true"
+
+
+def was_sent_again(response: requests.Response) -> bool:
+    """Whether the request was repeated on the way, its first answer lost."""
+    retries = getattr(response.raw, "retries", None)
+    return bool(retries and retries.history)
+
+
 def path_of(*segments: str | int) -> str:
     """An API path of escaped segments.
 
@@ -185,6 +216,36 @@ def path_of(*segments: str | int) -> str:
         if str(segment) in {"", ".", ".."}:
             raise InvalidInputError(f"{str(segment)!r} is not a name")
     return "".join(f"/{quote(str(segment), safe='')}" for segment in segments)
+
+
+def version_path(model: str, version: int, *further: str) -> str:
+    """The API path of a version.
+
+    Raises:
+        InvalidInputError: as ``version_number``.
+    """
+    return path_of("models", model, "versions", version_number(version), *further)
+
+
+def version_number(version: object) -> int:
+    """The number of a version; text of digits is one too, as MLflow writes it.
+
+    Raises:
+        InvalidInputError: when it is no whole number from 1 on.
+    """
+    number = int(version) if _is_number(version) else 0
+    if number < 1:
+        raise InvalidInputError(
+            f"a version is a whole number from 1 on, not {version!r:.80}",
+            field="version",
+        )
+    return number
+
+
+def _is_number(version: object) -> TypeGuard[SupportsIndex | str]:
+    if isinstance(version, str):
+        return version.isascii() and version.isdigit() and len(version) < _MAX_DIGITS
+    return isinstance(version, SupportsIndex) and not isinstance(version, bool)
 
 
 def json_object(response: requests.Response) -> JsonObject:
@@ -199,40 +260,34 @@ def json_object(response: requests.Response) -> JsonObject:
         document = None
     if not isinstance(document, dict):
         raise RegistryError(
-            f"{response.url} did not answer with a JSON object: is this a registry?"
+            f"{masked(response.url)} did not answer with a JSON object:"
+            " is this a registry?"
         )
     return document
 
 
 def _checked_url(url: str) -> str:
-    base = url.strip().rstrip("/").removesuffix(API_PATH).rstrip("/")
     try:
-        parts = urlsplit(base)
-        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
-        is_usable = is_usable and (parts.port is None or parts.port > 0)
-    except ValueError:
-        is_usable = False
-    if not is_usable or parts.username or parts.query or parts.fragment:
+        address = server_address(url)
+    except ValueError as error:
         raise InvalidInputError(
-            f"{url!r} is not the address of a registry"
-            " (expected http(s)://host[:port][/path])",
-            field="url",
-        )
-    return base
+            f"This is not the address of a registry: {error}", field="url"
+        ) from error
+    return address.removesuffix(API_PATH).rstrip("/")
 
 
-def _checked_token(token: str | None) -> str:
-    stripped = (token or "").strip()
-    if not _TOKEN.fullmatch(stripped):
-        raise InvalidInputError(
-            "The token contains characters no token has", field="token"
-        )
-    return stripped
+def _check_headers(headers: Mapping[str, str]) -> None:
+    """Hold what a caller gave to what a header can say, whatever its encoding."""
+    for name, value in headers.items():
+        if not _HEADER.fullmatch(value):
+            raise InvalidInputError(
+                f"{name} must be one line of ASCII text, not {value!a}", field=name
+            )
 
 
 def _successful(response: requests.Response) -> requests.Response:
     if response.is_redirect:
-        target = response.headers["Location"].partition("?")[0]
+        target = masked(response.headers["Location"].partition("?")[0])
         raise RegistryError(
             f"The server redirects to {target}; use that server's address instead."
         )
@@ -268,4 +323,4 @@ def _cause(error: BaseException) -> str:
         error = inner
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error).rpartition(": ")[2] or type(error).__name__
+    return masked(str(error)).rpartition(": ")[2] or type(error).__name__

@@ -90,7 +90,12 @@ class RegisteredModel(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelVersion(Record):
-    """A model version. ``etag`` is set when it was read by itself."""
+    """A model version.
+
+    Attributes:
+        etag: set when it was read by itself.
+        replayed: set when registering it, by a key that had made it before.
+    """
 
     model: str
     version: int
@@ -117,20 +122,22 @@ class ModelVersion(Record):
     created_by: str | None = None
     updated_at: datetime | None = field(default=None, metadata=_read_by(_instant))
     etag: str | None = None
+    replayed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transition(Record):
-    """A stage change that happened.
+    """A stage change that happened; ``verified`` says whether its artifact is known.
 
     ``replayed`` says that it happened earlier, by a request with the same
-    idempotency key, and that nothing changed now.
+    idempotency key, and that nothing changed now; ``version`` is as it was then.
     """
 
     transition_id: str
     version: ModelVersion = field(metadata=_read_by(ModelVersion.from_json))
     superseded: int | None = None
     cause: str = ""
+    verified: bool | None = None
     replayed: bool = False
 
 
@@ -162,6 +169,7 @@ class HistoryEntry(Record):
     to_stage: str
     cause: str = ""
     reason: str | None = None
+    verified: bool | None = None
     at: datetime | None = field(default=None, metadata=_read_by(_instant))
     actor: JsonObject = field(default_factory=dict)
     sequence: int | None = None
@@ -171,7 +179,11 @@ class HistoryEntry(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class AuditRecord(Record):
-    """One audit entry; ``entry`` is the canonical JSON text that was hashed."""
+    """One audit entry; ``entry`` is the canonical JSON text that was hashed.
+
+    Only admins are told ``source_ip`` and ``private``; others see entries of the former
+    version ``is_redacted``.
+    """
 
     chain: str
     n: int
@@ -184,6 +196,9 @@ class AuditRecord(Record):
     actor: Any = None
     model: str | None = None
     version: int | None = None
+    source_ip: str | None = None
+    private: str | None = None
+    is_redacted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

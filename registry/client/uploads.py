@@ -3,15 +3,16 @@
 Rules:
 
 - A file is never whole in memory; its sha256 is computed as it is sent.
-- Links to files are followed. What would be left out in silence, such as a link
-  to a directory, is refused instead.
+- A file is sent under the name it has, in whatever Unicode form.
+- Links to files of the same directory are followed. One that leads out, or to a
+  directory, is refused unless all are to be followed: an upload must not take what
+  nobody sees in it, nor leave something out in silence.
 """
 
 import hashlib
-import os
+import re
 import stat
-import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +25,8 @@ from registry.client.types import JsonObject, Progress
 from registry.errors import ArtifactChangedError, InvalidInputError
 
 READ_BLOCK_BYTES = 1024 * 1024
+#: From the beginning of a path, what ends in the first hidden file or directory.
+_HIDDEN = re.compile(r"(?:[^./][^/]*/)*\.[^/]*/?")
 
 
 @dataclass(frozen=True)
@@ -44,35 +47,78 @@ class UploadedFile:
     sha256: str
 
 
-def local_files(source: Path) -> list[LocalFile]:
+def local_files(source: Path, *, follow_links: bool = False) -> list[LocalFile]:
     """The files of an artifact: one file, or all below a directory.
 
+    Args:
+        source: a link that is named here is followed.
+        follow_links: also links that lead out of the directory, or to directories.
+
     Raises:
-        InvalidInputError: when there is nothing to upload, or something that
-            is neither a file nor a directory of files.
+        InvalidInputError: when there is nothing to upload, something that is neither
+            a file nor a directory of files, or a link that is not to be followed.
     """
     if not source.exists():
         raise InvalidInputError(f"{source} does not exist", field="source")
     if not source.is_dir():
         return [_local_file(source, source.name)]
+    inside = None if follow_links else source.resolve()
     found = [
         _local_file(location, location.relative_to(source).as_posix())
-        for location in _locations(source)
+        for location in _locations(source, inside)
     ]
     if not found:
         raise InvalidInputError(f"{source} holds no file", field="source")
     return sorted(found, key=lambda one: one.path)
 
 
-def _locations(directory: Path) -> Iterator[Path]:
-    for parent, directories, names in os.walk(directory):
-        for name in directories:
-            # Leaving its files out would be silent, following it may not end.
-            if Path(parent, name).is_symlink():
-                raise InvalidInputError(
-                    f"{Path(parent, name)} is a link to a directory", field="source"
-                )
-        yield from (Path(parent, name) for name in names)
+def artifact_digest(files: Sequence[LocalFile]) -> str:
+    """What tells an artifact from others: a SHA-256 over its files and their names."""
+    digest = hashlib.sha256()
+    for one in files:
+        with one.location.open("rb") as file:
+            own = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{own} {one.path}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def hidden_in(files: Sequence[LocalFile]) -> list[str]:
+    """What a listing would not show, such as ``.env`` and ``.git/`` for all below."""
+    found = (_HIDDEN.match(one.path) for one in files)
+    return sorted({hidden[0] for hidden in found if hidden})
+
+
+def _locations(
+    directory: Path, inside: Path | None, above: frozenset[Path] = frozenset()
+) -> Iterator[Path]:
+    """Every file below; ``inside`` is what links must not lead out of, if not None."""
+    here = directory.resolve()
+    if here in above:
+        raise _refused(directory, "a link to a directory that it lies in")
+    for location in directory.iterdir():
+        if inside and location.is_symlink() and location.exists():
+            _require_inside(location, inside)
+        if location.is_dir():
+            yield from _locations(location, inside, above | {here})
+        else:
+            yield location
+
+
+def _require_inside(link: Path, directory: Path) -> None:
+    target = link.resolve()
+    if target.is_dir():
+        raise _refused(link, "a link to a directory", can_follow=True)
+    if not target.is_relative_to(directory):
+        raise _refused(
+            link, f"a link to {target}, outside of {directory}", can_follow=True
+        )
+
+
+def _refused(
+    location: Path, what_it_is: str, *, can_follow: bool = False
+) -> InvalidInputError:
+    hint = "; it is taken with follow_links (--follow-links)" if can_follow else ""
+    return InvalidInputError(f"{location} is {what_it_is}{hint}", field="source")
 
 
 def _local_file(location: Path, path: str) -> LocalFile:
@@ -83,8 +129,8 @@ def _local_file(location: Path, path: str) -> LocalFile:
             f"{location} cannot be read: {error.strerror}", field="source"
         ) from error
     if not stat.S_ISREG(found.st_mode):
-        raise InvalidInputError(f"{location} is not a file", field="source")
-    return LocalFile(unicodedata.normalize("NFC", path), location, found.st_size)
+        raise _refused(location, "not a file")
+    return LocalFile(path, location, found.st_size)
 
 
 class HashingReader:
@@ -154,7 +200,7 @@ class Uploader:
         self._done = 0
         self._total = 0
 
-    def upload(self, files: list[LocalFile]) -> list[UploadedFile]:
+    def upload(self, files: Sequence[LocalFile]) -> list[UploadedFile]:
         """Send every file and return the manifest's lines.
 
         Raises:

@@ -9,7 +9,7 @@ from registry.demo.receiver import Receiver
 from registry.demo.screen import Screen
 from registry.demo.server import DemoServer
 from registry.demo.training import DATASET, Candidate, git_commit, train
-from registry.domain.audit_chain import verify_export
+from registry.domain.audit_export import verify_export
 from registry.errors import RegistryError
 
 MODEL = "digits"

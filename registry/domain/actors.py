@@ -51,5 +51,5 @@ class Caller:
     source_ip: str = ""
     user_agent: str = ""
     idempotency_key_hash: str = ""
-    base_url: str = ""  #: ``https://host``, for links in events
+    base_url: str = ""  #: what links in events begin with; empty: they are left out
     hop: int = 0  #: how many webhooks led here, one after the other

@@ -1,6 +1,6 @@
 """The audit log's hash chains: how an entry is sealed and how damage is found.
 
-Rules (security reference, section 1):
+Rules:
 
 - ``hash = SHA256(0x00 || prev_hash || canonical)``: the leaf prefix of RFC 6962
   §2.1, so that an entry can never pass for an inner node of a tree over it.
@@ -8,23 +8,35 @@ Rules (security reference, section 1):
   chain and number, so that an entry moved elsewhere contradicts itself.
 - Numbers run from 1 without gap; the first entry's ``prev_hash`` is 32 zero
   bytes. The head (last number and hash) is kept apart, to show a cut tail.
+- What not everybody may read is no part of ``canonical`` but a text of its own,
+  ``private``, whose SHA-256 is: an entry without it is as verifiable as before. A
+  salt keeps anybody from trying what an address could be.
+- Columns beside the text only repeat it; where they do not, the entry is damaged.
+- A chain has an entry at least: one that has none has lost them.
 - No I/O: whoever reads a database or a file hands the entries over in order.
+
+What no look at the log alone can find stands in ``LIMITS``.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 import rfc8785
 
 GENESIS_HASH = "0" * 64
-EXPORT_FORMAT = "stagegate-audit-export/1"
-
-# What a line raises that is no JSON, or has not the shape of a line.
-_UNREADABLE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
+#: The chain of what belongs to no model: tokens and webhooks.
+SYSTEM_CHAIN = "system"
+#: The member of an entry's text that seals its private part.
+PRIVATE_HASH = "private_sha256"
+LIMITS = (
+    "Only a copy that was kept elsewhere can show whether a chain was rewritten from"
+    " its first entry, or cut or removed together with its head: the hash of each head"
+    " in an earlier export must stand in this log."
+)
 
 
 class DamageKind(StrEnum):
@@ -40,7 +52,17 @@ class DamageKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class SealedEntry:
-    """One entry as it is stored. Hashes are 64 lower-case hex digits."""
+    """One entry as it is stored, or as somebody may see it.
+
+    Attributes:
+        prev_hash: 64 lower-case hex digits, and so ``hash``.
+        columns: what is stored beside the text, by the dotted path that it repeats.
+        private: what only some may read; None where there is nothing, or where
+            ``is_withheld``.
+        is_withheld: whether this is shown without its private part.
+        is_redacted: whether members are missing in ``canonical``, so that ``hash`` is
+            not of this text.
+    """
 
     chain: str
     n: int
@@ -48,6 +70,14 @@ class SealedEntry:
     hash: str
     canonical: str
     columns: Mapping[str, object] = field(default_factory=dict)
+    private: str | None = None
+    is_withheld: bool = False
+    is_redacted: bool = False
+
+    @property
+    def text(self) -> Mapping[str, Any]:
+        """The members of the sealed text; none when it cannot be read."""
+        return members_of(self.canonical)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +90,24 @@ class Head:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Chain:
+    """A chain as it was found, and what is recorded of its end.
+
+    Attributes:
+        entries: in stored order; may be read only once.
+        head: None when there is none on record.
+        may_be_empty: whether it can be that nothing has been written yet.
+    """
+
+    name: str
+    entries: Iterable[SealedEntry]
+    head: Head | None
+    may_be_empty: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Damage:
-    """The first bad entry of a chain."""
+    """The first bad entry of a chain; ``chain`` is empty for a file's own damage."""
 
     chain: str
     n: int
@@ -71,16 +117,35 @@ class Damage:
 
 @dataclass(frozen=True, kw_only=True)
 class VerificationReport:
-    """What a verification read and found."""
+    """What a verification read and found.
+
+    Attributes:
+        redacted: entries whose links were verified but not their text, since members
+            of it are not shown to everybody.
+        is_sealed: whether an export says itself how much it holds; None for a
+            database.
+    """
 
     entries: int
     chains: int
     damage: tuple[Damage, ...]
+    redacted: int = 0
+    is_sealed: bool | None = None
+    limits: str = LIMITS
 
     @property
     def ok(self) -> bool:
         """Whether nothing is damaged."""
         return not self.damage
+
+
+def members_of(text: str) -> Mapping[str, Any]:
+    """The members of a JSON object; none when the text is no object."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def canonical_json(entry: Mapping[str, object]) -> str:
@@ -102,28 +167,42 @@ def entry_hash(prev_hash: str, canonical: str) -> str:
     return hashlib.sha256(leaf).hexdigest()
 
 
-def seal(chain: str, head: Head | None, entry: Mapping[str, object]) -> SealedEntry:
-    """Append ``entry`` after ``head``; adds ``chain`` and ``n`` to its text."""
+def seal(
+    chain: str,
+    head: Head | None,
+    entry: Mapping[str, object],
+    *,
+    private: Mapping[str, object] | None = None,
+) -> SealedEntry:
+    """Append ``entry`` after ``head``; adds ``chain`` and ``n`` to its text.
+
+    ``private`` has a member that nobody can guess, if its others can be.
+    """
     n = head.n + 1 if head else 1
     prev_hash = head.hash if head else GENESIS_HASH
-    canonical = canonical_json({**entry, "chain": chain, "n": n})
+    text = {**entry, "chain": chain, "n": n}
+    sealed_apart = None if private is None else canonical_json(private)
+    if sealed_apart is not None:
+        text[PRIVATE_HASH] = private_hash(sealed_apart)
+    canonical = canonical_json(text)
     return SealedEntry(
         chain=chain,
         n=n,
         prev_hash=prev_hash,
         hash=entry_hash(prev_hash, canonical),
         canonical=canonical,
+        private=sealed_apart,
     )
 
 
-def verify_chain(entries: Sequence[SealedEntry], head: Head | None) -> Damage | None:
-    """The first damage of one chain, or None.
+def private_hash(private: str) -> str:
+    """What an entry's text says of its private part."""
+    return hashlib.sha256(private.encode("utf-8", "surrogatepass")).hexdigest()
 
-    Args:
-        entries: all entries of the chain, in stored order.
-        head: the recorded head; None when there is none on record.
-    """
-    prev_hash = GENESIS_HASH
+
+def verify_chain(chain: Chain) -> Damage | None:
+    """The first damage of one chain, or None."""
+    entries, prev_hash = list(chain.entries), GENESIS_HASH
     for position, entry in enumerate(entries, start=1):
         damage = _number_damage(entries, position) or _content_damage(entry)
         if damage:
@@ -131,7 +210,7 @@ def verify_chain(entries: Sequence[SealedEntry], head: Head | None) -> Damage | 
         if entry.prev_hash != prev_hash:
             return _link_damage(entries, position)
         prev_hash = entry.hash
-    return _tail_damage(entries, head)
+    return _tail_damage(chain, entries)
 
 
 def _number_damage(entries: Sequence[SealedEntry], expected: int) -> Damage | None:
@@ -154,27 +233,37 @@ def _content_damage(entry: SealedEntry) -> Damage | None:
 
     try:
         sealed_as = entry_hash(entry.prev_hash, entry.canonical)
-        text = json.loads(entry.canonical)
-    except (ValueError, RecursionError):
+    except ValueError:
         return damage(DamageKind.EDITED, "its text or hash cannot be read")
-    if sealed_as != entry.hash:
+    if sealed_as != entry.hash and not entry.is_redacted:
         return damage(
             DamageKind.EDITED, f"expected hash {sealed_as}, stored {entry.hash}"
         )
-    place = (_member(text, "chain"), _member(text, "n"))
+    text = entry.text
+    place = (text.get("chain"), text.get("n"))
     if place != (entry.chain, entry.n):
         return damage(
             DamageKind.REORDERED, f"its text belongs to {place[0]} number {place[1]}"
         )
     for column, value in entry.columns.items():
-        if _member(text, column) != value:
+        if member(text, column) != value:
             return damage(
                 DamageKind.EDITED, f"column {column} contradicts the sealed text"
             )
+    if not is_private_part_whole(entry, text):
+        return damage(DamageKind.EDITED, "its private part contradicts the sealed text")
     return None
 
 
-def _member(text: object, path: str) -> object:
+def is_private_part_whole(entry: SealedEntry, text: Mapping[str, Any]) -> bool:
+    """Whether the private part is what was sealed; one that is withheld may be."""
+    sealed_as = text.get(PRIVATE_HASH)
+    if entry.private is None:
+        return entry.is_withheld or sealed_as is None
+    return private_hash(entry.private) == sealed_as
+
+
+def member(text: object, path: str) -> object:
     """The member of a parsed entry that a dotted path names."""
     for key in path.split("."):
         text = text.get(key) if isinstance(text, dict) else None
@@ -196,18 +285,18 @@ def _link_damage(entries: Sequence[SealedEntry], position: int) -> Damage:
     )
 
 
-def _tail_damage(entries: Sequence[SealedEntry], head: Head | None) -> Damage | None:
-    if head is None:
-        if not entries:
-            return None
-        last = entries[-1]
-        message = "no head is on record for this chain"
-        return Damage(
-            chain=last.chain, n=last.n, kind=DamageKind.REMOVED, message=message
-        )
-    found = len(entries)
+def _tail_damage(chain: Chain, entries: Sequence[SealedEntry]) -> Damage | None:
+    found, head = len(entries), chain.head
     last_hash = entries[-1].hash if entries else GENESIS_HASH
-    if head.n > found:
+    if not entries and (head is None or head.n < 1):
+        if chain.may_be_empty:
+            return None
+        message = "all entries of this chain are missing"
+        kind, n = DamageKind.TRUNCATED, 1
+    elif head is None:
+        message = "no head is on record for this chain"
+        kind, n = DamageKind.REMOVED, found
+    elif head.n > found:
         message = f"the chain's head is number {head.n}, the last entry {found}"
         kind, n = DamageKind.TRUNCATED, found + 1
     elif head.n < found:
@@ -218,106 +307,35 @@ def _tail_damage(entries: Sequence[SealedEntry], head: Head | None) -> Damage | 
         kind, n = DamageKind.EDITED, found
     else:
         return None
-    return Damage(chain=head.chain, n=n, kind=kind, message=message)
+    return Damage(chain=chain.name, n=n, kind=kind, message=message)
 
 
-def verify_chains(
-    chains: Iterable[tuple[Sequence[SealedEntry], Head | None]],
-) -> VerificationReport:
+def verify_chains(chains: Iterable[Chain]) -> VerificationReport:
     """Verify chain after chain; only one is held in memory at a time."""
-    entries_read = chains_read = 0
+    entries_read = chains_read = redacted = 0
     damage = []
-    for entries, head in chains:
+    for chain in chains:
+        entries = list(chain.entries)
         entries_read += len(entries)
+        redacted += sum(entry.is_redacted for entry in entries)
         chains_read += 1
-        found = verify_chain(entries, head)
+        found = verify_chain(replace(chain, entries=entries))
         if found:
             damage.append(found)
+    if not chains_read:
+        damage.append(_nothing_there())
     return VerificationReport(
-        entries=entries_read, chains=chains_read, damage=tuple(damage)
+        entries=entries_read,
+        chains=chains_read,
+        damage=tuple(damage),
+        redacted=redacted,
     )
 
 
-def export_lines(
-    chains: Iterable[tuple[Iterable[SealedEntry], Head | None]],
-) -> Iterator[str]:
-    """The chains as JSON lines: a format line, entries, and a head per chain."""
-    yield json.dumps({"format": EXPORT_FORMAT})
-    for entries, head in chains:
-        for entry in entries:
-            yield json.dumps(
-                {
-                    "chain": entry.chain,
-                    "n": entry.n,
-                    "prev_hash": entry.prev_hash,
-                    "hash": entry.hash,
-                    "entry": entry.canonical,
-                }
-            )
-        if head:
-            yield json.dumps(
-                {"head": {"chain": head.chain, "n": head.n, "hash": head.hash}}
-            )
-
-
-def verify_export(lines: Iterable[str]) -> VerificationReport:
-    """Verify an export without a database.
-
-    A line that is no entry is damage of its own, not an error: a cut or edited
-    file must be named as such.
-    """
-    entries: dict[str, list[SealedEntry]] = {}
-    heads: dict[str, Head] = {}
-    malformed: list[Damage] = []
-    number = 0
-    for number, line in enumerate(lines, start=1):
-        try:
-            _read_line(json.loads(line), number, entries, heads)
-        except _UNREADABLE:
-            malformed.append(_malformed(number))
-    if number == 0:
-        malformed.append(_malformed(1))
-    report = verify_chains(
-        (entries.get(chain, []), heads.get(chain))
-        for chain in sorted(entries.keys() | heads.keys())
-    )
-    return VerificationReport(
-        entries=report.entries,
-        chains=report.chains,
-        damage=(*malformed, *report.damage),
-    )
-
-
-def _malformed(line: int) -> Damage:
+def _nothing_there() -> Damage:
     return Damage(
-        chain="",
-        n=line,
-        kind=DamageKind.MALFORMED,
-        message=f"line {line} is not a line of an audit export",
+        chain=SYSTEM_CHAIN,
+        n=1,
+        kind=DamageKind.TRUNCATED,
+        message="there is no chain at all",
     )
-
-
-def _read_line(
-    document: Mapping[str, Any],
-    number: int,
-    entries: dict[str, list[SealedEntry]],
-    heads: dict[str, Head],
-) -> None:
-    if number == 1:
-        if document["format"] != EXPORT_FORMAT:
-            raise ValueError("not this format")
-        return
-    if "head" in document:
-        head = document["head"]
-        heads[str(head["chain"])] = Head(
-            chain=str(head["chain"]), n=int(head["n"]), hash=str(head["hash"])
-        )
-        return
-    entry = SealedEntry(
-        chain=str(document["chain"]),
-        n=int(document["n"]),
-        prev_hash=str(document["prev_hash"]),
-        hash=str(document["hash"]),
-        canonical=str(document["entry"]),
-    )
-    entries.setdefault(entry.chain, []).append(entry)

@@ -7,10 +7,15 @@ Rules:
 
 - The canonical form is RFC 8785 JSON of
   ``{"v": 1, "files": [{"path", "size", "sha256"}, ...]}``, sorted by path.
-- A path is relative, POSIX, in Unicode NFC and at most 1024 bytes of UTF-8, and
-  stays below its root however often a careless reader percent-decodes it.
-- Two paths that differ only in case, or a path that is also the directory of
-  another one, are refused: not every file system could hold both.
+- A path is relative, POSIX, at most 1024 bytes of UTF-8 and without control
+  characters, which a terminal would obey.
+- It stays below its root however a careless reader reads it: decodes it once more
+  or many times, folds it, takes a backslash for ``/``, or lets NUL end it. What such a
+  reader would make of it else is no reason to refuse it.
+- A path is kept as it is given: two that differ only in case or in Unicode
+  normalization form are two files. Where a store would mix them up is asked there
+  (``registry.artifacts.side_by_side``).
+- A path that is also the directory of another one is refused.
 - Our own sha256 is the only digest. An S3 ETag is MD5 only for some objects and
   is never taken for one.
 
@@ -21,10 +26,10 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 import rfc8785
 
@@ -39,6 +44,8 @@ MAX_SIZE_BYTES = 2**53 - 1
 MAX_FILES = 100_000
 """How many files an artifact may have: those of which a list of 16 MiB can tell."""
 
+# What is encoded more often hides something, and to follow it would take long.
+_MAX_DECODINGS = 8
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _SHOWN_CHARACTERS = 80
 # What a text raises that is JSON, or is not, but has not the shape of a manifest.
@@ -50,7 +57,10 @@ _UNREADABLE = (
     RecursionError,
     InvalidInputError,
 )
-_DRIVE = re.compile(r"[A-Za-z]:")
+_ROOT = re.compile(r"[/\\]|[A-Za-z]:")
+_ENDS_OF_SEGMENTS = re.compile(r"[/\\\0]")
+# ASCII written in two to four bytes, which no sound decoder of UTF-8 accepts.
+_OVERLONG = re.compile(rb"([\xc0\xc1]|\xe0[\x80\x81]|\xf0\x80[\x80\x81])([\x80-\xbf])")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -61,52 +71,76 @@ def check_artifact_path(path: str) -> str:
         InvalidInputError: The path breaks a rule of this module; the field is
             ``path`` and the message says which rule.
     """
-    problem = _text_problem(path)
-    if problem is None:
-        problem = next(filter(None, map(_shape_problem, _readings(path))), None)
+    problem = _text_problem(path) or _way_out(path)
     if problem is not None:
         raise InvalidInputError(
-            f"The artifact path {_shown(path)} {problem}.", field="path"
+            f"The artifact path {shown(path)} {problem}.", field="path"
         )
     return path
 
 
 def _text_problem(path: str) -> str | None:
-    if not path.strip():
-        return "is empty"
-    if _has_refused_character(path):
-        return "contains a control character, a line separator or a lone surrogate"
-    if len(path.encode()) > MAX_PATH_BYTES:
-        return f"is longer than {MAX_PATH_BYTES} bytes"
-    if not unicodedata.is_normalized("NFC", path):
-        return "is not in Unicode normalization form NFC"
+    segments = path.split("/")
+    problems = {
+        "is empty": not path.strip(),
+        "contains a control character, a line separator or a lone surrogate": (
+            _has_refused_character(path)
+        ),
+        "contains U+FFFD, which stands for bytes that were not UTF-8": "\ufffd" in path,
+        f"is longer than {MAX_PATH_BYTES} bytes": (
+            len(path.encode(errors="replace")) > MAX_PATH_BYTES
+        ),
+        "contains a backslash": "\\" in path,
+        "is not relative": path.startswith("/"),
+        "has an empty segment": "" in segments,
+        "has a segment '.'": "." in segments,
+    }
+    return next((problem for problem, applies in problems.items() if applies), None)
+
+
+def _way_out(path: str) -> str | None:
+    """How the path, or a text that some reader could take it for, leads out.
+
+    Proxies and clients have decoded a path once too often before, and have folded
+    full-width dots into plain ones, at the end or between. What leads out once does so
+    however often it is decoded, so only the ends are looked at.
+    """
+    if path.isascii() and "%" not in path:
+        return _exit_of(path)
+    for before_decoding in (str, _folded):
+        text = path
+        for _ in range(_MAX_DECODINGS):
+            before, text = text, _decoded(before_decoding(text))
+            if text == before:
+                break
+        else:
+            return f"is percent-encoded more than {_MAX_DECODINGS} times"
+        found = _exit_of(text) or _exit_of(_folded(text))
+        if found:
+            return found
     return None
 
 
-def _readings(path: str) -> Iterator[str]:
-    """Every text that a reader could take the path for.
-
-    Proxies and clients have decoded a path once too often before, and have folded
-    full-width dots into plain ones. Each decoding shortens the text, so this ends.
-    """
-    before, text = "", path
-    while text != before:
-        yield text
-        yield unicodedata.normalize("NFKC", text)
-        before, text = text, unquote(text, errors="replace")
+def _exit_of(text: str) -> str | None:
+    if _ROOT.match(text):
+        return "is not relative, or could be read so"
+    if ".." in _ENDS_OF_SEGMENTS.split(text):
+        return "has a segment '..', or could be read so"
+    return None
 
 
-def _shape_problem(text: str) -> str | None:
-    segments = text.split("/")
-    problems = {
-        "contains a backslash": "\\" in text,
-        "is not relative": text.startswith("/") or bool(_DRIVE.match(text)),
-        "has an empty segment": "" in segments,
-        "has a segment '.' or '..'": "." in segments or ".." in segments,
-        "hides a control character": _has_refused_character(text),
-        "contains U+FFFD or an encoding that is not UTF-8": "\ufffd" in text,
-    }
-    return next((problem for problem, applies in problems.items() if applies), None)
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text)
+
+
+def _decoded(text: str) -> str:
+    """The text percent-decoded once by a reader that refuses nothing."""
+    plain = _OVERLONG.sub(_shortest, unquote_to_bytes(text))
+    return plain.decode(errors="replace")
+
+
+def _shortest(overlong: re.Match[bytes]) -> bytes:
+    return bytes([(overlong[1][-1] & 1) << 6 | overlong[2][0] & 0x3F])
 
 
 def _has_refused_character(text: str) -> bool:
@@ -115,7 +149,7 @@ def _has_refused_character(text: str) -> bool:
     )
 
 
-def _shown(path: str) -> str:
+def shown(path: str) -> str:
     """The path as a message may carry it: ASCII, and not endless."""
     text = ascii(path)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
@@ -135,13 +169,13 @@ class FileEntry:
         is_integer = type(self.size_bytes) is int
         if not is_integer or not 0 <= self.size_bytes <= MAX_SIZE_BYTES:
             raise InvalidInputError(
-                f"The size of {_shown(self.path)} must be between 0 and"
+                f"The size of {shown(self.path)} must be between 0 and"
                 f" {MAX_SIZE_BYTES} bytes, not {self.size_bytes}.",
                 field="size_bytes",
             )
         if not _SHA256.fullmatch(self.sha256):
             raise InvalidInputError(
-                f"The sha256 of {_shown(self.path)} must be 64 lower-case"
+                f"The sha256 of {shown(self.path)} must be 64 lower-case"
                 f" hexadecimal digits.",
                 field="sha256",
             )
@@ -163,7 +197,7 @@ class Manifest:
                 "A manifest names at least one file.", field="files"
             )
         object.__setattr__(self, "files", tuple(sorted(self.files)))
-        _check_side_by_side([entry.path for entry in self.files])
+        check_side_by_side([entry.path for entry in self.files])
 
     @classmethod
     def from_canonical(cls, text: str) -> Self:
@@ -237,27 +271,22 @@ def _difference(path: str, expected: FileEntry | None, found: FileEntry | None) 
     return f"{path} has sha256 {found.sha256}, the manifest says {expected.sha256}."
 
 
-def _check_side_by_side(paths: list[str]) -> None:
-    by_folded: dict[str, str] = {}
-    for path in paths:
-        folded = _folded(path)
-        if folded in by_folded:
+def check_side_by_side(paths: Sequence[str]) -> None:
+    """Hold the paths of one artifact, in their order, against each other.
+
+    Raises:
+        InvalidInputError: One is there twice, or is also a directory.
+    """
+    files = set(paths)
+    for before, path in zip(["", *paths], paths, strict=False):
+        if path == before:
             raise InvalidInputError(
-                f"The paths {_shown(by_folded[folded])} and {_shown(path)} are the same"
-                f" or differ only in case.",
-                field="files",
+                f"The path {shown(path)} is there twice.", field="files"
             )
-        by_folded[folded] = path
-    for path in paths:
-        folded = _folded(path)
-        for cut in (i for i, character in enumerate(folded) if character == "/"):
-            if folded[:cut] in by_folded:
+        for cut in (i for i, character in enumerate(path) if character == "/"):
+            if path[:cut] in files:
                 raise InvalidInputError(
-                    f"{_shown(by_folded[folded[:cut]])} is a file and also the"
-                    f" directory of {_shown(path)}.",
+                    f"{shown(path[:cut])} is a file and also the directory of"
+                    f" {shown(path)}.",
                     field="files",
                 )
-
-
-def _folded(path: str) -> str:
-    return unicodedata.normalize("NFC", path.casefold())

@@ -5,6 +5,7 @@ Rules:
 - Text is Unicode NFC, without NUL and lone surrogates (PostgreSQL can store
   neither), and without long runs of combining marks: to put them in order takes
   the square of their number, a second for 20,000, and holds up all threads.
+  Addresses and paths alone stay as they are: in another form they name another thing.
 - A model name may have all that MLflow accepts: no ``/`` and ``:``, not ``.``
   or ``..``, not blank. Control characters are refused besides.
 - The name of an environment is free text without control characters.
@@ -22,6 +23,10 @@ MAX_ALIAS_CHARACTERS = 255
 MAX_ENVIRONMENT_CHARACTERS = 250
 MAX_TAG_KEY_CHARACTERS = 250
 MAX_TAG_VALUE_CHARACTERS = 100_000
+#: Of one model or version, and so of one change. All of them are in every document,
+#: audit entry and event about it, and are written while others wait.
+MAX_TAGS = 5_000
+MAX_TAGS_CHARACTERS = 2_000_000
 MAX_COMBINING_MARKS = 100
 #: Descriptions and reasons, whichever API they come by.
 MAX_TEXT_CHARACTERS = 20_000
@@ -46,11 +51,7 @@ def clean_text(text: str, *, field: str) -> str:
         InvalidInputError: when it has NUL, a lone surrogate, or more than
             ``MAX_COMBINING_MARKS`` combining marks in a row.
     """
-    if "\0" in text or _SURROGATES.search(text):
-        raise InvalidInputError(
-            "must not contain NUL or unpaired surrogates", field=field
-        )
-    if text.isascii():
+    if storable_text(text, field=field).isascii():
         return text
     if _has_too_many_marks(text):
         raise InvalidInputError(
@@ -58,6 +59,29 @@ def clean_text(text: str, *, field: str) -> str:
             field=field,
         )
     return unicodedata.normalize("NFC", text)
+
+
+def told_text(text: str) -> str:
+    """A text of ours, as it can be stored whatever names it quotes, and not endless."""
+    try:
+        found = clean_text(text, field="text")
+    except InvalidInputError:
+        found = ascii(text)[1:-1]
+    is_long = len(found) > MAX_TEXT_CHARACTERS
+    return f"{found[: MAX_TEXT_CHARACTERS - 1]}…" if is_long else found
+
+
+def storable_text(text: str, *, field: str) -> str:
+    """The text as it is.
+
+    Raises:
+        InvalidInputError: when it has NUL or a lone surrogate.
+    """
+    if "\0" in text or _SURROGATES.search(text):
+        raise InvalidInputError(
+            "must not contain NUL or unpaired surrogates", field=field
+        )
+    return text
 
 
 def _has_too_many_marks(text: str) -> bool:
@@ -129,12 +153,52 @@ def tags(given: Mapping[str, str | None]) -> dict[str, str | None]:
     """Tags in NFC; ``None`` as a value marks a tag to remove.
 
     Raises:
-        InvalidInputError: when a key or value breaks MLflow's rules.
+        InvalidInputError: when a key or value breaks MLflow's rules, or there are more
+            than ``MAX_TAGS``.
     """
+    require_few_tags(len(given))
     return {
         _tag_key(key): None if value is None else _tag_value(key, value)
         for key, value in given.items()
     }
+
+
+def require_few_tags(count: int) -> None:
+    """Hold the number of tags in one change to its bound, before any is judged.
+
+    Raises:
+        InvalidInputError: there are more than ``MAX_TAGS``.
+    """
+    if count > MAX_TAGS:
+        raise _too_many_tags(f"{count:,} in one change")
+
+
+def require_room_for_tags(
+    present: Mapping[str, str], changes: Mapping[str, str | None]
+) -> None:
+    """Hold what a model or version would have to what it may; removing is always free.
+
+    Raises:
+        InvalidInputError: there would be too many tags, or too long ones in all.
+    """
+    changed = {**present, **changes}
+    after = {key: value for key, value in changed.items() if value is not None}
+    characters = _characters(after)
+    is_too_many = len(after) > max(MAX_TAGS, len(present))
+    if is_too_many or characters > max(MAX_TAGS_CHARACTERS, _characters(present)):
+        raise _too_many_tags(f"{len(after):,} with {characters:,} characters in all")
+
+
+def _characters(of_tags: Mapping[str, str]) -> int:
+    return sum(len(key) + len(value) for key, value in of_tags.items())
+
+
+def _too_many_tags(how_many: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"must be at most {MAX_TAGS:,} tags with {MAX_TAGS_CHARACTERS:,} characters in "
+        f"all, not {how_many}",
+        field="tags",
+    )
 
 
 def _tag_key(text: str) -> str:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from registry.domain.names import clean_text
+from registry.domain.prompts import PROMPT_TAG
 from registry.domain.search_words import TEXT, Word, refusal
 from registry.errors import InvalidInputError
 
@@ -33,7 +34,6 @@ MAX_LISTED_VALUES = 1_000
 #: SQLite refuses a pattern above 50,000 bytes; a character may become 14 of them.
 MAX_PATTERN_CHARACTERS = 2_000
 MAX_DIGITS = 18
-PROMPT_TAG = "mlflow.prompt.is_prompt"
 
 _INTEGER = re.compile(r"\s*(-?)(\d+)\s*")
 

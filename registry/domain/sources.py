@@ -3,11 +3,14 @@
 Rules (protocol reference, section 4, "source rules"):
 
 - No ``..`` as a segment, however often the text is percent-decoded; no NUL.
+- An address is kept as it is given, in whatever Unicode form; names are not.
 - Something must be named: a bucket or a scheme alone is refused.
-- An address whose host every client would have to ask (``http``, ``ftp``, …) is
-  refused: it would make clients of the registry fetch from anywhere.
+- An address is of a kind that MLflow's clients can load from a store of their own
+  (``ADDRESS_SCHEMES``). Any other is refused: nobody could load it, or every client
+  would have to fetch it from the host it names (``http``, ``ftp``, ``git+https``, …).
+- An address holds no password: it is shown to every reader, and announced.
 - ``runs:/``, ``models:/`` and ``mlflow-artifacts:/`` name things of MLflow, which
-  others look up. All else is an address, and whether it can be read is not known here.
+  others look up. Whether an address can be read is not known here.
 
 Pure: nothing here reads a file, a database or a server.
 """
@@ -16,20 +19,16 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from registry.domain.names import clean_text
+from registry.domain.names import clean_text, storable_text
 from registry.errors import InvalidInputError
 
 MAX_SOURCE_CHARACTERS = 2000
 
-#: Addressed by host: MLflow refuses them as well, and no client of ours needs them.
-REFUSED_SCHEMES = frozenset(
-    {
-        *("abfss", "b2", "ftp", "hdfs", "http", "https", "r2", "sftp", "viewfs"),
-        *("data", "javascript", "vbscript"),
-    }
-)
+#: Object stores, and directories; MLflow's clients have a reader for each.
+ADDRESS_SCHEMES = frozenset({"", "dbfs", "file", "gs", "s3", "wasbs"})
 # One letter is a drive of Windows.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+_PASSWORD = re.compile(r"//[^/]*:[^/]*@")
 _RUN_ID = re.compile(r"[A-Za-z0-9][\w-]{0,255}", re.ASCII)
 _LOGGED_MODEL_ID = re.compile(r"m-[\w-]{1,253}", re.ASCII)
 _SEPARATORS = re.compile(r"[/\\]")
@@ -96,21 +95,23 @@ def parse_source(text: str) -> Source:
         InvalidInputError: when the text breaks a rule of this module; the field is
             ``source``.
     """
-    text = clean_text(text, field="source")
+    storable_text(text, field="source")
     if not text.strip() or len(text) > MAX_SOURCE_CHARACTERS:
         raise _refused(f"must have 1 to {MAX_SOURCE_CHARACTERS} characters")
     _check_segments(text)
     match = _SCHEME.match(text)
     scheme = match.group(1).lower() if match else ""
     rest = text[match.end() :] if match else text
-    if scheme in REFUSED_SCHEMES:
+    readers = {"runs": _run, "models": _model, "mlflow-artifacts": _proxied}
+    if scheme not in ADDRESS_SCHEMES and scheme not in readers:
         raise _refused(
-            f"must not be a {scheme}: address; link an artifact in an object store, "
-            "such as s3://bucket/path, or upload it"
+            f"must not be a {scheme[:20]}: address; link an artifact in an object"
+            " store, such as s3://bucket/path, or upload it"
         )
+    if _PASSWORD.match(rest):
+        raise _refused("must not hold a password or key")
     if not _path_of(rest):
         raise _refused("must name a path, not only a scheme, a bucket or a host")
-    readers = {"runs": _run, "models": _model, "mlflow-artifacts": _proxied}
     reader = readers.get(scheme)
     return Address(text, scheme) if reader is None else reader(text, rest)
 
@@ -178,9 +179,10 @@ def _local(rest: str, expected: str) -> str:
 
 
 def _given(part: str) -> str:
+    """A name, in the form in which names are stored."""
     if not part.strip():
         raise _not_a_model()
-    return part
+    return clean_text(part, field="source")
 
 
 def _not_a_model() -> InvalidInputError:

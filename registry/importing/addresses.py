@@ -11,8 +11,8 @@ Rules:
 
 from dataclasses import dataclass
 
-from registry.client import ModelVersion, RegistryClient
 from registry.errors import InvalidInputError, NotFoundError, RegistryError
+from registry.importing.hands import Find
 from registry.importing.mlflow_source import MlflowServer, NotToldError
 from registry.importing.plan import is_address, is_same
 from registry.importing.states import (
@@ -27,10 +27,10 @@ from registry.importing.states import (
 
 @dataclass(frozen=True)
 class Addresses:
-    """The addresses to register versions of ``server`` with at ``client``."""
+    """The addresses to register versions of ``server`` with; ``find`` knows ours."""
 
     server: MlflowServer
-    client: RegistryClient
+    find: Find
 
     def address_of(self, model: SourceModel, version: SourceVersion) -> str:
         """Where the artifact lies.
@@ -59,7 +59,7 @@ class Addresses:
                 " more, so that nobody knows whether the one here is the same"
             ) from error
         try:
-            here = self.client.get_version(*named)
+            here = self.find(*named)
         except NotFoundError as error:
             raise RegistryError(
                 f"it is a copy of {address}, which is not here yet: run the import"
@@ -71,11 +71,8 @@ class Addresses:
                 f" the one at {self.server.origin}"
             )
 
-    def _is_copied(self, there: SourceVersion, here: ModelVersion) -> bool:
-        found = TargetVersion(
-            number=here.version, source=here.source or "", tags=here.tags
-        )
-        if not is_address(there.source) or not is_same(there, found):
+    def _is_copied(self, there: SourceVersion, here: TargetVersion) -> bool:
+        if not is_address(there.source) or not is_same(there, here):
             return False
         is_imported = here.tags.get(FROM_TAG) == self.server.origin
         return is_imported or not names_registered(there.source)

@@ -46,6 +46,8 @@ from registry.importing.states import (
     SourceModel,
     TargetModel,
     TargetVersion,
+    is_prompt,
+    nobodys_prompt,
 )
 
 _ENDING = (NotSignedInError, PermissionDeniedError, ServerUnreachableError)
@@ -92,6 +94,10 @@ class ModelImport:
                 return
             self.report.counts[Count.MODELS_CREATED] += 1
             here = _as_created(self.source)
+        elif is_prompt(here.tags) != self.source.is_prompt:
+            kind = "prompt" if self.source.is_prompt else "model"
+            self._add(Kind.CONFLICT, None, f"is a {kind} there, and is none here")
+            return
         self._bring_versions(here)
         self._move(here)
         self._point_aliases(here)
@@ -179,16 +185,25 @@ class ModelImport:
         """
         while self._empty:
             number = self._empty[0]
-            if NONE not in self.rules.deletable:
+            if NONE not in self.rules.deletable and not self.source.is_prompt:
                 raise RegistryError(
                     f"number {number} would have to be left empty, but the policy lets"
                     f" no version in {NONE} be deleted"
                 )
-            self.hands.leave_empty(self.name, number)
+            self._leave_empty(number)
             self.report.counts[Count.NUMBERS_LEFT_EMPTY] += 1
             del self._empty[0]
 
+    def _leave_empty(self, number: int) -> None:
+        if not self.source.is_prompt:
+            self.hands.leave_empty(self.name, number)
+            return
+        self.hands.register(self.name, self.source, nobodys_prompt(number))
+        self.hands.remove(self.name, number)
+
     def _move(self, here: TargetModel) -> None:
+        if self.source.is_prompt:
+            return  # it has no stages here, whatever its server says
         versions = {**here.versions, **self.copied}
         wanted = {number: self.source.versions[number].stage for number in self.copied}
         plan = plan_moves(wanted, versions, self.rules)

@@ -1,4 +1,4 @@
-"""What an import changes here, call by call; a trial run has idle hands.
+"""What an import changes here, call by call; a trial has hands of its own (``trial``).
 
 Rules:
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from registry.client import ModelVersion, RegistryClient, VersionFacts
-from registry.client.registration import wait_for
+from registry.client.registration import PENDING, wait_for
 from registry.client.registry_client import ExpectedIncumbent
 from registry.errors import (
     ConflictError,
@@ -31,8 +31,8 @@ from registry.importing.states import (
 Tags = Mapping[str, str]
 #: Where an artifact lies, asked of the source.
 AddressOf = Callable[[SourceModel, SourceVersion], str]
-
-PENDING = "PENDING_REGISTRATION"
+#: A version here, by model and number.
+Find = Callable[[str, int], TargetVersion]
 
 
 class NumberTakenError(ConflictError):
@@ -73,40 +73,30 @@ class Hands(Protocol):
         """Point an alias at a version."""
 
 
-class IdleHands:
-    """Changes nothing; what would be refused on the way is not known."""
+def find_here(client: RegistryClient) -> Find:
+    """How a version of the registry is looked up."""
 
-    def create_model(self, name: str, model: SourceModel) -> None:
-        """Leave it."""
+    def find(name: str, number: int) -> TargetVersion:
+        found = client.get_version(name, number)
+        source = found.source or ""
+        return TargetVersion(number=number, source=source, tags=found.tags)
 
-    def describe(
-        self, name: str, number: int | None, description: str | None, tags: Tags
-    ) -> None:
-        """Leave it."""
+    return find
 
-    def register(
-        self, name: str, model: SourceModel, version: SourceVersion
-    ) -> TargetVersion:
-        """Take the version for registered."""
-        del name, model
-        return TargetVersion(number=version.number, source=version.source)
 
-    def leave_empty(self, name: str, number: int) -> None:
-        """Leave it."""
-
-    def remove(self, name: str, number: int) -> None:
-        """Leave it."""
-
-    def wait_until_ready(self, name: str, number: int) -> None:
-        """Take it for ready."""
-
-    def move(
-        self, name: str, number: int, stage: str, incumbent: ExpectedIncumbent
-    ) -> None:
-        """Leave it."""
-
-    def set_alias(self, name: str, alias: str, number: int) -> None:
-        """Leave it."""
+def facts_of(version: SourceVersion, origin: str, address: str) -> VersionFacts:
+    """What a version is registered with, beside its source."""
+    provenance_tags = provenance(version, origin, address=address)
+    facts = VersionFacts(
+        description=version.description, tags={**version.tags, **provenance_tags}
+    )
+    if version.run_id:
+        facts["run_id"] = version.run_id
+    if version.run_link:
+        facts["run_link"] = version.run_link
+    if logged_model := version.logged_model_id:
+        facts["logged_model_id"] = logged_model
+    return facts
 
 
 class RegistryHands:
@@ -152,19 +142,7 @@ class RegistryHands:
             NumberTakenError: when somebody else registers at the same time.
         """
         address = self._address_of(model, version)
-        facts = VersionFacts(
-            description=version.description,
-            tags={
-                **version.tags,
-                **provenance(version, self._origin, address=address),
-            },
-        )
-        if version.run_id:
-            facts["run_id"] = version.run_id
-        if version.run_link:
-            facts["run_link"] = version.run_link
-        if logged_model := version.logged_model_id:
-            facts["logged_model_id"] = logged_model
+        facts = facts_of(version, self._origin, address)
         made = self._client.begin_version(name, address, **facts)
         self._numbered(made, version.number)
         return TargetVersion(

@@ -5,7 +5,7 @@ Rules:
 - Nothing but GET: the source is left as it is.
 - Credentials come from the environment, as MLflow's own client reads them: a user
   and a password before a token. They go to that server and nowhere else.
-- Prompts, which MLflow keeps among its models, are no models and are left out.
+- Prompts are models too, which MLflow shows to those only who ask for prompts.
 """
 
 import re
@@ -13,12 +13,13 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import filterfalse
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import requests
 from requests.auth import HTTPBasicAuth
 
+from registry.addresses import server_address
 from registry.client.connection import open_session
 from registry.client.transport import unreachable_named
 from registry.errors import (
@@ -27,14 +28,20 @@ from registry.errors import (
     RegistryError,
 )
 from registry.importing.plan import scheme_of
-from registry.importing.states import NONE, READY, SourceModel, SourceVersion
+from registry.importing.states import (
+    NONE,
+    PROMPT_TAG,
+    READY,
+    SourceModel,
+    SourceVersion,
+)
 
 API_PATH = "/api/2.0/mlflow"
 TIMEOUT_SECONDS = (10, 120)
 MODELS_A_PAGE = 200
 VERSIONS_A_PAGE = 1000
 
-_PROMPT_TAG = "mlflow.prompt.is_prompt"
+_OF_PROMPTS = f"tags.`{PROMPT_TAG}` = 'true'"
 #: Addresses that mean something only to a registry or to a tracking server.
 _INDIRECT = frozenset({"models", "runs"})
 #: Stores that an address of an artifact leads to without asking anybody.
@@ -67,7 +74,7 @@ class MlflowServer:
             environ: where MLflow's own variables are looked up.
 
         Raises:
-            InvalidInputError: when this is not the address of a server.
+            InvalidInputError: when this is not the address of a server, or no token.
         """
         self.origin = _checked_origin(uri)
         bearer = token or environ.get("MLFLOW_TRACKING_TOKEN", "").strip()
@@ -90,13 +97,20 @@ class MlflowServer:
         Raises:
             RegistryError: what the server said.
         """
-        asked = {"max_results": MODELS_A_PAGE, "order_by": "name ASC"}
-        for found in self._pages(
-            "registered-models/search", asked, "registered_models"
-        ):
-            model = _model(found)
-            if model.tags.get(_PROMPT_TAG) != "true":
-                yield model
+        return filterfalse(_is_hidden, self._found())
+
+    def prompts(self) -> Iterator[SourceModel]:
+        """Every prompt, without its versions, page after page.
+
+        Raises:
+            RegistryError: what the server said.
+        """
+        return filter(_is_hidden, self._found(filter=_OF_PROMPTS))
+
+    def _found(self, **narrowed: str) -> Iterator[SourceModel]:
+        asked = {"max_results": MODELS_A_PAGE, "order_by": "name ASC", **narrowed}
+        path = "registered-models/search"
+        return map(_model, self._pages(path, asked, "registered_models"))
 
     def with_versions(self, model: SourceModel) -> SourceModel:
         """The model with its versions.
@@ -104,7 +118,10 @@ class MlflowServer:
         Raises:
             RegistryError: what the server said.
         """
-        asked = {"filter": _named(model.name), "max_results": VERSIONS_A_PAGE}
+        named = _named(model.name)
+        if _is_hidden(model):
+            named = f"{named} AND {_OF_PROMPTS}"
+        asked = {"filter": named, "max_results": VERSIONS_A_PAGE}
         found = self._pages("model-versions/search", asked, "model_versions")
         # A filter may be wider than the name: by LIKE, or by the database's collation.
         versions = [_version(one) for one in found if one.get("name") == model.name]
@@ -191,7 +208,7 @@ class MlflowServer:
 
 
 def _checked_origin(uri: str) -> str:
-    origin = uri.strip().rstrip("/")
+    origin = uri.strip()
     scheme = scheme_of(origin)
     if scheme.partition("+")[0] in _DATABASES:
         raise InvalidInputError(
@@ -199,20 +216,14 @@ def _checked_origin(uri: str) -> str:
             " Start one on it (mlflow server --backend-store-uri …) and point at that",
             field="from",
         )
-    parts = urlsplit(origin)
-    if scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        return server_address(origin).removesuffix(API_PATH)
+    except ValueError as error:
         raise InvalidInputError(
-            f"{uri!r} is not the address of an MLflow server"
-            " (expected http(s)://host[:port][/path])",
+            f"This is not the address of an MLflow server: {error}; credentials go into"
+            " MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
             field="from",
-        )
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise InvalidInputError(
-            "Give the address alone; credentials go into MLFLOW_TRACKING_USERNAME and"
-            " MLFLOW_TRACKING_PASSWORD",
-            field="from",
-        )
-    return origin.removesuffix(API_PATH)
+        ) from error
 
 
 def _named(name: str) -> str:
@@ -221,6 +232,11 @@ def _named(name: str) -> str:
         return f"name LIKE '{_UNQUOTABLE.sub('_', name)}'"
     quote = '"' if "'" in name else "'"
     return f"name = {quote}{name}{quote}"
+
+
+def _is_hidden(model: SourceModel) -> bool:
+    """Whether MLflow finds it only where prompts are asked for."""
+    return model.tags.get(PROMPT_TAG) == "true"
 
 
 def _model(found: Json) -> SourceModel:

@@ -22,6 +22,7 @@ from registry.importing.states import (
     SourceVersion,
     TargetModel,
     TargetVersion,
+    is_prompt,
 )
 
 
@@ -157,7 +158,7 @@ def _describe(
 def _problem(there: SourceVersion) -> str:
     if there.status != READY:
         return f"it is {there.status} at the source"
-    if not is_address(there.source):
+    if not is_address(there.source) and not is_prompt(there.tags):
         return (
             f"its source {there.source!r} is a local path of the other server:"
             " put the artifact into a store and register it from there"

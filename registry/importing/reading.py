@@ -14,8 +14,8 @@ from registry.importing.states import (
     TargetVersion,
 )
 
-_REGISTERED = "model_version.registered"
-_CREATED = "registered_model.created"
+_REGISTERED = {"model_version.registered", "prompt_version.created"}
+_CREATED = {"registered_model.created", "prompt.created"}
 
 
 def read_rules(client: RegistryClient, name: str) -> Rules:
@@ -95,8 +95,8 @@ def _last_number(
     if all(number <= highest for number in source.versions):
         return highest
     for entry in client.audit.entries(model=name):  # newest first
-        if entry.action == _REGISTERED and entry.version:
+        if entry.action in _REGISTERED and entry.version:
             return max(highest, entry.version)
-        if entry.action == _CREATED:
+        if entry.action in _CREATED:
             break
     return highest

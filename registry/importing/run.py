@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import chain
 
 from registry.client import RegistryClient
 from registry.errors import (
@@ -55,9 +56,9 @@ class Import:
         on_model(len(models), len(models), "")
 
     def _chosen(self) -> Iterator[SourceModel]:
-        """The models to copy, one of each name."""
+        """The models and prompts to copy, one of each name."""
         seen: set[str] = set()
-        for model in self.server.models():
+        for model in chain(self.server.models(), self.server.prompts()):
             name = name_here(model)
             if self.patterns and not any(
                 fnmatchcase(name, one) for one in self.patterns

@@ -20,6 +20,8 @@ SOURCE_TAG = f"{TAG_PREFIX}source"
 #: The registry that a version was copied from.
 FROM_TAG = f"{TAG_PREFIX}from"
 PLACEHOLDER_TAG = f"{TAG_PREFIX}placeholder"
+#: By which MLflow tells its prompts, and their versions, from models.
+PROMPT_TAG = "mlflow.prompt.is_prompt"
 #: The reason of every stage change that an import makes begins so.
 REASON_PREFIX = "imported from "
 
@@ -60,6 +62,11 @@ class SourceModel:
     versions: Mapping[int, SourceVersion] = field(default_factory=dict)
     created_at: str = ""
     created_by: str = ""
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether it is a prompt, whose versions are texts."""
+        return is_prompt(self.tags)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +117,17 @@ class Rules:
 def reason_of(origin: str) -> str:
     """The reason that stage changes are recorded with."""
     return f"{REASON_PREFIX}{origin}"
+
+
+def is_prompt(tags: Mapping[str, str]) -> bool:
+    """Whether what has these tags is a prompt, or a version of one."""
+    return tags.get(PROMPT_TAG, "").lower() == "true"
+
+
+def nobodys_prompt(number: int) -> SourceVersion:
+    """What takes the number of a prompt's version that is not at the source."""
+    tags = {PROMPT_TAG: "true", PLACEHOLDER_TAG: "true"}
+    return SourceVersion(number=number, source="prompt-template", tags=tags)
 
 
 def names_registered(source: str) -> bool:

@@ -9,28 +9,30 @@ Rules (protocol reference, sections 4 and 5):
   puts the address into a path and into a query, so no character of it may need
   escaping, and a model may be renamed while it is downloaded.
 - What is listed and sent is what the manifest names. Nothing is written here.
+- MLflow's client decodes the names that it was listed, and takes what follows a ``?``
+  for a query: what it asks for is looked up as it would read the names of files.
 """
 
 from http import HTTPStatus
-from urllib.parse import urljoin
+from urllib.parse import unquote
 
 from flask import Blueprint, Response, jsonify, request
 
 from registry.auth.permissions import Permission, requires
 from registry.domain.manifest_text import ManifestText
 from registry.domain.manifests import FileEntry, check_artifact_path
-from registry.errors import (
-    ArtifactNotFoundError,
-    InvalidInputError,
-)
+from registry.errors import ArtifactNotFoundError
 from registry.mlflow_api.errors import MlflowError
 from registry.mlflow_api.reading import fields_of
 from registry.mlflow_api.versions import version_ref
 from registry.persistence import queries
 from registry.persistence.database import db, end_read
 from registry.persistence.tables import ModelVersion
+from registry.services.artifacts import is_read_by
 from registry.web.changing import parts
+from registry.web.checked_files import require_unchanged
 from registry.web.files import send_file, unchanged_file
+from registry.web.own_address import own_address
 
 _ARTIFACTS = "/mlflow-artifacts/artifacts"
 _SERVED_AT = f"/api/2.0{_ARTIFACTS}/"
@@ -47,21 +49,33 @@ def get_download_uri() -> Response:
     """Say where a version's bytes are."""
     ref = version_ref(fields_of(request))
     version = queries.get_version(db.session(), ref.model, ref.number)
+    require_unchanged(version)
     uri = version.artifact_uri
     if parts().settings.serve_artifacts and _is_ours(version):
-        uri = urljoin(request.host_url, _SERVED_AT + version.id)
+        uri = f"{_own_address()}{_SERVED_AT}{version.id}"
     return jsonify({"artifact_uri": uri})
+
+
+def _own_address() -> str:
+    address = own_address(parts().settings)
+    if not address:
+        raise MlflowError(
+            "INVALID_STATE",
+            "this registry does not know the address that clients reach it at, to "
+            "send them artifacts from: its operator sets STAGEGATE_PUBLIC_URL",
+        )
+    return address
 
 
 @blueprint.get(_ARTIFACTS)
 @requires(Permission.READ)
 def list_artifacts() -> Response:
     """List one directory of an artifact, its names relative to it."""
-    path = fields_of(request).text("path").strip("/")
+    path = fields_of(request).address("path").strip("/")
     version_id, _, directory = path.partition("/")
-    if directory:
-        check_artifact_path(directory)
     _, manifest = _artifact(version_id)
+    if directory and not any(manifest.children(directory)):
+        directory = _meant(manifest, directory) or check_artifact_path(directory)
     files = [
         {"path": name, "is_dir": True}
         if size_bytes is None
@@ -77,6 +91,9 @@ def download_artifact(path: str) -> Response:
     """Send a file of an artifact, or a range of it."""
     version_id, _, file = path.partition("/")
     version, manifest = _artifact(version_id)
+    if manifest.find(file) is None:
+        query = request.query_string.decode(errors="replace")
+        file = _meant(manifest, f"{file}?{query}" if query else file) or file
     return _sent(version, manifest, file)
 
 
@@ -98,7 +115,7 @@ def refuse_change(path: str) -> Response:
 def get_artifact() -> Response:
     """Send a file of a version's artifact."""
     fields = fields_of(request)
-    ref, path = version_ref(fields), fields.required("path")
+    ref, path = version_ref(fields), fields.required_address("path")
     version, canonical = queries.version_with_manifest(
         db.session(), ref.model, ref.number
     )
@@ -112,12 +129,9 @@ def get_artifact() -> Response:
 
 def _is_ours(version: ModelVersion) -> bool:
     """Whether there is a manifest and our store can read what it names."""
-    try:
-        return bool(version.artifact_digest) and parts().store.claims(
-            version.artifact_uri
-        )
-    except InvalidInputError:  # an address of a store that was ours once
-        return False
+    return bool(version.artifact_digest) and is_read_by(
+        parts().store, version.artifact_uri
+    )
 
 
 def _artifact(version_id: str) -> tuple[ModelVersion, ManifestText]:
@@ -132,9 +146,34 @@ def _text_of(version: ModelVersion, canonical: str) -> ManifestText:
     return ManifestText(canonical, version.artifact_digest or "")
 
 
+def _meant(manifest: ManifestText, asked: str, directory: str = "") -> str | None:
+    """The one path that MLflow's client would read as what it asks for."""
+    asked = _as_read(asked)
+    found: list[str | None] = []
+    for name, size_bytes in manifest.children(directory):
+        path = f"{directory}/{name}" if directory else name
+        read = _as_read(name)
+        if read == asked:
+            found.append(path)
+        elif size_bytes is None and asked.startswith(f"{read}/"):
+            found.append(_meant(manifest, asked.removeprefix(f"{read}/"), path))
+    meant = [path for path in found if path is not None]
+    return meant[0] if len(meant) == 1 else None
+
+
+def _as_read(name: str) -> str:
+    """The name decoded for as long as that changes it, ten times at most."""
+    for _ in range(10):
+        before, name = name, unquote(name)
+        if name == before:
+            break
+    return name
+
+
 def _sent(version: ModelVersion, manifest: ManifestText, path: str) -> Response:
     entry: FileEntry | None = manifest.find(check_artifact_path(path))
     if entry is None:
         raise ArtifactNotFoundError(f"No such artifact: {path!r}")
     end_read(db.session())  # nothing stays open while the file is sent
-    return unchanged_file(entry) or send_file(version.artifact_uri, entry)
+    require_unchanged(version)
+    return unchanged_file(entry) or send_file(version, entry)

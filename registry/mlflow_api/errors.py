@@ -91,7 +91,8 @@ def _message(error: errors.RegistryError) -> str:
         case errors.AliasNotFoundError():
             return f"Registered model alias {error.alias} not found."
         case errors.NameTakenError():
-            return f"Registered Model (name={error.name}) already exists."
+            kind = "Prompt" if error.is_prompt else "Registered Model"
+            return f"{kind} (name={error.name}) already exists."
         case errors.InvalidInputError(field=str(field)):
             return f"Invalid value for parameter '{field}': {error.message}"
         case _:

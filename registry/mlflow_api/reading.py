@@ -32,7 +32,8 @@ class Fields:
     """What one request says.
 
     Every method raises ``InvalidInputError`` for a value of another type. Texts
-    come back in the form in which the registry stores them (``names.clean_text``).
+    come back in the form in which the registry stores them (``names.clean_text``), but
+    for addresses, which stay as they were sent.
     """
 
     def __init__(self, values: Mapping[str, Any], *, is_query: bool = False) -> None:
@@ -45,6 +46,22 @@ class Fields:
         if text is None or not text.strip():
             raise missing(name)
         return text
+
+    def required_address(self, name: str) -> str:
+        """A source or the path of a file, neither missing, empty nor blank."""
+        address = self.address(name)
+        if not address.strip():
+            raise missing(name)
+        return address
+
+    def address(self, name: str) -> str:
+        """A source or the path of a file; absent it is empty."""
+        value = self._single(name)
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise _invalid(name, value)
+        return names.storable_text(value, field=name)
 
     def text(self, name: str, default: str = "", *, maximum: int | None = None) -> str:
         """A text of at most ``maximum`` characters; absent it is ``default``."""
@@ -98,7 +115,9 @@ class Fields:
 
     def tags(self, name: str = "tags") -> dict[str, str]:
         """Tags, from ``[{"key", "value"}]``; of a repeated key the last wins."""
-        return {tag.required("key"): tag.text("value") for tag in self.documents(name)}
+        found = {tag.required("key"): tag.text("value") for tag in self.documents(name)}
+        names.tags(found)  # judged before anything is locked
+        return found
 
     def document(self, name: str) -> "Fields | None":
         """The fields of an object inside this one, or None when absent."""

@@ -17,7 +17,11 @@ from sqlalchemy.orm import Session
 
 from registry.auth.permissions import Permission, requires
 from registry.domain.policy import ARCHIVED, NONE, StagePolicy
-from registry.errors import InvalidInputError, TransitionRefusedError
+from registry.errors import (
+    InvalidInputError,
+    PromptStageError,
+    TransitionRefusedError,
+)
 from registry.mlflow_api.documents import Document, full_version_document
 from registry.mlflow_api.errors import MlflowError
 from registry.mlflow_api.reading import Fields, fields_of
@@ -82,6 +86,8 @@ def _moved(fields: Fields, reason: str, answer: Answer) -> Response:
     )
     try:
         return _carried_out(move, ref, answer)
+    except PromptStageError:
+        raise
     except TransitionRefusedError as refusal:
         if refusal.is_rollback_only:
             raise _rollback_only(refusal, ref) from refusal

@@ -66,7 +66,7 @@ def version_answer(session: Session, ref: VersionRef) -> Document:
 def create_model_version() -> Response:
     """Register the next version of a model."""
     fields = fields_of(request)
-    name, source = fields.required("name"), fields.required("source")
+    name, source = fields.required("name"), fields.required_address("source")
     details = VersionDetails(
         run_id=fields.text("run_id", maximum=MAX_SHORT_TEXT_CHARACTERS) or None,
         run_link=fields.text("run_link", maximum=MAX_SOURCE_CHARACTERS),

@@ -2,11 +2,14 @@
 
 Rules (protocol reference, section 6):
 
-- A pair that MLflow knows and we never announce (prompts, budgets) is taken, as
-  MLflow's server takes it, and stays silent.
+- A pair that MLflow knows and we never announce (budgets) is taken, as MLflow's
+  server takes it, and stays silent.
 - An empty name, URL or list of events in an update leaves it as it is; an empty
   secret removes the signature.
-- A test succeeds when the receiver answers 2xx, as a delivery does.
+- A test succeeds when the receiver answers 2xx, as a delivery does. A status says what
+  came of it; an error is told where there is none, or where MLflow would have followed.
+- Events are given back in the order in which they were asked for.
+- What failed is tried again as soon as MLflow does it, and then for as long as we do.
 """
 
 from flask import Blueprint, Response, jsonify, request
@@ -35,6 +38,7 @@ from webhooks import subscriptions
 from webhooks.events import matches_event_type
 from webhooks.formats.keyed import SECRET
 from webhooks.formats.mlflow import FIRED, NAME, WORDS
+from webhooks.retry import SCHEDULE_SECONDS as OUR_SCHEDULE_SECONDS
 from webhooks.tables import Subscription
 
 blueprint = Blueprint("webhooks", __name__, url_prefix="/mlflow/webhooks")
@@ -43,6 +47,8 @@ FORMAT = "mlflow"
 _TYPES = {
     (word.entity.upper(), word.action.upper()): name for name, word in WORDS.items()
 }
+#: MLflow's retries come after 0, 2 and 4 seconds; ours go on from there.
+SCHEDULE_SECONDS = (0, 1, 2, 4, *OUR_SCHEDULE_SECONDS[2:])
 _ENTITIES = sorted({entity for entity, _ in _TYPES})
 
 
@@ -59,6 +65,7 @@ def create_webhook() -> Response:
         "description": fields.text("description"),
         "event_types": _event_types(fields),
         "credentials": {SECRET: secret} if secret else {},
+        "schedule_seconds": SCHEDULE_SECONDS,
     }
     state = _state(fields)
     if not given["event_types"]:
@@ -133,7 +140,7 @@ def test_webhook(webhook_id: str) -> Response:
     if result.status is not None:
         said["response_status"] = result.status
         said["response_body"] = answered_text(result)
-    if result.error is not None:
+    if result.error is not None and (result.status is None or result.is_redirect):
         said["error_message"] = result.error
     return jsonify({"result": said})
 
@@ -146,9 +153,8 @@ def webhook_document(row: Subscription) -> Document:
         "description": row.description,
         "url": row.url,
         "events": [
-            {"entity": entity, "action": action}
-            for (entity, action), event_type in _TYPES.items()
-            if _is_told(row, event_type)
+            {"entity": word.entity.upper(), "action": word.action.upper()}
+            for word in map(WORDS.__getitem__, _types_told(row))
         ],
         "status": status_of(row),
         "creation_timestamp": milliseconds(row.created_at),
@@ -157,12 +163,14 @@ def webhook_document(row: Subscription) -> Document:
     return {name: value for name, value in document.items() if value not in ("", [])}
 
 
-def _is_told(row: Subscription, event_type: str) -> bool:
-    """Whether it asks for this type; ``*`` asks for what there is, not for prompts."""
-    if event_type in row.event_types:
-        return True
-    is_ordinary = event_type in FIRED and event_type not in OPT_IN
-    return is_ordinary and matches_event_type(row.event_types, event_type)
+def _types_told(row: Subscription) -> list[str]:
+    """The types it asks for, in its order; ``*`` asks for all but budgets."""
+    ordinary = [name for name in FIRED if name not in OPT_IN]
+    told: dict[str, None] = {}
+    for entry in row.event_types:
+        asked = [entry] if entry in WORDS else ordinary
+        told |= {name: None for name in asked if matches_event_type([entry], name)}
+    return list(told)
 
 
 def _updated(tx: Transaction, webhook_id: str, changes: Document) -> Document:

@@ -7,11 +7,21 @@ Rules:
 - Documents come with their tags and aliases in the same statement.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import (
+    Select,
+    String,
+    and_,
+    func,
+    literal,
+    or_,
+    select,
+    union,
+)
 from sqlalchemy.orm import Session, joinedload, undefer, undefer_group
 
 from registry.domain.policy import VersionStatus
@@ -34,6 +44,7 @@ from registry.persistence.tables import (
 )
 
 Row = TypeVar("Row", ModelVersion, StageChange)
+Entries = TypeVar("Entries", AuditEntry, int)
 
 
 def lock_model(session: Session, name: str) -> RegisteredModel:
@@ -73,18 +84,40 @@ def _found_model(model: RegisteredModel | None, name: str) -> RegisteredModel:
 
 
 def model_id(session: Session, name: str) -> str:
-    """The id of a model.
+    """The id of a model; raises as ``model_kind``."""
+    found, _ = model_kind(session, name)
+    return found
+
+
+def model_kind(session: Session, name: str) -> tuple[str, bool]:
+    """The id of a model, and whether it is a prompt.
 
     Raises:
         NotFoundError: when there is no model of this name.
     """
-    found = session.scalar(
-        select(RegisteredModel.id).where(
+    found = session.execute(
+        select(RegisteredModel.id, RegisteredModel.is_prompt).where(
             RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None)
+        )
+    ).one_or_none()
+    if found is None:
+        raise ModelNotFoundError(name)
+    return found[0], found[1]
+
+
+def model_name(session: Session, model_id: str) -> str:
+    """The present name of a model.
+
+    Raises:
+        NotFoundError: when it was deleted.
+    """
+    found = session.scalar(
+        select(RegisteredModel.name).where(
+            RegisteredModel.id == model_id, RegisteredModel.deleted_at.is_(None)
         )
     )
     if found is None:
-        raise ModelNotFoundError(name)
+        raise ModelNotFoundError(model_id)
     return found
 
 
@@ -105,12 +138,14 @@ def manifest(session: Session, version_id: str) -> str:
 
 
 def list_models(
-    session: Session, *, after: str | None, limit: int
+    session: Session, *, after: str | None, limit: int, prompts: bool
 ) -> Iterator[RegisteredModel]:
-    """Models by name, from the one behind ``after`` on."""
+    """Models, or prompts, by name, from the one behind ``after`` on."""
     query = (
         select(RegisteredModel)
-        .where(RegisteredModel.deleted_at.is_(None))
+        .where(
+            RegisteredModel.deleted_at.is_(None), RegisteredModel.is_prompt == prompts
+        )
         .order_by(RegisteredModel.name)
         .limit(limit)
         .options(undefer_group(DOCUMENT))
@@ -359,13 +394,52 @@ def previous_holder(session: Session, model_id: str, stage: str) -> StageChange 
 def list_audit_entries(
     session: Session, *, model: str | None, below: int | None, limit: int
 ) -> Iterator[AuditEntry]:
-    """Audit entries, newest first."""
+    """Audit entries, newest first; with ``model`` those that may be about it.
+
+    The column says so, or the sealed text may: a column can be edited. Whoever asks
+    for a model looks at the texts.
+    """
     query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
     if model is not None:
-        query = query.where(AuditEntry.model == model)
-    if below is not None:
-        query = query.where(AuditEntry.id < below)
-    return (row for (row,) in read_rows(session, query, limit=limit))
+        said_beside = select(AuditEntry.id).where(AuditEntry.model == model)
+        arms = [said_beside.order_by(AuditEntry.id.desc()), *_hidden(model)]
+        pages = [_below(arm, below).limit(limit).subquery() for arm in arms]
+        query = query.where(
+            AuditEntry.id.in_(union(*(select(page.c.id) for page in pages)))
+        )
+    found = read_rows(session, _below(query, below), limit=limit)
+    return (row for (row,) in found)
+
+
+def _below(query: Select[Entries], below: int | None) -> Select[Entries]:
+    return query if below is None else query.where(AuditEntry.id < below)
+
+
+def _hidden(model: str) -> list[Select[int]]:
+    """Entries of the model's chain that name it in their text and not beside it.
+
+    One query for each range of the index of chains and models, which has no step for
+    what is not equal. They are few, if any, and sorted by themselves: by an index in
+    this order all entries without a model would be walked.
+    """
+    chains = select(
+        (literal("model:", String) + RegisteredModel.id).label("chain")
+    ).where(RegisteredModel.name == model)
+    is_of_its_chain = AuditEntry.chain.in_(select(chains.cte("chains").c.chain))
+    names_it = AuditEntry.canonical.contains(
+        f'"model":{json.dumps(model, ensure_ascii=False)}', autoescape=True
+    )
+    others = (
+        AuditEntry.model < model,
+        AuditEntry.model > model,
+        AuditEntry.model.is_(None),
+    )
+    return [
+        select(AuditEntry.id)
+        .where(is_of_its_chain, is_other, names_it)
+        .order_by((AuditEntry.id + 0).desc())
+        for is_other in others
+    ]
 
 
 def oldest_unfinished_upload(

@@ -31,8 +31,8 @@ from sqlalchemy import (
     text,
 )
 
+from registry.domain.prompts import PROMPT_TAG
 from registry.domain.search_filter import (
-    PROMPT_TAG,
     Attribute,
     Comparison,
     Operator,

@@ -29,6 +29,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
     func,
     select,
 )
@@ -66,10 +67,22 @@ class RegisteredModel(Base):
             where="deleted_at IS NULL",
             unique=True,
         ),
+        partial_index(
+            "registered_models_by_kind",
+            "is_prompt",
+            "name",
+            where="deleted_at IS NULL",
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     name: Mapped[str] = mapped_column(Text)
+    #: As its tag says it (``domain.prompts``), where a lock shows it too.
+    is_prompt: Mapped[bool] = mapped_column(default=False, server_default=false())
+    #: The newest last; webhooks' filters find the model by them, too.
+    former_names: Mapped[list[str]] = mapped_column(
+        JSON, default=list, server_default="[]"
+    )
     description: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     created_by: Mapped[str] = mapped_column(Text)
@@ -176,11 +189,17 @@ class ModelVersion(Base):
     if TYPE_CHECKING:  # mapped at the end of this module
         tags: Mapped[Any]
         aliases: Mapped[Any]
+        is_prompt: Mapped[bool]
 
     @property
     def artifact_uri(self) -> str:
         """Where the bytes are."""
         return self.download_uri or self.source
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether it is pinned, and was as registered when it was last looked at."""
+        return self.artifact_state == "verified"
 
 
 class VersionTag(Base):
@@ -268,6 +287,8 @@ class StageChange(Base):
     actor_kind: Mapped[str] = mapped_column(Text)
     actor_name: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime] = mapped_column(UTCDateTime)
+    #: Whether the artifact was known to be as registered; unknown of old changes.
+    verified: Mapped[bool | None]
     #: The event that announced it; registrations have their own event type.
     event_id: Mapped[str | None] = mapped_column(Text)
 
@@ -317,13 +338,15 @@ class AuditEntry(Base):
     """One entry of the audit log. Triggers refuse to change or remove it.
 
     ``canonical`` is the truth; the other columns repeat it for queries and
-    verification compares them.
+    verification compares them. ``private`` is sealed by it, and for admins alone.
     """
 
     __tablename__ = "audit_entries"
     __table_args__ = (
         UniqueConstraint("chain", "n"),
         Index("audit_entries_by_model", "model", "id"),
+        #: Finds what a chain has of other models than it should.
+        Index("audit_entries_by_chain_and_model", "chain", "model"),
     )
 
     id: Mapped[int] = mapped_column(_BIG, primary_key=True, autoincrement=True)
@@ -337,6 +360,7 @@ class AuditEntry(Base):
     prev_hash: Mapped[str] = mapped_column(String(64))
     hash: Mapped[str] = mapped_column(String(64))
     canonical: Mapped[str] = mapped_column(Text)
+    private: Mapped[str | None] = mapped_column(Text)
 
 
 class Token(Base):
@@ -426,6 +450,14 @@ ModelVersion.aliases = column_property(
     select(JSONArrayAggregate(Alias.alias))
     .where(Alias.version_id == ModelVersion.id)
     .correlate_except(Alias)
+    .scalar_subquery(),
+    deferred=True,
+    group=DOCUMENT,
+)
+ModelVersion.is_prompt = column_property(
+    select(RegisteredModel.is_prompt)
+    .where(RegisteredModel.id == ModelVersion.model_id)
+    .correlate_except(RegisteredModel)
     .scalar_subquery(),
     deferred=True,
     group=DOCUMENT,

@@ -81,6 +81,14 @@ def inspect_address(store: ArtifactStore, address: Address) -> LinkedSource:
     return LinkedSource(source=source, is_readable=True, manifest=manifest)
 
 
+def is_read_by(store: ArtifactStore, source: str) -> bool:
+    """Whether the store reads that address; it may be of one that was ours once."""
+    try:
+        return store.claims(source)
+    except InvalidInputError:
+        return False
+
+
 def linked_elsewhere(source: str, *, download_uri: str | None = None) -> LinkedSource:
     """A source that the store cannot read, taken at its word."""
     return LinkedSource(

@@ -6,9 +6,14 @@ written. Design, section 5.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from urllib.parse import quote
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from registry.domain import prompts
 from registry.domain.actors import Caller
 from registry.domain.timestamps import rfc3339
 from registry.persistence.tables import ModelVersion, RegisteredModel
@@ -24,8 +29,14 @@ TAG_DELETED = "model_version.tag_deleted"
 COMMENTED = "model_version.commented"
 COMMENT_UPDATED = "model_version.comment_updated"
 COMMENT_DELETED = "model_version.comment_deleted"
+PROMPT_TAG_SET = "prompt.tag_set"
+PROMPT_TAG_DELETED = "prompt.tag_deleted"
+_OF_VERSIONS = {TAG_SET, TAG_DELETED, COMMENTED, COMMENT_UPDATED, COMMENT_DELETED}
 #: Announced to those who name the type: neither ``*`` nor a prefix asks for them.
-OPT_IN = frozenset({TAG_SET, TAG_DELETED, COMMENTED, COMMENT_UPDATED, COMMENT_DELETED})
+OPT_IN = frozenset(
+    {*_OF_VERSIONS, *map(prompts.event_type, _OF_VERSIONS)}
+    | {PROMPT_TAG_SET, PROMPT_TAG_DELETED}
+)
 
 
 def record_change(
@@ -39,8 +50,12 @@ def record_change(
 ) -> None:
     """Audit and announce a change whose action is also its event type.
 
-    ``in_detail`` are events that say the same piece by piece, by type and data.
+    ``in_detail`` are events that say the same piece by piece, by type and data. All
+    are named as those of a model; a prompt's are renamed here.
     """
+    if model.is_prompt:
+        change = replace(change, action=prompts.event_type(change.action))
+        in_detail = [(prompts.event_type(name), told) for name, told in in_detail]
     audit.record(tx, change, chain=audit.chain_of(model), at=at)
     announce(tx, model, [(change.action, data), *in_detail], at=at)
     tx.session.flush()
@@ -58,6 +73,7 @@ def announce(
     ``data["to_stage"]``, where there is one, is the event's target.
     """
     actor = {"kind": tx.caller.actor.kind, "name": tx.caller.actor.name}
+    former_names = _former_names(tx.session, model)
     first = model.last_event + 1
     model.last_event += len(events)
     rows = outbox.enqueue_all(
@@ -67,6 +83,7 @@ def announce(
                 type=event_type,
                 ordering_key=model.id,
                 subject=model.name,
+                former_subjects=former_names,
                 target=data.get("to_stage"),
                 data={
                     "model": model.name,
@@ -84,6 +101,19 @@ def announce(
         now=tx.now,
     )
     return [row.id for row in rows]
+
+
+def _former_names(session: Session, model: RegisteredModel) -> Sequence[str]:
+    """Names that the model had and that no other has taken since."""
+    if not model.former_names:
+        return ()
+    taken = session.scalars(
+        select(RegisteredModel.name).where(
+            RegisteredModel.name.in_(model.former_names),
+            RegisteredModel.deleted_at.is_(None),
+        )
+    ).all()
+    return [name for name in model.former_names if name not in taken]
 
 
 def touch(
@@ -116,16 +146,28 @@ def move_mlflow_time(at: datetime, *rows: RegisteredModel | ModelVersion) -> Non
 def version_event(
     caller: Caller, model: RegisteredModel, version: ModelVersion
 ) -> Document:
-    """What every event about a version says (design, section 8)."""
+    """What every event about a version says (design, section 8).
+
+    A prompt has neither stages nor an artifact, so its events say its text instead.
+    """
+    tags = version.tags or {}
+    standing = (
+        prompts.content(tags)
+        if model.is_prompt
+        else {
+            "stage": version.stage,
+            "status": version.status,
+            "source": version.source,
+            "download_uri": version.artifact_uri,
+            "artifact_digest": version.artifact_digest,
+            "verified": version.is_verified,
+            "run_id": version.run_id,
+            "tags": tags,
+        }
+    )
     return {
         "version": version.number,
-        "stage": version.stage,
-        "status": version.status,
-        "source": version.source,
-        "download_uri": version.artifact_uri,
-        "artifact_digest": version.artifact_digest,
-        "run_id": version.run_id,
-        "tags": version.tags or {},
+        **standing,
         "links": version_links(caller, model, version),
         "updated_at": rfc3339(version.updated_at),
     }
@@ -134,7 +176,12 @@ def version_event(
 def version_links(
     caller: Caller, model: RegisteredModel, version: ModelVersion
 ) -> dict[str, str]:
-    """Where a receiver reads more, and reports what became of it."""
+    """Where a receiver reads more, and reports what became of it.
+
+    Nothing, when it is not known where we are: receivers send their tokens there.
+    """
+    if not caller.base_url:
+        return {}
     base = caller.base_url + version_path(model.name, version.number)
     return {"version": base, "deployments": f"{base}/deployments"}
 

@@ -8,7 +8,10 @@ Rules:
 - ``succeeded`` is final against ``pending`` and ``in_progress``, which may come late,
   until the event has been delivered again. ``failed`` is not: a pipeline may be run
   again. Of ``succeeded`` and ``failed`` the last one counts.
-- A failure may roll back, in the same transaction (``automatic_rollback``).
+- A failure may roll back, in the same transaction (``automatic_rollback``). Who may
+  not move versions moves none by a report either: that takes the token of the very
+  delivery that announced the change, or a promoter. Anybody else's report stands, and
+  does not keep a later one that says the same from rolling back.
 - A report is about the change that its delivery announced; one that names no
   delivery is about the change that put the version where it is.
 """
@@ -21,6 +24,7 @@ from enum import StrEnum
 from sqlalchemy.orm import Session
 
 from registry.domain import names
+from registry.domain.actors import Actor, Role
 from registry.domain.policy import StagePolicy
 from registry.domain.timestamps import rfc3339
 from registry.errors import ConflictError, NotFoundError
@@ -97,7 +101,7 @@ class _Origin:
 
 
 def expected_rollback(
-    session: Session, policy: StagePolicy, report: DeploymentReport
+    session: Session, policy: StagePolicy, report: DeploymentReport, reporter: Actor
 ) -> MoveRequest | None:
     """The rollback that this report is about to cause, if any.
 
@@ -110,7 +114,8 @@ def expected_rollback(
         return None
     version = queries.get_version(session, report.model, report.number)
     origin = _origin(session, version, report)
-    return _due_rollback(policy, version, origin, report)
+    due = _due_rollback(policy, version, origin, report)
+    return due if _may_roll_back(reporter, report, origin) else None
 
 
 def report_deployment(
@@ -133,13 +138,15 @@ def report_deployment(
         origin.transition_id,
         report.environment,
     )
-    if row is not None and _says_the_same(row, report, origin):
-        return {**deployment_document(model.name, row), "automatic_rollback": None}
+    due = _due_rollback(tx.policy, version, origin, report)
+    may_move = _may_roll_back(tx.caller.actor, report, origin)
+    plan = _rollback_plan(tx, due, prepared, may_move=may_move)
+    if row is not None and _says_the_same(row, report, origin) and plan.move is None:
+        return _answer(tx, deployment_document(model.name, row), plan)
     _expect_unfinished(tx.session, row, report, origin)
     before = deployment_document(model.name, row) if row else None
     row = row or _new_row(version, origin, report)
     _write(tx, model, row, report=report, origin=origin)
-    plan = settled(tx, _due_rollback(tx.policy, version, origin, report), prepared)
     document = deployment_document(model.name, row)
     change = Change(
         action=UPDATED,
@@ -155,7 +162,29 @@ def report_deployment(
         "deployment": document,
     }
     record_change(tx, model, change, data=data, at=row.updated_at)
+    return _answer(tx, document, plan)
+
+
+def _answer(tx: Transaction, document: Document, plan: RollbackPlan) -> Document:
     return {**document, "automatic_rollback": carry_out(tx, plan)}
+
+
+def _rollback_plan(
+    tx: Transaction, due: MoveRequest | None, prepared: RollbackPlan, *, may_move: bool
+) -> RollbackPlan:
+    if due is None or may_move:
+        return settled(tx, due, prepared)
+    return RollbackPlan(
+        refusal=f"role {tx.caller.actor.role} moves no version by a report: that takes "
+        f"the token of the change's own delivery, or the role {Role.PROMOTER}"
+    )
+
+
+def _may_roll_back(reporter: Actor, report: DeploymentReport, origin: _Origin) -> bool:
+    """Whether this report may move a version."""
+    if report.grant is not None:
+        return report.grant.transition_id == origin.transition_id
+    return reporter.role.includes(Role.PROMOTER)
 
 
 def _origin(

@@ -38,7 +38,7 @@ def version_document(model_name: str, version: ModelVersion) -> Document:
         "status_message": version.status_message,
         "source": version.source,
         "download_uri": version.artifact_uri,
-        "verified": version.artifact_state == "verified",
+        "verified": version.is_verified,
         "artifact_digest": version.artifact_digest,
         "artifact_size_bytes": version.artifact_size_bytes,
         "run_id": version.run_id,
@@ -68,6 +68,7 @@ def stage_change_document(change: StageChange) -> Document:
         "to_stage": change.to_stage,
         "cause": change.cause,
         "reason": change.reason,
+        "verified": change.verified,
         "actor": {"kind": change.actor_kind, "name": change.actor_name},
         "at": rfc3339(change.at),
     }

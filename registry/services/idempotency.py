@@ -9,11 +9,13 @@ Rules (security reference, section 4):
 - Only what was carried out is kept. A refusal leaves nothing behind, so the same
   key may be used again when the reason is gone.
 - A key belongs to one caller and one request: used with another, it is an error.
+  One that stands for what is to be achieved leaves the details out of that.
 """
 
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -49,9 +51,9 @@ class StoredAnswer:
 
 
 def keyed_request(
-    principal: str, key: str, *, method: str, path: str, body: object, if_match: str
+    principal: str, key: str, *, method: str, path: str, details: Sequence[object]
 ) -> KeyedRequest:
-    """The request behind a key; ``body`` is its parsed JSON.
+    """The request behind a key; ``details`` are JSON, none where they may differ.
 
     Raises:
         InvalidInputError: for a key that is empty, too long or not plain ASCII.
@@ -61,7 +63,7 @@ def keyed_request(
             f"must have 1 to {MAX_KEY_CHARACTERS} printable ASCII characters, no blank",
             field="Idempotency-Key",
         )
-    text = json.dumps([method, path, body, if_match], sort_keys=True)
+    text = json.dumps([method, path, *details], sort_keys=True)
     fingerprint = hashlib.sha256(text.encode()).hexdigest()
     return KeyedRequest(principal=principal, key=key, fingerprint=fingerprint)
 

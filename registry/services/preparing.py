@@ -8,11 +8,17 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
+from registry.domain import prompts
 from registry.persistence.database import end_read
-from registry.services.artifacts import LinkedSource
+from registry.services.artifacts import LinkedSource, linked_elsewhere
 from registry.services.registration import VersionDetails
 from registry.services.run_snapshots import with_run
-from registry.services.sources import Owner, SourceReaders, resolve_source
+from registry.services.sources import (
+    Owner,
+    SourceReaders,
+    owner_named_by,
+    resolve_source,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +27,16 @@ class PreparedVersion:
 
     details: VersionDetails
     link: LinkedSource | None
+
+
+def with_owner(details: VersionDetails, source: str | None) -> VersionDetails:
+    """A source that is of a run or a logged model says so; no need to repeat it."""
+    owner = owner_named_by(source) if source is not None else Owner()
+    return replace(
+        details,
+        run_id=details.run_id or owner.run_id,
+        logged_model_id=details.logged_model_id or owner.logged_model_id,
+    )
 
 
 def prepare_version(
@@ -36,6 +52,8 @@ def prepare_version(
         ArtifactNotFoundError, ConflictError, InvalidInputError, ArtifactStoreError:
             as ``sources.resolve_source``.
     """
+    if prompts.is_prompt(details.tags):
+        return _prepare_prompt(session, details, source)
     if source is None:
         end_read(session)
         return PreparedVersion(details=with_run(details, readers.tracking), link=None)
@@ -49,3 +67,13 @@ def prepare_version(
     return PreparedVersion(
         details=with_run(details, readers.tracking, resolved), link=resolved.link
     )
+
+
+def _prepare_prompt(
+    session: Session, details: VersionDetails, source: str | None
+) -> PreparedVersion:
+    """There is nothing to look up: its text is in its tags."""
+    source = prompts.SOURCE if source is None else source
+    prompts.check_source(source)
+    end_read(session)
+    return PreparedVersion(details=details, link=linked_elsewhere(source))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from registry.domain import names
+from registry.domain import names, prompts
 from registry.domain.policy import NONE, Cause, VersionStatus
 from registry.errors import ConflictError
 from registry.persistence import queries
@@ -68,9 +68,11 @@ def create_version(
     Raises:
         NotFoundError: when there is no such model.
         ConflictError: when the version that is copied may no longer be.
-        InvalidInputError: for a text or tag that breaks the rules.
+        InvalidInputError: for a text or tag that breaks the rules, or a version that
+            is a prompt where the model is none, or the other way round.
     """
     model = queries.lock_model(tx.session, model_name)
+    prompts.check_new_version(model.name, of_prompt=model.is_prompt, tags=details.tags)
     if link and link.copied_id:
         _check_copied(tx, link.source, link.copied_id)
     at = touch(model, None, tx.now)
@@ -81,7 +83,7 @@ def create_version(
     _place_artifact(version, link, artifact_root, at)
     tx.session.add(version)
     tx.session.flush()
-    write_version_tags(tx.session, version.id, details.tags)
+    write_version_tags(tx.session, version.id, details.tags, present={})
     if link and link.manifest:
         store_manifest(tx.session, version, link.manifest)
     tx.session.add(_first_stage(tx, model, version, at))
@@ -172,6 +174,7 @@ def _first_stage(
         to_stage=NONE,
         cause=Cause.REGISTRATION,
         reason="",
+        verified=version.is_verified,
         actor_kind=tx.caller.actor.kind,
         actor_name=tx.caller.actor.name,
         at=at,

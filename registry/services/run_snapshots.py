@@ -8,15 +8,20 @@ Rules:
 - A copy of a version keeps what that version knows; nobody is asked again.
 - A tracking server that does not answer keeps no artifact from being registered: the
   snapshot then holds the problem in place of the run.
+- The state of a run is kept once it has ended. One that registers from inside is
+  still running, and would be said to run for ever.
 - Texts that cannot be stored, and what goes beyond the bounds, are left out and
-  counted under ``omitted``.
+  counted under ``omitted``. So are metrics that are no number to go by (NaN,
+  infinite), and those have their names and values under ``omitted_metrics``.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from registry.addresses import without_user
 from registry.domain import names
 from registry.domain.timestamps import rfc3339
 from registry.errors import InvalidInputError, NotFoundError, TrackingServerError
@@ -32,12 +37,14 @@ MAX_KEY_CHARACTERS = 250
 MAX_METRICS = 1000
 MAX_PARAMS_CHARACTERS = 64 * 1024
 MAX_TAGS_CHARACTERS = 16 * 1024
+MAX_OMITTED_CHARACTERS = 16 * 1024
 MAX_DATASETS = 100
 MAX_DATASETS_CHARACTERS = 16 * 1024
 _MAX_TEXT_CHARACTERS = 1000
 #: The year 9999; MLflow checks no time.
 _MAX_MS = 253_370_764_800_000
 
+_ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
 _COMMIT = "mlflow.source.git.commit"
 _REPOSITORY = "mlflow.source.git.repoURL"
 _SOURCE_NAME = "mlflow.source.name"
@@ -116,9 +123,10 @@ class _Facts:
             if not (part is model and _is_outrun(k, model, run))
         }
         params = _texts(all_params, MAX_PARAMS_CHARACTERS)
-        metrics = _metrics(
-            {k: v for k, v in all_metrics.items() if not _is_doubtful(k, model, run)}
-        )
+        unusable = {
+            k: said for k, v in all_metrics.items() if (said := _flaw(k, v, model, run))
+        }
+        metrics = _metrics({k: v for k, v in all_metrics.items() if k not in unusable})
         datasets = _datasets(run.datasets if run else ())
         tags = run.tags if run else {}
         kept = {k: v for k, v in tags.items() if k not in _TAGS_LEFT_OUT}
@@ -134,7 +142,7 @@ class _Facts:
             metrics=metrics,
             datasets=datasets,
             git_commit=_text(tags.get(_COMMIT)),
-            snapshot=_snapshot(run, kept_tags, omitted) if run else None,
+            snapshot=_snapshot(run, kept_tags, omitted, unusable) if run else None,
         )
 
 
@@ -147,6 +155,18 @@ def _is_outrun(name: str, model: LoggedModel | None, run: Run | None) -> bool:
     if model is None or run is None:
         return False
     return name in run.metric_steps and name not in model.metric_steps
+
+
+def _flaw(
+    name: str, value: float, model: LoggedModel | None, run: Run | None
+) -> str | None:
+    """What is said of a metric that is no number to go by; None of a sound one."""
+    of_run = run.metrics.get(name, value) if run else value
+    if math.isnan(value) or (value == 0 and math.isnan(of_run)):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return "0 or NaN" if _is_doubtful(name, model, run) else None
 
 
 def _is_doubtful(name: str, model: LoggedModel | None, run: Run | None) -> bool:
@@ -173,7 +193,10 @@ def _completed(details: VersionDetails, facts: _Facts) -> VersionDetails:
 
 
 def _snapshot(
-    run: Run, tags: Mapping[str, str], omitted: Mapping[str, int]
+    run: Run,
+    tags: Mapping[str, str],
+    omitted: Mapping[str, int],
+    unusable: Mapping[str, str],
 ) -> Snapshot:
     """The run as a document; what it does not say is left out."""
     source_name = _text(run.tags.get(_SOURCE_NAME))
@@ -183,7 +206,7 @@ def _snapshot(
         "run_name": _text(run.name),
         "experiment_id": _text(run.experiment_id),
         "user": _text(run.tags.get(_USER)) or _text(run.user),
-        "status": _text(run.status),
+        "status": run.status if run.status in _ENDED else None,
         "project": _text(run.tags.get(_REPOSITORY))
         or (source_name if is_project else None),
         "entry_point": _text(run.tags.get(_ENTRY_POINT)) or source_name,
@@ -192,6 +215,7 @@ def _snapshot(
         "end_time": _instant(run.end_ms),
         "tags": dict(tags),
         "omitted": {name: count for name, count in omitted.items() if count},
+        "omitted_metrics": _texts(unusable, MAX_OMITTED_CHARACTERS),
     }
     return {name: value for name, value in members.items() if value}
 
@@ -246,10 +270,13 @@ def _key(text: str) -> str | None:
 
 
 def _text(text: str | None) -> str | None:
-    """A short text as it can be stored; None when there is none or it cannot."""
+    """A short text as it can be stored; None when there is none or it cannot.
+
+    MLflow keeps the addresses of repositories and data as they were used, with tokens.
+    """
     if not text or len(text) > _MAX_TEXT_CHARACTERS:
         return None
-    return _stored(text)
+    return _stored(without_user(text))
 
 
 def _stored(text: str) -> str | None:

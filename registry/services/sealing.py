@@ -103,7 +103,7 @@ def fail_registration(tx: Transaction, ref: VersionRef, reason: str) -> Document
     before = version_document(model.name, version)
     touch(model, version, tx.now)
     version.status = VersionStatus.FAILED_REGISTRATION
-    version.status_message = names.clean_text(reason, field="reason")
+    version.status_message = names.told_text(reason)
     version.seal_after = None
     version.declared_manifest = None
     tx.session.flush()

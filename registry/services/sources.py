@@ -6,8 +6,9 @@ Rules:
   is another place, is its ``download_uri``, and the manifest is taken from there.
 - ``models:/NAME/…`` is a version of this registry. The copy shares its manifest, so
   it is pinned to what was registered, and hashed again before it is promoted.
-- ``runs:/…`` and ``models:/m-…`` are looked up at the tracking server. Without one
-  they are stored unread: an MLflow client resolves them itself.
+- ``runs:/…`` and ``models:/m-…`` are looked up at the tracking server, and what it
+  hands out itself (``mlflow-artifacts:/…``) is read through it. Without one they are
+  stored unread: an MLflow client resolves them itself.
 - A tracking server that is down makes such a registration wait (503): stored unread
   it would never be pinned. What the server refuses is the caller's to mend (422).
 - The session reads before anything is asked of a store or server, and holds nothing
@@ -149,6 +150,10 @@ def _copy_of(
     number = _number(session, policy, source)
     version, canonical = queries.version_with_manifest(session, source.model, number)
     name = f"models:/{source.model}/{version.number}"
+    if version.is_prompt:
+        raise InvalidInputError(
+            f"{name} is a prompt, which has no artifact", field="source"
+        )
     require_copyable(name, version.status, version.artifact_state)
     if owner.run_id and owner.run_id != version.run_id:
         raise InvalidInputError(
@@ -264,29 +269,44 @@ def _of_proxy(
     readers: SourceReaders, source: ProxiedSource, owner: Owner
 ) -> ResolvedSource:
     """A path that only the tracking server can read; it must be of the owner."""
-    resolved = ResolvedSource(link=linked_elsewhere(source.text), owner=owner)
     if not owner.run_id and not owner.logged_model_id:
         raise InvalidInputError(
             "needs run_id: it is read below the artifacts of a run", field="source"
         )
     tracking = readers.tracking
     if tracking is None:
-        return resolved
-    run_id, model_id = owner.run_id, owner.logged_model_id
+        return ResolvedSource(link=linked_elsewhere(source.text), owner=owner)
+    run, model = _proxied_owner(tracking, source, owner)
+    link = inspect_address(readers.store, _proxied_address(source))
+    return ResolvedSource(link=link, owner=owner, run=run, logged_model=model)
+
+
+def _proxied_owner(
+    tracking: TrackingServer, source: ProxiedSource, owner: Owner
+) -> tuple[Run | None, LoggedModel | None]:
+    """The run and the logged model, one of which the path lies below.
+
+    Raises:
+        InvalidInputError: when it lies below neither.
+    """
+    run_id, model_id, run = owner.run_id, owner.logged_model_id, None
     if run_id:
         run = _told(lambda: tracking.get_run(run_id), field="run_id")
-        resolved = replace(resolved, run=run)
         if _is_below(source, run.artifact_uri):
-            return resolved
+            return run, None
     if model_id:
         model = _told(
             lambda: tracking.get_logged_model(model_id), field="logged_model_id"
         )
         if _is_below(source, model.artifact_uri):
-            return replace(resolved, logged_model=model)
+            return run, model
     raise InvalidInputError(
         "is not below the artifacts of the run or logged model", field="source"
     )
+
+
+def _proxied_address(source: ProxiedSource) -> Address:
+    return Address(source.text, _PROXY_SCHEME.removesuffix(":"))
 
 
 def _is_below(source: ProxiedSource, artifact_uri: str) -> bool:
@@ -304,14 +324,17 @@ def _linked_at(store: ArtifactStore, text: str, place: str) -> LinkedSource:
     """
     try:
         address = parse_source(place)
+        if isinstance(address, ProxiedSource):
+            address = _proxied_address(address)
         if not isinstance(address, Address):
             return linked_elsewhere(text)
         is_ours = store.claims(address.text)
     except InvalidInputError:  # as a directory of the tracking server's own machine
         return linked_elsewhere(text)
     place = address.text
-    if is_ours:
-        return replace(inspect_address(store, address), source=text, download_uri=place)
+    link = inspect_address(store, address) if is_ours else linked_elsewhere(place)
+    if link.is_readable:
+        return replace(link, source=text, download_uri=place)
     is_readable = address.scheme in _READABLE_BY_CLIENTS
     return linked_elsewhere(text, download_uri=place if is_readable else None)
 

@@ -8,11 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from glob import escape
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, defer
 
+from registry.domain import audit_privacy
 from registry.domain.timestamps import rfc3339
 from registry.errors import ConflictError, InvalidInputError, NotFoundError
 from registry.persistence.tables import StageChange
@@ -95,7 +97,7 @@ def create_subscription(
             now=tx.now,
         )
     document = _shown(tx, subscription)
-    _record(tx, CREATED, before=None, after=document)
+    _record_webhook(tx, CREATED, before=None, after=document)
     return {**document, "secret": secret}
 
 
@@ -125,7 +127,7 @@ def update_subscription(
         elif state == SubscriptionState.ACTIVE:
             subscription = subscriptions.resume(tx.session, subscription_id, now=tx.now)
     document = _shown(tx, subscription)
-    _record(tx, UPDATED, before=before, after=document)
+    _record_webhook(tx, UPDATED, before=before, after=document)
     return document
 
 
@@ -139,7 +141,16 @@ def delete_subscription(tx: Transaction, subscription_id: str) -> None:
         found = subscriptions.get(tx.session, subscription_id)
         before = _shown(tx, found)
         subscriptions.delete(tx.session, subscription_id, now=tx.now)
-    _record(tx, DELETED, before=before, after=None)
+    _record_webhook(tx, DELETED, before=before, after=None)
+
+
+def follow_rename(tx: Transaction, name: str, new_name: str) -> None:
+    """Point Databricks' webhooks of a model to its new name: theirs is the model."""
+    for row in subscriptions.list_of_format(tx.session, "databricks"):
+        if row.subject_pattern == escape(name):
+            before = _shown(tx, row)
+            subscriptions.repoint(tx.session, row, escape(new_name), now=tx.now)
+            _record(tx, UPDATED, before=before, after=_shown(tx, row))
 
 
 def rotate_secret(
@@ -222,6 +233,30 @@ def _shown(tx: Transaction, subscription: Subscription) -> Document:
 def _public_keys(tx: Transaction, subscription: Subscription) -> Sequence[str]:
     found = signing_keys.public_keys(tx.session, [subscription], tx.now)
     return found.get(subscription.id, [])
+
+
+def _record_webhook(
+    tx: Transaction, action: str, *, before: Document | None, after: Document | None
+) -> None:
+    """What changed is named, since the entry does not have all of a webhook."""
+    given = {"before": before, "after": after}
+    change = Change(
+        action=action,
+        before=before and audit_privacy.public_webhook(before),
+        after=after and audit_privacy.public_webhook(after),
+        details={"changed": _changed_members(before or {}, after or {})},
+        private={
+            name: audit_privacy.private_webhook(document)
+            for name, document in given.items()
+            if document is not None
+        },
+    )
+    audit.record(tx, change, chain=audit.SYSTEM_CHAIN)
+
+
+def _changed_members(before: Document, after: Document) -> list[str]:
+    common = (before.keys() & after.keys()) - {"updated_at"}
+    return sorted(name for name in common if before[name] != after[name])
 
 
 def _record(

@@ -28,7 +28,12 @@ from registry.domain.policy import (
     VersionFacts,
     VersionStatus,
 )
-from registry.errors import ConflictError, NotFoundError, StaleExpectationError
+from registry.errors import (
+    ConflictError,
+    NotFoundError,
+    PromptStageError,
+    StaleExpectationError,
+)
 from registry.persistence import queries
 from registry.persistence.tables import ModelVersion, RegisteredModel, StageChange
 from registry.services import audit
@@ -42,7 +47,13 @@ from registry.services.changes import (
 )
 from registry.services.documents import Document, version_document
 from registry.services.transaction import Transaction
-from registry.services.versions import VersionRef, expect_etag, lock_version
+from registry.services.versions import (
+    UPDATED,
+    VersionRef,
+    expect_etag,
+    finish_version,
+    lock_version,
+)
 
 STAGE_CHANGED = "model_version.stage_changed"
 ARTIFACT_CHANGED = "model_version.artifact_changed"
@@ -122,6 +133,7 @@ def move_version(tx: Transaction, request: MoveRequest) -> Document:
         "transition_id": changes[-1].transition_id,
         "cause": plan.decision.cause,
         "superseded": changes[-2].number if plan.leaving else None,
+        "verified": plan.version.is_verified,
         "version": version_document(model.name, plan.version),
     }
 
@@ -181,6 +193,8 @@ def _decide(
     if number is None:
         number = _previous_holder(session, request.model, to_stage)
     version = queries.get_version(session, request.model, number)
+    if version.is_prompt:
+        raise PromptStageError(to_stage)
     facts = _facts(version, _stages_before(session, version, request))
     return version, rules.decide(facts, to_stage, rollback=request.is_rollback)
 
@@ -192,7 +206,7 @@ def _facts(
         number=version.number,
         stage=version.stage,
         status=VersionStatus(version.status),
-        is_verified=version.artifact_state == "verified",
+        is_verified=version.is_verified,
         tags=version.tags or {},
         metrics=version.metrics,
         stages_before=stages_before,
@@ -209,7 +223,9 @@ def _stages_before(
 
 
 def _previous_holder(session: Session, name: str, stage: str) -> int:
-    model_id = queries.model_id(session, name)
+    model_id, is_prompt = queries.model_kind(session, name)
+    if is_prompt:
+        raise PromptStageError(stage)
     entered = queries.previous_holder(session, model_id, stage)
     if entered is None:
         raise ConflictError(
@@ -265,6 +281,9 @@ def _apply(tx: Transaction, plan: _Plan, reason: str) -> list[StageChange]:
         version.artifact_state = "verified"
     tx.session.flush()
     queries.reload_versions(tx.session, [change.version_id for change in changes])
+    moved = [*(incumbent for incumbent, _ in plan.leaving), version]
+    for change, each in zip(changes, moved, strict=True):
+        change.verified = each.is_verified
     return changes
 
 
@@ -317,6 +336,7 @@ def _record(tx: Transaction, plan: _Plan, changes: Sequence[StageChange]) -> Non
             "transition_id": moved.transition_id,
             "cause": moved.cause,
             "artifact_digest": plan.version.artifact_digest,
+            "verified": plan.version.is_verified,
             "policy": tx.policy.digest,
         },
     )
@@ -377,6 +397,25 @@ def mark_artifact_changed(
     data = {**version_event(tx.caller, model, version), "differences": found}
     record_change(tx, model, change, data=data, at=at)
     return version_document(model.name, version)
+
+
+def mark_artifact_verified(tx: Transaction, ref: VersionRef, digest: str) -> Document:
+    """Record that an artifact was found as it was registered, if it was in doubt.
+
+    Raises:
+        NotFoundError: when model or version do not exist.
+        ConflictError: when ``digest`` is not what the version has.
+    """
+    model, version = lock_version(tx, ref)
+    before = version_document(model.name, version)
+    if version.artifact_digest != digest:
+        raise ConflictError(f"version {version.number} has another artifact by now")
+    if version.artifact_state == "verified":
+        return before
+    touch(model, version, tx.now)
+    version.artifact_state = "verified"
+    tx.session.flush()
+    return finish_version(tx, model, version, action=UPDATED, before=before)
 
 
 def rollback_request(model: str, number: int | None, reason: str) -> MoveRequest:

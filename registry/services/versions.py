@@ -1,13 +1,19 @@
 """Versions as they stand: described, tagged, deleted; and what all changes share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete
 
-from registry.domain import names
-from registry.domain.policy import VersionStatus
-from registry.errors import ConflictError, DeletionRefusedError, StaleExpectationError
+from registry.domain import names, prompts
+from registry.domain.actors import Role
+from registry.domain.policy import ARCHIVED, NONE, VersionStatus
+from registry.errors import (
+    ConflictError,
+    DeletionRefusedError,
+    PermissionDeniedError,
+    StaleExpectationError,
+)
 from registry.persistence import queries
 from registry.persistence.tables import Alias, ModelVersion, RegisteredModel
 from registry.services.audit import Change
@@ -21,11 +27,12 @@ from registry.services.changes import (
     version_links,
 )
 from registry.services.documents import Document, version_document, version_etag
-from registry.services.tags import Tags, write_version_tags
+from registry.services.tags import Tags, tag_events, write_version_tags
 from registry.services.transaction import Transaction
 
 UPDATED = "model_version.updated"
 DELETED = "model_version.deleted"
+UNUSED_STAGES = frozenset({NONE, ARCHIVED})  #: nobody reads a version by these
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,34 +68,26 @@ def update_version(
     """
     model, version = lock_version(tx, ref)
     before = version_document(model.name, version)
+    if model.is_prompt:
+        prompts.check_version_tags(before["tags"], changes.tags or {})
     at = touch(model, version, tx.now)
     if changes.description is not None:
         move_mlflow_time(at, version)
         version.description = names.clean_text(changes.description, field="description")
     tx.session.flush()
-    write_version_tags(tx.session, version.id, changes.tags or {})
+    write_version_tags(
+        tx.session, version.id, changes.tags or {}, present=before["tags"]
+    )
     links = version_links(tx.caller, model, version)
-    told = _tag_events(
+    told = tag_events(
         {"version": version.number, "links": links},
         before=before["tags"],
-        tags=names.tags(changes.tags or {}),
+        tags=changes.tags or {},
+        types=(TAG_SET, TAG_DELETED),
     )
     return finish_version(
         tx, model, version, action=UPDATED, before=before, in_detail=told
     )
-
-
-def _tag_events(
-    about: Document, *, before: Mapping[str, str], tags: Tags
-) -> list[tuple[str, Document]]:
-    """One event for each tag that was set, or was there and is no longer."""
-    return [
-        (TAG_DELETED, {**about, "key": key})
-        if value is None
-        else (TAG_SET, {**about, "key": key, "value": value})
-        for key, value in tags.items()
-        if value is not None or key in before
-    ]
 
 
 def delete_version(tx: Transaction, ref: VersionRef) -> None:
@@ -97,15 +96,18 @@ def delete_version(tx: Transaction, ref: VersionRef) -> None:
     Raises:
         NotFoundError: when model or version do not exist.
         ConflictError: when the policy protects versions in its stage.
+        PermissionDeniedError: when it is in use and the caller may not move it.
         StaleExpectationError: when the entity tag is not the present one.
     """
     model, version = lock_version(tx, ref)
     deletable = tx.policy.for_model(model.name).deletable
-    if version.stage not in deletable:
+    if not model.is_prompt and version.stage not in deletable:
         raise DeletionRefusedError(
             f"version {version.number} is in {version.stage}; only versions in "
             f"{', '.join(sorted(deletable)) or 'no stage'} may be deleted"
         )
+    if version.stage not in UNUSED_STAGES:
+        require_promoter(tx, [version.number])
     before = version_document(model.name, version)
     at = touch(model, version, tx.now)
     move_mlflow_time(at, model)
@@ -119,6 +121,20 @@ def delete_version(tx: Transaction, ref: VersionRef) -> None:
     )
     data = version_event(tx.caller, model, version)
     record_change(tx, model, change, data=data, at=at)
+
+
+def require_promoter(tx: Transaction, in_use: Sequence[int]) -> None:
+    """Versions in use are taken from where they are read by who may move them.
+
+    Raises:
+        PermissionDeniedError: when the caller may not, and there are any.
+    """
+    role = tx.caller.actor.role
+    if in_use and not role.includes(Role.PROMOTER):
+        raise PermissionDeniedError(
+            f"versions {', '.join(map(str, in_use))} are in use: role {role} may not "
+            f"take them away; it takes {Role.PROMOTER}"
+        )
 
 
 def lock_version(

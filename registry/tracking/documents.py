@@ -4,18 +4,21 @@ Rules:
 
 - A member that is missing or of another type is left out: an odd run must not keep
   a version from being registered.
-- A metric that is not finite is left out, since JSON has no word for it. MLflow's
+- A metric may be NaN or infinite: it is not another one's value, nor none. MLflow's
   database writes infinity as the largest number there is.
 - The shapes are those of the protocol reference, section 5.
 """
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 JSONObject = Mapping[str, Any]
+
+_NOT_FINITE = frozenset({"NaN", "Infinity", "-Infinity"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,7 @@ class Run:
     Attributes:
         start_ms: Unix milliseconds; None while unknown, and so ``end_ms``.
         artifact_uri: the root of its artifacts; may be empty.
+        metrics: the last value of each, which may be NaN or infinite.
         metric_steps: the steps of those metrics that are of a later one than 0.
         model_steps: the ids of the logged models it made, each with its step.
     """
@@ -62,6 +66,7 @@ class LoggedModel:
     Attributes:
         run_id: empty where no run made it.
         created_ms: Unix milliseconds; 0 while unknown.
+        metrics: as of a run, but NaN is 0 in what MLflow 3 says of a model.
     """
 
     model_id: str
@@ -72,6 +77,27 @@ class LoggedModel:
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     metric_steps: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedFile:
+    """What stands in a directory of artifacts, by its name in it."""
+
+    name: str
+    is_directory: bool
+    size_bytes: int
+
+
+def read_files(document: JSONObject) -> Sequence[ListedFile]:
+    """The files in an answer of ``mlflow-artifacts/artifacts``; no size means 0."""
+    return [
+        ListedFile(
+            name=_text(file, "path"),
+            is_directory=file.get("is_dir") is True,
+            size_bytes=_whole(file.get("file_size")) or 0,
+        )
+        for file in _objects(document, "files")
+    ]
 
 
 def read_run(document: JSONObject) -> Run | None:
@@ -154,8 +180,14 @@ def _metrics(data: JSONObject) -> dict[str, tuple[int, int, float]]:
             continue
         step, at = _whole(metric.get("step")), _whole(metric.get("timestamp"))
         found = (step or 0, at or 0, value)
-        last[key] = max(found, last.get(key, found))
+        last[key] = max(found, last.get(key, found), key=_recency)
     return last
+
+
+def _recency(metric: tuple[int, int, float]) -> tuple[int, int, float]:
+    """What decides which is the last; NaN counts as 0 there, as MLflow has it."""
+    step, at, value = metric
+    return step, at, 0 if math.isnan(value) else value
 
 
 def _texts(holder: JSONObject, name: str) -> dict[str, str]:
@@ -191,11 +223,11 @@ def _whole(value: object) -> int | None:
 
 
 def _number(value: object) -> float | None:
-    """A finite number; protobuf's JSON writes NaN and infinity as texts."""
-    if type(value) not in {int, float}:
+    """A number; protobuf's JSON has NaN as a text, databases infinity as a number."""
+    if isinstance(value, str) and value in _NOT_FINITE:
+        return float(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
         return None
-    try:
-        found = float(value)  # type: ignore[arg-type]  # mypy does not read the line above
-    except OverflowError:
-        return None
-    return found if abs(found) < sys.float_info.max else None
+    if abs(value) >= sys.float_info.max:
+        return math.inf if value > 0 else -math.inf
+    return float(value)

@@ -16,14 +16,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flask import Response, current_app, json, request
+from werkzeug.http import parse_dict_header
 
 from registry.auth.sign_in import current_caller
 from registry.domain.actors import Caller
 from registry.errors import ConflictError, InvalidInputError
-from registry.persistence.database import begin_write, db
+from registry.persistence.database import begin_write, db, end_read
 from registry.services import idempotency
 from registry.services.idempotency import KeyedRequest, StoredAnswer
 from registry.services.transaction import Transaction
+from registry.web.own_address import own_address
 from registry.web.parts import Parts
 
 Work = Callable[[Transaction], dict[str, Any] | None]
@@ -79,27 +81,49 @@ def commit(work: Work, *, status: int = 200, is_answer: bool = True) -> Response
     return _response(answer)
 
 
+def carried_out_and_undone(work: Work) -> dict[str, Any] | None:
+    """What ``work`` returns, in a transaction that leaves nothing behind.
+
+    Raises:
+        RegistryError: as ``work`` does.
+    """
+    session = db.session()
+    begin_write(session)
+    tx = Transaction(
+        session=session,
+        caller=_caller(None),
+        policy=parts().policy,
+        now=datetime.now(UTC),
+    )
+    try:
+        return work(tx)
+    finally:
+        end_read(session)
+
+
 def _keyed_request() -> KeyedRequest | None:
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
-    caller = current_caller()
+    preferred = parse_dict_header(request.headers.get("Prefer", ""))  # RFC 7240
+    is_lenient = preferred.get("handling") == "lenient"
+    details = (request.get_json(silent=True), request.headers.get("If-Match", ""))
     return idempotency.keyed_request(
-        caller.actor.token_id,
+        current_caller().actor.token_id,
         key,
         method=request.method,
         path=request.full_path,
-        body=request.get_json(silent=True),
-        if_match=request.headers.get("If-Match", ""),
+        details=() if is_lenient else details,
     )
 
 
 def _caller(keyed: KeyedRequest | None) -> Caller:
-    caller = current_caller()
-    if keyed is None:
-        return caller
-    key_hash = hashlib.sha256(keyed.key.encode()).hexdigest()
-    return dataclasses.replace(caller, idempotency_key_hash=key_hash)
+    key_hash = hashlib.sha256(keyed.key.encode()).hexdigest() if keyed else ""
+    return dataclasses.replace(
+        current_caller(),
+        base_url=own_address(parts().settings),
+        idempotency_key_hash=key_hash,
+    )
 
 
 def _replayed(stored: StoredAnswer) -> Response:

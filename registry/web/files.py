@@ -4,38 +4,60 @@ Rules:
 
 - The entity tag is the file's SHA-256, from the manifest.
 - What is downloaded is an attachment, never a page (ASVS 3.5.4).
+- A header holds Latin-1 at most: a name in another alphabet is said as RFC 8187 has it.
 - The store is asked for the first bytes before the answer begins, so that a file it
   does not have is an error and not an answer that breaks off.
+- What is sent is what was registered (``registry.web.checked_files``).
 """
 
 import base64
 import mimetypes
+import re
 from contextlib import ExitStack
+from urllib.parse import quote
 
 from flask import Response, request
 from werkzeug.datastructures import Range
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from registry.domain.manifests import FileEntry
+from registry.persistence.tables import ModelVersion
 from registry.web.changing import parts
+from registry.web.checked_files import whole, whole_under
+
+#: What old clients misread in a ``filename`` (RFC 6266, appendix D).
+_NOT_PLAIN = re.compile(r"[^ -~]|[\"%\\]")
 
 
-def send_file(source: str, entry: FileEntry) -> Response:
+def send_file(version: ModelVersion, entry: FileEntry) -> Response:
     """The file, or the range of it that was asked for.
 
     Raises:
+        ArtifactChangedError: It is not what was registered.
         ArtifactNotFoundError: The store does not have it any more.
         ArtifactStoreError: The store does not answer.
     """
-    asked = _asked_range(entry)
+    asked, etag = _asked_range(entry), None
     start, stop = _range(asked, entry.size_bytes)
-    answer = Response(
-        mimetype=mimetypes.guess_type(entry.path)[0] or "application/octet-stream"
-    )
+    if stop - start < entry.size_bytes:
+        etag = whole_under(version, entry)
+        if etag is None:
+            asked, start, stop = None, 0, entry.size_bytes
+    # Of the name alone: a path that begins with "data:" would be read as an address.
+    mimetype, _ = mimetypes.guess_type(filename(entry.path))
+    answer = Response(mimetype=mimetype or "application/octet-stream")
     if stop > start:
         stack = ExitStack()
         answer.response = stack.enter_context(
-            parts().store.open(source, entry.path, start=start, length=stop - start)
+            parts().store.open(
+                version.artifact_uri,
+                entry.path,
+                start=start,
+                length=stop - start,
+                etag=etag,
+            )
+            if etag
+            else whole(version, entry)
         )
         answer.call_on_close(stack.close)
     answer.content_length = stop - start
@@ -83,10 +105,16 @@ def with_file_headers(answer: Response, entry: FileEntry) -> Response:
     answer.set_etag(entry.sha256)
     answer.headers["Repr-Digest"] = f"sha-256=:{digest}:"  # RFC 9530
     answer.headers["X-Content-Type-Options"] = "nosniff"
-    answer.headers.set(
-        "Content-Disposition", "attachment", filename=filename(entry.path)
-    )
+    named = _naming(filename(entry.path))
+    answer.headers.set("Content-Disposition", "attachment", **named)
     return answer
+
+
+def _naming(name: str) -> dict[str, str]:
+    """The parameters that name a file: for all clients, and where needed exactly."""
+    plain = _NOT_PLAIN.sub("_", name)
+    exact = {} if plain == name else {"filename*": f"UTF-8''{quote(name, safe='')}"}
+    return {"filename": plain, **exact}
 
 
 def filename(path: str) -> str:

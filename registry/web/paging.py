@@ -88,22 +88,25 @@ def fill(
     rows: Iterable[Row],
     limit: int,
     *,
-    document: Callable[[Row], dict[str, Any]],
+    document: Callable[[Row], dict[str, Any] | None],
     characters: int | None = None,
 ) -> Filled[Row]:
     """Render rows until there are ``limit``, or too many characters.
 
     Rows are taken one by one, so that those behind the end need not be read; there
-    is one more than ``limit`` where the list goes on.
+    is one more than ``limit`` where the list goes on. One without a document is not
+    shown, and counts.
     """
     texts: list[str] = []
     size, last = 0, None
     most = MAX_CHARACTERS if characters is None else characters
-    for row in rows:
-        if len(texts) == limit or size > most:
+    for count, row in enumerate(rows):
+        if count == limit or size > most:
             break
-        texts.append(current_app.json.dumps(document(row), separators=(",", ":")))
-        size, last = size + len(texts[-1]), row
+        last, shown = row, document(row)
+        if shown is not None:
+            texts.append(current_app.json.dumps(shown, separators=(",", ":")))
+            size += len(texts[-1])
     else:
         last = None
     return Filled(f"[{','.join(texts)}]", last)
@@ -113,7 +116,7 @@ def page(
     rows: Iterable[Row],
     limit: int,
     *,
-    document: Callable[[Row], dict[str, Any]],
+    document: Callable[[Row], dict[str, Any] | None],
     key: Callable[[Row], str | int],
 ) -> Response:
     """Answer a page of at most ``limit`` documents; ``rows`` as for ``fill``."""

@@ -10,7 +10,7 @@ from registry.settings import Settings
 from registry.tracking.client import TrackingServer
 from registry.web.readiness import Readiness
 from registry.web.rooms import Rooms
-from registry.web.single_flight import SingleFlight
+from registry.web.single_flight import RecentKeys, SingleFlight
 from webhooks.dispatcher import Dispatcher
 
 
@@ -22,7 +22,8 @@ class Parts:
         tracking: None where no tracking server is set.
         dispatcher: runs only where ``registry.worker`` started it; elsewhere it
             sends tests, and waking it does nothing.
-        verifications: by version and digest, the differences that are found.
+        verifications: by version and digest, or by file, the differences found.
+        whole_files: files that were hashed under the ETag they had in the store.
     """
 
     settings: Settings
@@ -32,9 +33,10 @@ class Parts:
     webhooks: WebhookParts
     dispatcher: Dispatcher
     readiness: Readiness
-    verifications: SingleFlight[tuple[str, str], list[str]] = field(
+    verifications: SingleFlight[tuple[str, ...], list[str]] = field(
         default_factory=SingleFlight
     )
+    whole_files: RecentKeys[tuple[str, ...]] = field(default_factory=RecentKeys)
     rooms: Rooms = field(default_factory=Rooms)
 
     @property

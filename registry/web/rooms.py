@@ -4,7 +4,7 @@ Rules:
 
 - Who finds no place is told to come back, at once or after a moment: to wait for
   long would take a thread as well.
-- Places are of one process, which has eight threads (``config/gunicorn.conf.py``).
+- Places are of one process, which has eight threads (``registry.serving.bridge``).
 """
 
 from collections.abc import Iterator

@@ -4,7 +4,8 @@ Rules:
 
 - Who comes first does the work, in its own thread; who comes meanwhile waits.
 - Nobody waits longer than it said: threads are few.
-- An outcome is kept for nobody who comes after it; an error is an outcome.
+- An outcome is kept for nobody who comes after it; an error is an outcome. What is
+  worth remembering is remembered by its key, and of these the last ones only.
 """
 
 from collections.abc import Callable, Hashable
@@ -14,6 +15,9 @@ from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 Outcome = TypeVar("Outcome")
+
+
+MAX_RECENT_KEYS = 1000
 
 
 class StillRunningError(Exception):
@@ -63,3 +67,23 @@ class SingleFlight(Generic[Key, Outcome]):
     def _forget(self, key: Key) -> None:
         with self._lock:
             del self._running[key]
+
+
+class RecentKeys(Generic[Key]):
+    """The keys that were added last."""
+
+    def __init__(self, most: int = MAX_RECENT_KEYS) -> None:
+        self._most = most
+        self._lock = Lock()
+        self._keys: dict[Key, None] = {}
+
+    def __contains__(self, key: Key) -> bool:
+        """Whether the key was added, and not so long ago."""
+        return key in self._keys
+
+    def add(self, key: Key) -> None:
+        """Remember a key, and forget the oldest one if there are too many."""
+        with self._lock:
+            self._keys[key] = None
+            if len(self._keys) > self._most:
+                del self._keys[next(iter(self._keys))]

@@ -2,7 +2,16 @@
 
 import click
 
-from tests.bench import delivery, hostile, order, pages, scale, search
+from tests.bench import (
+    compared,
+    delivery,
+    hostile,
+    order,
+    pages,
+    scale,
+    search,
+    stalling,
+)
 
 
 @click.group(help=__doc__)
@@ -11,6 +20,7 @@ def main() -> None:
 
 
 for _command in (
+    compared.compare,
     delivery.latency,
     delivery.throughput,
     delivery.dead_endpoint,
@@ -20,6 +30,7 @@ for _command in (
     scale.backlog,
     scale.fleet,
     search.search,
+    stalling.stalled_clients,
 ):
     main.add_command(_command)
 

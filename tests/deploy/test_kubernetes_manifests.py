@@ -351,7 +351,7 @@ def test_policy_in_the_cluster_is_the_policy_of_the_checkout(
 
     assert deployed == {
         name: (CHECKOUT / "config" / name).read_text("utf-8")
-        for name in ("policy.toml", "policy-open.toml")
+        for name in ("policy.toml", "policy-open.toml", "policy-strict.toml")
     }
 
 

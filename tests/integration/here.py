@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner, Result
-from flask import Flask, request, request_started
+from flask import Flask, request, request_started, request_tearing_down
 from werkzeug.serving import make_server
 
 from registry.cli.main import stagegate
@@ -53,14 +53,20 @@ class Here:
         }
         processes: list[subprocess.Popen[bytes]] = []
         arrived = itertools.count(1)
+        is_made = threading.Event()
 
         def kill(_app: Flask, **_extra: object) -> None:
             if request.method != "GET" and next(arrived) == change:
                 os.kill(processes[0].pid, signal.SIGKILL)
                 processes[0].wait()
 
+        def note(_app: Flask, **_extra: object) -> None:
+            if processes[0].returncode is not None:
+                is_made.set()
+
         with (
             request_started.connected_to(kill, sender=self.app),
+            request_tearing_down.connected_to(note, sender=self.app),
             subprocess.Popen(
                 [*command, "--from", source_url, *options],
                 env=environment,
@@ -69,12 +75,22 @@ class Here:
         ):
             processes.append(process)
             assert process.wait() == -signal.SIGKILL
+            assert is_made.wait(30)
 
     def imported(self, source_url: str, *options: str, code: int = 0) -> Any:  # noqa: ANN401  the report
-        command = ("import", "mlflow", "--from", source_url, "-o", "json")
-        done = self.run(*command, *options)
+        """Import; a dry run before must have changed nothing and said the same."""
+        command = ("import", "mlflow", "--from", source_url, "-o", "json", *options)
+        entries = self.entries()
+        foretold = self.run(*command, "--dry-run")
+        assert self.entries() == entries
+        done = self.run(*command)
         assert done.exit_code == code, (done.stdout, done.stderr)
-        return json.loads(done.stdout)
+        assert foretold.exit_code == code, (foretold.stdout, foretold.stderr)
+        report = json.loads(done.stdout)
+        # In a rehearsal the members of a version stand one deeper.
+        said = json.loads(foretold.stdout.replace("\\nversion.", "\\n"))
+        assert {**said, "dry_run": report["dry_run"]} == report
+        return report
 
     def stages(self, model: str) -> dict[int, str]:
         """The stage of each version."""

@@ -1,7 +1,7 @@
 """The file of SQLite is removed or replaced under the server."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,14 @@ def replace_by_a_copy(file: Path) -> None:
 def replace_by_nothing(file: Path) -> None:
     file.unlink()
     file.touch()
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Flask]:
+    """One of its own: what happens to its file is remembered."""
+    app = make_app(tmp_path)
+    yield app
+    close_app(app)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import click
 import pytest
@@ -18,7 +19,7 @@ from registry.cli.metrics_server import metrics_served
 from registry.services import state_metrics
 from registry.worker import BackgroundWork
 from tests.integration.api.driver import Driver, document_of
-from tests.integration.conftest import signed_in
+from tests.integration.conftest import close_app, make_app, signed_in
 from tests.services.processes import free_port
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -32,8 +33,11 @@ def always_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def api(app: Flask) -> Driver:
-    return Driver(app, signed_in(app))
+def api(tmp_path: Path, database: dict[str, str]) -> Iterator[Driver]:
+    """An application of its own, whose proofs know of nothing yet."""
+    app = make_app(tmp_path, **database)
+    yield Driver(app, signed_in(app))
+    close_app(app)
 
 
 def parsed(exposition: str) -> Samples:

@@ -2,15 +2,17 @@
 
 import logging
 import os
+import secrets
 import signal
 import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
+from flask import Flask
 
-from registry import wsgi
 from registry.app import create_app
 from registry.domain.token_format import is_well_formed
 from registry.errors import ArtifactStoreError, ConfigurationError
@@ -18,6 +20,7 @@ from registry.first_start import ensure_first_token, prepare_store, with_secret_
 from registry.logs import configure_logging
 from registry.persistence import schema
 from registry.persistence.database import db
+from registry.serving.run import application
 from registry.settings import Settings
 from registry.worker import BackgroundWork, run_worker
 from tests.integration.api.driver import Driver, document_of
@@ -40,6 +43,27 @@ def test_key_is_made_once_for_the_owner_alone(tmp_path: Path) -> None:
     assert len(first.secret_keys[0]) >= 32
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def test_servers_that_start_at_once_have_one_whole_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one starts while the first is writing."""
+    settings = settings_of(tmp_path, SECRET_KEY="")
+    make, others = secrets.token_urlsafe, []
+
+    def start_another(size: int) -> str:
+        monkeypatch.setattr("secrets.token_urlsafe", make)
+        others.append(with_secret_key(settings))
+        return make(size)
+
+    monkeypatch.setattr("secrets.token_urlsafe", start_another)
+
+    (key,) = with_secret_key(settings).secret_keys
+
+    assert len(key) >= 32
+    assert others[0].secret_keys == (key,)
+    assert [one.name for one in (tmp_path / "data").iterdir()] == ["secret-key"]
 
 
 def test_given_key_is_used_and_none_is_made(tmp_path: Path) -> None:
@@ -149,7 +173,7 @@ def test_web_process_is_built_from_its_environment(
     for name, value in server_environment(tmp_path, LOG_LEVEL="error").items():
         monkeypatch.setenv(name, value)
 
-    app = wsgi.application()
+    app = cast("Flask", application().wsgi)
 
     assert app.test_client().get("/healthz").status_code == 200
     assert root_logger.level == logging.ERROR

@@ -71,11 +71,14 @@ REGISTRATION = 13
 # there and what is known of the environment (4); write the model and the row (2);
 # audit (3); events (3).
 DEPLOYMENT = 13
+# Tagging: sign in (1); lock the model, read the version (2); write both (2); replace
+# the tags (2); read the version (1); audit (3); events (3).
+TAGGING = 14
 # A first look whether a rollback is due, before the lock: the version, and what put
 # it there.
 LOOK_AT_FAILURE = 2
-# Each event that anybody subscribed to: number it, store its deliveries.
-DELIVERIES_OF_AN_EVENT = 2
+# A change whose events anybody subscribed to: number them, store their deliveries.
+DELIVERIES = 2
 # A sealed artifact: read its manifest. An idempotency key: look it up, claim it,
 # store the answer.
 MANIFEST = 1
@@ -273,7 +276,7 @@ def test_a_promotion_issues_a_fixed_number_of_statements(
     app: Flask, client: FlaskClient, database: str, subscriptions: int
 ) -> None:
     subscribe(client, subscriptions)
-    sent = 2 * DELIVERIES_OF_AN_EVENT if subscriptions else 0
+    sent = DELIVERIES if subscriptions else 0
     expected = PROMOTION[database] + sent
 
     with statements_of(app) as early:
@@ -300,7 +303,7 @@ def test_registering_issues_a_fixed_number_of_statements(
     app: Flask, client: FlaskClient, subscriptions: int
 ) -> None:
     subscribe(client, subscriptions)
-    expected = REGISTRATION + (DELIVERIES_OF_AN_EVENT if subscriptions else 0)
+    expected = REGISTRATION + (DELIVERIES if subscriptions else 0)
 
     with statements_of(app) as early:
         register_and_move(client, [])
@@ -310,6 +313,25 @@ def test_registering_issues_a_fixed_number_of_statements(
 
     assert len(early) == expected, "\n".join(early)
     assert len(late) == expected, "\n".join(late)
+
+
+@pytest.mark.parametrize("count", [1, 500])
+def test_tagging_issues_a_fixed_number_of_statements(
+    app: Flask, client: FlaskClient, count: int
+) -> None:
+    """Also where a subscription is told of each tag."""
+    post(
+        client,
+        "/webhooks",
+        {"url": "http://127.0.0.1:1/", "event_types": ["*", "model_version.tag_set"]},
+    )
+    tags = {f"tag-{number}": "x" for number in range(count)}
+
+    with statements_of(app) as seen:
+        answer = client.patch(f"/api/v1/models/{MODEL}/versions/1", json={"tags": tags})
+
+    assert answer.status_code == 200, answer.text
+    assert len(seen) == TAGGING + DELIVERIES, "\n".join(seen)
 
 
 def deploy(client: FlaskClient, status: str) -> None:
@@ -322,7 +344,7 @@ def test_reporting_a_deployment_issues_a_fixed_number_of_statements(
     app: Flask, client: FlaskClient, subscriptions: int
 ) -> None:
     subscribe(client, subscriptions)
-    expected = DEPLOYMENT + (DELIVERIES_OF_AN_EVENT if subscriptions else 0)
+    expected = DEPLOYMENT + (DELIVERIES if subscriptions else 0)
 
     with statements_of(app) as first:
         deploy(client, "pending")
@@ -345,7 +367,7 @@ def test_what_a_promotion_is_asked_for_besides_costs_a_few_statements(
     with statements_of(app) as seen:
         move(client, number, "Production", key="build-7")
 
-    expected = PROMOTION[database] + 2 * DELIVERIES_OF_AN_EVENT + MANIFEST + KEY
+    expected = PROMOTION[database] + DELIVERIES + MANIFEST + KEY
     assert len(seen) == expected, "\n".join(seen)
     assert expected <= 25
 

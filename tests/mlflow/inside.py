@@ -32,6 +32,7 @@ def log_model(model: str, constant: float, commit: str) -> dict[str, str]:
         mlflow.log_params({"constant": constant, "kind": "linear"})
         for step, value in enumerate((0.5, 0.25)):
             mlflow.log_metric("loss", value, step=step)
+        mlflow.log_metrics({"nan": np.nan, "inf": np.inf, "minus-inf": -np.inf})
         logged = mlflow.sklearn.log_model(
             estimator, name="model", registered_model_name=model
         )
@@ -67,10 +68,45 @@ def set_alias(model: str, alias: str, version: str) -> None:
     mlflow.MlflowClient().set_registered_model_alias(model, alias, version)
 
 
+def register_prompt(name: str, template: str) -> int:
+    """Register the next version of a prompt."""
+    made = mlflow.genai.register_prompt(name=name, template=template)
+    return int(made.version)
+
+
+def use_prompt(uri: str, model_id: str) -> dict[str, Any]:
+    """Load a prompt in a run; link it to a logged model and to a trace as well."""
+    client = mlflow.MlflowClient()
+    with mlflow.start_run() as run, mlflow.start_span("ask") as span:
+        prompt = mlflow.genai.load_prompt(uri)
+    client.link_prompt_version_to_model(prompt.name, prompt.version, model_id)
+    client.link_prompt_versions_to_trace([prompt], span.trace_id)
+    mlflow.flush_trace_async_logging()
+    linked = {
+        "run": client.get_run(run.info.run_id).data.tags,
+        "model": client.get_logged_model(model_id).tags,
+        "trace": mlflow.get_trace(span.trace_id).info.tags,
+    }
+    return {
+        "text": prompt.format(name="Ann"),
+        **{of: json.loads(tags["mlflow.linkedPrompts"]) for of, tags in linked.items()},
+    }
+
+
 def download(uri: str) -> list[str]:
     """The names of the files that a model consists of."""
     directory = Path(mlflow.artifacts.download_artifacts(uri))
     return sorted(path.name for path in directory.iterdir())
+
+
+def read_files(uri: str) -> dict[str, str]:
+    """The files that an address leads to, by their paths."""
+    directory = Path(mlflow.artifacts.download_artifacts(uri))
+    return {
+        path.relative_to(directory).as_posix(): path.read_text(encoding="utf-8")
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
 
 
 def describe(uri: str) -> str:
@@ -110,7 +146,10 @@ def do(call: dict[str, Any]) -> dict[str, Any]:
         "predict": predict,
         "register": register,
         "set_alias": set_alias,
+        "register_prompt": register_prompt,
+        "use_prompt": use_prompt,
         "download": download,
+        "read_files": read_files,
         "describe": describe,
         "count_requests": count_requests,
     }

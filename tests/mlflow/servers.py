@@ -41,22 +41,26 @@ def mlflow_server(
     *,
     backend_store_uri: str | None = None,
     artifact_root: str | None = None,
+    artifacts_destination: str | None = None,
+    workers: str = "1",
     **variables: str,
 ) -> Iterator[MLflowServer]:
     """MLflow's server for the time of the block.
 
     ``backend_store_uri`` may be a SQLAlchemy URL with our driver's name in it; it
     is SQLite in ``directory`` by default. Without ``artifact_root`` (``s3://…``)
-    it serves artifacts itself, from ``directory``. ``variables`` are further
-    environment variables, such as the credentials of the artifact store.
+    it serves artifacts itself, from ``directory`` or ``artifacts_destination``.
+    ``variables`` are further environment variables, such as the credentials of the
+    artifact store.
     """
     port = free_port()
     store = backend_store_uri or f"sqlite:///{directory / 'mlflow.db'}"
     command: list[str | Path] = [
-        *(environment.python, "-m", "mlflow", "server", "--workers", "1"),
+        *(environment.python, "-m", "mlflow", "server"),
+        *("--workers", workers),
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--backend-store-uri", store.replace("+psycopg:", "+psycopg2:")),
-        *_artifact_options(directory, artifact_root),
+        *_artifact_options(directory, artifact_root, artifacts_destination),
     ]
     log_file = directory / "mlflow-server.log"
     with log_file.open("wb") as log:
@@ -70,6 +74,7 @@ def mlflow_server(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     server = MLflowServer(f"http://127.0.0.1:{port}", process, log_file)
     try:
@@ -79,10 +84,12 @@ def mlflow_server(
         stop(process)
 
 
-def _artifact_options(directory: Path, root: str | None) -> tuple[str, str]:
+def _artifact_options(
+    directory: Path, root: str | None, destination: str | None
+) -> tuple[str, str]:
     if root:
         return "--default-artifact-root", root
-    return "--artifacts-destination", str(directory / "mlartifacts")
+    return "--artifacts-destination", destination or str(directory / "mlartifacts")
 
 
 def _wait(server: MLflowServer) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.integration.artifacts.test_names import NAMES, files_of, write
 from tests.mlflow.environment import MLflowEnvironment
 from tests.mlflow.notebook import Notebook, Refusal, notebook
 from tests.mlflow.servers import mlflow_server, stagegate_server
@@ -180,6 +181,12 @@ def test_a_version_knows_the_run_that_made_it(
     assert version["run_id"] == logged["run_id"]
     assert version["params"] == {"constant": "1.0", "kind": "linear"}
     assert version["metrics"] == {"loss": 0.25}
+    assert version["run"]["omitted"] == {"metrics": 3}
+    assert version["run"]["omitted_metrics"] == {
+        "inf": "Infinity",
+        "minus-inf": "-Infinity",
+        "nan": "NaN",
+    }
     assert version["git_commit"] == COMMIT
     assert version["run"]["run_name"] == f"train-{model}"
     assert version["artifact_digest"].startswith("sha256:")
@@ -223,6 +230,24 @@ def test_a_model_of_a_run_is_registered_afterwards(
     assert alice.ask("predict", uri=f"models:/{model}/3") == 4.0
 
 
+def test_a_prompt_is_linked_to_what_it_was_used_in(
+    team: Team, alice: Notebook, model: str
+) -> None:
+    """The links are kept by the tracking server, the prompt by the registry."""
+    logged = alice.ask("log_model", model=model, constant=1.0, commit=COMMIT)
+    prompt = f"greet-{model}"
+    assert alice.ask("register_prompt", name=prompt, template="Hello {{name}}") == 1
+    assert alice.ask("register_prompt", name=prompt, template="Hi {{name}}") == 2
+
+    used = alice.ask(
+        "use_prompt", uri=f"prompts:/{prompt}/1", model_id=logged["model_id"]
+    )
+
+    link = [{"name": prompt, "version": "1"}]
+    assert used == {"text": "Hello Ann", "run": link, "model": link, "trace": link}
+    assert team.version(prompt, "2")["artifact_digest"] is None
+
+
 def test_a_registry_token_alone_loads_a_model(
     team: Team, alice: Notebook, model: str
 ) -> None:
@@ -237,6 +262,26 @@ def test_a_registry_token_alone_loads_a_model(
 
     with notebook(team.environment, team.directory / "bob", **bob) as running:
         assert running.ask("predict", uri=production(model)) == 3.0
+
+
+def test_files_of_any_name_come_as_they_were_registered(
+    team: Team, alice: Notebook, model: str, tmp_path: Path
+) -> None:
+    """Under the names that MLflow's client reads in those it is told: decoded ones."""
+    names = (*NAMES, "q?x=1&y", "d?r/x", "dir%41/b%42")
+    write(tmp_path / "sent", names)
+    with team.registry.client() as client:
+        client.create_model(model)
+        client.register(model, tmp_path / "sent", on_hidden=lambda _: None)
+
+    found = alice.ask("read_files", uri=f"models:/{model}/1")
+
+    found.pop("registered_model_meta", None)
+    sent = {name: b.decode() for name, b in files_of(tmp_path / "sent").items()}
+    assert sorted(found.values()) == sorted(sent.values())
+    assert {name for name in sent if "%" not in name} <= found.keys()
+    assert found["aA.txt"] == sent["a%41.txt"]
+    assert found["dirA/bB"] == sent["dir%41/b%42"]
 
 
 def test_a_refusal_is_not_sent_again_under_the_clients_own_settings(

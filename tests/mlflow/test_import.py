@@ -106,6 +106,7 @@ def filled(
         fill_with_odd_names(filler)
         fill_with_a_story(filler)
         fill_with_artifacts(filler, minio)
+        fill_with_a_prompt(filler)
         yield filler
     minio.remove_bucket("imported")
 
@@ -180,6 +181,17 @@ def fill_with_artifacts(filler: Filler, minio: ObjectStoreServer) -> None:
     filler.version("a-copy", source="models:/stored/1")
 
 
+def fill_with_a_prompt(filler: Filler) -> None:
+    """Three versions, of which the second was deleted."""
+    is_prompt = {"key": "mlflow.prompt.is_prompt", "value": "true"}
+    filler.model("greet", tags=[is_prompt], description="greets")
+    for text in ("Hello {{name}}", "Hey", "x" * 100_000):
+        tags = [is_prompt, {"key": "mlflow.prompt.text", "value": text}]
+        filler.version("greet", source="dummy-source", tags=tags, description=text[:5])
+    filler.delete("greet", 2)
+    filler.alias("greet", "champion", 1)
+
+
 @pytest.fixture
 def here(tmp_path: Path, minio: ObjectStoreServer, bucket: str) -> Iterator[Here]:
     """An empty registry on the same store."""
@@ -194,7 +206,7 @@ def here(tmp_path: Path, minio: ObjectStoreServer, bucket: str) -> Iterator[Here
 def test_everything_arrives_from_mlflows_own_server(filled: Filler, here: Here) -> None:
     report = here.imported(filled.url)
 
-    total = filled.count()  # other tests may have added some
+    total = filled.count() + 1  # and the prompt; other tests may have added some
     assert total >= MANY_MODELS + len(ODD_NAMES) + 3
     assert (report["models"], report["models_created"]) == (total, total)
     assert (report["conflicts"], report["refused"]) == ([], [])
@@ -243,6 +255,18 @@ def test_artifacts_are_pinned_where_they_lie(filled: Filler, here: Here) -> None
     assert here.versions("stored")[1].stage == "Production"
     origin = here.versions("a-copy")[1].tags["stagegate.import.source"]
     assert origin == "models:/stored/1"
+
+
+def test_a_prompt_arrives_as_it_is_at_the_source(filled: Filler, here: Here) -> None:
+    report = here.imported(filled.url, "--model", "greet")
+
+    assert (report["conflicts"], report["refused"]) == ([], [])
+    found = here.versions("greet")
+    texts = {n: one.tags["mlflow.prompt.text"] for n, one in found.items()}
+    assert texts == {1: "Hello {{name}}", 3: "x" * 100_000}
+    assert found[1].aliases == ["champion"]
+    assert (found[3].description, found[3].artifact_digest) == ("xxxxx", None)
+    assert here.imported(filled.url, "--model", "greet")["changes"] == 0
 
 
 def test_a_second_run_changes_nothing_and_a_dry_run_never_does(

@@ -12,6 +12,8 @@ from typing import Any
 from tests.receiver import Answer, ReceivedRequest
 
 MAX_TEAMS_BYTES = 28 * 1024
+#: bolt-js issue 2509.
+MAX_BLOCKS_CHARACTERS = 13_200
 
 
 @dataclass
@@ -31,6 +33,10 @@ class Slack:
             return Answer(400, body=b"invalid_payload")
         if not message.get("text") or not all(map(_is_block, message["blocks"])):
             return Answer(400, body=b"invalid_blocks")
+        if len(json.dumps(message["blocks"], ensure_ascii=False)) > (
+            MAX_BLOCKS_CHARACTERS
+        ):
+            return Answer(400, body=b"msg_blocks_too_long")
         if self.trouble is not None:
             return self.trouble
         self.messages.append(message)
@@ -39,7 +45,9 @@ class Slack:
 
 def _is_block(block: dict[str, Any]) -> bool:
     if block["type"] == "context":
-        return 0 < len(block["elements"]) <= 10
+        return 0 < len(block["elements"]) <= 10 and all(
+            0 < len(element["text"]) <= 3000 for element in block["elements"]
+        )
     fields = block.get("fields", [{"type": "plain_text", "text": "x"}])
     texts = [block["text"], *fields]
     return (

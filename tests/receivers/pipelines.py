@@ -2,7 +2,8 @@
 
 Each is an ``answers`` function for ``tests.receiver.Receiver``. What they would start
 is in ``started``. Sources: GitHub REST API 2022-11-28; GitLab, "Pipeline trigger
-tokens API"; Jenkins, "Remote access API"; the Generic Webhook Trigger plugin.
+tokens API"; Jenkins, "Remote access API"; the Generic Webhook Trigger plugin and its
+issue 219; execve(2), "Limits on size of arguments and environment".
 """
 
 import base64
@@ -14,8 +15,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.receiver import Answer, ReceivedRequest
 
-MAX_PAYLOAD_BYTES = 65_535
+MAX_PAYLOAD_CHARACTERS = 65_535
 MAX_INPUTS = 25
+#: What Linux takes as one variable of a job's environment: ``NAME=value`` and a NUL.
+MAX_VARIABLE_BYTES = 128 * 1024
+MAX_FORM_BYTES = 200_000
 
 
 def _json(status: int, document: object) -> Answer:
@@ -68,7 +72,7 @@ class GitHub:
             return _invalid("is not a permitted key")
         if len(payload) > 10:
             return _invalid("No more than 10 properties are allowed")
-        if len(json.dumps(payload).encode()) > MAX_PAYLOAD_BYTES:
+        if _characters(payload) > MAX_PAYLOAD_CHARACTERS:
             return _invalid("client_payload is too large.")
         self.started.append(document)
         return Answer(204)
@@ -88,7 +92,7 @@ class GitHub:
                 all(isinstance(value, str) for value in inputs.values()),
                 "inputs must be strings",
             ),
-            (len(json.dumps(inputs)) <= MAX_PAYLOAD_BYTES, "inputs are too large"),
+            (_characters(inputs) <= MAX_PAYLOAD_CHARACTERS, "inputs are too large"),
         )
         for is_right, message in checks:
             if not is_right:
@@ -105,6 +109,17 @@ class GitHub:
                 "html_url": f"https://github.com/o/r/actions/runs/{run}",
             },
         )
+
+
+def _characters(document: object) -> int:
+    return len(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
+
+
+def _fits_an_environment(variables: dict[str, str]) -> bool:
+    return all(
+        len(f"{name}={value}".encode()) < MAX_VARIABLE_BYTES
+        for name, value in variables.items()
+    )
 
 
 def _invalid(message: str) -> Answer:
@@ -130,16 +145,21 @@ class GitLab:
             return _json(400, {"error": "ref is missing"})
         if ref != "main":
             return _json(400, {"message": {"base": ["Reference not found"]}})
+        return self._start(form)
+
+    def _start(self, form: dict[str, str]) -> Answer:
         variables = {}
         for name, value in form.items():
             match = re.fullmatch(r"variables\[([A-Za-z_][A-Za-z0-9_]*)\]", name)
             if match is None:
                 return _json(400, {"error": f"{name} is invalid"})
             variables[match[1]] = value
+        if not _fits_an_environment(variables):
+            return _json(400, {"error": "argument list too long"})
         self.started.append(variables)
         run = len(self.started)
         address = f"https://gitlab.example.com/g/p/-/pipelines/{run}"
-        return _json(201, {"id": run, "ref": ref, "web_url": address})
+        return _json(201, {"id": run, "ref": "main", "web_url": address})
 
 
 @dataclass
@@ -159,7 +179,10 @@ class Jenkins:
             return Answer(403)
         if path != "/job/deploy/buildWithParameters":
             return Answer(404)
-        self.started.append(_form(request))
+        parameters = _form(request)
+        if len(request.body) > MAX_FORM_BYTES or not _fits_an_environment(parameters):
+            return Answer(500, body=b"Form too large")
+        self.started.append(parameters)
         item = f"https://jenkins.example.com/queue/item/{len(self.started)}/"
         return Answer(201, {"Location": item})
 
@@ -172,6 +195,8 @@ class Jenkins:
         if request.headers.get("gwt-dry-run") == "true":
             job = {"triggered": False, "url": ""}
             return _json(200, {"jobs": {"deploy": job}, "message": "Dry run."})
+        if not _fits_an_environment({"all": request.body.decode()}):
+            return _json(500, {"message": "error=7, Argument list too long"})
         self.started.append(json.loads(request.body))
         job = {"triggered": True, "url": f"queue/item/{len(self.started)}/"}
         other = {"triggered": False, "url": ""}

@@ -22,9 +22,9 @@ from tests.services.processes import free_port
 
 pytestmark = pytest.mark.long
 
-BAR_ANSWERING_SECONDS = 3.0
+BAR_ANSWERING_SECONDS = 2.0
 GENEROUS_SECONDS = 30.0
-BAR_RESIDENT_MB = 90.0
+BAR_RESIDENT_MB = 110.0
 REQUESTS = 1000
 
 
@@ -71,7 +71,7 @@ def test_memory_after_a_thousand_requests_stays_below_the_bar(
     show(f"resident after {requests_done} requests: {listed(by_process)}")
     show(f"sum: {sum(by_process.values()):.1f} MB; delivered: {len(receiver.requests)}")
     assert requests_done == REQUESTS
-    assert len(by_process) == 2  # gunicorn's arbiter and the web process
+    assert len(by_process) == 1
     assert max(by_process.values()) <= BAR_RESIDENT_MB
 
 

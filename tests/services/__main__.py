@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from tests.mlflow import environment as mlflow_environment
-from tests.services import go_build, minio, pgbouncer, postgres
+from tests.services import go_build, minio, nginx, pgbouncer, postgres
 from tests.services.absence import is_required
 
 
@@ -26,11 +26,13 @@ def main() -> int:
     binaries = postgres.find_binaries()
     say(f"PostgreSQL: {binaries.description if binaries else 'MISSING'}")
     say(f"PgBouncer: {pgbouncer.find_program() or 'MISSING'}")
+    say(f"nginx: {nginx.find_program() or 'MISSING'}")
     say(f"S3: {minio.describe()}")
     say(f"MLflow: {mlflow_environment.describe()}")
     is_complete = (
         binaries is not None
         and pgbouncer.find_program() is not None
+        and nginx.find_program() is not None
         and minio.find_program() is not None
         and mlflow_environment.find() is not None
     )

@@ -181,6 +181,7 @@ class _Setup:
     directory: Path
     account: pwd.struct_passwd | None
     password: str
+    settings: dict[str, str]
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -195,8 +196,11 @@ class _Setup:
 
 
 @contextlib.contextmanager
-def run_server(binaries: PostgresBinaries) -> Iterator[PostgresServer]:
-    """A server for the time of the block; its data are thrown away after it."""
+def run_server(binaries: PostgresBinaries, **settings: str) -> Iterator[PostgresServer]:
+    """A server for the time of the block; its data are thrown away after it.
+
+    ``settings`` go before those of tests.
+    """
     directory = Path(tempfile.mkdtemp(prefix="stagegate-postgres-"))
     try:
         account = server_account()
@@ -205,6 +209,7 @@ def run_server(binaries: PostgresBinaries) -> Iterator[PostgresServer]:
             directory=directory,
             account=account,
             password=secrets.token_hex(16),
+            settings=SETTINGS | settings,
         )
         _initialise(setup)
         server = _start(setup, binaries.description)
@@ -300,7 +305,7 @@ def _spawn(setup: _Setup, port: int, log_file: Path) -> subprocess.Popen[bytes]:
     command: list[str | Path] = [
         *(setup.programs / "postgres", "-D", setup.directory / "data"),
         f"--port={port}",
-        *(f"--{name}={value}" for name, value in SETTINGS.items()),
+        *(f"--{name}={value}" for name, value in setup.settings.items()),
     ]
     with log_file.open("wb") as log:
         return subprocess.Popen(

@@ -85,6 +85,10 @@ class FakeRegistry:
         """Answer requests by these scripts in turn; the last one goes on."""
         self._scripts[method, path] += scripts
 
+    def forget(self, method: str, path: str) -> None:
+        """Take back how an API request was to be answered."""
+        self._scripts.pop((method, f"/api/v1{path}"), None)
+
     def json(
         self,
         method: str,
@@ -191,6 +195,7 @@ def version_document(version: int = 1, **members: object) -> dict[str, object]:
         "artifact_digest": "sha256:" + "0" * 64,
         "artifact_size_bytes": 3,
         "created_at": "2026-11-20T12:00:00.000000Z",
+        "updated_at": "2026-11-20T12:00:00.000000Z",
         **members,
     }
 

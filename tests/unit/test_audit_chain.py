@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from registry.domain.audit_chain import (
     GENESIS_HASH,
+    PRIVATE_HASH,
+    Chain,
     Damage,
     DamageKind,
     Head,
@@ -27,7 +29,9 @@ VALUES = st.recursive(
     max_leaves=5,
 )
 TEXTS = st.dictionaries(
-    st.text().filter(lambda key: key not in {"chain", "n"}), VALUES, max_size=3
+    st.text().filter(lambda key: key not in {"chain", "n", PRIVATE_HASH}),
+    VALUES,
+    max_size=3,
 )
 
 
@@ -42,12 +46,15 @@ def make_chain(
     return entries, head
 
 
-CHAINS = st.lists(TEXTS, max_size=6).map(make_chain)
 FILLED = st.lists(TEXTS, min_size=1, max_size=6).map(make_chain)
 
 
+def verified(entries: Sequence[SealedEntry], head: Head | None) -> Damage | None:
+    return verify_chain(Chain(name="model:a", entries=entries, head=head))
+
+
 def found_in(entries: Sequence[SealedEntry], head: Head | None) -> Damage:
-    damage = verify_chain(entries, head)
+    damage = verified(entries, head)
     assert damage is not None
     return damage
 
@@ -56,11 +63,34 @@ def place(damage: Damage) -> tuple[DamageKind, int]:
     return damage.kind, damage.n
 
 
-@given(CHAINS)
+@given(FILLED)
 def test_clean_chain_is_never_damaged(
     chain: tuple[list[SealedEntry], Head | None],
 ) -> None:
-    assert verify_chain(*chain) is None
+    assert verified(*chain) is None
+
+
+@pytest.mark.parametrize("n", [None, 0, -1])
+def test_chain_that_has_lost_every_entry_is_damaged_whatever_its_head_says(
+    n: int | None,
+) -> None:
+    head = None if n is None else Head(chain="model:a", n=n, hash=GENESIS_HASH)
+
+    assert place(found_in([], head)) == (DamageKind.TRUNCATED, 1)
+
+
+def test_chain_that_nothing_was_written_to_yet_is_whole() -> None:
+    head = Head(chain="system", n=0, hash=GENESIS_HASH)
+    fresh = Chain(name="system", entries=[], head=head, may_be_empty=True)
+    expected = Head(chain="system", n=1, hash="a" * 64)
+
+    assert verify_chain(fresh) is None
+    assert verify_chain(dataclasses.replace(fresh, head=None)) is None
+    assert verify_chain(dataclasses.replace(fresh, head=expected)) is not None
+
+
+def test_log_without_any_chain_is_not_whole() -> None:
+    assert not verify_chains([]).ok
 
 
 def test_numbers_run_from_one_and_each_entry_is_sealed_onto_the_one_before() -> None:
@@ -179,15 +209,14 @@ def test_inserted_entry_is_found_by_its_number_standing_twice(
     assert place(damage) == (DamageKind.INSERTED, at + 1)
 
 
-@given(CHAINS)
+@given(FILLED)
 def test_entry_appended_behind_the_head_is_found(
     chain: tuple[list[SealedEntry], Head | None],
 ) -> None:
     entries, head = chain
-    recorded = head or Head(chain="model:a", n=0, hash=GENESIS_HASH)
     forged = seal("model:a", head, {"forged": True})
 
-    damage = found_in([*entries, forged], recorded)
+    damage = found_in([*entries, forged], head)
 
     assert place(damage) == (DamageKind.INSERTED, len(entries) + 1)
 
@@ -228,7 +257,7 @@ def test_column_beside_the_text_must_repeat_it(
     text = {"model": "fraud", "actor": {"name": "alice"}}
     (entry,), head = make_chain([text])
 
-    damage = verify_chain([dataclasses.replace(entry, columns=columns)], head)
+    damage = verified([dataclasses.replace(entry, columns=columns)], head)
 
     assert (damage is not None) is is_damaged
     assert damage is None or damage.kind is DamageKind.EDITED
@@ -257,10 +286,70 @@ def test_first_entry_that_does_not_begin_the_chain_is_found() -> None:
 
 
 def test_report_counts_what_was_read_and_lists_each_damaged_chain() -> None:
-    whole = make_chain([{"a": 1}], chain="a")
+    whole, last = make_chain([{"a": 1}], chain="a")
     cut, head = make_chain([{"a": 1}, {"a": 2}], chain="b")
 
-    report = verify_chains([whole, (cut[:1], head)])
+    report = verify_chains(
+        [
+            Chain(name="a", entries=whole, head=last),
+            Chain(name="b", entries=cut[:1], head=head),
+        ]
+    )
 
     assert (report.entries, report.chains, report.ok) == (2, 2, False)
     assert [(damage.chain, damage.n) for damage in report.damage] == [("b", 2)]
+
+
+PRIVATE = {"source_ip": "192.0.2.7", "salt": "00"}
+
+
+def make_private() -> tuple[SealedEntry, Head]:
+    entry = seal("model:a", None, {"a": 1}, private=PRIVATE)
+    return entry, Head(chain="model:a", n=1, hash=entry.hash)
+
+
+def test_private_part_is_sealed_and_not_told() -> None:
+    entry, head = make_private()
+
+    assert "192.0.2.7" not in entry.canonical
+    assert json.loads(entry.private or "") == PRIVATE
+    assert verified([entry], head) is None
+    withheld = dataclasses.replace(entry, private=None, is_withheld=True)
+    assert verified([withheld], head) is None
+
+
+@pytest.mark.parametrize("private", [None, "", '{"salt":"00"}', "\ud800"])
+def test_private_part_that_is_not_what_was_sealed_is_found(private: str | None) -> None:
+    entry, head = make_private()
+
+    damage = found_in([dataclasses.replace(entry, private=private)], head)
+
+    assert place(damage) == (DamageKind.EDITED, 1)
+
+
+def test_private_part_that_was_never_sealed_is_found() -> None:
+    (entry,), head = make_chain([{"a": 1}])
+
+    damage = found_in([dataclasses.replace(entry, private="{}")], head)
+
+    assert place(damage) == (DamageKind.EDITED, 1)
+
+
+def test_redacted_entry_is_held_to_its_place_and_links_and_counted() -> None:
+    entries, head = make_chain([{"a": 1}, {"a": 2}])
+    shown = [
+        dataclasses.replace(
+            entry,
+            canonical=canonical_json({"chain": "model:a", "n": entry.n}),
+            is_redacted=True,
+        )
+        for entry in entries
+    ]
+    moved = dataclasses.replace(shown[1], canonical=shown[0].canonical)
+
+    report = verify_chains([Chain(name="model:a", entries=shown, head=head)])
+
+    assert (report.ok, report.redacted) == (True, 2)
+    assert place(found_in([shown[0], moved], head)) == (DamageKind.REORDERED, 2)
+    unlinked = dataclasses.replace(shown[1], prev_hash="a" * 64)
+    assert place(found_in([shown[0], unlinked], head)) == (DamageKind.EDITED, 1)

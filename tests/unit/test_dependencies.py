@@ -15,8 +15,8 @@ PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))
 OURS = {"registry", "webhooks", "tests"}
 #: Declared, and used without an import.
 USED_BY_NAME = {
-    "gunicorn": "stagegate serve starts it",
-    "psycopg": "SQLAlchemy loads it for postgresql:// addresses",
+    "httptools": "uvicorn parses HTTP with it",
+    "uvloop": "uvicorn waits by it",
 }
 
 #: What runs in MLflow's own environment, beside what that environment names.

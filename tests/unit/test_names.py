@@ -27,6 +27,14 @@ def test_every_other_text_is_kept_in_nfc(text: str) -> None:
     assert names.clean_text(text, field="reason") == unicodedata.normalize("NFC", text)
 
 
+def test_text_of_ours_can_be_stored_whatever_it_quotes() -> None:
+    assert names.told_text(NFD) == NFC
+    assert names.told_text("no a\ud800") == "no a\\ud800"
+    assert names.told_text("a" + "\u0301" * 150) == "a" + "\\u0301" * 150
+    told = names.told_text("x" * (names.MAX_TEXT_CHARACTERS + 1))
+    assert (len(told), told[-1]) == (names.MAX_TEXT_CHARACTERS, "…")
+
+
 MARKS = ["\u0301", "\u0316\u0301", "\u0344", "\u0f73", "\u0f75", "\u0f81"]
 
 
@@ -128,6 +136,34 @@ def test_tag_value_has_a_bound() -> None:
     assert names.tags({"a": longest}) == {"a": longest}
     with pytest.raises(InvalidInputError, match="'a'"):
         names.tags({"a": longest + "v"})
+
+
+def test_tags_have_a_bound_in_number_and_in_all() -> None:
+    most = {f"{number}": "" for number in range(names.MAX_TAGS)}
+    longest = {
+        f"{number:05}": "v" * 99_995
+        for number in range(names.MAX_TAGS_CHARACTERS // 100_000)
+    }
+
+    assert names.tags(most) == most
+    names.require_room_for_tags({}, most)
+    names.require_room_for_tags({}, longest)
+    with pytest.raises(InvalidInputError, match="5,001 in one change"):
+        names.tags({**most, "one more": ""})
+    with pytest.raises(InvalidInputError, match="5,001 with"):
+        names.require_room_for_tags(most, {"one more": ""})
+    with pytest.raises(InvalidInputError, match="2,000,001 characters"):
+        names.require_room_for_tags(longest, {"1": ""})
+
+
+def test_what_has_too_many_tags_already_may_lose_and_change_some() -> None:
+    too_many = {f"{number}": "vv" for number in range(names.MAX_TAGS + 2)}
+
+    names.require_room_for_tags(too_many, {"0": None})
+    names.require_room_for_tags(too_many, {"0": "v"})
+    names.require_room_for_tags(too_many, {"0": None, "one more": "v"})
+    with pytest.raises(InvalidInputError):
+        names.require_room_for_tags(too_many, {"one more": ""})
 
 
 @pytest.mark.parametrize("name", ["production", "eu-west 1", "a/b:c", "e" * 250])

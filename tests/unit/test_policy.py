@@ -1,6 +1,7 @@
 """What the stage policy allows: every pair of stages, every gate, every reason."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -191,6 +192,39 @@ def test_open_policy_still_refuses_the_stage_a_version_has(stage: str) -> None:
     refused = refusal(policy, make_facts(stage), stage)
 
     assert refused.allowed == tuple(other for other in STAGES if other != stage)
+
+
+@pytest.mark.parametrize(
+    ("pair", "is_rollback"),
+    [
+        (("None", "Staging"), False),
+        (("Staging", "Production"), False),
+        (("Archived", "Production"), True),
+    ],
+)
+def test_strict_policy_lets_nothing_serve_that_nobody_here_verified(
+    pair: tuple[str, str], *, is_rollback: bool
+) -> None:
+    policy = packaged_policy("policy-strict.toml")
+    unread = make_facts(pair[0], is_verified=False, before=frozenset({pair[1]}))
+    read = make_facts(pair[0], before=frozenset({pair[1]}))
+
+    with pytest.raises(TransitionRefusedError) as refused:
+        policy.decide(unread, pair[1], rollback=is_rollback)
+
+    assert refused.value.reasons == ("its artifact is not verified",)
+    assert policy.decide(read, pair[1], rollback=is_rollback).verify_artifact
+
+
+def test_strict_policy_is_the_default_one_but_for_that_gate() -> None:
+    default, strict = map(packaged_policy, ("policy.toml", "policy-strict.toml"))
+
+    ungated = tuple(
+        replace(move, gates=replace(move.gates, require_verified=False))
+        for move in strict.moves
+    )
+
+    assert replace(strict, moves=ungated, digest=default.digest) == default
 
 
 GATED = """

@@ -20,7 +20,9 @@ def problems_of(text: str | bytes) -> list[str]:
     return [problem.removeprefix("p.toml: ") for problem in caught.value.problems]
 
 
-@pytest.mark.parametrize("name", ["policy.toml", "policy-open.toml"])
+@pytest.mark.parametrize(
+    "name", ["policy.toml", "policy-open.toml", "policy-strict.toml"]
+)
 def test_packaged_policy_is_read_and_its_digest_is_that_of_the_file(name: str) -> None:
     content = packaged_config(name).read_bytes()
 

@@ -1,5 +1,6 @@
 """What is kept of a run: which of its words, and within which bounds."""
 
+import math
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from registry.services.run_snapshots import (
     MAX_DATASETS,
     MAX_DATASETS_CHARACTERS,
     MAX_METRICS,
+    MAX_OMITTED_CHARACTERS,
     MAX_PARAMS_CHARACTERS,
     MAX_TAGS_CHARACTERS,
     with_run,
@@ -76,6 +78,10 @@ def dataset(name: str, **members: str) -> DatasetInput:
         (
             {"mlflow.source.git.repoURL": "https://host/risk.git"},
             {"project": "https://host/risk.git"},
+        ),
+        (
+            {"mlflow.source.git.repoURL": "https://user:pw-1@host/risk.git?ref=a"},
+            {"project": "https://***@host/risk.git?ref=a"},
         ),
         ({"mlflow.log-model.history": "[]", "mlflow.runName": "x"}, {}),
         ({"team": "risk"}, {"tags": {"team": "risk"}}),
@@ -161,6 +167,60 @@ def test_zero_that_may_have_been_no_number_needs_the_runs_word(
     assert with_run(VersionDetails(), None, known(model)).metrics == {}
 
 
+def test_metrics_that_are_not_finite_are_each_counted_and_named() -> None:
+    metrics = {
+        "nan": math.nan,
+        "inf": math.inf,
+        "-inf": -math.inf,
+        "auc": 0.9,
+        "a\0": math.nan,
+    }
+
+    details = completed(metrics={name: metrics[name] for name in reversed(metrics)})
+
+    assert details.metrics == {"auc": 0.9}
+    assert details.run is not None
+    assert details.run["omitted"] == {"metrics": 4}
+    assert details.run["omitted_metrics"] == {
+        "-inf": "-Infinity",
+        "inf": "Infinity",
+        "nan": "NaN",
+    }
+
+
+def test_metrics_of_a_logged_model_are_named_as_the_run_has_them() -> None:
+    """MLflow 3 stores NaN of a model as 0, and links a run's metrics to its models."""
+    model = LoggedModel(
+        model_id="m-1",
+        metrics={"nan": 0.0, "inf": math.inf, "alone": 0.0, "series": 0.5},
+    )
+
+    details = completed(
+        model,
+        metrics={"nan": math.nan, "inf": math.inf, "series": math.nan},
+        metric_steps={"series": 9},
+    )
+
+    assert details.metrics == {}
+    assert details.run is not None
+    assert details.run["omitted"] == {"metrics": 4}
+    assert details.run["omitted_metrics"] == {
+        "alone": "0 or NaN",
+        "inf": "Infinity",
+        "nan": "NaN",
+        "series": "NaN",
+    }
+
+
+def test_names_of_omitted_metrics_have_a_bound() -> None:
+    metrics = {f"{number:0250}": math.nan for number in range(200)}
+
+    found = snapshot_of(metrics=metrics)
+
+    assert found["omitted"] == {"metrics": 200}
+    assert len(found["omitted_metrics"]) == MAX_OMITTED_CHARACTERS // 253
+
+
 def test_what_cannot_be_stored_is_left_out_and_counted() -> None:
     odd = {"nul": "a\0b", "\ud800": "x", "": "x", "k" * 251: "x", "fine": "x"}
 
@@ -218,3 +278,21 @@ def test_texts_are_in_the_form_in_which_all_are_stored() -> None:
     assert details.params == {composed: composed}
     assert details.run is not None
     assert details.run["run_name"] == composed
+
+
+@pytest.mark.parametrize("state", ["FINISHED", "FAILED", "KILLED"])
+def test_state_of_a_run_that_has_ended_is_kept(state: str) -> None:
+    assert snapshot_of(status=state)["status"] == state
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "SCHEDULED", "", "PAUSED"])
+def test_no_run_is_said_to_be_running_for_ever(state: str) -> None:
+    assert "status" not in snapshot_of(status=state)
+
+
+def test_credential_in_the_address_of_a_data_set_is_not_kept() -> None:
+    source = "postgresql://reader:pw-1@db/claims"
+
+    (kept,) = completed(datasets=[dataset("claims", source=source)]).datasets
+
+    assert kept == {"name": "claims", "source": "postgresql://***@db/claims"}

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.domain import search_filter
+from registry.domain.prompts import PROMPT_TAG
 from registry.domain.search_filter import (
     MODELS,
-    PROMPT_TAG,
     VERSIONS,
     Attribute,
     Comparison,

@@ -107,7 +107,7 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     ),
     "a tracking server with a credential": (
         {"STAGEGATE_TRACKING_URI": "https://reader:pw-1@mlflow.example"},
-        "STAGEGATE_TRACKING_URI: expected an http:// or https:// URL without",
+        "STAGEGATE_TRACKING_URI: expected http(s)://host[:port][/path], without user",
     ),
     "a network": (
         {"STAGEGATE_WEBHOOK_ALLOWED_NETWORKS": "10.0.0.1/8"},
@@ -119,7 +119,7 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     ),
     "a URL without a scheme": (
         {"STAGEGATE_TRACKING_URI": "mlflow:5000"},
-        "STAGEGATE_TRACKING_URI: expected an http",
+        "STAGEGATE_TRACKING_URI: expected http(s)://",
     ),
     "a URL that cannot be parsed": (
         {"STAGEGATE_S3_ENDPOINT_URL": "http://[x"},

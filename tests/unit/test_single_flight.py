@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from registry.web.single_flight import SingleFlight, StillRunningError
+from registry.web.single_flight import RecentKeys, SingleFlight, StillRunningError
 
 Flights = SingleFlight[str, str]
 PATIENCE = 30.0  #: seconds; only a failing test waits so long
@@ -97,3 +97,12 @@ def test_nothing_is_kept_for_who_comes_after() -> None:
 
     assert results == ["first", "second"]
     assert not vars(flights)["_running"]
+
+
+def test_keys_that_were_added_last_are_remembered() -> None:
+    keys = RecentKeys[str](most=2)
+
+    for key in ("a", "b", "b", "c"):
+        keys.add(key)
+
+    assert [key for key in "abc" if key in keys] == ["b", "c"]

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
-CONFIG = {"gunicorn.conf.py", "policy-open.toml", "policy.toml"}
+CONFIG = {"policy-open.toml", "policy-strict.toml", "policy.toml"}
 FIND = """
 import json, registry
 from registry.settings import packaged_config
-names = ("gunicorn.conf.py", "policy-open.toml", "policy.toml")
+names = ("policy-open.toml", "policy-strict.toml", "policy.toml")
 print(json.dumps([registry.__file__, *(str(packaged_config(name)) for name in names)]))
 """
 

@@ -3,8 +3,9 @@
 - The bytes are made once, when the event is stored, and frozen: what is stored and
   shown is the same on every attempt, and so is what is signed and sent, secrets
   filled in, while the secrets stay the same.
-- A format that cannot express an event raises ``RenderError``. The delivery is
-  then stored dead with the reason; the caller's change never fails because of it.
+- What is more than a receiver takes is shortened (``webhooks.formats.shortening``).
+- A format that cannot express an event raises ``RenderError``. The delivery is then
+  given up with the reason; the caller's change never fails because of it.
 - What can be known before is refused when the subscription is saved: options are
   read, and a sample event as large as usual ones get is rendered.
 """
@@ -29,6 +30,8 @@ from webhooks.formats import (
     teams,
 )
 from webhooks.formats.contract import Format, Options, Rendered
+from webhooks.formats.shortening import fit
+from webhooks.formats.writing import MAX_BODY_BYTES, require_size
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
@@ -45,7 +48,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
 )
 NO_OPTIONS: Options = MappingProxyType({})
 
-# Escaped in JSON or a form, a character like this takes six bytes.
+# Escaped in a form, a character like this takes six bytes.
 _LONG_TEXT = "é" * 500
 _SAMPLE_DATA_PARTS = 4
 _SAMPLE_ID = "msg_" + "a" * 26
@@ -62,8 +65,14 @@ def render(
     """
     if format_name not in FORMATS:
         raise RenderError(f"there is no format named {format_name!r}")
+
+    def make(shortened: Event) -> Rendered:
+        rendered = FORMATS[format_name].render(message_id, shortened, options)
+        require_size(rendered.body, MAX_BODY_BYTES, "a receiver")
+        return rendered
+
     try:
-        return FORMATS[format_name].render(message_id, event, options)
+        return fit(event, make)
     except RenderError:
         raise
     except Exception as error:

@@ -55,7 +55,7 @@ class Format:
     Args:
         check: raises InvalidSubscriptionError for options it cannot use.
         render: takes message id, event and options; raises RenderError where the
-            target would refuse the request.
+            target would refuse the request, OversizeError where a shorter event helps.
         receipt: takes status, headers (lower-case names) and body of a 2xx answer.
         authorization: gives the headers that the credentials make where the
             owner wrote no ``authorization`` header; raises

@@ -97,7 +97,8 @@ def render(message_id: str, event: Event, options: Options) -> Rendered:
     """Make the dispatch.
 
     Raises:
-        RenderError: type or payload are too long for GitHub.
+        RenderError: the type is too long for GitHub.
+        OversizeError: the payload is.
     """
     chosen = check(options)
     document = document_of(message_id, event)

@@ -27,11 +27,10 @@ from webhooks.formats.selection import (
     read_selection,
     select_texts,
 )
-from webhooks.formats.writing import form_bytes, require_size
+from webhooks.formats.writing import form_bytes, require_variables
 from webhooks.placeholders import DEPLOYMENT_TOKEN, FORM_CONTENT_TYPE, Template
 
 MAX_VARIABLES = 50
-MAX_BYTES = 1024 * 1024
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 
 DEFAULT_VARIABLES: Selection = MappingProxyType(
@@ -73,10 +72,11 @@ def render(message_id: str, event: Event, options: Options) -> Rendered:
     """Make the form.
 
     Raises:
-        RenderError: it is too long.
+        OversizeError: a variable is too long.
     """
     trigger = check(options)
     values = select_texts(trigger.variables, document_of(message_id, event))
+    require_variables(values.values())
     body = form_bytes(
         [
             ("token", _TOKEN),
@@ -84,7 +84,6 @@ def render(message_id: str, event: Event, options: Options) -> Rendered:
             *((f"variables[{name}]", value) for name, value in values.items()),
         ]
     )
-    require_size(body, MAX_BYTES, "GitLab")
     return Rendered(body, FORM_CONTENT_TYPE)
 
 

@@ -34,16 +34,17 @@ from webhooks.formats.selection import (
 )
 from webhooks.formats.writing import (
     JSON_CONTENT_TYPE,
+    MAX_VARIABLE_BYTES,
     form_bytes,
     json_bytes,
     require_size,
+    require_variables,
 )
 from webhooks.placeholders import DEPLOYMENT_TOKEN, FORM_CONTENT_TYPE
 
 MAX_NAMES = 50
 #: What the servlet container of Jenkins takes of a form.
 MAX_FORM_BYTES = 200_000
-MAX_JSON_BYTES = 1024 * 1024
 
 DEFAULT_PAYLOAD: Selection = MappingProxyType(
     {name: name for name in ("id", "type", "timestamp", "data", DEPLOYMENT_TOKEN)}
@@ -94,17 +95,19 @@ def render(message_id: str, event: Event, options: Options) -> Rendered:
     """Make the request that starts a build.
 
     Raises:
-        RenderError: it is too long.
+        OversizeError: it is too long, or one parameter is.
     """
     chosen = check(options)
     document = document_of(message_id, event)
     if isinstance(chosen, _Build):
         parameters = select_texts(chosen.parameters, document)
+        require_variables(parameters.values())
         body = form_bytes(list(parameters.items()))
         require_size(body, MAX_FORM_BYTES, "Jenkins")
         return Rendered(body, FORM_CONTENT_TYPE)
     body = json_bytes(select(chosen.payload, document))
-    require_size(body, MAX_JSON_BYTES, "Jenkins")
+    # A job may pick all of it as one variable.
+    require_size(body, MAX_VARIABLE_BYTES, "Jenkins")
     headers = {"gwt-dry-run": "true"} if event.type == PING_EVENT_TYPE else {}
     return Rendered(body, JSON_CONTENT_TYPE, headers)
 

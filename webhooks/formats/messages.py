@@ -3,15 +3,16 @@
 Options of the chat formats:
 
 - ``text``: the title, with paths in braces: ``{data.model} is {data.to_stage}``
-  (default: the event's type). What is not a path stays as written.
-- ``facts``: a selection, label to path, at most ten (default: the texts and numbers
-  directly in the data).
-- ``link``: a path to an address that the message links to.
+  (default: which version moved where, by whom). What is not a path stays as written.
+- ``facts``: a selection, label to path, at most ten (default: what moved, who did it
+  and why, then the other texts and numbers directly in the data).
+- ``link``: a path to an address that the message links to (default: the version).
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from webhooks.errors import InvalidSubscriptionError
@@ -27,6 +28,7 @@ from webhooks.formats.selection import (
     select_texts,
     text_of,
 )
+from webhooks.formats.shortening import shorten
 from webhooks.placeholders import DEPLOYMENT_TOKEN
 
 MAX_TITLE_TEMPLATE = 1000
@@ -34,7 +36,19 @@ MAX_TITLE = 2000
 MAX_FACTS = 10
 MAX_LABEL = 100
 MAX_FACT = 500
-DEFAULT_TEXT = "{type}"
+DEFAULT_FACTS: Mapping[str, str] = MappingProxyType(
+    {
+        "Model": "data.model",
+        "Version": "data.version",
+        "From": "data.from_stage",
+        "To": "data.to_stage",
+        "By": "data.actor.name",
+        "Why": "data.reason",
+    }
+)
+DEFAULT_LINK = "data.links.version"
+#: What an event is about, unless its type says something else.
+_MODELS = frozenset({"registered_model", "model_version"})
 LENT_TOKEN_IN_TEXT = f"{{{DEPLOYMENT_TOKEN}}}"
 _PATH_IN_TEXT = re.compile(rf"\{{({PATH.pattern})\}}")
 
@@ -55,7 +69,7 @@ def check(options: Options) -> None:
         InvalidSubscriptionError: one is unknown or of the wrong kind.
     """
     require_known(options, "text", "facts", "link")
-    template = read_text(options, "text", DEFAULT_TEXT, maximum=MAX_TITLE_TEMPLATE)
+    template = read_text(options, "text", "{type}", maximum=MAX_TITLE_TEMPLATE)
     if LENT_TOKEN_IN_TEXT in template:
         raise InvalidSubscriptionError("options.text", "must not hold secrets")
     facts = read_selection(options, "facts", {}, maximum=MAX_FACTS)
@@ -68,12 +82,17 @@ def check(options: Options) -> None:
 def message_of(message_id: str, event: Event, options: Options) -> Message:
     """Say what happened."""
     document = document_of(message_id, event)
-    template = options.get("text", DEFAULT_TEXT)
-    title = _PATH_IN_TEXT.sub(lambda match: text_of(find(match[1], document)), template)
+    title = (
+        _PATH_IN_TEXT.sub(
+            lambda match: text_of(find(match[1], document)), options["text"]
+        )
+        if "text" in options
+        else _headline(event.type, document["data"])
+    )
     facts = (
         select_texts(options["facts"], document)
         if "facts" in options
-        else _plain_facts(document["data"])
+        else _facts(document)
     )
     return Message(
         title=shorten(title, MAX_TITLE) or event.type,
@@ -85,27 +104,43 @@ def message_of(message_id: str, event: Event, options: Options) -> Message:
     )
 
 
-def shorten(text: str, maximum: int) -> str:
-    """Cut a text that is too long, and show that it was cut."""
-    return text if len(text) <= maximum else text[: maximum - 1] + "…"
-
-
 def _is_shown(value: object) -> bool:
     """Tell whether the value is a path to something that everybody may see."""
     return is_path(value) and value != DEPLOYMENT_TOKEN
 
 
-def _plain_facts(data: Mapping[str, Any]) -> dict[str, str]:
-    plain = {
+def _headline(event_type: str, data: Mapping[str, Any]) -> str:
+    """Say in one line what happened to what."""
+    subject, _, verb = event_type.rpartition(".")
+    happened = verb if subject in _MODELS else event_type
+    happened = happened.replace("_", " ").replace(".", " ")
+    if data.get("from_stage") and data.get("to_stage"):
+        move = f"{data['from_stage']} → {data['to_stage']}"
+        happened = move if subject in _MODELS else f"{happened} {move}"
+    if data.get("cause"):
+        happened = f"{happened} ({data['cause']})"
+    model, version = data.get("model"), data.get("version")
+    if model is not None:
+        number = "" if version is None else f" version {version}"
+        happened = f"{model}{number}: {happened}"
+    who = find("actor.name", data)
+    return f"{happened} by {who}" if who else happened
+
+
+def _facts(document: Mapping[str, Any]) -> dict[str, str]:
+    named = select_texts(DEFAULT_FACTS, document)
+    shown = {path.split(".")[1] for path in DEFAULT_FACTS.values()}
+    others = {
         name: text_of(value)
-        for name, value in data.items()
-        if isinstance(value, str | int | float) and value != ""
+        for name, value in document["data"].items()
+        if isinstance(value, str | int | float) and name not in shown
     }
-    return dict(list(plain.items())[:MAX_FACTS])
+    facts = [(label, text) for label, text in {**named, **others}.items() if text]
+    return dict(facts[:MAX_FACTS])
 
 
 def _link(options: Options, document: Mapping[str, Any]) -> str | None:
-    found = find(options["link"], document) if "link" in options else None
+    found = find(options.get("link", DEFAULT_LINK), document)
     if isinstance(found, str) and re.fullmatch(r"https?://[!-~]+", found):
         return found
     return None

@@ -1,8 +1,8 @@
 """The ``mlflow`` format: what MLflow's own server sends, for its receivers.
 
 - It has words for what MLflow announces, and for nothing else: no stage change.
-- Prompts and budgets are MLflow's to announce: one may ask for them, as its clients
-  do, and is never told.
+- Budgets are MLflow's to announce: one may ask for them, as its clients do, and is
+  never told.
 - The standard headers go along; MLflow's receivers do not look at them.
 
 Options:
@@ -43,12 +43,16 @@ class Word:
     members: tuple[str, ...]
 
 
-_MODEL_VERSION = "model_version"
+_MODEL_VERSION, _PROMPT_VERSION = "model_version", "prompt_version"
 _ALIAS = ("name", "alias", "version")
-_TAG = ("name", "key", "value")
 _VERSION_TAG = ("name", "version", "key", "value")
-_PROMPT_VERSION = ("name", "version", "template", "tags", "description")
+_TEMPLATE = ("name", "version", "template", "tags", "description")
 _VERSION = ("name", "version", "source", "run_id", "tags", "description")
+_BUDGET = (
+    *("budget_policy_id", "budget_unit", "budget_amount", "current_spend"),
+    *("duration_unit", "duration_value", "target_scope", "workspace"),
+    *("target_value", "window_start"),
+)
 
 #: What we announce.
 FIRED: Mapping[str, Word] = {
@@ -64,34 +68,42 @@ FIRED: Mapping[str, Word] = {
     "model_version.alias_deleted": Word(
         "model_version_alias", "deleted", ("name", "alias")
     ),
+    "prompt.created": Word("prompt", "created", ("name", "tags", "description")),
+    "prompt_version.created": Word(_PROMPT_VERSION, "created", _TEMPLATE),
+    "prompt.tag_set": Word("prompt_tag", "set", ("name", "key", "value")),
+    "prompt.tag_deleted": Word("prompt_tag", "deleted", ("name", "key")),
+    "prompt_version.tag_set": Word("prompt_version_tag", "set", _VERSION_TAG),
+    "prompt_version.tag_deleted": Word(
+        "prompt_version_tag", "deleted", ("name", "version", "key")
+    ),
+    "prompt_version.alias_set": Word("prompt_alias", "created", _ALIAS),
+    "prompt_version.alias_deleted": Word("prompt_alias", "deleted", ("name", "alias")),
 }
-_NEVER_FIRED = (
-    Word("prompt", "created", ("name", "tags", "description")),
-    Word("prompt_version", "created", _PROMPT_VERSION),
-    Word("prompt_tag", "set", _TAG),
-    Word("prompt_tag", "deleted", ("name", "key")),
-    Word("prompt_version_tag", "set", _VERSION_TAG),
-    Word("prompt_version_tag", "deleted", ("name", "version", "key")),
-    Word("prompt_alias", "created", _ALIAS),
-    Word("prompt_alias", "deleted", ("name", "alias")),
-    Word("budget_policy", "exceeded", ()),
-)
 #: MLflow's words by event type.
 WORDS: Mapping[str, Word] = MappingProxyType(
-    {**FIRED, **{f"{word.entity}.{word.action}": word for word in _NEVER_FIRED}}
+    {**FIRED, "budget_policy.exceeded": Word("budget_policy", "exceeded", _BUDGET)}
 )
+#: The values that MLflow's own tests of webhooks look for.
 _EXAMPLE: Mapping[str, Any] = MappingProxyType(
     {
-        "model": "example_model",
         "version": 1,
-        "source": "models:/example_model/1",
-        "run_id": "0123456789abcdef0123456789abcdef",
-        "description": "An example",
+        "source": "models:/123",
+        "run_id": "abcd1234abcd5678",
         "tags": {"example_key": "example_value"},
         "key": "example_key",
         "value": "example_value",
         "alias": "example_alias",
-        "template": "Say {{ example }}",
+        "template": "Hello {{name}}!",
+        "budget_policy_id": "bp-abc123",
+        "budget_unit": "USD",
+        "budget_amount": 100.0,
+        "current_spend": 105.5,
+        "duration_unit": "MONTHS",
+        "duration_value": 1,
+        "target_scope": "ENDPOINT",
+        "workspace": "default",
+        "target_value": "ep-abc123",
+        "window_start": 1_704_067_200_000,
     }
 )
 
@@ -119,12 +131,12 @@ def render(message_id: str, event: Event, options: Options) -> Rendered:
         RenderError: MLflow has no word for it.
     """
     del options
-    event_type, data = event.type, event.data
-    if event_type == PING_EVENT_TYPE:
-        event_type, data = str(data.get("sample")), _EXAMPLE
+    is_ping = event.type == PING_EVENT_TYPE
+    event_type = str(event.data.get("sample")) if is_ping else event.type
     word = WORDS.get(event_type)
     if word is None:
         raise RenderError(f"MLflow has no word for {event_type!r}")
+    data = _example(word) if is_ping else event.data
     body = {
         "entity": word.entity,
         "action": word.action,
@@ -156,9 +168,15 @@ def signature(
     return headers
 
 
+def _example(word: Word) -> Mapping[str, Any]:
+    of = "prompt" if word.entity.startswith("prompt") else "model"
+    kind = word.entity.replace("_", " ")
+    return {**_EXAMPLE, "model": f"example_{of}", "description": f"An example {kind}"}
+
+
 def _said(word: Word, data: Mapping[str, Any]) -> dict[str, Any]:
     known = {**data, "name": data.get("model"), "version": str(data.get("version"))}
-    if word.entity == _MODEL_VERSION:
+    if word.entity in {_MODEL_VERSION, _PROMPT_VERSION}:
         # A model's empty description stays empty, a version's is null.
         known["description"] = data.get("description") or None
     return {name: known.get(name) for name in word.members}

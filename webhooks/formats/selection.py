@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from webhooks.errors import InvalidSubscriptionError
-from webhooks.events import Event, standard_body
+from webhooks.events import Event, compact_json, standard_body
 from webhooks.formats.contract import Options
 from webhooks.placeholders import DEPLOYMENT_TOKEN, PLACEHOLDER, Template
 
@@ -62,7 +62,7 @@ def text_of(value: object) -> str:
     """Write a JSON value as text: strings bare, null as nothing, else compact JSON."""
     if isinstance(value, str):
         return value
-    return "" if value is None else json.dumps(value, separators=(",", ":"))
+    return "" if value is None else compact_json(value)
 
 
 def read_selection(

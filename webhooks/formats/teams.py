@@ -23,7 +23,7 @@ def render(message_id: str, event: Event, options: Options) -> Rendered:
     """Write the message as a card in its envelope.
 
     Raises:
-        RenderError: it is too long for Teams.
+        OversizeError: it is too long for Teams.
     """
     card = _card(message_of(message_id, event, options))
     attachment = {"contentType": CARD_CONTENT_TYPE, "content": card}

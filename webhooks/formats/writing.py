@@ -1,18 +1,22 @@
 """Documents and forms as bytes, with the placeholders of templates marked.
 
-- JSON is pure ASCII without blanks, so equal documents give equal bytes.
+- JSON is UTF-8 without blanks, so equal documents give equal bytes.
 - Only a ``Template`` has placeholders; the same characters in an event's data
   stay what they are.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote_plus
 
-from webhooks.errors import RenderError
+from webhooks.errors import OversizeError
+from webhooks.events import compact_json
 from webhooks.placeholders import Template, json_escape, mark, names_in_body
 
 JSON_CONTENT_TYPE = "application/json"
+#: What nginx and Argo Events take unless they are told otherwise, 1 MiB, and a margin.
+MAX_BODY_BYTES = 1_000_000
+#: What a job can be given in one variable: Linux takes 128 KiB of it, name and all.
+MAX_VARIABLE_BYTES = 100_000
 #: How much longer than its mark a filled placeholder may be, for size limits.
 PLACEHOLDER_BYTES = 512
 
@@ -32,13 +36,23 @@ def require_size(body: bytes, maximum: int, target: str) -> None:
     """Refuse a body that the target would not take.
 
     Raises:
-        RenderError: it has more bytes than the maximum, placeholders filled.
+        OversizeError: it has more bytes than the maximum, placeholders filled.
     """
     size = len(body) + PLACEHOLDER_BYTES * len(names_in_body(body))
     if size > maximum:
-        raise RenderError(
-            f"{size} bytes are more than the {maximum} that {target} takes"
-        )
+        raise OversizeError(size, maximum, target)
+
+
+def require_variables(texts: Iterable[str]) -> None:
+    """Refuse a text that no job could be given as a variable.
+
+    Raises:
+        OversizeError: one has too many bytes.
+    """
+    for text in texts:
+        size = len(text.encode())
+        if size > MAX_VARIABLE_BYTES:
+            raise OversizeError(size, MAX_VARIABLE_BYTES, "a variable of a job")
 
 
 def _json(value: object) -> str:
@@ -46,12 +60,12 @@ def _json(value: object) -> str:
         return f'"{mark(value, json_escape)}"'
     if isinstance(value, Mapping):
         members = (
-            f"{json.dumps(name)}:{_json(entry)}" for name, entry in value.items()
+            f"{compact_json(name)}:{_json(entry)}" for name, entry in value.items()
         )
         return f"{{{','.join(members)}}}"
     if isinstance(value, list | tuple):
         return f"[{','.join(map(_json, value))}]"
-    return json.dumps(value, allow_nan=False)
+    return compact_json(value)
 
 
 def _form_value(value: str) -> str:

@@ -1,11 +1,13 @@
 """Why an attempt failed, in one sentence of ours.
 
-Nothing a receiver wrote ends up in it, nor a URL: both may hold secrets.
+Nothing a receiver wrote ends up in it, nor a URL: both may hold secrets. But where a
+receiver redirects to is told, without user, password, query and fragment.
 """
 
 import logging
 import ssl
 import traceback
+from urllib.parse import quote, urljoin, urlsplit
 
 import requests
 
@@ -15,6 +17,10 @@ logger = logging.getLogger(__name__)
 
 EXPIRED = "no complete answer before the deadline"
 MAX_WRAPPINGS = 10
+#: Moved Permanently, Found, See Other, Temporary Redirect, Permanent Redirect.
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MAX_ADDRESS_LENGTH = 500
+_OF_A_PATH = "/%:@!$&'()*+,;=~"
 _CERTIFICATE_WANTED = "CERTIFICATE_REQUIRED"
 
 # The first that fits, so the narrower ones stand first.
@@ -49,6 +55,31 @@ def explain(error: Exception) -> str:
         ],
     )
     return "the request could not be made"
+
+
+def explain_status(status: int, url: str, location: str | None) -> str:
+    """Say what an answer was that is none of success; ``url`` was asked."""
+    said = f"the receiver answered {status}"
+    if status not in REDIRECTS:
+        return said
+    target = _address_shown(url, location) if location else None
+    where = f"to {target}" if target else "to no address that can be shown"
+    return f"{said}, a redirect {where}; redirects are not followed"
+
+
+def _address_shown(url: str, reference: str) -> str | None:
+    """Give where a reference leads from a URL, without what may be secret in it."""
+    try:
+        parts = urlsplit(urljoin(url, reference))
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in {"http", "https"} or not (host and host.isascii()):
+        return None
+    host = f"[{host}]" if ":" in host else quote(host)
+    place = host if port is None else f"{host}:{port}"
+    address = f"{parts.scheme}://{place}{quote(parts.path, _OF_A_PATH)}"
+    return address[:MAX_ADDRESS_LENGTH]
 
 
 def _explain_tls(error: BaseException) -> str:

@@ -14,7 +14,8 @@ Rules:
   report a false success (``webhooks.sending.guarded_adapter``).
 - A complete 2xx head in time is a success even if the body then stalls. 64 KiB
   of the body are read, never decompressed.
-- Errors are said in our words: nothing a receiver wrote ends up in ``error``.
+- Errors are said in our words: nothing a receiver wrote ends up in ``error``, but
+  where it redirects to, without what may be secret there.
 - Secrets are replaced in everything that is recorded (``webhooks.sending.redaction``).
 """
 
@@ -32,7 +33,12 @@ from urllib3.exceptions import HTTPError
 from webhooks.retry import parse_retry_after
 from webhooks.sending.address_guard import AddressGuard
 from webhooks.sending.exchange import Exchange, Timeouts
-from webhooks.sending.failures import EXPIRED, explain
+from webhooks.sending.failures import (
+    EXPIRED,
+    REDIRECTS,
+    explain,
+    explain_status,
+)
 from webhooks.sending.guarded_adapter import GuardedAdapter
 from webhooks.sending.redaction import Redactor
 from webhooks.sending.tls import Tls, TlsContexts
@@ -70,6 +76,11 @@ class SendResult:
     def is_delivered(self) -> bool:
         """Whether the receiver acknowledged."""
         return self.outcome is AttemptOutcome.DELIVERED
+
+    @property
+    def is_redirect(self) -> bool:
+        """Whether the receiver sends its senders elsewhere."""
+        return self.status in REDIRECTS
 
 
 @dataclass(frozen=True)
@@ -185,7 +196,9 @@ def _read(response: requests.Response) -> _Answer:
         response.close()
     return _Answer(
         status=status,
-        error=None if is_success else f"the receiver answered {status}",
+        error=None
+        if is_success
+        else explain_status(status, response.url, response.headers.get("location")),
         retry_after=None if is_success else response.headers.get("retry-after"),
         headers=response.headers,
         body=bytes(body),

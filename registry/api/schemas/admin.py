@@ -63,19 +63,27 @@ class AuditQuery(NumberedPageQuery):
 
 
 class AuditEntryDocument(AnswerSchema):
-    """An entry of the audit log; ``entry`` is the text that was hashed."""
+    """An entry of the audit log; ``entry`` is the text that was hashed.
+
+    Members of a text that somebody destroyed are null. Admins alone are told
+    ``source_ip`` and ``private``, whose SHA-256 the text has as ``private_sha256``;
+    others see entries of the former version ``is_redacted``, not as they were hashed.
+    """
 
     id = fields.Integer(required=True)
     chain = fields.String(required=True)
     n = fields.Integer(required=True)
-    at = fields.DateTime(required=True)
-    action = fields.String(required=True)
-    actor = fields.String(required=True)
+    at = fields.DateTime(required=True, allow_none=True)
+    action = fields.String(required=True, allow_none=True)
+    actor = fields.String(required=True, allow_none=True)
     model = fields.String(required=True, allow_none=True)
     version = fields.Integer(required=True, allow_none=True)
+    source_ip = fields.String(required=True, allow_none=True)
     prev_hash = fields.String(required=True)
     hash = fields.String(required=True)
     entry = fields.String(required=True)
+    private = fields.String(required=True, allow_none=True)
+    is_redacted = fields.Boolean(required=True)
 
 
 class AuditPage(AnswerSchema):
@@ -101,9 +109,10 @@ class VerificationQuery(RequestSchema):
 
 
 class VerificationDocument(AnswerSchema):
-    """What a verification found."""
+    """What a verification found; ``limits`` says what it cannot find."""
 
     ok = fields.Boolean(required=True)
     entries = fields.Integer(required=True)
     chains = fields.Integer(required=True)
     damage = fields.List(fields.Nested(DamageDocument), required=True)
+    limits = fields.String(required=True)

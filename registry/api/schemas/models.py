@@ -1,26 +1,49 @@
 """Registered models on the wire."""
 
-from marshmallow import fields
+from typing import Any
+
+from marshmallow import ValidationError, fields
 
 from registry.api.schemas.base import (
     AnswerSchema,
+    PageQuery,
     RequestSchema,
     name,
     text,
     whole_number,
 )
+from registry.domain import names
+from registry.errors import InvalidInputError
 
 
-def tag_values() -> fields.Dict:
+class Tags(fields.Dict):
+    """Tags by their keys."""
+
+    def _deserialize(self, value: object, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # marshmallow's own signature
+        # Counted first: to judge each of 75,000 takes a second.
+        if isinstance(value, dict):
+            try:
+                names.require_few_tags(len(value))
+            except InvalidInputError as error:
+                raise ValidationError(error.message) from error
+        return super()._deserialize(value, *args, **kwargs)  # type: ignore[no-untyped-call]  # marshmallow's
+
+
+def tag_values() -> Tags:
     """Tags to set."""
-    return fields.Dict(keys=text(minimum=1, maximum=250), values=text(maximum=100_000))
+    return _tags(text(maximum=names.MAX_TAG_VALUE_CHARACTERS))
 
 
-def tag_changes() -> fields.Dict:
+def tag_changes() -> Tags:
     """Tags to set, or to remove by null."""
-    return fields.Dict(
-        keys=text(minimum=1, maximum=250),
-        values=text(maximum=100_000, allow_none=True),
+    return _tags(text(maximum=names.MAX_TAG_VALUE_CHARACTERS, allow_none=True))
+
+
+def _tags(values: fields.String) -> Tags:
+    return Tags(
+        keys=text(minimum=1, maximum=names.MAX_TAG_KEY_CHARACTERS),
+        values=values,
+        metadata={"maxProperties": names.MAX_TAGS},
     )
 
 
@@ -38,6 +61,17 @@ class ModelPatch(RequestSchema):
     name = name()
     description = text()
     tags = tag_changes()
+
+
+class ModelsQuery(PageQuery):
+    """Which models to list."""
+
+    prompts = fields.Boolean(
+        load_default=False,
+        truthy={"true"},
+        falsy={"false"},
+        metadata={"description": "MLflow's prompts in place of the models"},
+    )
 
 
 class ModelDocument(AnswerSchema):

@@ -9,6 +9,7 @@ from registry.api.schemas.base import (
     NumberedPageQuery,
     RequestSchema,
     artifact_path,
+    name,
     text,
     whole_number,
 )
@@ -58,6 +59,42 @@ class VersionPatch(RequestSchema):
     tags = tag_changes()
 
 
+class NewRehearsal(RequestSchema):
+    """Changes to a model and one of its versions that are not to be made."""
+
+    name = name(required=True)
+    model = fields.Nested(
+        VersionPatch,
+        load_default=dict,
+        metadata={"description": "of the model, which is created when it is missing"},
+    )
+    version = fields.Nested(
+        NewVersion,
+        load_default=None,
+        metadata={"description": "the version to register"},
+    )
+    number = whole_number(
+        minimum=1,
+        load_default=None,
+        metadata={"description": "its number; without it, a version that is there"},
+    )
+    changes = fields.Nested(
+        VersionPatch, load_default=None, metadata={"description": "of that version"}
+    )
+    through = fields.List(
+        text(minimum=1, maximum=MAX_SHORT_TEXT),
+        load_default=list,
+        validate=validate.Length(max=20),
+        metadata={"description": "the stages that the version enters, in order"},
+    )
+    aliases = fields.List(
+        text(minimum=1, maximum=MAX_SHORT_TEXT),
+        load_default=list,
+        validate=validate.Length(max=20),
+        metadata={"description": "to point at the version"},
+    )
+
+
 class VersionDocument(AnswerSchema):
     """A model version."""
 
@@ -101,6 +138,12 @@ class VersionDocument(AnswerSchema):
     created_at = fields.DateTime(required=True)
     created_by = fields.String(required=True)
     updated_at = fields.DateTime(required=True)
+
+
+class RehearsalDocument(AnswerSchema):
+    """The version as it would be."""
+
+    version = fields.Nested(VersionDocument, required=True, allow_none=True)
 
 
 class VersionPage(AnswerSchema):
@@ -152,6 +195,10 @@ class TransitionDocument(AnswerSchema):
     transition_id = fields.String(required=True)
     cause = fields.String(required=True)
     superseded = fields.Integer(required=True, allow_none=True)
+    verified = fields.Boolean(
+        required=True,
+        metadata={"description": "whether its artifact is known to be as registered"},
+    )
     version = fields.Nested(VersionDocument, required=True)
 
 
@@ -172,6 +219,11 @@ class StageChangeDocument(AnswerSchema):
     to_stage = fields.String(required=True)
     cause = fields.String(required=True)
     reason = fields.String(required=True)
+    verified = fields.Boolean(
+        required=True,
+        allow_none=True,
+        metadata={"description": "null for changes of a former release"},
+    )
     actor = fields.Nested(ActorDocument, required=True)
     at = fields.DateTime(required=True)
 
@@ -209,6 +261,16 @@ class HistoryPage(AnswerSchema):
 
     items = fields.List(fields.Nested(HistoryLine), required=True)
     next_cursor = fields.String(required=True, allow_none=True)
+
+
+class UploadNames(RequestSchema):
+    """The files of an artifact that is to be uploaded."""
+
+    paths = fields.List(
+        fields.String(validate=validate.Length(min=1, max=1024)),
+        required=True,
+        validate=validate.Length(min=1, max=MAX_FILES),
+    )
 
 
 class NewUpload(RequestSchema):

@@ -2,7 +2,8 @@
 
 Rules:
 
-- A webhook is of one model, by its present name, or of the whole registry.
+- A webhook is of one model, which it follows when that is renamed, or of the whole
+  registry.
 - Databricks' jobs are not ours to start: ``job_spec`` is refused.
 - A receiver's certificate is always verified.
 - TEST_MODE sends tests alone, and holds nothing for later.

@@ -64,6 +64,15 @@ def prepare(api: Driver) -> None:
     api.register()
     api.put(f"/models/{MODEL}/aliases/champion", json={"version": 1})
     api.create_model("idle")
+    api.create_model("doubted")
+    api.ready("doubted")
+    with api.engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE model_versions SET artifact_state = 'changed'"
+                " WHERE model_name = 'doubted'"
+            )
+        )
     api.post("/webhooks", {"url": RECEIVER})
     api.patch(f"/models/{MODEL}", {"description": "an event to deliver"})
     with api.engine.begin() as connection:
@@ -197,6 +206,12 @@ MUTATIONS = (
         action="model_version.updated",
     ),
     Mutation(
+        endpoint="artifacts.verify",
+        method="POST",
+        path="/models/doubted/versions/1/verify",
+        action="model_version.updated",
+    ),
+    Mutation(
         endpoint="tokens.create_token",
         method="POST",
         path="/tokens",
@@ -281,4 +296,8 @@ MUTATIONS = (
 )
 
 #: These write files into the artifact store, and nothing into the registry.
-UPLOADS = frozenset({"artifacts.create_upload", "artifacts.upload_file"})
+UPLOADS = frozenset(
+    {"artifacts.check_upload", "artifacts.create_upload", "artifacts.upload_file"}
+)
+#: These leave nothing behind.
+REHEARSALS = frozenset({"rehearsals.rehearse"})

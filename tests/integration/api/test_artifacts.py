@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from urllib.parse import quote
 
 import pytest
 
@@ -158,6 +159,25 @@ def test_upload_that_is_not_what_was_declared_fails_with_the_reason(
     assert reason in version["status_message"]
     assert version["verified"] is False
     problem_of(pending.move(1, "Staging"), 409, "transition-refused")
+
+
+@pytest.mark.parametrize("is_inline", [True, False])
+def test_upload_fails_with_the_reason_whatever_names_it_quotes(
+    pending: Driver, monkeypatch: pytest.MonkeyPatch, *, is_inline: bool
+) -> None:
+    """More combining marks than a text may have."""
+    if not is_inline:
+        monkeypatch.setattr("registry.services.artifacts.INLINE_BYTES", 3)
+    name = "a" + "\u0301" * 120
+    for path in (name, "model.bin"):
+        pending.put(f"{ONE}/artifacts/{quote(path)}", data=b"weights")
+
+    pending.post(f"{ONE}/finalize", declared({"model.bin": b"weights"}))
+    pending.work_in_background()
+
+    version = pending.version(1)
+    assert version["status"] == "FAILED_REGISTRATION"
+    assert "is not in the manifest" in version["status_message"]
 
 
 def test_registration_given_up_has_failed_with_the_reason(pending: Driver) -> None:

@@ -7,7 +7,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from registry.domain.audit_chain import DamageKind, Head, seal, verify_export
+from registry.domain.audit_chain import LIMITS, DamageKind, Head, seal
+from registry.domain.audit_export import verify_export
+from registry.persistence.database import db
+from registry.services.audit import verify_database
 from tests.integration.api.driver import (
     MODEL,
     ON_BOTH_DATABASES,
@@ -18,6 +21,7 @@ from tests.integration.api.driver import (
 )
 from tests.integration.api.mutations import (
     MUTATIONS,
+    REHEARSALS,
     UPLOADS,
     Mutation,
     prepare,
@@ -45,7 +49,8 @@ def test_every_route_that_changes_something_is_in_the_table(api: Driver) -> None
         and (rule.methods or set()) & {"POST", "PUT", "PATCH", "DELETE"}
     }
 
-    assert changing == {mutation.endpoint for mutation in MUTATIONS} | UPLOADS
+    listed = {mutation.endpoint for mutation in MUTATIONS}
+    assert changing == listed | UPLOADS | REHEARSALS
 
 
 @ON_BOTH_DATABASES
@@ -76,9 +81,9 @@ def test_entry_says_who_did_what_from_where_and_when(api: Driver) -> None:
     entry = api.audit(MODEL)[-1]
     assert set(json.loads(entry["entry"])) == {
         *("v", "n", "at", "chain", "action", "outcome", "actor", "token_id"),
-        *("request_id", "source_ip", "user_agent", "idempotency_key_hash"),
+        *("request_id", "private_sha256", "user_agent", "idempotency_key_hash"),
         *("model", "version", "before", "after", "reason"),
-        *("transition_id", "cause", "artifact_digest", "policy"),
+        *("transition_id", "cause", "artifact_digest", "verified", "policy"),
     }
     assert entry["actor"] == {"kind": "token", "name": "bootstrap", "role": "admin"}
     assert entry["source_ip"] == "127.0.0.1"
@@ -135,8 +140,26 @@ def test_one_model_is_verified_alone(api: Driver) -> None:
     whole = api.read("/audit/verify")
     one = api.read(f"/audit/verify?model={MODEL}")
 
-    assert whole == {"ok": True, "entries": 5, "chains": 3, "damage": []}
-    assert one == {"ok": True, "entries": 3, "chains": 1, "damage": []}
+    intact = {"ok": True, "damage": [], "limits": LIMITS}
+    assert whole == {**intact, "entries": 5, "chains": 3}
+    assert one == {**intact, "entries": 3, "chains": 1}
+
+
+@ON_BOTH_DATABASES
+def test_export_is_of_one_instant_and_leaves_no_connection(api: Driver) -> None:
+    api.create_model("before")
+    answer = api.get("/audit/export", buffered=False)
+    lines = iter(answer.iter_encoded())
+    begun = next(lines) + next(lines)
+    for name in ("churn", "spam"):
+        api.create_model(name)
+
+    report = verify_export((begun + b"".join(lines)).decode().splitlines())
+    answer.close()
+
+    assert report.ok
+    assert report.chains == 2  # the system's, and the one that was there
+    assert "Current Checked out connections: 0" in api.engine.pool.status()
 
 
 def test_export_verifies_without_the_database(api: Driver) -> None:
@@ -172,8 +195,9 @@ def test_database_refuses_to_change_or_remove_an_entry(
         "INSERT OR REPLACE INTO audit_entries SELECT * FROM audit_entries",
         """
         REPLACE INTO audit_entries
-        SELECT NULL, chain, n, at, action, 'mallory', model, version, prev_hash,
-            hash, canonical FROM audit_entries
+            (chain, n, at, action, actor, prev_hash, hash, canonical)
+        SELECT chain, n, at, action, 'mallory', prev_hash, hash, canonical
+        FROM audit_entries
         """,
     ],
 )
@@ -212,8 +236,10 @@ def tamper(api: Driver, statements: Sequence[str], **values: object) -> None:
 
 _COPY = """
     INSERT INTO audit_entries
-        (chain, n, at, action, actor, model, version, prev_hash, hash, canonical)
-    SELECT chain, {n}, at, action, actor, model, version, prev_hash, hash, canonical
+        (chain, n, at, action, actor, model, version, prev_hash, hash, canonical,
+        private)
+    SELECT chain, {n}, at, action, actor, model, version, prev_hash, hash, canonical,
+        private
     FROM audit_entries WHERE chain = :chain AND n = 3
 """
 
@@ -274,6 +300,29 @@ TAMPERING: dict[str, tuple[list[str], DamageKind, int]] = {
         DamageKind.TRUNCATED,
         1,
     ),
+    "everything removed, the head set to zero": (
+        [
+            "DELETE FROM audit_entries WHERE chain = :chain",
+            "UPDATE audit_chains SET n = 0, hash = :zeros WHERE chain = :chain",
+        ],
+        DamageKind.TRUNCATED,
+        1,
+    ),
+    "the head set to zero": (
+        ["UPDATE audit_chains SET n = 0, hash = :zeros WHERE chain = :chain"],
+        DamageKind.INSERTED,
+        1,
+    ),
+    "an edited private part": (
+        ["UPDATE audit_entries SET private = '{}' WHERE chain = :chain AND n = 4"],
+        DamageKind.EDITED,
+        4,
+    ),
+    "a removed private part": (
+        ["UPDATE audit_entries SET private = NULL WHERE chain = :chain AND n = 4"],
+        DamageKind.EDITED,
+        4,
+    ),
     "a removed head": (
         ["DELETE FROM audit_chains WHERE chain = :chain"],
         DamageKind.REMOVED,
@@ -308,14 +357,58 @@ def test_tampering_is_found_in_the_database_and_in_an_export(
 
     tamper(api, statements, chain=chain, zeros="0" * 64)
 
-    lines = api.get("/audit/export").get_data(as_text=True).splitlines()
     for damage in (
         damage_in(api.read("/audit/verify")),
         damage_in(api.read(f"/audit/verify?model={MODEL}")),
-        [(each.chain, each.kind, each.n) for each in verify_export(lines).damage],
+        damage_in_export(api),
+        damage_in_export(api.with_role("viewer")),
     ):
         assert damage == [(chain, kind, n)]
     assert api.read("/audit/verify?model=untouched")["ok"] is True
+
+
+@ON_BOTH_DATABASES
+@pytest.mark.parametrize(
+    "head",
+    [
+        "UPDATE audit_chains SET n = 0 WHERE chain = 'system'",
+        "DELETE FROM audit_chains WHERE chain = 'system'",
+        "SELECT 1",
+    ],
+)
+def test_chain_of_the_system_cannot_be_removed_unnoticed(
+    api: Driver, head: str
+) -> None:
+    api.create_model()
+
+    tamper(api, ["DELETE FROM audit_entries WHERE chain = 'system'", head])
+
+    expected = [("system", DamageKind.TRUNCATED, 1)]
+    assert damage_in(api.read("/audit/verify")) == expected
+    assert damage_in_export(api) == expected
+
+
+def test_log_that_nobody_could_have_written_to_is_whole(api: Driver) -> None:
+    tamper(
+        api,
+        [
+            "DELETE FROM tokens",
+            "DELETE FROM audit_entries",
+            "UPDATE audit_chains SET n = 0 WHERE chain = 'system'",
+        ],
+    )
+
+    with api.app.app_context():
+        report = verify_database(db.session())
+
+    assert (report.ok, report.entries) == (True, 0)
+
+
+def damage_in_export(api: Driver) -> list[tuple[str, str, int]]:
+    lines = api.get("/audit/export").get_data(as_text=True).splitlines()
+    report = verify_export(lines)
+    assert report.is_sealed
+    return [(each.chain, each.kind, each.n) for each in report.damage]
 
 
 def damage_in(report: Document) -> list[tuple[str, str, int]]:
@@ -343,7 +436,69 @@ def test_column_that_contradicts_the_sealed_text_is_found(
 
     tamper(api, [statement], chain=chain)
 
-    assert damage_in(api.read("/audit/verify")) == [(chain, DamageKind.EDITED, 2)]
+    expected = [(chain, DamageKind.EDITED, 2)]
+    assert damage_in(api.read("/audit/verify")) == expected
+    assert damage_in_export(api) == expected
+    assert damage_in_export(api.with_role("viewer")) == expected
+
+
+@ON_BOTH_DATABASES
+@pytest.mark.parametrize("model", ["churn", "a", "z", None])
+def test_lists_go_by_what_was_sealed_and_not_by_the_columns(
+    api: Driver, model: str | None
+) -> None:
+    api.ready_versions(1)
+    api.create_model("churn")
+    chain = api.audit(MODEL)[0]["chain"]
+    before = api.read(f"/audit?model={MODEL}")["items"]
+
+    tamper(
+        api,
+        [
+            """UPDATE audit_entries SET model = :model, actor = 'mallory', at = '9',
+            action = 'x', version = 7 WHERE chain = :chain AND n = 2"""
+        ],
+        chain=chain,
+        model=model,
+    )
+
+    assert api.read(f"/audit?model={MODEL}")["items"] == before
+    assert [item["n"] for item in api.read("/audit?model=churn")["items"]] == [1]
+    listed = [i for i in api.read("/audit")["items"] if i["chain"] == chain]
+    assert listed == before
+
+
+def test_pages_of_a_model_go_on_past_what_was_hidden(api: Driver) -> None:
+    api.ready_versions(2)
+    chain = api.audit(MODEL)[0]["chain"]
+    tamper(
+        api,
+        ["UPDATE audit_entries SET model = 'x' WHERE chain = :chain AND n IN (2, 4)"],
+        chain=chain,
+    )
+
+    pages = [api.read(f"/audit?model={MODEL}&limit=2")]
+    while pages[-1]["next_cursor"]:
+        cursor = pages[-1]["next_cursor"]
+        pages.append(api.read(f"/audit?model={MODEL}&limit=2&cursor={cursor}"))
+
+    assert [item["n"] for page in pages for item in page["items"]] == [5, 4, 3, 2, 1]
+
+
+@pytest.mark.parametrize("text_", ["", "{", "[]", "[" * 5000, '{"n": NaN}'])
+def test_entry_whose_text_was_destroyed_is_listed_as_such(
+    api: Driver, text_: str
+) -> None:
+    api.create_model()
+    tamper(
+        api,
+        ["UPDATE audit_entries SET canonical = :text_ WHERE model IS NOT NULL"],
+        text_=text_,
+    )
+
+    for caller in (api, api.with_role("viewer")):
+        (item,) = caller.read(f"/audit?model={MODEL}")["items"]
+        assert (item["action"], item["actor"], item["model"]) == (None, None, None)
 
 
 @ON_BOTH_DATABASES
@@ -362,7 +517,8 @@ def test_entry_appended_by_hand_is_found_however_well_it_is_sealed(
         [
             _COPY.format(n=forged.n),
             """UPDATE audit_entries
-            SET prev_hash = :prev, hash = :hash, canonical = :canonical
+            SET prev_hash = :prev, hash = :hash, canonical = :canonical,
+                private = :secret
             WHERE chain = :chain AND n = :n""",
         ],
         chain=head.chain,
@@ -370,6 +526,7 @@ def test_entry_appended_by_hand_is_found_however_well_it_is_sealed(
         prev=forged.prev_hash,
         hash=forged.hash,
         canonical=forged.canonical,
+        secret=last["private"],
     )
 
     assert damage_in(api.read("/audit/verify")) == [

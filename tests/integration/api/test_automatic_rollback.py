@@ -253,3 +253,65 @@ def test_version_that_entered_before_the_lock_is_not_rolled_back_unverified(
 
     assert "changed while the report came in" in refusal_of(api, failed)
     assert serving(api) == 2
+
+
+def test_writer_who_reports_a_failure_moves_nothing_and_is_told_so(api: Driver) -> None:
+    api.ready_versions(2)
+    api.serve(1, 2)
+    writer = api.with_role("writer")
+
+    failed = reported(writer, 2, "failed", description="made up")
+
+    assert "role writer moves no version by a report" in refusal_of(api, failed)
+    assert serving(api) == 2
+
+
+@pytest.mark.parametrize("role", ["promoter", "admin"])
+def test_promoter_who_reports_a_failure_rolls_back(api: Driver, role: str) -> None:
+    api.ready_versions(2)
+    api.serve(1, 2)
+
+    failed = reported(api.with_role(role), 2, "failed")
+
+    assert failed["automatic_rollback"]["to_version"] == 1
+    assert serving(api) == 1
+
+
+def test_report_by_a_writer_does_not_keep_the_real_one_from_rolling_back(
+    api: Driver,
+) -> None:
+    api.ready_versions(2)
+    api.serve(1)
+    subscribe(api)
+    moved = api.moved(2, "Staging", "Production")
+    delivery = delivery_about(api, moved, 2)
+    writer = api.with_role("writer")
+    told = {"environment": "eu", "delivery_id": delivery["id"]}
+
+    first = reported(writer, 2, "failed", **told)
+    again = reported(writer, 2, "failed", **told)
+    of_consumer = reported(
+        as_consumer(api, token_for(delivery)), 2, "failed", environment="eu"
+    )
+
+    assert first["automatic_rollback"]["refused"]
+    assert again["automatic_rollback"] == first["automatic_rollback"]
+    assert of_consumer["automatic_rollback"]["to_version"] == 1
+    assert serving(api) == 1
+
+
+def test_token_of_another_change_of_the_version_rolls_nothing_back(
+    api: Driver,
+) -> None:
+    api.ready_versions(2)
+    api.serve(1)
+    subscribe(api)
+    staged = api.moved(2, "Staging")
+    moved = api.moved(2, "Production")
+    consumer_of_staging = as_consumer(api, token_for(delivery_about(api, staged, 2)))
+    event = delivery_about(api, moved, 2)["event_id"]
+
+    failed = reported(consumer_of_staging, 2, "failed", webhook_id=event)
+
+    assert "moves no version by a report" in refusal_of(api, failed)
+    assert serving(api) == 2

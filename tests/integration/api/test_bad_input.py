@@ -143,9 +143,9 @@ INVALID: dict[str, tuple[str, Any, str]] = {
         {"files": declared({"a": b""})["files"] * 2},
         "files",
     ),
-    "files that differ in case": (
+    "file that is also a directory": (
         f"{VERSIONS}/5/finalize",
-        declared({"a": b"", "A": b""}),
+        declared({"a": b"", "a/b": b""}),
         "files",
     ),
     "digest in upper case": (

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from registry.services.idempotency import KeyedRequest, StoredAnswer, find_answer
 from registry.worker import BackgroundWork
 from tests.integration.api.driver import (
+    MODEL,
     ON_BOTH_DATABASES,
     Driver,
     document_of,
@@ -64,6 +65,33 @@ def test_key_with_another_request_is_refused(api: Driver) -> None:
         api.delete(f"{VERSIONS}/5", headers=KEY),
     ]
 
+    for answer in others:
+        problem_of(answer, 422, "idempotency-mismatch")
+    assert api.dump() == before
+
+
+@ON_BOTH_DATABASES
+def test_key_that_stands_for_an_effect_is_answered_whatever_else_is_said(
+    api: Driver,
+) -> None:
+    prepare(api)
+    path = f"{VERSIONS}/3/transitions"
+    lenient = {**KEY, "Prefer": 'return=minimal, handling="lenient"'}
+    first = api.post(path, {"to_stage": "Staging", "reason": "a"}, headers=lenient)
+    before = api.dump()
+
+    again = [
+        api.post(path, {"to_stage": "Staging", "reason": "b"}, headers=lenient),
+        api.post(path, {"to_stage": "Staging"}, headers={**lenient, "If-Match": '"x"'}),
+    ]
+    others = [
+        api.post(path, {"to_stage": "Staging", "reason": "a"}, headers=KEY),
+        api.post(f"{VERSIONS}/2/transitions", {"to_stage": "Staging"}, headers=lenient),
+        api.post(f"/models/{MODEL}/rollback", {}, headers=lenient),
+    ]
+
+    assert {answer.data for answer in again} == {first.data}
+    assert all("Idempotent-Replayed" in answer.headers for answer in again)
     for answer in others:
         problem_of(answer, 422, "idempotency-mismatch")
     assert api.dump() == before

@@ -143,7 +143,8 @@ def test_nothing_is_uploaded_to_a_version_that_is_linked(
 
 
 @pytest.mark.parametrize(
-    "source", ["gs://bucket/m", "s3://bucket/m", "dbfs:/models/m", "unknown://x/m"]
+    "source",
+    ["gs://bucket/m", "s3://bucket/m", "dbfs:/models/m", "wasbs://c@a.example/m"],
 )
 def test_source_elsewhere_is_ready_and_unverified(api: Driver, source: str) -> None:
     api.create_model()

@@ -108,7 +108,7 @@ def test_role_of_each_kind_of_route_is_the_one_that_is_promised(api: Driver) -> 
             expected[endpoint] = Permission.ADMIN
         elif not CHANGING & (rule.methods or set()):
             expected[endpoint] = Permission.READ
-        elif group == "transitions":
+        elif group in {"transitions", "rehearsals"}:
             expected[endpoint] = Permission.PROMOTE
         else:
             expected[endpoint] = Permission.WRITE
@@ -131,8 +131,11 @@ def test_route_that_declares_no_permission_stops_the_start() -> None:
     assert caught.value.problems == ("route /open declares no permission",)
 
 
-def test_view_that_lost_its_declaration_is_open_to_nobody(api: Driver) -> None:
-    api.app.view_functions["models.list_models"] = lambda: "everything"
+def test_view_that_lost_its_declaration_is_open_to_nobody(
+    api: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = api.app.view_functions
+    monkeypatch.setitem(views, "models.list_models", lambda: "everything")
 
     problem_of(api.get("/models"), 403, "forbidden")
 

@@ -4,10 +4,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from sqlalchemy import text
 
+from registry.worker import BackgroundWork
 from tests.integration.api.driver import (
     MODEL,
     ON_BOTH_DATABASES,
+    Document,
     Driver,
     document_of,
     problem_of,
@@ -255,6 +258,46 @@ def test_unverified_source_may_move_and_stays_unverified(api: Driver) -> None:
 
     assert api.version(1)["stage"] == "Production"
     assert api.version(1)["verified"] is False
+
+
+def moves_announced(api: Driver) -> list[Document]:
+    items = api.read("/events?limit=200")["items"]
+    return [item["data"] for item in items if item["type"].endswith("stage_changed")]
+
+
+def test_move_says_whether_its_artifact_is_verified(api: Driver) -> None:
+    api.create_model()
+    api.register(source="gs://store-example/m")
+    api.ready()
+
+    unread = api.moved(1, "Staging", "Production")
+    read = api.moved(2, "Staging", "Production")
+
+    BackgroundWork(api.app).place_events()
+    history = api.read(f"/models/{MODEL}/history")["items"]
+    assert (unread["verified"], read["verified"]) == (False, True)
+    # Version 1 left for Archived as it had come.
+    expected = [(1, False), (1, False), (2, True), (1, False), (2, True)]
+    assert [
+        (item["version"], item["verified"]) for item in reversed(history)
+    ] == expected
+    assert [
+        (data["version"], data["verified"]) for data in moves_announced(api)
+    ] == expected
+    assert api.audit(MODEL)[-1]["verified"] is True
+
+
+def test_history_of_a_former_release_does_not_know_what_was_verified(
+    api: Driver,
+) -> None:
+    api.ready_versions(1)
+    api.serve(1)
+    with api.engine.begin() as connection:
+        connection.execute(text("UPDATE stage_changes SET verified = NULL"))
+
+    items = api.read(f"/models/{MODEL}/history")["items"]
+
+    assert [item["verified"] for item in items] == [None, None]
 
 
 def test_reason_is_kept_in_nfc_and_in_the_audit_log(api: Driver) -> None:

@@ -71,6 +71,28 @@ def test_models_arrive_as_they_are_at_the_source(
     assert [one["version"] for one in report["notes"]] == [3]
 
 
+def test_prompts_arrive_as_they_are_at_the_source(
+    here: Here, pages: MlflowPages
+) -> None:
+    pages.model("fraud", "None")
+    pages.prompt("greet", "Hello {{name}}", None, "Hi", aliases={"champion": 3})
+
+    report = here.imported(pages.fake.url)
+
+    found = here.versions("greet")
+    texts = {n: one.tags["mlflow.prompt.text"] for n, one in found.items()}
+    assert texts == {1: "Hello {{name}}", 3: "Hi"}
+    assert (found[1].status, found[1].source) == ("READY", "dummy-source")
+    with here.client() as client:
+        assert [one.name for one in client.models()] == ["fraud"]
+        (prompt,) = client.models(prompts=True)
+    assert (prompt.name, prompt.aliases) == ("greet", {"champion": 3})
+    assert (report["models_created"], report["versions_registered"]) == (2, 3)
+    assert report["numbers_left_empty"] == 1
+    assert here.imported(pages.fake.url)["changes"] == 0
+    assert here.imported(pages.fake.url, "--dry-run")["changes"] == 0
+
+
 def test_every_step_is_audited_with_where_it_came_from(
     here: Here, pages: MlflowPages
 ) -> None:
@@ -132,6 +154,86 @@ def test_a_dry_run_tells_the_same_and_changes_nothing(
     with here.client() as client:
         assert list(client.models()) == []
     assert {**foretold, "dry_run": False} == here.imported(pages.fake.url)
+
+
+GATED = """
+stages = ["None", "Staging", "Production", "Archived"]
+[exclusive]
+Production = "Archived"
+[[moves]]
+from = "None"
+to = "Staging"
+via = "promotion"
+required_tags = ["approved"]
+[[moves]]
+from = "Staging"
+to = "Production"
+via = "promotion"
+metrics = { auc = { min = 0.9 } }
+require_verified = true
+[deletion]
+stages = ["None"]
+"""
+
+
+def test_a_dry_run_misses_no_refusal_of_the_run(
+    tmp_path: Path, pages: MlflowPages
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(GATED)
+    approved = [{"key": "approved", "value": "yes"}]
+    pages.model("fraud", "Staging", aliases={"latest": 1, "champion": 2})
+    pages.version("fraud", 2, current_stage="Staging", tags=approved)
+    pages.version("fraud", 3, current_stage="Production", tags=approved)
+    pages.version("fraud", 4, tags=[{"key": "k" * 300, "value": "v"}])
+    for name, source in (
+        ("http", "https://models.example/m"),
+        ("absent", (tmp_path / "data" / "artifacts" / "absent").as_uri()),
+        ("local", "file:///etc/model"),
+        ("copy", "models:/nothing/1"),
+        ("password", "s3://key:hidden-1@bucket/m"),
+    ):
+        pages.model(name)
+        pages.version(name, 1, source=source)
+
+    with registry_in(tmp_path, POLICY_FILE=str(policy)) as here:
+        report = here.imported(pages.fake.url, code=REFUSED)
+
+    refused = {(one["model"], one["version"]) for one in report["refused"]}
+    assert refused == {
+        *(("fraud", number) for number in (1, 3, 4)),
+        *((name, 1) for name in ("http", "absent", "local", "copy", "password")),
+    }
+
+
+def test_a_copy_of_what_the_same_run_brings_is_foretold(
+    here: Here, pages: MlflowPages
+) -> None:
+    """Base comes first in the alphabet, and is here when its copy comes; or not."""
+    pages.model("a")
+    pages.version("a", 1, source="models:/base/1")
+    copy_behind_a_proxy(pages, "prod")
+
+    report = here.imported(pages.fake.url, code=REFUSED)
+
+    assert [one["model"] for one in report["refused"]] == ["a"]
+    assert here.versions("prod")[1].source == "models:/base/1"
+
+
+@pytest.mark.parametrize("role", ["viewer", "writer"])
+def test_a_dry_run_needs_the_role_that_the_run_needs(
+    here: Here, pages: MlflowPages, role: str
+) -> None:
+    pages.model("fraud", "Staging")
+    with here.client() as client:
+        token = client.tokens.create("somebody", role).token
+    assert token is not None
+    command = ("import", "mlflow", "--from", pages.fake.url)
+
+    foretold = here.run(*command, "--dry-run", token=token)
+    done = here.run(*command, token=token)
+
+    assert (foretold.exit_code, done.exit_code) == (NOT_ALLOWED, NOT_ALLOWED)
 
 
 def test_changes_at_the_source_follow_later(here: Here, pages: MlflowPages) -> None:

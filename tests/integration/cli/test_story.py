@@ -96,7 +96,7 @@ def test_a_job_that_runs_again_changes_nothing_twice(run: Run, tmp_path: Path) -
     without = run("promote", "fraud", "1", "--to", "Staging")
 
     assert (first.exit_code, again.exit_code) == (0, 0)
-    assert first.stdout == again.stdout
+    assert json.loads(again.stdout)["replayed"] is True
     assert "Nothing changed now" in again.stderr
     assert without.exit_code == 3
     history = json.loads(run("history", "fraud", "-o", "json").stdout)
@@ -133,6 +133,63 @@ def test_waiting_follows_the_webhooks(
         assert run("webhooks", verb, webhook["id"], *options).exit_code == 0
     assert webhook["id"] in run("webhooks", "list").stdout
     assert run("webhooks", "delete", webhook["id"], "--yes").exit_code == 0
+
+
+def test_prompts_are_listed_apart_and_not_promoted(
+    run: Run, server: RunningServer
+) -> None:
+    is_prompt = "mlflow.prompt.is_prompt=true"
+    assert run("models", "create", "fraud").exit_code == 0
+    assert run("models", "create", "greet", "--tag", is_prompt).exit_code == 0
+    with RegistryClient(server.url, server.token) as client:
+        client.begin_version("greet", tags={"mlflow.prompt.is_prompt": "true"})
+
+    assert "greet" not in run("models", "list").stdout
+    assert "fraud" not in run("models", "list", "--prompts").stdout
+    assert "greet" in run("models", "list", "--prompts").stdout
+    refused = run("promote", "greet", "1", "--to", "Production")
+    assert refused.exit_code == 3
+    assert "A prompt has no stages" in refused.stderr
+
+
+def test_waiting_for_what_died_unsent_fails_and_it_can_be_sent_again(
+    run: Run, tmp_path: Path, receiver: Receiver
+) -> None:
+    credential = tmp_path / "token"
+    credential.write_text("token-of-the-receiver", encoding="utf-8")
+    inputs = [
+        part
+        for number in range(25)
+        for part in ("--option", f"inputs.input_{number}=event")
+    ]
+    created = run(
+        *("webhooks", "create", receiver.url, "--to-stage", "Staging", "-o", "json"),
+        *("--format", "github", "--credential", f"token=@{credential}"),
+        *("--option", "dispatch=workflow", "--option", "ref=main", *inputs),
+    )
+    assert created.exit_code == 0, created.stderr
+    webhook = json.loads(created.stdout)["id"]
+    # An address that no receiver could be sent twenty-five times.
+    assert run("register", "fraud", "s3://elsewhere/" + "a" * 1900).exit_code == 0
+
+    promoted = run("promote", "fraud", "1", "--to", "Staging", "--wait", "20")
+
+    assert promoted.exit_code == 1
+    assert "is now in Staging" in promoted.stdout
+    assert "is blocked: not rendered: " in promoted.stderr
+    assert "more than the 65535 that GitHub takes" in promoted.stderr
+    listed = run("webhooks", "deliveries", webhook, "-o", "json")
+    (delivery,) = json.loads(listed.stdout)["items"]
+    refused = run("webhooks", "redeliver", delivery["id"])
+    assert refused.exit_code == 4
+    assert "still cannot be rendered" in refused.stderr
+    mended = run(
+        *("webhooks", "update", webhook, "--option", "dispatch=workflow"),
+        *("--option", "ref=main", "--option", "inputs.version=data.version"),
+    )
+    assert mended.exit_code == 0, mended.stderr
+    assert run("webhooks", "redeliver", delivery["id"]).exit_code == 0
+    assert receiver.wait_for(1)[0].json()["inputs"] == {"version": "1"}
 
 
 def test_models_aliases_and_tokens_are_looked_after(run: Run, tmp_path: Path) -> None:
@@ -206,7 +263,7 @@ def test_ctrl_c_during_an_upload_leaves_no_pending_version(
     )  # fmt: skip
 
     with server.client() as client:
-        wait_for_first_version(client)
+        wait_for_version(client)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
 
@@ -219,11 +276,12 @@ def test_ctrl_c_during_an_upload_leaves_no_pending_version(
     assert version["status_message"] == "KeyboardInterrupt"
 
 
-def wait_for_first_version(client: RegistryClient) -> None:
+def wait_for_version(client: RegistryClient, number: int = 1) -> None:
+    """Wait until the one model has a version of this number."""
     ends_at = time.monotonic() + 30
     while time.monotonic() < ends_at:
         models = list(client.models())
-        if models and models[0].latest_version:
+        if models and models[0].latest_version == number:
             return
         time.sleep(0.05)
     raise TimeoutError("no version was created")

@@ -31,9 +31,10 @@ EXAMPLES = [
     pytest.param(places.TEKTON, platforms.tekton, id="tekton"),
 ]
 ARTIFACT = b"weights"
+STAGE_CHANGED = "model_version.stage_changed"
 DEPLOY = '#!/bin/sh\ncp -r "$1" deployed\nexit ${DEPLOY_STATUS:-0}\n'
 #: What a runner of GitHub has.
-PROGRAMS = ("bash", "curl", "jq")
+PROGRAMS = ("bash", "jq")
 #: What the scripts call and the tests do not need: it would ask a package index.
 STUBS = ("pip", "pipx")
 
@@ -144,8 +145,18 @@ def _write_program(path: Path, text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with running_server(tmp_path_factory.mktemp("server")) as server:
+def thief() -> Iterator[Receiver]:
+    """Where the events of ``shared_server`` say that the registry is."""
+    with Receiver() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_server(
+    tmp_path_factory: pytest.TempPathFactory, thief: Receiver
+) -> Iterator[RunningServer]:
+    directory = tmp_path_factory.mktemp("server")
+    with running_server(directory, PUBLIC_URL=thief.url) as server:
         yield server
 
 
@@ -180,6 +191,24 @@ def test_version_in_production_is_deployed_and_reported(
     assert deployment["environment"] == "production"
     token = run.environment.get("DEPLOYMENT_TOKEN", "")
     assert not token or token not in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize(("example", "platform"), EXAMPLES)
+def test_nothing_goes_to_where_an_event_says_the_registry_is(
+    site: Site, thief: Receiver, example: Path, platform: Platform
+) -> None:
+    site.subscribe(example)
+    number = site.promote()
+    (request,) = site.receiver.wait_for(1)
+    run = platform(request, site.reader)
+    assert run is not None
+
+    site.run(run)
+
+    assert site.deployments(number)
+    *_, event = site.client.events(model=site.model, event_type=STAGE_CHANGED)
+    assert event.data["links"]["deployments"].startswith(thief.url)
+    assert not thief.requests
 
 
 @pytest.mark.parametrize(("example", "platform"), EXAMPLES)

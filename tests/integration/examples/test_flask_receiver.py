@@ -16,7 +16,8 @@ import requests
 from registry.client import DeliveryRecord, RegistryClient
 from registry.client.registration import wait_for
 from tests.integration.examples import places
-from tests.server import RunningServer
+from tests.receiver import Receiver
+from tests.server import RunningServer, running_server
 from tests.services.processes import free_port, stop, wait_until_ready
 from webhooks.signing import sign
 
@@ -105,6 +106,13 @@ class Consumer:
 
 
 @pytest.fixture
+def server(tmp_path: Path, receiver: Receiver) -> Iterator[RunningServer]:
+    """A server whose events say that it is somewhere else: at ``receiver``."""
+    with running_server(tmp_path, PUBLIC_URL=receiver.url) as server:
+        yield server
+
+
+@pytest.fixture
 def consumer(server: RunningServer, tmp_path: Path) -> Iterator[Consumer]:
     directory = tmp_path / "consumer"
     directory.mkdir()
@@ -123,7 +131,9 @@ def subscribe(consumer: Consumer) -> tuple[str, str]:
     return subscription.id, subscription.secret
 
 
-def test_receiver_deploys_what_is_promoted_and_reports_it(consumer: Consumer) -> None:
+def test_receiver_deploys_what_is_promoted_and_reports_it_at_its_own_url(
+    consumer: Consumer, receiver: Receiver
+) -> None:
     webhook_id, secret = subscribe(consumer)
 
     with consumer.running(secret):
@@ -140,6 +150,9 @@ def test_receiver_deploys_what_is_promoted_and_reports_it(consumer: Consumer) ->
         (deployment,) = consumer.deployments(number)
         assert deployment["status"] == "succeeded"
         assert deployment["environment"] == "production"
+    *_, event = consumer.client.events()
+    assert event.data["links"]["deployments"].startswith(receiver.url)
+    assert not receiver.requests
 
 
 def test_replay_of_the_past_does_not_turn_the_present_back(

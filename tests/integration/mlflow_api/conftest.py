@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 
 from tests.integration.api.driver import FILES
-from tests.integration.conftest import close_app, make_app
+from tests.integration.conftest import SharedApps, close_app, make_app
 from tests.integration.mlflow_api.driver import Mlflow, mlflow_client
 from tests.tracking_server import FakeTracking
 
@@ -21,9 +21,12 @@ def mlflow(app: Flask) -> Mlflow:
 
 
 @pytest.fixture
-def open_mlflow(tmp_path: Path, database: dict[str, str]) -> Iterator[Mlflow]:
+def open_mlflow(
+    tmp_path: Path, database: dict[str, str], shared_apps: SharedApps
+) -> Iterator[Mlflow]:
     """Under the policy that allows what MLflow itself allows."""
-    app = make_app(tmp_path / "open", POLICY_FILE=str(OPEN_POLICY), **database)
+    settings = {"POLICY_FILE": str(OPEN_POLICY), **database}
+    app = shared_apps.lend(tmp_path / "open", settings)
     yield mlflow_client(app)
     close_app(app)
 

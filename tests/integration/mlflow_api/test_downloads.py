@@ -5,9 +5,10 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
+from werkzeug.test import TestResponse
 
 from tests.integration.api.driver import (
     FILES,
@@ -15,6 +16,7 @@ from tests.integration.api.driver import (
     ON_BOTH_DATABASES,
     Document,
     Driver,
+    declared,
     document_of,
 )
 from tests.integration.conftest import close_app, make_app
@@ -115,15 +117,54 @@ def test_each_read_is_one_statement_beside_the_sign_in(uploaded: Mlflow) -> None
         assert len(statements) <= 2, statements
 
 
-def test_address_is_the_one_that_the_client_used(uploaded: Mlflow) -> None:
-    answer = uploaded.api.client.get(
+def answer_to(mlflow: Mlflow, base_url: str) -> TestResponse:
+    """The answer to a client that reaches the registry at this address."""
+    return mlflow.api.client.get(
         "/api/2.0/mlflow/model-versions/get-download-uri",
         query_string={"name": MODEL, "version": "1"},
-        base_url="https://registry.example:8443",
+        base_url=base_url,
     )
 
-    uri = document_of(answer)["artifact_uri"]
-    assert uri.startswith(f"https://registry.example:8443{ARTIFACTS}/")
+
+@pytest.mark.parametrize(
+    ("settings", "asked", "told"),
+    [
+        ({}, "http://localhost:8443/a/b", "http://localhost:8443/a/b"),
+        (
+            {"ALLOWED_HOSTS": "registry.example,localhost"},
+            "https://registry.example:8443",
+            "https://registry.example:8443",
+        ),
+        (
+            {"PUBLIC_URL": "https://models.example/registry"},
+            "http://evil.example/c",
+            "https://models.example/registry",
+        ),
+    ],
+)
+def test_artifacts_are_downloaded_below_the_address_of_the_registry(
+    tmp_path: Path, settings: dict[str, str], asked: str, told: str
+) -> None:
+    app = make_app(tmp_path, **settings)
+    mlflow = mlflow_client(app)
+    mlflow.api.create_model()
+    mlflow.api.register()
+    mlflow.api.upload(1)
+
+    uri = document_of(answer_to(mlflow, asked))["artifact_uri"]
+
+    assert uri.startswith(f"{told}{ARTIFACTS}/")
+    close_app(app)
+
+
+def test_client_is_sent_to_no_address_that_only_the_request_knows(
+    uploaded: Mlflow,
+) -> None:
+    answer = answer_to(uploaded, "https://evil.example")
+
+    message = refusal_of(answer, "INVALID_STATE")
+    assert "STAGEGATE_PUBLIC_URL" in message
+    assert "evil.example" not in answer.get_data(as_text=True)
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
@@ -217,6 +258,40 @@ def test_path_that_leads_elsewhere_is_refused(uploaded: Mlflow, path: str) -> No
     refusal_of(answer, "INVALID_PARAMETER_VALUE")
     refusal_of(listing, "INVALID_PARAMETER_VALUE")
     assert uploaded.api.dump() == before
+
+
+MISREAD = {
+    "a%41.txt": "aA.txt",
+    "%FF.txt": "\ufffd.txt",
+    "loss%step%3%00cd.png": "loss%step%3\0cd.png",
+    "two%2Fdeep": "two/deep",
+    "dir%41/b%2542": "dirA/bB",
+}
+
+
+def test_names_are_found_as_mlflow_s_client_reads_them(mlflow: Mlflow) -> None:
+    mlflow.api.create_model()
+    mlflow.api.register()
+    files = {
+        name: name.encode()
+        for name in (*MISREAD, "q?x=1&y", "aB", "a%42", "c%44", "c%2544")
+    }
+    for name, content in files.items():
+        path = f"/models/{MODEL}/versions/1/artifacts/{quote(name)}"
+        assert mlflow.api.put(path, data=content).status_code == 201
+    mlflow.api.post(f"/models/{MODEL}/versions/1/finalize", declared(files))
+    root = path_of(download_uri(mlflow))
+
+    for name, asked in MISREAD.items():
+        answer = mlflow.api.client.get(f"{root}/{quote(asked)}")
+        assert (answer.status_code, answer.data) == (200, name.encode())
+    assert mlflow.api.client.get(f"{root}/q?x=1&y").data == b"q?x=1&y"
+    assert [one["path"] for one in listed(mlflow.api, root, "dirA")] == ["b%2542"]
+    # Who is named exactly is meant, and of two who could be meant neither is.
+    assert mlflow.api.client.get(f"{root}/aB").data == b"aB"
+    for asked in ("cD", "q?x=2", "dirA"):
+        answer = mlflow.api.client.get(f"{root}/{asked}")
+        refusal_of(answer, "RESOURCE_DOES_NOT_EXIST")
 
 
 def test_nothing_is_found_without_the_id_of_a_version(uploaded: Mlflow) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Document, document_of
 from tests.integration.mlflow_api.driver import AJAX_ROOT, Mlflow
-from tests.receiver import ReceivedRequest, Receiver
+from tests.receiver import Answer, ReceivedRequest, Receiver
 
 PATH = "/webhooks"
 SECRET = "a secret of no value"
@@ -80,6 +80,7 @@ def test_one_registry_has_one_list_of_webhooks(mlflow: Mlflow) -> None:
     assert [each["entity"] for each in listed[1]["events"]] == [
         *("REGISTERED_MODEL", "MODEL_VERSION"),
         *("MODEL_VERSION_ALIAS", "MODEL_VERSION_ALIAS"),
+        *("PROMPT", "PROMPT_VERSION", "PROMPT_ALIAS", "PROMPT_ALIAS"),
     ]
     for method, path in [("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/test")]:
         message = mlflow.refused(
@@ -182,17 +183,16 @@ def test_what_mlflow_refuses_is_refused_and_stores_nothing(mlflow: Mlflow) -> No
     assert mlflow.api.read("/webhooks")["items"] == []
 
 
-def test_prompts_and_budgets_may_be_asked_for_and_are_never_announced(
+def test_budgets_may_be_asked_for_and_are_never_announced(
     mlflow: Mlflow, receiver: Receiver
 ) -> None:
-    prompt = {"entity": "PROMPT", "action": "CREATED"}
     budget = {"entity": "BUDGET_POLICY", "action": "EXCEEDED"}
 
-    created = create(mlflow, receiver.url, events=[prompt, budget])
+    created = create(mlflow, receiver.url, events=[budget])
     mlflow.create_model()
     deliver(mlflow)
 
-    assert created["events"] == [prompt, budget]
+    assert created["events"] == [budget]
     assert receiver.requests == ()
 
 
@@ -279,6 +279,64 @@ def test_without_a_secret_nothing_is_signed(mlflow: Mlflow, receiver: Receiver) 
     signed, unsigned = receiver.requests
     assert is_signed(signed, SECRET)
     assert "x-mlflow-signature" not in unsigned.headers
+
+
+def test_events_are_given_back_in_the_order_in_which_they_were_asked_for(
+    mlflow: Mlflow,
+) -> None:
+    backwards = EVERYTHING[::-1]
+
+    created = create(mlflow, events=[*backwards, backwards[0]])
+
+    path = f"{PATH}/{created['webhook_id']}"
+    assert created["events"] == backwards
+    assert mlflow.done("GET", path)["webhook"]["events"] == backwards
+    assert mlflow.done("GET", PATH)["webhooks"][0]["events"] == backwards
+    two = [backwards[3], backwards[1]]
+    assert mlflow.done("PATCH", path, events=two)["webhook"]["events"] == two
+
+
+def test_our_own_api_gives_back_the_order_it_was_given(mlflow: Mlflow) -> None:
+    types = ["model_version.tag_set", "registered_model.*", "model_version.registered"]
+    body = {"url": NOBODY, "format": "mlflow", "event_types": types}
+
+    webhook = document_of(mlflow.api.post("/webhooks", body))
+
+    assert webhook["event_types"] == types
+    assert mlflow.api.read(f"/webhooks/{webhook['id']}")["event_types"] == types
+    (listed,) = mlflow.done("GET", PATH)["webhooks"]
+    assert listed["events"] == [
+        TAG_SET,
+        CREATED,
+        {"entity": "MODEL_VERSION", "action": "CREATED"},
+    ]
+
+
+def test_a_test_that_is_answered_has_no_error(
+    mlflow: Mlflow, receiver: Receiver
+) -> None:
+    path = f"{PATH}/{create(mlflow, receiver.url)['webhook_id']}/test"
+    moved = Answer(302, {"Location": "https://new.example/hook?token=hush"})
+    receiver.answers = [Answer(404, body=b"no such page"), moved]
+
+    missing = mlflow.done("POST", path)["result"]
+    redirected = mlflow.done("POST", path)["result"]
+
+    assert missing == {
+        "success": False,
+        "response_status": 404,
+        "response_body": "no such page",
+    }
+    assert (redirected["success"], redirected["response_status"]) == (False, 302)
+    said = redirected["error_message"]
+    assert "a redirect to https://new.example/hook; redirects are not followed" in said
+
+
+def test_what_failed_is_tried_again_as_soon_as_mlflow_does(mlflow: Mlflow) -> None:
+    webhook = mlflow.api.read(f"/webhooks/{create(mlflow)['webhook_id']}")
+
+    assert webhook["schedule_seconds"][:5] == [0, 1, 2, 4, 30]
+    assert sum(webhook["schedule_seconds"]) > 7 * 24 * 3600
 
 
 def test_a_disabled_webhook_holds_what_happens(

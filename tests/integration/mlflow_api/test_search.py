@@ -7,7 +7,12 @@ import pytest
 
 from registry.persistence import search_ways
 from tests.integration.conftest import close_app, make_app
-from tests.integration.mlflow_api.driver import AJAX_ROOT, Mlflow, mlflow_client
+from tests.integration.mlflow_api.driver import (
+    AJAX_ROOT,
+    SOURCE,
+    Mlflow,
+    mlflow_client,
+)
 from tests.services.postgres import PostgresServer
 
 PROMPT = "tags.`mlflow.prompt.is_prompt`"
@@ -62,7 +67,9 @@ def filled(directory: Path, **settings: str) -> Iterator[Mlflow]:
     for name, tags in WORLD.items():
         listed = [{"key": key, "value": value} for key, value in tags.items()]
         client.create_model(name, tags=listed)
-        client.create_version(name, tags=listed)
+        is_prompt = tags.get("mlflow.prompt.is_prompt", "").lower() == "true"
+        source = "dummy-source" if is_prompt else SOURCE
+        client.create_version(name, tags=listed, source=source)
     client.create_model("runs")
     for number, run_id in RUNS.items():
         client.create_version("runs", run_id=run_id, source=SOURCES[number])

@@ -44,6 +44,7 @@ def test_search_that_postgresql_gives_up_is_refused_and_not_sent_again(
     with engine.begin() as locking:  # for as long as the search may wait
         locking.execute(text("LOCK TABLE registered_models IN ACCESS EXCLUSIVE MODE"))
         assert mlflow.refused(code, "GET", path, max_results=most) == message
+    event.remove(engine, "before_cursor_execute", hurry)
 
     assert mlflow.done("GET", path)
 

@@ -153,6 +153,37 @@ def test_a_host_that_is_not_allowed_is_a_400_problem(tmp_path: Path) -> None:
         close_app(app)
 
 
+@pytest.mark.parametrize(
+    ("allowed", "asked", "is_allowed"),
+    [
+        ("registry.example.com", "REGISTRY.Example.com", True),
+        ("registry.example.com", "registry.example.com.", True),
+        ("registry.example.com", "registry.example.com.:8443", True),
+        ("Registry.Example.COM.", "registry.example.com", True),
+        ("registry.example.com:443", "registry.example.com:8000", True),
+        ("münchen.example", "xn--mnchen-3ya.example", True),
+        ("[::1]", "[::1]:8000", True),
+        ("[::1]:9000", "[::1]", True),
+        (".example.com", "a.b.example.com", True),
+        (".example.com", "example.com", False),
+        ("registry.example.com", "registry.example.com..", False),
+        ("registry.example.com", "registry.example.com.evil.example", False),
+        ("registry.example.com", "evil-registry.example.com", False),
+        ("registry.example.com", "registry.example.com@evil.example", False),
+        ("registry.example.com", "", False),
+    ],
+)
+def test_all_spellings_of_a_host_are_one(
+    tmp_path: Path, allowed: str, asked: str, *, is_allowed: bool
+) -> None:
+    app = make_app(tmp_path, ALLOWED_HOSTS=allowed)
+    try:
+        answer = signed_in(app).get(MODELS, headers={"Host": asked})
+        assert answer.status_code == (200 if is_allowed else 400)
+    finally:
+        close_app(app)
+
+
 def test_the_docs_page_loads_only_its_own_files(app: Flask) -> None:
     client = app.test_client()
     page = client.get("/api/v1/docs")

@@ -149,16 +149,6 @@ def test_what_is_still_on_its_way_is_not_sent_again(world: World) -> None:
         redeliver(world, world.deliveries()[0].id)
 
 
-def test_what_was_never_rendered_cannot_be_sent(world: World) -> None:
-    identity, _ = world.subscribe()
-    with world.begin() as session:
-        subscriptions.get(session, identity).format = "smoke-signals"
-    world.enqueue()
-
-    with pytest.raises(DeliveryStateError, match="never rendered"):
-        redeliver(world, world.deliveries()[0].id)
-
-
 def test_nothing_is_sent_again_to_a_deleted_subscription(world: World) -> None:
     identity, _ = world.subscribe()
     original = deliver_one(world)

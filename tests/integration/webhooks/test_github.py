@@ -7,7 +7,6 @@ import pytest
 from tests.integration.webhooks.conftest import World
 from tests.integration.webhooks.receiving import DATA, TOKEN, deliver, receiving
 from tests.receivers.pipelines import GitHub
-from webhooks.clock import utc_now
 
 GITHUB_HOST = "/repos/o/r"
 WORKFLOW = f"{GITHUB_HOST}/actions/workflows/deploy.yml/dispatches"
@@ -140,15 +139,19 @@ def test_what_github_refuses_is_tried_again_with_its_answer_on_record(
     assert delivery.receipt is None
 
 
-def test_what_github_would_refuse_for_its_size_is_dead_from_birth(world: World) -> None:
+@pytest.mark.parametrize("note", ["x" * 70_000, "ж" * 11_000, "ж" * 70_000])
+def test_a_tag_of_any_length_keeps_github_from_nothing(world: World, note: str) -> None:
     github = GitHub(TOKEN)
-    with receiving(github, f"{GITHUB_HOST}/dispatches") as (receiver, url):
-        world.subscribe(url, format="github", credentials={"token": TOKEN})
-        world.enqueue(now=utc_now(), data={"note": "x" * 70_000})
-        world.dispatcher().run_once()
+    data = {**DATA, "tags": {"note": note, "team": "risk"}}
+    with receiving(github, f"{GITHUB_HOST}/dispatches") as (_, url):
+        delivery, _ = deliver(
+            world, url, data=data, format="github", credentials={"token": TOKEN}
+        )
 
-    (delivery,) = world.deliveries()
-    assert delivery.state == "dead"
-    assert delivery.reason is not None
-    assert "GitHub" in delivery.reason
-    assert receiver.requests == ()
+    (started,) = github.started
+    assert delivery.state == "delivered"
+    sent = started["client_payload"]["data"]
+    assert {**sent, "tags": None} == {**DATA, "tags": None}
+    assert sent["tags"]["team"] == "risk"
+    assert sent["tags"]["note"].rstrip("…") in note
+    assert (sent["tags"]["note"] == note) is (len(note) == 11_000)

@@ -56,6 +56,20 @@ def test_the_owner_is_warned_once_at_each_threshold_and_told_of_the_recovery(
     assert told["webhook.failing"]["status"] == 500
 
 
+def test_where_an_endpoint_redirects_to_is_no_news_for_others(world: World) -> None:
+    failing, _ = world.subscribe()
+    world.subscribe(event_types=WATCHED)
+    world.enqueue()
+    for hours in (0, 1):
+        now = NOW + hours * HOUR
+        (claim,) = [one for one in world.claim(now=now) if is_about(one, failing)]
+        said = "the receiver answered 302, a redirect to https://inside.example/"
+        world.record(claim, refused(302, error=said), now=now)
+
+    (warning,) = announced(world)
+    assert warning.data["error"] == "the receiver answered 302"
+
+
 def test_an_opened_breaker_alone_ends_with_the_news_of_recovery(world: World) -> None:
     world.subscribe()
     watcher, _ = world.subscribe(event_types=["webhook.recovered"])

@@ -150,6 +150,37 @@ def test_latest_wins_supersedes_what_waits_for_the_same_target(world: World) -> 
     assert world.deliveries()[0].reason == outbox.REASON_SUPERSEDED
 
 
+def test_events_of_one_change_are_numbered_and_superseded_as_if_one_by_one(
+    world: World,
+) -> None:
+    latest, _ = world.subscribe(on_poison="latest_wins")
+    every, _ = world.subscribe()
+    world.subscribe(ordering="none", on_poison="latest_wins")
+    targets = ("Production", "Staging", "Production")
+
+    for target in targets:
+        world.enqueue(ordering_key="by one", target=target)
+    with world.begin() as session:
+        changes = [
+            make_event(ordering_key=key, target=target)
+            for target in targets
+            for key in ("at once", "beside")
+        ]
+        outbox.enqueue_all(session, changes, now=NOW)
+
+    numbered: dict[str, list[tuple[str, int, str]]] = {}
+    for one in world.deliveries():
+        what = (one.subscription_id, one.sequence, str(one.state))
+        numbered.setdefault(one.ordering_key, []).append(what)
+    expected = sorted(
+        [(latest, 1, "superseded"), (latest, 2, "pending"), (latest, 3, "pending")]
+        + [(every, number, "pending") for number in (1, 2, 3)]
+    )
+    for key in ("by one", "at once", "beside"):
+        assert sorted(numbered.pop(key)) == expected
+    assert [rows[0][1:] for rows in numbered.values()] == [(1, "pending")] * 9
+
+
 def test_latest_wins_leaves_alone_what_is_being_sent(world: World) -> None:
     world.subscribe(on_poison="latest_wins")
     world.enqueue()
@@ -161,7 +192,7 @@ def test_latest_wins_leaves_alone_what_is_being_sent(world: World) -> None:
 
 
 @pytest.mark.parametrize("error", [RenderError("too large"), KeyError("version")])
-def test_a_failing_format_makes_a_dead_delivery_and_no_error(
+def test_a_failing_format_makes_a_blocked_delivery_and_no_error(
     world: World,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -181,19 +212,9 @@ def test_a_failing_format_makes_a_dead_delivery_and_no_error(
         world.enqueue()
 
     (delivery,) = world.deliveries()
-    assert delivery.state == "dead"
+    assert delivery.state == "blocked"
     assert delivery.reason is not None
     assert delivery.reason.startswith("not rendered: ")
-
-
-def test_an_unknown_format_makes_a_dead_delivery(world: World) -> None:
-    identity, _ = world.subscribe()
-    with world.begin() as session:
-        session.get_one(Subscription, identity).format = "smoke-signals"
-
-    world.enqueue()
-
-    assert world.states() == ["dead"]
 
 
 def test_an_event_that_lacks_a_delivery_is_found(world: World) -> None:

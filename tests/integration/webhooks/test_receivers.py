@@ -153,7 +153,8 @@ def test_teams_gets_a_card_in_its_envelope(world: World) -> None:
 
     (card,) = teams.cards
     assert delivery.state == "delivered"
-    assert card["body"][0]["inlines"][0]["text"] == "model_version.stage_changed"
+    title = card["body"][0]["inlines"][0]["text"]
+    assert title == "Betrug ü version 7: stage changed"
     assert card["actions"][0]["url"] == "https://registry.example.com/"
 
 

@@ -321,6 +321,23 @@ def test_subjects_that_do_not_match_are_passed_over_in_steps(
     assert find(world, replay).state == "done"
 
 
+@pytest.mark.parametrize(
+    ("pattern", "chosen"), [("old", 2), ("new", 2), ("o?d", 2), ("OLD", 0), ("*", 3)]
+)
+def test_a_pattern_finds_what_was_renamed_by_either_name(
+    world: World, pattern: str, chosen: int
+) -> None:
+    subscription_id, _ = world.subscribe()
+    deliver(world, 2, subject="new", former_subjects=["older", "old"])
+    deliver(world, 1, first=3, subject="other")
+
+    assert count(world, subscription_id, subject_pattern=pattern) == chosen
+    create(world, subscription_id, subject_pattern=pattern)
+    run(world)
+
+    assert len(copies(world)) == chosen
+
+
 def test_a_closed_subscription_makes_a_replay_wait(world: World) -> None:
     subscription_id, _ = world.subscribe()
     deliver(world)

@@ -89,6 +89,21 @@ def test_a_redirect_is_a_failure_and_is_not_followed(status: int) -> None:
 
         assert elsewhere.requests == ()
     assert (result.is_delivered, result.status) == (False, status)
+    assert result.is_redirect
+    assert result.error == (
+        f"the receiver answered {status}, a redirect to {elsewhere.url};"
+        " redirects are not followed"
+    )
+
+
+def test_where_a_redirect_leads_shows_no_secret() -> None:
+    secret = "T0/B0/secret"
+    answer = Answer(302, {"Location": f"https://u:p@new.example/{secret}/x?a={secret}"})
+    with Receiver(answers=[answer]) as receiver:
+        result = make_sender().send(receiver.url, BODY, {}, now=NOW, secrets=(secret,))
+
+    assert result.error is not None
+    assert "https://new.example/(redacted)/x;" in result.error
 
 
 def test_the_host_header_is_the_name_and_not_the_address() -> None:

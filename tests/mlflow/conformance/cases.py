@@ -4,6 +4,7 @@
 - ``stricter`` tells why MLflow's own server does otherwise; only such a case may
   ask which server it has.
 - ``each`` makes one case of every value; the value is passed as second argument.
+- The cases of a section that ``delivers`` have a server that may reach their receiver.
 - No module here imports MLflow while it is loaded: the outer test run, which has
   none, reads the names of the cases.
 """
@@ -24,6 +25,7 @@ class Case:
     function: Function
     arguments: tuple[Any, ...] = ()
     stricter: str = ""
+    delivers: bool = False
 
     @property
     def identity(self) -> str:
@@ -37,19 +39,18 @@ class Section:
 
     name: str
     cases: list[Case]
+    delivers: bool = False
 
     def case(self, function: Function) -> Function:
         """Declare a case."""
-        self.cases.append(Case(self.name, function.__name__, function))
+        self._add(function.__name__, function)
         return function
 
     def stricter(self, reason: str) -> Callable[[Function], Function]:
         """Declare a case in which MLflow's own server does otherwise."""
 
         def declare(function: Function) -> Function:
-            self.cases.append(
-                Case(self.name, function.__name__, function, stricter=reason)
-            )
+            self._add(function.__name__, function, stricter=reason)
             return function
 
         return declare
@@ -63,14 +64,19 @@ class Section:
             for number, value in enumerate(values):
                 # The number keeps apart what looks the same in a report.
                 name = f"{function.__name__}[{number}: {value!a:.60}]"
-                self.cases.append(
-                    Case(self.name, name, function, (value,), stricter=stricter)
-                )
+                self._add(name, function, value, stricter=stricter)
             return function
 
         return declare
 
+    def _add(
+        self, name: str, function: Function, *arguments: object, stricter: str = ""
+    ) -> None:
+        self.cases.append(
+            Case(self.name, name, function, arguments, stricter, self.delivers)
+        )
 
-def section(name: str) -> Section:
+
+def section(name: str, *, delivers: bool = False) -> Section:
     """The section of a module."""
-    return Section(name.rsplit(".", 1)[-1], [])
+    return Section(name.rsplit(".", 1)[-1], [], delivers)

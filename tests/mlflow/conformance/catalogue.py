@@ -3,9 +3,11 @@
 from tests.mlflow.conformance import (
     aliases,
     copying,
+    deliveries,
     latest,
     models,
     paging,
+    prompts,
     renaming,
     search_models,
     search_versions,
@@ -34,8 +36,11 @@ ALL_MODULES = (
     search_models,
     search_versions,
     paging,
+    prompts,
     wire,
     transport,
+    deliveries,
+    # Last: whatever happened afterwards would be sent to addresses elsewhere.
     webhooks,
 )
 

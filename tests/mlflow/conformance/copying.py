@@ -25,6 +25,28 @@ def a_version_is_copied_into_a_new_model(world: World) -> None:
 
 
 @CASES.case
+def a_copy_has_what_its_origin_was_made_with_and_begins_anew(world: World) -> None:
+    origin = world.version(
+        source="s3://elsewhere/origin",
+        run_id="r",
+        run_link="https://runs.example/1",
+        tags={"k": "v", "other": "x"},
+        description="d",
+    )
+    world.bring(origin, "Production")
+    copy = world.client.copy_model_version(f"models:/{origin.name}/1", world.name())
+    again = world.client.copy_model_version(f"models:/{copy.name}/1", origin.name)
+    found = world.client.get_model_version(copy.name, "1")
+    assert (found.current_stage, found.status) == ("None", "READY")
+    assert (found.run_id, found.run_link) == ("r", "https://runs.example/1")
+    assert (found.tags, found.description) == ({"k": "v", "other": "x"}, "d")
+    assert found.creation_timestamp >= origin.creation_timestamp
+    assert (again.version, again.source) == ("2", f"models:/{copy.name}/1")
+    uri = world.client.get_model_version_download_uri(origin.name, "2")
+    assert uri == "s3://elsewhere/origin"
+
+
+@CASES.case
 def a_version_is_copied_by_its_alias(world: World) -> None:
     origin = world.version(source="s3://elsewhere/origin")
     world.client.set_registered_model_alias(origin.name, "best", "1")

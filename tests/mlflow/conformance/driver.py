@@ -3,10 +3,12 @@
 ``python -m tests.mlflow.conformance.driver --url … --report FILE`` reads its
 credentials from MLflow's own variables and writes what came of each case: a JSON
 object from identity to ``{"error", "exchanges"}``; ``error`` is null when all was
-as expected.
+as expected. The server at ``--delivering-url`` has the same database, and may reach
+the driver's own receiver.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -21,6 +23,7 @@ from mlflow.exceptions import MlflowException  # type: ignore[import-not-found]
 
 from tests.mlflow.conformance.cases import Case
 from tests.mlflow.conformance.catalogue import all_cases
+from tests.mlflow.conformance.receiving import Endpoint, listening
 from tests.mlflow.conformance.world import Exchange, World, is_sent_again
 
 SHOWN_EXCHANGES = 6
@@ -31,7 +34,25 @@ def main() -> int:
     options = _options()
     mlflow.set_tracking_uri(options.url)
     mlflow.set_registry_uri(options.url)
-    world = World(
+    chosen = [case for case in all_cases() if options.only in case.identity]
+    with listening(options.receiver_port) as endpoint:
+        world = _world(options, endpoint)
+        delivering = dataclasses.replace(
+            world,
+            url=options.delivering_url,
+            client=mlflow.MlflowClient(options.delivering_url, options.delivering_url),
+        )
+        _watch(world)
+        results = {
+            case.identity: _run(case, delivering if case.delivers else world)
+            for case in chosen
+        }
+    options.report.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    return 0
+
+
+def _world(options: argparse.Namespace, endpoint: Endpoint) -> World:
+    return World(
         url=options.url,
         token=os.environ.get("MLFLOW_TRACKING_TOKEN", ""),
         is_mlflow=options.server == "mlflow",
@@ -39,17 +60,15 @@ def main() -> int:
         client=mlflow.MlflowClient(),
         errors=MlflowException,
         module=mlflow,
+        endpoint=endpoint,
     )
-    _watch(world)
-    chosen = [case for case in all_cases() if options.only in case.identity]
-    results = {case.identity: _run(case, world) for case in chosen}
-    options.report.write_text(json.dumps(results, indent=1), encoding="utf-8")
-    return 0
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
+    parser.add_argument("--delivering-url", required=True)
+    parser.add_argument("--receiver-port", type=int, required=True)
     parser.add_argument("--server", choices=["mlflow", "stagegate"], required=True)
     parser.add_argument("--policy", choices=["strict", "open"], required=True)
     parser.add_argument("--only", default="", help="text in the names of the cases")

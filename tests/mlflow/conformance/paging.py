@@ -1,6 +1,7 @@
 """Pages of both searches."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tests.mlflow.conformance.cases import section
@@ -82,6 +83,24 @@ def pages_in_another_order_hold_each_model_once(world: World) -> None:
         pages = follow(world.client.search_registered_models, text, 2, order_by=[order])
         found = [model.name for page in pages for model in page]
         assert sorted(found) == made
+
+
+@CASES.case
+def pages_may_grow_from_one_to_the_next(world: World) -> None:
+    text, _ = seven(world)
+    find = world.client.search_registered_models
+    name = world.model()
+    for _ in range(7):
+        world.version(name)
+    versions = partial(
+        world.client.search_model_versions, order_by=["version_number ASC"]
+    )
+    for call, asked in ((find, text), (versions, f"name = '{name}'")):
+        first = call(asked, max_results=1)
+        second = call(asked, max_results=2, page_token=first.token)
+        last = call(asked, max_results=100, page_token=second.token)
+        assert [len(page) for page in (first, second, last)] == [1, 2, 4]
+        assert not last.token
 
 
 @CASES.case

@@ -1,21 +1,43 @@
 """Run all cases against one server and tell what came of each.
 
-A cell is a server with a policy and a database; one server and one process of
-MLflow's environment run all cases of a cell.
+A cell is a server with a policy and a database; one process of MLflow's environment
+runs all cases of a cell. Its server is two processes on one database: one that may
+reach nothing inside the network, as cases about addresses expect it, and one that may
+reach a receiver here.
 """
 
+import base64
 import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.mlflow.environment import MLflowEnvironment
 from tests.mlflow.servers import mlflow_server, stagegate_server
+from tests.services.processes import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 RUN_SECONDS = 900.0
+
+
+#: What an operator has who allows nothing; the other process delivers.
+_DELIVERS_NOTHING = {
+    "WEBHOOK_ALLOWED_NETWORKS": "",
+    "WEBHOOK_ALLOW_HTTP": "false",
+    "DELIVER": "false",
+}
+#: Otherwise each process makes its own, and cannot read the other's webhooks.
+_MLFLOWS_KEY = {
+    "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": base64.urlsafe_b64encode(b"k" * 32).decode()
+}
+_MLFLOW_DELIVERS = {
+    "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+    "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+    "MLFLOW_WEBHOOK_CACHE_TTL": "0",
+}
 
 
 @dataclass(frozen=True)
@@ -59,19 +81,23 @@ def _serving(
     environment: MLflowEnvironment,
     directory: Path,
     database_url: str | None,
-) -> Iterator[tuple[str, str]]:
-    """The address of the cell's server, and the token that signs in there."""
+) -> Iterator[tuple[str, str, str]]:
+    """The addresses of the cell's processes, and the token that signs in there."""
+    other = directory / "delivering"
+    other.mkdir()
     if cell.server == "mlflow":
-        with mlflow_server(
-            environment, directory, backend_store_uri=database_url
-        ) as theirs:
-            yield theirs.url, ""
+        store = database_url or f"sqlite:///{directory / 'mlflow.db'}"
+        start = partial(mlflow_server, environment, backend_store_uri=store)
+        with (
+            start(directory, **_MLFLOWS_KEY) as theirs,
+            start(other, **_MLFLOWS_KEY, **_MLFLOW_DELIVERS) as delivering,
+        ):
+            yield theirs.url, delivering.url, ""
         return
-    settings = {"DATABASE_URL": database_url} if database_url else {}
-    # The cases about addresses expect what an operator has who allows nothing.
-    settings |= {"WEBHOOK_ALLOWED_NETWORKS": "", "WEBHOOK_ALLOW_HTTP": "false"}
-    with stagegate_server(directory, policy=cell.policy, **settings) as ours:
-        yield ours.url, ours.token
+    url = database_url or f"sqlite:///{directory / 'registry.db'}"
+    begin = partial(stagegate_server, policy=cell.policy, DATABASE_URL=url)
+    with begin(directory, **_DELIVERS_NOTHING) as ours, begin(other) as delivering_too:
+        yield ours.url, delivering_too.url, ours.token
 
 
 def run_cell(
@@ -87,7 +113,8 @@ def run_cell(
     ``database_url`` is that of an empty PostgreSQL database; without it the
     server has SQLite in ``directory``.
     """
-    with _serving(cell, environment, directory, database_url) as (url, token):
+    with _serving(cell, environment, directory, database_url) as served:
+        url, delivering_url, token = served
         report = directory / "report.json"
         signed_in = {"MLFLOW_TRACKING_TOKEN": token} if token else {}
         variables = environment.variables(directory, **signed_in)
@@ -96,7 +123,9 @@ def run_cell(
             ended = subprocess.run(
                 [
                     *(environment.python, "-m", "tests.mlflow.conformance.driver"),
-                    *("--url", url, "--server", cell.server, "--policy", cell.policy),
+                    *("--url", url, "--delivering-url", delivering_url),
+                    *("--receiver-port", str(free_port())),
+                    *("--server", cell.server, "--policy", cell.policy),
                     *("--report", report, "--only", only),
                 ],
                 # Whatever MLflow makes beside itself stays out of the checkout.

@@ -32,6 +32,9 @@ REFUSED_FILTERS = (
     "name = 'a' -- comment",
     "name = 'a'; DROP TABLE x",
     "unknown.k = 'a'",
+    "unknown = true",
+    "name!=a",
+    "source_path = 'a'",
     "name = 1",
 )
 READ_PAST = ("name = 'a' name = 'b'", "name = 'a' AND", "AND name = 'a'")
@@ -44,6 +47,8 @@ REFUSED_ORDERS = (
     "tags.k",
     "",
 )
+#: MLflow takes any white space, and any case.
+ORDERS = ("name   DESC", "name\tDESC", "name\r\rDESC", "name\nDESC", "name deSc")
 
 
 def names(found: list[Any]) -> list[str]:
@@ -165,6 +170,18 @@ def several_tags_must_all_be_so(world: World) -> None:
     assert names(found) == [beta]
 
 
+@CASES.case
+def a_tag_may_be_compared_twice(world: World) -> None:
+    start, (alpha, beta, gamma) = three(world)
+    for name, value in ((alpha, "abc"), (beta, "abcd"), (gamma, "xyz")):
+        world.client.set_registered_model_tag(name, "k", value)
+    here = f"name LIKE '{start}%' AND "
+    search = world.client.search_registered_models
+    assert names(search(f"{here}tag.k != 'abcd' and tag.k LIKE 'ab%'")) == [alpha]
+    assert names(search(f"{here}tag.K = 'abc'")) == []
+    assert names(search(f"{here}tag.k = 'ABC'")) == []
+
+
 @CASES.each(("`odd key`", '"odd key"', "`odd.key`", "`a/b`", "`größe`"))
 def a_key_of_odd_signs_is_quoted(world: World, key: str) -> None:
     name = world.model()
@@ -199,6 +216,21 @@ def names_go_up_unless_told_otherwise(world: World, order: str | None) -> None:
         f"name LIKE '{start}%'", order_by=[order] if order else None
     )
     assert names(found) == [alpha, beta, gamma]
+
+
+@CASES.each(ORDERS)
+def an_order_may_be_spaced_and_written_in_any_way(world: World, order: str) -> None:
+    start, (alpha, beta, gamma) = three(world)
+    found = world.client.search_registered_models(
+        f"name LIKE '{start}%'", order_by=[order]
+    )
+    assert names(found) == [gamma, beta, alpha]
+
+
+@CASES.each(("creation_timestamp DESC", "last_updated_timestamp DESC blah", "name,"))
+def an_order_is_refused_after_a_good_one_too(world: World, order: str) -> None:
+    answer = world.get(PATH, order_by=["name ASC", order])
+    answer.refuses(400, "INVALID_PARAMETER_VALUE")
 
 
 @CASES.case

@@ -27,6 +27,15 @@ REFUSED_FILTERS = (
     "run_id > 'a'",
     "tags.k > 'a'",
     "name = a",
+    "name!=a",
+    "unknown = true",
+    "name LIKE",
+    "run_id IN",
+    "run_id IN (",
+    "run_id IN ()",
+    "run_id IN (,)",
+    "run_id IN (1,2,3)",
+    "run_id IN ('a',,'b')",
     "run_id IN ('a'",
 )
 REFUSED_ORDERS = (
@@ -76,6 +85,9 @@ def search(world: World, name: str, text: str = "") -> list[int]:
         ("run_id = ''", [4]),
         ("run_id IN ('a', 'b')", [1, 2, 3]),
         ("run_id IN ('a', '')", [1, 2, 4]),
+        ("run_id IN ('a','b')", [1, 2, 3]),
+        ("run_id IN ('A', 'b')", [3]),
+        ("version_number = 2 AND run_id IN ('a', 'b')", [2]),
         ("run_id NOT IN ('a')", [3, 4]),
         ("run_id NOT IN ('a', '')", [3]),
         ("run_id LIKE '%'", [1, 2, 3, 4]),
@@ -86,6 +98,8 @@ def search(world: World, name: str, text: str = "") -> list[int]:
         ("attribute.run_id = 'a'", [1, 2]),
         ("source_path = 's3://elsewhere/Path/3'", [3]),
         ("source_path != 's3://elsewhere/Path/3'", [1, 2, 4]),
+        ("source_path = 's3://elsewhere/Path/'", []),
+        ("source_path = ''", []),
         ("source_path LIKE '%/Path/_'", [1, 2, 3, 4]),
         ("source_path LIKE '%/path/_'", []),
         ("source_path ILIKE '%/path/4'", [4]),
@@ -116,6 +130,8 @@ def tags_are_found_by_their_values(world: World) -> None:
     assert search(world, name, "tags.k != 'one'") == [2]
     assert search(world, name, "tags.k ILIKE 't%'") == [2]
     assert search(world, name, "tags.k LIKE 't%'") == []
+    assert search(world, name, "tags.K = 'one'") == []
+    assert search(world, name, "tags.k LIKE '%o%' AND tags.k != 'one'") == [2]
     assert search(world, name, "tags.`odd key` = 'x'") == [2]
     assert search(world, name, "tags.k = 'Two' AND tags.`odd key` = 'x'") == [2]
 
@@ -178,6 +194,28 @@ def several_orders_are_taken_in_turn(world: World) -> None:
         (first, "1"),
         (first, "2"),
     ]
+
+
+@CASES.each(("run_id DESC", "last_updated_timestamp DESC blah", "name,"))
+def an_order_is_refused_after_a_good_one_too(world: World, order: str) -> None:
+    answer = world.get(PATH, order_by=["name ASC", order])
+    answer.refuses(400, "INVALID_PARAMETER_VALUE")
+
+
+@CASES.case
+def a_version_that_was_deleted_is_not_found(world: World) -> None:
+    name = four(world)
+    world.client.delete_model_version(name, "3")
+    assert search(world, name) == [1, 2, 4]
+    assert search(world, name, "run_id = 'b'") == []
+
+
+@CASES.case
+def what_was_changed_is_found_as_it_is_now(world: World) -> None:
+    version = world.bring(world.version(run_id="r"), "Staging")
+    world.client.update_model_version(version.name, "1", "now")
+    (found,) = world.client.search_model_versions(f"name = '{version.name}'")
+    assert (found.current_stage, found.description) == ("Staging", "now")
 
 
 @CASES.case

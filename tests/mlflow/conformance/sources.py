@@ -26,6 +26,8 @@ REFUSED_SCHEMES = (
     "abfss://host/model",
     "HTTP://host/model",
     "mlflow-artifacts://host/model",
+    "git+http://host/model",
+    "jar:http://host/model.jar!/x",
 )
 LOCAL = ("/etc/passwd", "./model", "plain", "file:///etc", "file:model", "../model")
 ESCAPES = (
@@ -36,6 +38,7 @@ ESCAPES = (
     "s3://bucket/..",
     "s3://bucket/a\x00b",
     "s3://bucket/a%00b",
+    "s3a://bucket/api/2.0/mlflow-artifacts/artifacts/../../../",
 )
 EMPTY = ("s3://bucket", "unknown://x")
 UNKNOWN_PLACES = (
@@ -59,6 +62,18 @@ def a_source_that_could_harm_is_refused(world: World, source: str) -> None:
     answer = world.post("/model-versions/create", {"name": name, "source": source})
     answer.refuses(400, "INVALID_PARAMETER_VALUE")
     assert world.client.search_model_versions(f"name = '{name}'") == []
+
+
+@CASES.stricter("MLflow takes an address that its clients have no reader for")
+def a_source_that_no_client_could_load_is_refused(world: World) -> None:
+    for source in ("unknown://host/model", "hf://host/model"):
+        answer = world.post(
+            "/model-versions/create", {"name": world.model(), "source": source}
+        )
+        if world.is_mlflow:
+            assert answer.status == 200
+        else:
+            answer.refuses(400, "INVALID_PARAMETER_VALUE")
 
 
 @CASES.each((7, True, ["s3://a/b"], {"uri": "s3://a/b"}))

@@ -109,6 +109,7 @@ def a_transition_moves_the_times_of_all_that_move(world: World) -> None:
     after = [version_time(world, name, number) for number in ("1", "2", "3")]
     assert after[0] > before[0]
     assert after[1] > before[1]
+    assert after[0] == after[1]
     assert after[2] == before[2], bystander
 
 

@@ -1,5 +1,6 @@
 """MLflow's own webhooks, but for their deliveries."""
 
+import time
 from typing import Any
 
 from tests.mlflow.conformance.cases import section
@@ -8,6 +9,7 @@ from tests.mlflow.conformance.world import World
 CASES = section(__name__)
 
 PATH = "/webhooks"
+TICK_SECONDS = 0.005  # times are told in milliseconds
 # An address that needs no name server and is not inside any network.
 URL = "https://1.1.1.1/hook"
 CREATED = {"entity": "REGISTERED_MODEL", "action": "CREATED"}
@@ -18,20 +20,41 @@ PAIRS = (
     ("MODEL_VERSION_TAG", "DELETED"),
     ("MODEL_VERSION_ALIAS", "CREATED"),
     ("MODEL_VERSION_ALIAS", "DELETED"),
+    ("PROMPT", "CREATED"),
+    ("PROMPT_VERSION", "CREATED"),
+    ("PROMPT_TAG", "SET"),
+    ("PROMPT_TAG", "DELETED"),
+    ("PROMPT_VERSION_TAG", "SET"),
+    ("PROMPT_VERSION_TAG", "DELETED"),
+    ("PROMPT_ALIAS", "CREATED"),
+    ("PROMPT_ALIAS", "DELETED"),
 )
 REFUSED_PAIRS = (
     ("REGISTERED_MODEL", "UPDATED"),
     ("MODEL_VERSION", "DELETED"),
     ("MODEL_VERSION_ALIAS", "SET"),
+    ("PROMPT", "DELETED"),
+    ("PROMPT_ALIAS", "SET"),
 )
 NO_PAIRS = (("NOTHING", "CREATED"), ("MODEL_VERSION", "MOVED"))
-REFUSED_NAMES = ("", "-a", "a-", ".a", "a b", "a/b", "x" * 64, "ü")
+LEGAL_NAMES = (
+    *("a", "1", "a1", "1a", "hook123", "web_hook", "web-hook", "web.hook", "WebHook"),
+    *("web_hook-123.test", "A" * 63, "1" + "a" * 61 + "1"),
+)
+REFUSED_NAMES = (
+    *("", "-a", "a-", ".a", "a.", "_a", "a_", "a b", "a/b", "a\\b", "x" * 64, "ü"),
+    *("   ", "hook<script>", "hook@test", "hook#hash"),
+)
 REFUSED_URLS = (
     "",
     "http://1.1.1.1/hook",
     "ftp://1.1.1.1/hook",
     "1.1.1.1",
+    "1.1.1.1/hook",
+    "no_url",
     "https://",
+    "https://[no-address",
+    "   ",
 )
 INSIDE = ("https://127.0.0.1/hook", "https://10.0.0.1/hook", "https://[::1]/hook")
 
@@ -108,6 +131,11 @@ def an_address_with_a_password_is_refused(world: World) -> None:
         answer.refuses(400, "INVALID_PARAMETER_VALUE")
 
 
+@CASES.each(LEGAL_NAMES)
+def a_name_within_the_rule_is_taken(world: World, name: str) -> None:
+    assert made(world, name=name)["name"] == name
+
+
 @CASES.each(REFUSED_NAMES)
 def a_name_outside_the_rule_is_refused(world: World, name: str) -> None:
     answer = world.post(PATH, {"name": name, "url": URL, "events": [CREATED]})
@@ -149,6 +177,77 @@ def only_what_is_sent_is_changed(world: World) -> None:
 
 
 @CASES.case
+def everything_can_be_changed_at_once(world: World) -> None:
+    hook = world.client.get_webhook(made(world, description="old")["webhook_id"])
+    events = ["model_version.created", "registered_model.created"]
+    time.sleep(TICK_SECONDS)
+    changed = world.client.update_webhook(
+        hook.webhook_id,
+        name="changed",
+        url=f"{URL}/changed",
+        description="new",
+        events=events,
+        secret="t" * 24,
+        status="DISABLED",
+    )
+    assert changed.webhook_id == hook.webhook_id
+    assert (changed.name, changed.url) == ("changed", f"{URL}/changed")
+    assert (changed.description, str(changed.status)) == ("new", "DISABLED")
+    assert [str(event) for event in changed.events] == events
+    assert changed.creation_timestamp == hook.creation_timestamp
+    assert changed.last_updated_timestamp > hook.last_updated_timestamp
+
+
+@CASES.each(({"name": ""}, {"url": ""}, {"events": []}, {}))
+def what_is_empty_is_not_changed(world: World, body: dict[str, object]) -> None:
+    hook = made(world, description="d")
+    changed = world.patch(f"{PATH}/{hook['webhook_id']}", body).document["webhook"]
+    assert {**changed, "last_updated_timestamp": 0} == {
+        **hook,
+        "last_updated_timestamp": 0,
+    }
+
+
+@CASES.case
+def a_description_can_be_taken_away(world: World) -> None:
+    path = f"{PATH}/{made(world, description='d')['webhook_id']}"
+    changed = world.patch(path, {"description": ""}).document["webhook"]
+    assert not changed.get("description")
+
+
+@CASES.case
+def a_webhook_is_disabled_and_active_again(world: World) -> None:
+    hook = made(world, status="DISABLED")
+    assert hook["status"] == "DISABLED"
+    for status in ("ACTIVE", "DISABLED", "ACTIVE"):
+        changed = world.client.update_webhook(hook["webhook_id"], status=status)
+        assert str(changed.status) == status
+
+
+@CASES.each(REFUSED_NAMES[1:])
+def a_change_to_a_name_outside_the_rule_is_refused(world: World, name: str) -> None:
+    path = f"{PATH}/{made(world)['webhook_id']}"
+    world.patch(path, {"name": name}).refuses(400, "INVALID_PARAMETER_VALUE")
+    assert world.get(path).document["webhook"]["name"] == "hook"
+
+
+@CASES.each((*REFUSED_URLS[1:], *INSIDE))
+def a_change_to_an_address_outside_the_rule_is_refused(world: World, url: str) -> None:
+    path = f"{PATH}/{made(world)['webhook_id']}"
+    world.patch(path, {"url": url}).refuses(400, "INVALID_PARAMETER_VALUE")
+    assert world.get(path).document["webhook"]["url"] == URL
+
+
+@CASES.case
+def a_change_to_an_event_that_does_not_exist_is_refused(world: World) -> None:
+    path = f"{PATH}/{made(world)['webhook_id']}"
+    event = {"entity": "MODEL_VERSION", "action": "DELETED"}
+    answer = world.patch(path, {"events": [event]})
+    answer.refuses(400, "INVALID_PARAMETER_VALUE")
+    assert world.get(path).document["webhook"]["events"] == [CREATED]
+
+
+@CASES.case
 def a_deleted_webhook_is_gone(world: World) -> None:
     hook = made(world)["webhook_id"]
     world.client.delete_webhook(hook)
@@ -160,23 +259,29 @@ def a_deleted_webhook_is_gone(world: World) -> None:
 
 @CASES.case
 def an_unknown_webhook_is_404(world: World) -> None:
-    for path in ("/no-such-hook", "/no-such-hook/test"):
-        method = "POST" if path.endswith("/test") else "GET"
-        world.send(method, PATH + path, json={}).refuses(404, "RESOURCE_DOES_NOT_EXIST")
+    path = f"{PATH}/no-such-hook"
+    for method, of in (
+        *(("GET", path), ("PATCH", path), ("DELETE", path)),
+        ("POST", f"{path}/test"),
+    ):
+        body = {"name": "hook"} if method == "PATCH" else {}
+        answer = world.send(method, of, json=body)
+        answer.refuses(404, "RESOURCE_DOES_NOT_EXIST", "no-such-hook")
 
 
 @CASES.case
 def webhooks_are_listed_in_pages(world: World) -> None:
     hooks = {made(world)["webhook_id"] for _ in range(3)}
-    found, token = set[str](), None
+    found, token = list[str](), None
     while True:
         page = world.client.list_webhooks(max_results=2, page_token=token)
         assert len(page) <= 2
-        found |= {hook.webhook_id for hook in page}
+        found += [hook.webhook_id for hook in page]
         token = page.token
         if not token:
             break
-    assert hooks <= found
+    assert hooks <= set(found)
+    assert len(set(found)) == len(found)
 
 
 @CASES.case
@@ -184,6 +289,12 @@ def the_newest_webhook_is_listed_first(world: World) -> None:
     hook = made(world)["webhook_id"]
     first = world.client.list_webhooks(max_results=1)[0]
     assert first.webhook_id == hook
+
+
+@CASES.each(("garbage", "====", "eyJvZmZzZXQiOiAieCJ9"))
+def a_token_that_is_none_is_refused(world: World, token: str) -> None:
+    answer = world.get(PATH, page_token=token)
+    answer.refuses(400, "INVALID_PARAMETER_VALUE")
 
 
 @CASES.each((-1, 1001))

@@ -16,6 +16,8 @@ from typing import Any
 
 import requests
 
+from tests.mlflow.conformance.receiving import Endpoint
+
 # MLflow's ModelVersion; it has no types where this is checked.
 Version = Any
 SOURCE = "s3://elsewhere/model"
@@ -100,6 +102,7 @@ class World:
     client: Any  # MlflowClient; has no types where this is checked
     errors: type[Exception]  # MlflowException
     module: Any  # mlflow itself
+    endpoint: Endpoint  # told of what happens, where the server may reach it
     exchanges: list[Exchange] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=itertools.count)
 

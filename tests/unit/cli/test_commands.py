@@ -140,6 +140,23 @@ def test_an_artifact_is_downloaded(
     assert ("no digest" in result.stderr) is (sha256 is None)
 
 
+def test_a_directory_is_to_be_named_for_a_model_with_a_long_name(
+    fake: FakeRegistry, run: Run, tmp_path: Path
+) -> None:
+    file = {"path": "m.bin", "size_bytes": 3, "sha256": None}
+    model = "m" * 254
+    fake.json("GET", f"/models/{model}/versions/1", version_document(model=model))
+    fake.json("GET", f"/models/{model}/versions/1/artifacts", page(file))
+    path = f"/api/v1/models/{model}/versions/1/artifacts/m.bin"
+    fake.on("GET", path, lambda _: Answer(200, b"abc"))
+
+    without = run("versions", "download", model, "1")
+    named = run("versions", "download", model, "1", "--to", str(tmp_path / "to"))
+
+    assert (without.exit_code, named.exit_code) == (2, 0)
+    assert "--to" in without.stderr
+
+
 def test_a_version_is_registered_with_everything_known_of_it(
     fake: FakeRegistry, run: Run
 ) -> None:
@@ -190,6 +207,40 @@ def test_registering_creates_no_model_when_it_should_not(
     assert len(fake.asked) == 1
 
 
+def test_hidden_files_are_named_once_before_they_are_uploaded(
+    fake: FakeRegistry, run: Run, tmp_path: Path
+) -> None:
+    for number in range(24):
+        (tmp_path / f".hidden-{number:02}").write_bytes(b"")
+    fake.json("POST", "/uploads/check", {})
+    fake.problem("POST", "/models/fraud/versions", "not-found", status=404)
+    fake.problem("POST", "/models/fraud/versions", "forbidden", status=403)
+    fake.json("GET", "/models/fraud", model_document())
+
+    result = run("register", "fraud", str(tmp_path))
+
+    (warning,) = [one for one in result.stderr.splitlines() if "hidden" in one]
+    assert warning.startswith("Warning: hidden files are uploaded as well: .hidden-00,")
+    assert warning.endswith(".hidden-19 and 4 more")
+    assert result.exit_code == 6
+
+
+def test_a_link_that_leads_out_is_refused_and_can_be_followed(
+    fake: FakeRegistry, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "passwd").symlink_to("/etc/passwd")
+    fake.problem("POST", "/uploads/check", "invalid", status=422)
+
+    refused = run("register", "fraud", str(tmp_path))
+    assert fake.asked == []
+    run("register", "fraud", str(tmp_path), "--follow-links")
+
+    assert refused.exit_code == 2
+    assert "/etc/passwd, outside of" in refused.stderr
+    assert "--follow-links" in refused.stderr
+    assert fake.asked[0].json == {"paths": ["passwd"]}
+
+
 @pytest.mark.parametrize("metric", ["auc=high", "auc=nan", "auc=inf"])
 def test_a_metric_is_a_number(fake: FakeRegistry, run: Run, metric: str) -> None:
     result = run("register", "fraud", "s3://models/1", "--metric", metric)
@@ -207,3 +258,14 @@ def test_a_path_that_does_not_exist_is_a_usage_error(
     assert result.exit_code == 2
     assert "absent/model does not exist" in result.stderr
     assert fake.asked == []
+
+
+def test_an_artifact_is_verified_again(fake: FakeRegistry, run: Run) -> None:
+    path = "/models/fraud/versions/1/verify"
+    fake.json("POST", path, version_document())
+
+    result = run("versions", "verify", "fraud", "1")
+
+    said = "The artifact of fraud version 1 is as it was registered.\n"
+    assert result.stdout == said
+    assert [asked.path for asked in fake.asked] == [f"/api/v1{path}"]

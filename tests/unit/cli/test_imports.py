@@ -52,10 +52,10 @@ def test_a_terminal_gets_a_bar_that_names_the_model(
 @pytest.mark.parametrize(
     ("uri", "environ", "is_warned"),
     [
-        ("http://mlflow.example:0", {"MLFLOW_TRACKING_TOKEN": "t"}, True),
-        ("http://mlflow.example:0", {}, False),
-        ("https://mlflow.example:0", {"MLFLOW_TRACKING_TOKEN": "t"}, False),
-        ("http://127.0.0.1:0", {"MLFLOW_TRACKING_TOKEN": "t"}, False),
+        ("http://mlflow.example:1", {"MLFLOW_TRACKING_TOKEN": "t"}, True),
+        ("http://mlflow.example:1", {}, False),
+        ("https://mlflow.example:1", {"MLFLOW_TRACKING_TOKEN": "t"}, False),
+        ("http://127.0.0.1:1", {"MLFLOW_TRACKING_TOKEN": "t"}, False),
     ],
 )
 def test_credentials_that_travel_in_clear_are_warned_about(
@@ -70,6 +70,7 @@ def test_credentials_that_travel_in_clear_are_warned_about(
         return iter(())
 
     monkeypatch.setattr(MlflowServer, "models", nobody)
+    monkeypatch.setattr(MlflowServer, "prompts", nobody)
 
     done = run("import", "mlflow", "--from", uri, env=environ)
 

@@ -67,7 +67,7 @@ def test_the_commands_of_the_design_are_there() -> None:
     assert names == {
         *LEAVES,
         *(f"models {verb}" for verb in ("list", "create", "show", "delete")),
-        *(f"versions {verb}" for verb in ("list", "show", "download")),
+        *(f"versions {verb}" for verb in ("list", "show", "verify", "download")),
         *(f"deployments {verb}" for verb in ("report", "list")),
         *(f"alias {verb}" for verb in ("set", "delete")),
         *(f"audit {verb}" for verb in ("verify", "export")),

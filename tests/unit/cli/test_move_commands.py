@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from click.testing import Result
 
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.pages import TRANSITIONS, page
@@ -68,19 +69,79 @@ def test_an_expected_incumbent_is_a_version_or_none(run: Run, value: str) -> Non
     assert "neither a version nor 'none'" in result.stderr
 
 
-def test_a_job_that_runs_again_sends_the_same_key(fake: FakeRegistry, run: Run) -> None:
+def test_a_job_that_runs_again_sends_the_same_key_for_the_same_effect(
+    fake: FakeRegistry, run: Run
+) -> None:
     fake.json("POST", TRANSITIONS, transition_document())
+    job = {"GITHUB_RUN_ID": "17", "GITHUB_JOB": "deploy"}
+    promotion = ("promote", "fraud", "2", "--to", "Production")
+
+    run(*promotion, "--reason", "attempt 1", env=job)
+    run(*promotion, "--reason", "attempt 2", "--expect-incumbent", "1", env=job)
+    run(*promotion, "--idempotency-key", "mine", env=job)
+
+    derived, again, own = (one.headers for one in fake.asked)
+    assert derived["Idempotency-Key"].startswith("github-")
+    assert derived["Idempotency-Key"] == again["Idempotency-Key"]
+    assert derived["Prefer"] == again["Prefer"] == "handling=lenient"
+    assert (own["Idempotency-Key"], "Prefer" in own) == ("mine", False)
+
+
+def repeated(fake: FakeRegistry, run: Run, *options: str) -> Result:
+    """What is said when version 2 went to Production in an earlier run of the job."""
     fake.json("POST", TRANSITIONS, transition_document(), Idempotent_Replayed="true")
     job = {"GITHUB_RUN_ID": "17", "GITHUB_JOB": "deploy"}
+    done = run("promote", "fraud", "2", "--to", "Production", *options, env=job)
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr.startswith("Nothing changed now: an earlier command with")
+    return done
 
-    run("promote", "fraud", "2", "--to", "Production", env=job)
-    again = run("promote", "fraud", "2", "--to", "Production", "-o", "json", env=job)
 
-    keys = {one.headers["Idempotency-Key"] for one in fake.asked}
-    assert len(keys) == 1
-    assert keys.pop().startswith("github-")
-    assert "Nothing changed now" in again.stderr
-    assert json.loads(again.stdout) == transition_document()
+@pytest.mark.parametrize("stage", ["Production", "Archived"])
+def test_what_was_done_before_is_told_with_its_time_and_where_the_version_is_now(
+    fake: FakeRegistry, run: Run, stage: str
+) -> None:
+    now = version_document(2, stage=stage, updated_at="2026-11-21T00:00:00Z")
+    fake.json("GET", "/models/fraud/versions/2", now)
+
+    said = repeated(fake, run)
+    told = json.loads(repeated(fake, run, "-o", "json").stdout)
+
+    assert said.stdout == (
+        "fraud version 2 was moved to Production (promotion) at"
+        f" 2026-11-20T12:00:00.000000Z; it is in {stage} now.\n"
+    )
+    assert told == {
+        **transition_document(),
+        "replayed": True,
+        "moved_to": "Production",
+        "moved_at": "2026-11-20T12:00:00.000000Z",
+        "version": now,
+    }
+
+
+def test_version_that_is_gone_since_is_in_no_stage(
+    fake: FakeRegistry, run: Run
+) -> None:
+    path = "/models/fraud/versions/2"
+    fake.problem("GET", path, "not-found", status=404)
+    deleted = repeated(fake, run)
+    fake.json("GET", path, version_document(2, created_at="2026-12-01T00:00:00Z"))
+    # The last script goes on: another model has the name and the number by now.
+    made_anew = repeated(fake, run, "-o", "json")
+
+    assert deleted.stdout.endswith("; it is gone now.\n")
+    assert json.loads(made_anew.stdout)["version"]["stage"] is None
+
+
+def test_lookup_that_fails_makes_no_failure_of_what_was_done(
+    fake: FakeRegistry, run: Run
+) -> None:
+    fake.problem("GET", "/models/fraud/versions/2", "forbidden", status=403)
+
+    said = repeated(fake, run)
+
+    assert "where it is now is not known (about forbidden)" in said.stdout
 
 
 def test_a_rollback_and_an_archival_are_sent_and_told(
@@ -167,3 +228,24 @@ def test_an_alias_is_set_and_deleted(fake: FakeRegistry, run: Run) -> None:
 
     assert set_now.stdout == "fraud@champion is now version 2.\n"
     assert deleted.stdout == "Deleted alias champion of fraud.\n"
+
+
+def test_a_move_of_what_nobody_verified_is_told_so(
+    fake: FakeRegistry, run: Run
+) -> None:
+    fake.json("POST", TRANSITIONS, transition_document(verified=False))
+    entry = {
+        "transition_id": "t",
+        "version": 2,
+        "from_stage": "Staging",
+        "to_stage": "Production",
+        "cause": "promotion",
+        "verified": False,
+    }
+    fake.json("GET", "/models/fraud/history", page(entry))
+
+    promoted = run("promote", "fraud", "2", "--to", "Production")
+    history = run("history", "fraud")
+
+    assert "Its artifact is not verified." in promoted.stderr
+    assert "promotion, unverified" in history.stdout

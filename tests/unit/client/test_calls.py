@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -40,6 +41,8 @@ CALLS: list[tuple[str, str, object, Call, object]] = [
      lambda c: c.update_version("fraud", 1, tags={"a": None}), {"tags": {"a": None}}),
     ("DELETE", "/models/fraud/versions/1", {},
      lambda c: c.delete_version("fraud", 1), None),
+    ("POST", "/models/fraud/versions/1/verify", version_document(),
+     lambda c: c.verify("fraud", 1), None),
     ("POST", "/models/fraud/versions/2/transitions", transition_document(),
      lambda c: c.transition("fraud", 2, "Production"), {"to_stage": "Production"}),
     ("POST", "/models/fraud/versions/2/transitions", transition_document(),
@@ -124,6 +127,50 @@ LISTS: list[tuple[str, dict[str, str], object, Call]] = [
 ]  # fmt: skip
 
 
+NO_VERSIONS = (
+    *("abc", "1.0", 2.0, "", " 1", "+1", "\uff11", "9" * 5000),
+    *(0, -1, True, None),
+)
+VERSION_CALLS: dict[str, Callable[[RegistryClient, Any], object]] = {
+    "get_version": lambda c, v: c.get_version("m", v),
+    "update_version": lambda c, v: c.update_version("m", v, description="x"),
+    "delete_version": lambda c, v: c.delete_version("m", v),
+    "artifact_files": lambda c, v: c.artifact_files("m", v),
+    "download": lambda c, v: c.download("m", v, Path("nowhere")),
+    "promote": lambda c, v: c.promote("m", v, "Staging"),
+    "archive": lambda c, v: c.archive("m", v),
+    "expected": lambda c, v: c.promote("m", 1, "Staging", expected_incumbent=v or 0),
+    "rollback": lambda c, v: c.rollback("m", to_version=v or 0),
+    "set_alias": lambda c, v: c.set_alias("m", "champion", v),
+    "report": lambda c, v: c.deployments.report("m", v, "failed", environment="e"),
+    "deployments": lambda c, v: c.deployments.list("m", v),
+}
+
+
+@pytest.mark.parametrize("call", VERSION_CALLS.values(), ids=VERSION_CALLS)
+@pytest.mark.parametrize("version", NO_VERSIONS)
+def test_a_version_that_is_no_whole_number_is_told_so(
+    fake: FakeRegistry,
+    client: RegistryClient,
+    call: Callable[[RegistryClient, Any], object],
+    version: object,
+) -> None:
+    with pytest.raises(errors.InvalidInputError, match="a whole number") as caught:
+        call(client, version)
+
+    assert caught.value.field == "version"
+    assert fake.asked == []
+
+
+def test_the_text_of_a_number_is_a_version_too(
+    fake: FakeRegistry, client: RegistryClient
+) -> None:
+    """MLflow's records have it so."""
+    fake.json("GET", "/models/m/versions/7", version_document(7))
+
+    assert client.get_version("m", cast("int", "007")).version == 7
+
+
 @pytest.mark.parametrize(("path", "query", "item", "call"), LISTS)
 def test_a_list_is_asked_for_as_the_contract_says(
     fake: FakeRegistry,
@@ -184,8 +231,10 @@ def test_a_transition_says_whether_it_was_replayed(
         Idempotent_Replayed="true",
     )
 
-    transition = client.rollback("fraud")
+    ours = client.rollback("fraud")  # whose first answer was lost on the way
+    transition = client.rollback("fraud", idempotency_key="k")
 
+    assert not ours.replayed
     assert transition.replayed
     assert transition.version.version == 1
     assert transition.superseded == 2

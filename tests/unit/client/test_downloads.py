@@ -1,18 +1,31 @@
 """Downloads: continued, verified, and kept inside the destination."""
 
+import errno
+import fcntl
 import hashlib
+import os
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from registry import errors
 from registry.client import RegistryClient
-from registry.client.downloads import READ_BLOCK_BYTES, safe_location
-from tests.unit.fake_registry import Answer, Asked, FakeRegistry
+from registry.client.downloads import READ_BLOCK_BYTES
+from registry.client.staging import MAX_LOCKED, SUFFIX, safe_location, staged
+from registry.client.types import ArtifactFile
+from tests.unit.fake_registry import Answer, Asked, FakeRegistry, Script
 
 ARTIFACTS = "/models/fraud/versions/1/artifacts"
 BODY = bytes(range(256)) * 1200
 CUT = READ_BLOCK_BYTES + 100
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry.client.downloads.FIRST_PAUSE_SECONDS", 0.01)
 
 
 def offer(
@@ -32,6 +45,35 @@ def serve(asked: Asked, body: bytes = BODY) -> Answer:
     start = int(wanted.removeprefix("bytes=").removesuffix("-"))
     place = {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"}
     return Answer(206, body[start:], place)
+
+
+def leave_behind(
+    fake: FakeRegistry,
+    client: RegistryClient,
+    destination: Path,
+    *,
+    content: bytes | None = None,
+    sha256: str | None = "",
+    is_left: bool = True,
+) -> None:
+    """Download until the connection breaks for good; put other content there."""
+    offer(fake, sha256=sha256)
+    fake.on(
+        "GET",
+        f"/api/v1{ARTIFACTS}/weights.bin",
+        lambda _: Answer(200, BODY, cut_at=CUT),
+    )
+    with pytest.raises(errors.ServerUnreachableError) as caught:
+        client.download("fraud", 1, destination)
+    assert ("goes on from there" in caught.value.message) == is_left
+    if content is not None:
+        (part,) = destination.rglob("weights.bin")
+        part.write_bytes(content)
+
+
+def serve_from_now_on(fake: FakeRegistry, script: Script) -> None:
+    fake.forget("GET", f"{ARTIFACTS}/weights.bin")
+    fake.on("GET", f"/api/v1{ARTIFACTS}/weights.bin", script)
 
 
 def ranges(fake: FakeRegistry) -> list[str | None]:
@@ -103,7 +145,84 @@ def test_a_broken_connection_is_continued(
     assert ranges(fake) == [None, f"bytes={READ_BLOCK_BYTES}-"]
 
 
-def test_a_connection_that_breaks_every_time_ends_and_leaves_the_part(
+def test_what_arrived_of_a_broken_download_waits_beside_the_destination(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    leave_behind(fake, client, tmp_path / "model")
+
+    (left,) = tmp_path.iterdir()
+    assert left.name == f"model{SUFFIX}"
+    assert [one.read_bytes() for one in left.rglob("weights.bin")] == [
+        BODY[:READ_BLOCK_BYTES]
+    ]
+
+
+def test_what_arrived_of_a_broken_download_waits_in_a_destination_that_is_there(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    leave_behind(fake, client, tmp_path)
+
+    assert [one.name for one in tmp_path.iterdir()] == [SUFFIX]
+
+
+@pytest.mark.parametrize("destination", ["new", "."])
+def test_a_download_goes_on_where_an_earlier_one_stopped_if_the_file_is_the_same(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path, destination: str
+) -> None:
+    leave_behind(fake, client, tmp_path / destination)
+    serve_from_now_on(fake, serve)
+
+    client.download("fraud", 1, tmp_path / destination)
+
+    assert (tmp_path / destination / "weights.bin").read_bytes() == BODY
+    assert ranges(fake)[-1] == f"bytes={READ_BLOCK_BYTES}-"
+    assert fake.asked[-1].headers["If-Range"] == f'"{hashlib.sha256(BODY).hexdigest()}"'
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_download_of_other_files_does_not_go_on_with_what_was_left(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    leave_behind(fake, client, tmp_path / "model")
+    other = bytes(len(BODY))
+    path = "/models/fraud/versions/2/artifacts"
+    file = {
+        "path": "weights.bin",
+        "size_bytes": len(other),
+        "sha256": hashlib.sha256(other).hexdigest(),
+    }
+    fake.json("GET", path, {"items": [file], "next_cursor": None})
+    fake.on("GET", f"/api/v1{path}/weights.bin", lambda asked: serve(asked, other))
+
+    client.download("fraud", 2, tmp_path / "model")
+
+    assert "Range" not in fake.asked[-1].headers
+    assert (tmp_path / "model" / "weights.bin").read_bytes() == other
+    assert [one.name for one in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_second_download_leaves_the_first_ones_part_alone(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    """The first one has just begun when the second does it all."""
+    offer(fake)
+
+    def serve_after_another(asked: Asked) -> Answer:
+        with RegistryClient(fake.url) as other:
+            other.download("fraud", 1, tmp_path / "model")
+        assert (tmp_path / "model" / "weights.bin").read_bytes() == BODY
+        return serve(asked)
+
+    fake.on("GET", f"/api/v1{ARTIFACTS}/weights.bin", serve_after_another, serve)
+
+    client.download("fraud", 1, tmp_path / "model")
+
+    assert (tmp_path / "model" / "weights.bin").read_bytes() == BODY
+    assert ranges(fake) == [None, None]
+    assert [one.name for one in tmp_path.iterdir()] == ["model"]
+
+
+def test_more_downloads_at_once_than_can_be_taken_up_again_leave_nothing(
     fake: FakeRegistry, client: RegistryClient, tmp_path: Path
 ) -> None:
     offer(fake)
@@ -112,33 +231,65 @@ def test_a_connection_that_breaks_every_time_ends_and_leaves_the_part(
         f"/api/v1{ARTIFACTS}/weights.bin",
         lambda _: Answer(200, BODY, cut_at=CUT),
     )
+    files = list(client.artifact_files("fraud", 1))
 
-    with pytest.raises(errors.ServerUnreachableError):
-        client.download("fraud", 1, tmp_path)
+    with ExitStack() as others:
+        for _ in range(MAX_LOCKED):
+            others.enter_context(staged(tmp_path / "model", files, files))
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(errors.ServerUnreachableError) as caught:
+            client.download("fraud", 1, tmp_path / "model")
 
-    assert (tmp_path / "weights.bin.part").read_bytes() == BODY[:READ_BLOCK_BYTES]
-    assert not (tmp_path / "weights.bin").exists()
+        assert sorted(tmp_path.iterdir()) == before
+        assert len(before) == MAX_LOCKED
+        assert SUFFIX not in caught.value.message
 
 
-def test_a_download_is_continued_where_an_earlier_one_stopped(
-    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+def test_where_nothing_can_be_locked_nothing_is_left(
+    fake: FakeRegistry,
+    client: RegistryClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_locks(_descriptor: int, _operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+
+    leave_behind(fake, client, tmp_path / "model", is_left=False)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_its_owner_is_just_removing_is_not_taken(
+    fake: FakeRegistry,
+    client: RegistryClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     offer(fake)
     fake.on("GET", f"/api/v1{ARTIFACTS}/weights.bin", serve)
-    (tmp_path / "weights.bin.part").write_bytes(BODY[:5000])
+    place, lock = tmp_path / f"model{SUFFIX}", fcntl.flock
 
-    client.download("fraud", 1, tmp_path)
+    def remove_first(descriptor: int, operation: int) -> None:
+        lock(descriptor, operation)
+        if place.exists():
+            (place / "lock").unlink()
+            place.rmdir()
 
-    assert (tmp_path / "weights.bin").read_bytes() == BODY
-    assert ranges(fake) == ["bytes=5000-"]
+    monkeypatch.setattr("fcntl.flock", remove_first)
+
+    client.download("fraud", 1, tmp_path / "model")
+
+    assert (tmp_path / "model" / "weights.bin").read_bytes() == BODY
+    assert [one.name for one in tmp_path.iterdir()] == ["model"]
 
 
 def test_a_server_without_ranges_is_read_from_the_start(
     fake: FakeRegistry, client: RegistryClient, tmp_path: Path
 ) -> None:
-    offer(fake)
-    fake.on("GET", f"/api/v1{ARTIFACTS}/weights.bin", lambda _: Answer(200, BODY))
-    (tmp_path / "weights.bin.part").write_bytes(BODY[:5000])
+    leave_behind(fake, client, tmp_path)
+    serve_from_now_on(fake, lambda _: Answer(200, BODY))
 
     client.download("fraud", 1, tmp_path)
 
@@ -149,16 +300,15 @@ def test_a_server_without_ranges_is_read_from_the_start(
 def test_a_part_of_something_else_is_thrown_away(
     fake: FakeRegistry, client: RegistryClient, tmp_path: Path, size: int
 ) -> None:
-    offer(fake)
-    fake.on("GET", f"/api/v1{ARTIFACTS}/weights.bin", serve)
-    (tmp_path / "weights.bin.part").write_bytes(b"x" * size)
+    leave_behind(fake, client, tmp_path, content=b"x" * size)
+    serve_from_now_on(fake, serve)
 
     client.download("fraud", 1, tmp_path)
 
     assert (tmp_path / "weights.bin").read_bytes() == BODY
 
 
-@pytest.mark.parametrize("part", [None, b"x" * 10])
+@pytest.mark.parametrize("is_continued", [True, False])
 @pytest.mark.parametrize("body", [b"x" * len(BODY), BODY + b"more", BODY[:-1]])
 def test_another_content_is_refused_and_nothing_is_left(
     fake: FakeRegistry,
@@ -166,12 +316,13 @@ def test_another_content_is_refused_and_nothing_is_left(
     tmp_path: Path,
     *,
     body: bytes,
-    part: bytes | None,
+    is_continued: bool,
 ) -> None:
-    offer(fake)
-    fake.on("GET", f"/api/v1{ARTIFACTS}/weights.bin", lambda _: Answer(200, body))
-    if part:
-        (tmp_path / "weights.bin.part").write_bytes(part)
+    if is_continued:
+        leave_behind(fake, client, tmp_path, content=b"x" * 10)
+    else:
+        offer(fake)
+    serve_from_now_on(fake, lambda _: Answer(200, body))
 
     with pytest.raises(errors.ArtifactChangedError, match="not what was registered"):
         client.download("fraud", 1, tmp_path)
@@ -182,9 +333,8 @@ def test_another_content_is_refused_and_nothing_is_left(
 def test_a_file_without_a_digest_is_marked_unverified(
     fake: FakeRegistry, client: RegistryClient, tmp_path: Path
 ) -> None:
-    offer(fake, sha256=None)
-    fake.on("GET", f"/api/v1{ARTIFACTS}/weights.bin", serve)
-    (tmp_path / "weights.bin.part").write_bytes(b"unknown")
+    leave_behind(fake, client, tmp_path, content=b"unknown", sha256=None)
+    serve_from_now_on(fake, serve)
 
     (file,) = client.download("fraud", 1, tmp_path)
 
@@ -252,7 +402,7 @@ def test_a_path_that_leaves_the_destination_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["weights.bin", "weights.bin.part", "deep"])
+@pytest.mark.parametrize("name", ["weights.bin", "deep"])
 def test_a_link_in_the_destination_does_not_lead_out_of_it(
     tmp_path: Path, name: str
 ) -> None:
@@ -263,3 +413,131 @@ def test_a_link_in_the_destination_does_not_lead_out_of_it(
 
     with pytest.raises(errors.RegistryError, match="leads out"):
         safe_location(destination, path)
+
+
+@pytest.mark.parametrize("place", [SUFFIX, f"{SUFFIX}/lock"])
+def test_a_link_where_a_download_waits_is_not_followed(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path, place: str
+) -> None:
+    offer(fake)
+    fake.on("GET", f"/api/v1{ARTIFACTS}/weights.bin", serve)
+    outside, to = tmp_path / "outside", tmp_path / "to"
+    outside.mkdir()
+    (to / place).parent.mkdir(parents=True)
+    (to / place).symlink_to(outside if place == SUFFIX else outside / "made")
+
+    client.download("fraud", 1, to)
+
+    assert list(outside.iterdir()) == []
+    assert (to / "weights.bin").read_bytes() == BODY
+
+
+def test_an_artifact_may_hold_what_looks_like_a_download_that_waits(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    offer(fake, f"{SUFFIX}/lock")
+    fake.on("GET", f"/api/v1{ARTIFACTS}/{SUFFIX}/lock", serve)
+
+    client.download("fraud", 1, tmp_path)
+
+    assert [one.relative_to(tmp_path).as_posix() for one in tmp_path.rglob("*")] == [
+        SUFFIX,
+        f"{SUFFIX}/lock",
+    ]
+
+
+@pytest.mark.parametrize("name", ["a" * 251, "a" * 255, "ж" * 127 + "a"])
+@pytest.mark.parametrize("destination", ["new", "."])
+def test_a_name_as_long_as_a_file_system_holds_is_downloaded(
+    fake: FakeRegistry,
+    client: RegistryClient,
+    tmp_path: Path,
+    *,
+    name: str,
+    destination: str,
+) -> None:
+    offer(fake, name)
+    fake.on("GET", f"/api/v1{ARTIFACTS}/{quote(name)}", serve)
+
+    client.download("fraud", 1, tmp_path / destination)
+
+    assert (tmp_path / destination / name).read_bytes() == BODY
+
+
+@pytest.mark.parametrize("name", ["a" * 250, "ж" * 127])
+def test_a_destination_may_have_a_long_name(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path, name: str
+) -> None:
+    offer(fake)
+    fake.on("GET", f"/api/v1{ARTIFACTS}/weights.bin", serve)
+
+    client.download("fraud", 1, tmp_path / name)
+
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("destination", ["new", "."])
+def test_a_name_that_the_destination_cannot_hold_is_told_before_anything_is_fetched(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path, destination: str
+) -> None:
+    offer(fake, "a" * 256)
+
+    with pytest.raises(errors.RegistryError, match="File name too long"):
+        client.download("fraud", 1, tmp_path / destination)
+
+    assert len(fake.asked) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_the_destination_mixes_up_are_told_before_anything_is_fetched(
+    tmp_path: Path,
+) -> None:
+    """A file system that ignores case shows one file under both names."""
+    files = [ArtifactFile(raw={}, path=path, size_bytes=1) for path in ("A", "a")]
+    with suppress(KeyboardInterrupt), staged(tmp_path, files, files) as tree:
+        (tree / "A").write_bytes(b"x")
+        (tree / "a").unlink()
+        (tree / "a").hardlink_to(tree / "A")
+        raise KeyboardInterrupt
+
+    with (
+        pytest.raises(errors.RegistryError, match="cannot hold both 'A' and 'a'"),
+        staged(tmp_path, files, files),
+    ):
+        pytest.fail("nothing is to be fetched")
+
+
+@pytest.mark.parametrize("path", ["weights.bin", "weights.bin/inner"])
+def test_what_is_in_the_place_of_a_file_is_told_before_anything_is_fetched(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path, path: str
+) -> None:
+    offer(fake, path)
+    if path == "weights.bin":
+        (tmp_path / "weights.bin").mkdir()
+    else:
+        (tmp_path / "weights.bin").write_bytes(b"a file")
+
+    with pytest.raises(errors.RegistryError, match=r"no file|Not a directory"):
+        client.download("fraud", 1, tmp_path)
+
+    assert len(fake.asked) == 1
+
+
+def test_a_server_that_sends_a_little_each_time_is_asked_until_all_is_there(
+    fake: FakeRegistry,
+    client: RegistryClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offer(fake)
+
+    def serve_a_block(asked: Asked) -> Answer:
+        return replace(serve(asked), cut_at=50_000)
+
+    fake.on("GET", f"/api/v1{ARTIFACTS}/weights.bin", serve_a_block)
+    monkeypatch.setattr("registry.client.downloads.READ_BLOCK_BYTES", 10_000)
+
+    client.download("fraud", 1, tmp_path)
+
+    assert (tmp_path / "weights.bin").read_bytes() == BODY
+    assert len(ranges(fake)) == 7

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from registry import errors
-from registry.client import RegistryClient
-from registry.client.uploads import HashingReader, local_files
+from registry.client import EffectKey, RegistryClient
+from registry.client.uploads import HashingReader, artifact_digest, local_files
 from tests.unit.fake_registry import (
     Answer,
     Asked,
@@ -135,6 +135,25 @@ def test_a_file_that_arrives_as_another_is_found_and_the_version_given_up(
     assert "arrived with another digest" in aborted.json["reason"]
 
 
+def test_a_version_is_given_up_even_if_the_reason_cannot_be_stored(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    (tmp_path / "m.bin").write_bytes(b"abc")
+    accept_uploads(fake)
+    fake.forget("POST", f"{VERSIONS}/1/abort")
+    fake.problem("POST", f"{VERSIONS}/1/abort", "invalid", status=422)
+    fake.json("POST", f"{VERSIONS}/1/abort", version_document(status="FAILED"))
+
+    def interrupt(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt("ж")
+
+    with pytest.raises(KeyboardInterrupt):
+        client.register("fraud", tmp_path / "m.bin", on_progress=interrupt)
+
+    asked = fake.asked_for("POST", f"{VERSIONS}/1/abort")
+    assert [one.json["reason"] for one in asked] == ["ж", "'\\u0436'"]
+
+
 def test_ctrl_c_gives_the_version_up(
     fake: FakeRegistry, client: RegistryClient, tmp_path: Path
 ) -> None:
@@ -210,23 +229,101 @@ def test_nothing_to_upload_leaves_no_version_behind(
     assert fake.asked == []
 
 
-def test_links_to_files_are_followed(tmp_path: Path) -> None:
-    (tmp_path / "blob").write_bytes(b"abc")
+def test_links_to_files_of_the_same_directory_are_followed(tmp_path: Path) -> None:
     model = tmp_path / "model"
-    model.mkdir()
-    (model / "weights").symlink_to(tmp_path / "blob")
+    (model / "blobs").mkdir(parents=True)
+    (model / "blobs" / "1f").write_bytes(b"abc")
+    (model / "weights").symlink_to("blobs/1f")
+    (tmp_path / "latest").symlink_to(model)
 
-    (found,) = local_files(model)
+    for source in (model, tmp_path / "latest"):
+        found = {one.path: one.size_bytes for one in local_files(source)}
+        assert found == {"blobs/1f": 3, "weights": 3}
 
-    assert (found.path, found.size_bytes) == ("weights", 3)
 
-
-def test_a_link_to_a_directory_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["/etc/passwd", "../blob", "chain", "../model2/a"])
+def test_a_link_that_leads_out_is_refused_unless_links_are_to_be_followed(
+    tmp_path: Path, target: str
+) -> None:
+    (tmp_path / "blob").write_bytes(b"abc")
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "loop").symlink_to(tmp_path)
+    (tmp_path / "model2").mkdir()
+    (tmp_path / "model2" / "a").write_bytes(b"abc")
+    (tmp_path / "model" / "deep").mkdir()
+    (tmp_path / "model" / "deep" / "chain").symlink_to(tmp_path / "blob")
+    link = tmp_path / "model" / ("deep/link" if target == "chain" else "link")
+    link.symlink_to(target)
+    if target != "chain":
+        (tmp_path / "model" / "deep" / "chain").unlink()
+
+    with pytest.raises(errors.InvalidInputError, match="outside of") as caught:
+        local_files(tmp_path / "model")
+    followed = local_files(tmp_path / "model", follow_links=True)
+
+    assert "--follow-links" in caught.value.message
+    assert link.name in [one.path.rpartition("/")[2] for one in followed]
+
+
+def test_a_link_to_a_directory_is_refused_unless_links_are_to_be_followed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a").write_bytes(b"abc")
+    (tmp_path / "model" / "data").symlink_to(tmp_path / "data")
 
     with pytest.raises(errors.InvalidInputError, match="link to a directory"):
         local_files(tmp_path / "model")
+
+    (found,) = local_files(tmp_path / "model", follow_links=True)
+    assert found.path == "data/a"
+
+
+@pytest.mark.parametrize("target", [".", "..", "../other"])
+def test_links_in_a_circle_are_refused(tmp_path: Path, target: str) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "back").symlink_to(tmp_path / "model")
+    (tmp_path / "model" / "loop").symlink_to(target)
+
+    with pytest.raises(errors.InvalidInputError, match="lies in"):
+        local_files(tmp_path / "model", follow_links=True)
+
+
+def test_hidden_files_are_named_before_anything_is_sent(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    for name in (".env", ".git/config", ".git/refs/heads/main", "a/.b/c", "a/d.e"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    told: list[list[str]] = []
+
+    def stop(hidden: list[str]) -> None:
+        told.append(hidden)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        client.register("fraud", tmp_path, on_hidden=stop)
+    with (
+        pytest.warns(UserWarning, match=r"\.env, \.git/, a/\.b/"),
+        pytest.raises(errors.RegistryError),
+    ):
+        client.register("fraud", tmp_path)
+
+    assert told == [[".env", ".git/", "a/.b/"]]
+    assert fake.asked[0].path.endswith("/uploads/check")
+
+
+def test_names_are_judged_by_the_server_before_there_is_a_version(
+    fake: FakeRegistry, client: RegistryClient, model_directory: Path
+) -> None:
+    fake.problem("POST", "/uploads/check", "invalid", status=422)
+
+    with pytest.raises(errors.InvalidInputError):
+        client.register("fraud", model_directory)
+
+    (asked,) = fake.asked
+    assert asked.json == {"paths": ["deep/a b%.txt", "empty", "weights.bin"]}
 
 
 def test_a_dangling_link_and_a_pipe_are_refused(tmp_path: Path) -> None:
@@ -240,10 +337,12 @@ def test_a_dangling_link_and_a_pipe_are_refused(tmp_path: Path) -> None:
         local_files(tmp_path / "pipe")
 
 
-def test_names_are_sent_in_one_unicode_form(tmp_path: Path) -> None:
-    (tmp_path / "cafe\u0301").write_bytes(b"")
+def test_names_are_sent_in_the_unicode_form_they_have(tmp_path: Path) -> None:
+    names = ["cafe\u0301", "caf\u00e9"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
 
-    assert [one.path for one in local_files(tmp_path)] == ["caf\u00e9"]
+    assert [one.path for one in local_files(tmp_path)] == names
 
 
 def test_a_file_that_grows_is_sent_as_long_as_it_was(tmp_path: Path) -> None:
@@ -283,3 +382,104 @@ def test_a_version_is_begun_without_an_artifact(
     assert begun.status == "PENDING_REGISTRATION"
     assert fake.asked_for("POST", VERSIONS)[0].json == {"description": "to come"}
     assert len(fake.asked) == 1
+
+
+KEY = EffectKey("job-1")
+REPLAYED = {"Idempotent_Replayed": "true"}
+
+
+def test_a_registration_that_was_made_before_is_answered_and_not_made_again(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    (tmp_path / "m.bin").write_bytes(b"abc")
+    fake.json("POST", VERSIONS, PENDING, status=201, **REPLAYED)
+    fake.json("GET", f"{VERSIONS}/1", version_document(stage="Archived"))
+
+    version = client.register("fraud", tmp_path / "m.bin", idempotency_key=KEY)
+
+    assert (version.stage, version.replayed) == ("Archived", True)
+    assert [one.method for one in fake.asked] == ["POST", "GET"]
+    assert fake.asked[0].headers["Prefer"] == "handling=lenient"
+
+
+def test_a_registration_that_is_still_checked_is_waited_for(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    (tmp_path / "m.bin").write_bytes(b"abc")
+    checked = {**PENDING, "status_message": "the artifact is being hashed"}
+    fake.json("POST", VERSIONS, PENDING, status=201, **REPLAYED)
+    for document in (checked, version_document()):
+        fake.json("GET", f"{VERSIONS}/1", document)
+
+    version = client.register("fraud", tmp_path / "m.bin", idempotency_key=KEY)
+
+    assert (version.status, version.replayed) == ("READY", True)
+
+
+@pytest.mark.parametrize(
+    "left", [PENDING, version_document(status="FAILED_REGISTRATION")]
+)
+def test_a_registration_that_came_to_nothing_is_made_anew(
+    fake: FakeRegistry,
+    client: RegistryClient,
+    tmp_path: Path,
+    left: dict[str, object],
+) -> None:
+    (tmp_path / "m.bin").write_bytes(b"abc")
+    fake.json("POST", VERSIONS, PENDING, status=201, **REPLAYED)
+    fake.json("GET", f"{VERSIONS}/1", left)
+    second = {**PENDING, "version": 2}
+    fake.json("POST", VERSIONS, second, status=201)
+    own = f"/api/v1{VERSIONS}/2/artifacts/m.bin"
+    fake.json("POST", f"{VERSIONS}/2/uploads", {"method": "PUT", "url": own})
+    fake.on("PUT", own, receipt)
+    fake.json("POST", f"{VERSIONS}/2/finalize", version_document(2))
+
+    version = client.register("fraud", tmp_path / "m.bin", idempotency_key=KEY)
+
+    assert (version.version, version.replayed) == (2, False)
+    created = fake.asked_for("POST", VERSIONS)
+    assert [one.headers["Idempotency-Key"] for one in created] == ["job-1", "job-1-1"]
+
+
+def test_a_version_that_is_gone_had_been_registered(
+    fake: FakeRegistry, client: RegistryClient
+) -> None:
+    fake.json("POST", VERSIONS, version_document(), status=201, **REPLAYED)
+    fake.problem("GET", f"{VERSIONS}/1", "not-found", status=404)
+
+    version = client.register("fraud", "s3://models/fraud", idempotency_key=KEY)
+
+    assert (version.version, version.replayed) == (1, True)
+    assert len(fake.asked_for("POST", VERSIONS)) == 1
+
+
+def test_a_registration_whose_answer_was_lost_on_the_way_goes_on(
+    fake: FakeRegistry, client: RegistryClient, tmp_path: Path
+) -> None:
+    (tmp_path / "m.bin").write_bytes(b"abc")
+    fake.on("POST", f"/api/v1{VERSIONS}", lambda _: Answer(503))
+    fake.json("POST", VERSIONS, PENDING, status=201, **REPLAYED)
+    fake.json("GET", f"{VERSIONS}/1", PENDING)
+    own = f"/api/v1{VERSIONS}/1/artifacts/m.bin"
+    fake.json("POST", f"{VERSIONS}/1/uploads", {"method": "PUT", "url": own})
+    fake.on("PUT", own, receipt)
+    fake.json("POST", f"{VERSIONS}/1/finalize", version_document())
+
+    version = client.register("fraud", tmp_path / "m.bin", idempotency_key=KEY)
+
+    assert (version.version, version.replayed) == (1, False)
+
+
+def test_an_artifact_is_told_from_others_by_names_and_bytes(tmp_path: Path) -> None:
+    contents = [{"a": b"1"}, {"a": b"2"}, {"b": b"1"}, {"a": b"1", "b": b""}]
+    digests = []
+    for number, content in enumerate([*contents, contents[0]]):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        for name, body in content.items():
+            (directory / name).write_bytes(body)
+        digests.append(artifact_digest(local_files(directory)))
+
+    assert len(set(digests)) == len(contents)
+    assert digests[0] == digests[-1]

@@ -60,6 +60,19 @@ def test_each_problem_type_becomes_its_error(
     assert caught.value.message == f"about {slug}"
 
 
+@pytest.mark.parametrize("key", ["ж", "a\nb", "a\rX: y", "é", "\0"])
+def test_what_no_header_can_say_is_refused_before_it_is_sent(
+    fake: FakeRegistry, client: RegistryClient, key: str
+) -> None:
+    with pytest.raises(errors.InvalidInputError, match="ASCII") as caught:
+        client.transition("fraud", 1, "Staging", idempotency_key=key)
+    with pytest.raises(errors.InvalidInputError):
+        client.update_version("fraud", 1, if_match=f'"{key}"', description="x")
+
+    assert caught.value.field == "Idempotency-Key"
+    assert fake.asked == []
+
+
 def test_a_refusal_carries_what_is_allowed(
     fake: FakeRegistry, client: RegistryClient
 ) -> None:

@@ -13,6 +13,8 @@ from tests.unit.fake_registry import Answer, Asked, FakeRegistry, json_answer
 
 API = "/api/2.0/mlflow"
 CREATED_AT = 1_795_262_400_123  # 2026-11-21T12:00:00.123Z
+IS_PROMPT = {"key": "mlflow.prompt.is_prompt", "value": "true"}
+OF_PROMPTS = "tags.`mlflow.prompt.is_prompt` = 'true'"
 
 Document = dict[str, Any]
 
@@ -37,7 +39,9 @@ class MlflowPages:
         self.fake.on(
             "GET",
             f"{API}/registered-models/search",
-            lambda asked: self._page(asked, "registered_models", self.models),
+            lambda asked: self._page(
+                asked, "registered_models", _shown(asked, self.models)
+            ),
         )
         self.fake.on("GET", f"{API}/model-versions/search", self._found_versions)
         self.fake.on("GET", f"{API}/model-versions/get", self._version)
@@ -64,6 +68,17 @@ class MlflowPages:
             if stage is not None:
                 self.version(name, number, current_stage=stage)
 
+    def prompt(
+        self, name: str, *texts: str | None, aliases: dict[str, int] | None = None
+    ) -> None:
+        """A prompt; a version for each text, None for one that was deleted."""
+        self.model(name, aliases=aliases)
+        self.models[-1]["tags"].append(IS_PROMPT)
+        for number, text in enumerate(texts, start=1):
+            tags = [IS_PROMPT, {"key": "mlflow.prompt.text", "value": text}]
+            if text is not None:
+                self.version(name, number, source="dummy-source", tags=tags)
+
     def version(self, name: str, number: int, **members: object) -> None:
         """A version of a model."""
         self.versions.append(
@@ -86,7 +101,8 @@ class MlflowPages:
         return [one for one in self.fake.asked if one.path == f"{API}/{path}"]
 
     def _found_versions(self, asked: Asked) -> Answer:
-        match = re.fullmatch(r"name (=|LIKE) (['\"])(.*)\2", asked.query["filter"])
+        filter_text = asked.query["filter"].removesuffix(f" AND {OF_PROMPTS}")
+        match = re.fullmatch(r"name (=|LIKE) (['\"])(.*)\2", filter_text)
         assert match is not None, asked.query
         _operator, quote, text = match.groups()
         if text == self.broken:
@@ -99,7 +115,7 @@ class MlflowPages:
             for one in self.versions
             if (one["name"] == text if is_equal else pattern.fullmatch(one["name"]))
         ]
-        return self._page(asked, "model_versions", found)
+        return self._page(asked, "model_versions", _shown(asked, found))
 
     def _page(self, asked: Asked, member: str, documents: list[Document]) -> Answer:
         if self.instead is not None:
@@ -128,6 +144,14 @@ class MlflowPages:
         if address is None:
             return error_answer(404, "RESOURCE_DOES_NOT_EXIST", "no such version")
         return json_answer({"artifact_uri": address})
+
+
+def _shown(asked: Asked, documents: list[Document]) -> list[Document]:
+    """Prompts to who asks for them, and nothing else; models to all others."""
+    wants_prompts = asked.query.get("filter", "").endswith(OF_PROMPTS)
+    return [
+        one for one in documents if (IS_PROMPT in one.get("tags", ())) is wants_prompts
+    ]
 
 
 def error_answer(status: int, code: str, message: str) -> Answer:

@@ -7,6 +7,7 @@ import pytest
 from registry.client import RegistryClient
 from registry.errors import InvalidInputError, RegistryError
 from registry.importing.addresses import Addresses
+from registry.importing.hands import find_here
 from registry.importing.mlflow_source import MlflowServer
 from registry.importing.states import (
     FROM_TAG,
@@ -37,7 +38,7 @@ def addresses(pages: MlflowPages, fake: FakeRegistry) -> Iterator[Addresses]:
         MlflowServer(pages.fake.url, environ={}) as server,
         RegistryClient(fake.url, "sg_pat_test", timeout_seconds=5) as client,
     ):
-        yield Addresses(server, client)
+        yield Addresses(server, find_here(client))
 
 
 def address_of(addresses: Addresses, source: str) -> str:

@@ -127,13 +127,25 @@ def test_text_is_read_in_the_form_that_it_is_stored_in_here(
     assert model.versions[1].tags == {"na\u00efve": "na\u00efve"}
 
 
-def test_prompts_are_no_models(pages: MlflowPages) -> None:
-    pages.model("fraud")
-    pages.models.append(
-        {"name": "p", "tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]}
-    )
+def test_prompts_are_found_apart_from_models(pages: MlflowPages) -> None:
+    pages.model("fraud", "None")
+    pages.prompt("greet", "Hello", None, "Hi", aliases={"champion": 3})
+
+    with server_of(pages) as server:
+        (prompt,) = map(server.with_versions, server.prompts())
 
     assert list(everything(server_of(pages))) == ["fraud"]
+    assert (prompt.name, prompt.aliases) == ("greet", {"champion": 3})
+    assert prompt.is_prompt
+    texts = {n: one.tags["mlflow.prompt.text"] for n, one in prompt.versions.items()}
+    assert texts == {1: "Hello", 3: "Hi"}
+
+
+def test_a_server_that_knows_no_prompts_has_none(pages: MlflowPages) -> None:
+    """Before prompts, MLflow took the filter for one of any tag."""
+    pages.model("fraud")
+
+    assert list(server_of(pages).prompts()) == []
 
 
 @pytest.mark.parametrize(
@@ -317,7 +329,7 @@ def test_what_is_no_server_is_refused(uri: str) -> None:
 
 @pytest.mark.parametrize("uri", ["http://u:p@host", "http://host/?a=b", "http://h/#x"])
 def test_an_address_with_more_than_an_address_is_refused(uri: str) -> None:
-    with pytest.raises(InvalidInputError, match="the address alone") as caught:
+    with pytest.raises(InvalidInputError, match="without user, password") as caught:
         MlflowServer(uri, environ={})
     assert "u:p" not in str(caught.value)
 

@@ -1,6 +1,7 @@
 """One model is brought here: what is copied, kept, refused and told."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,12 @@ from registry.errors import (
     TransitionRefusedError,
 )
 from registry.importing.report import Count, Kind, Report
-from registry.importing.states import PLACEHOLDER_TAG, SOURCE_TAG, Rules
+from registry.importing.states import (
+    PLACEHOLDER_TAG,
+    PROMPT_TAG,
+    SOURCE_TAG,
+    Rules,
+)
 from tests.unit.importing.world import (
     STRICT,
     World,
@@ -300,3 +306,53 @@ def test_who_is_superseded_by_the_import_is_not_counted_as_unchanged() -> None:
     assert world.stages == {1: "Archived", 2: "Production"}
     assert report.counts[Count.VERSIONS_UNCHANGED] == 0
     assert report.counts[Count.STAGE_CHANGES] == 2
+
+
+PROMPT = {PROMPT_TAG: "true"}
+
+
+def test_a_prompt_is_copied_without_a_place_or_stages() -> None:
+    world = World()
+    text = {**PROMPT, "mlflow.prompt.text": "Hello"}
+    versions = [
+        source_version(number, stage, source="dummy-source", tags=text)
+        for number, stage in ((1, "None"), (3, "Production"))
+    ]
+
+    report = world.run(
+        source_model({}, *versions, aliases={"champion": 3}, tags=PROMPT)
+    )
+
+    assert report.findings == []
+    assert world.stages == {1: "None", 3: "None"}
+    assert world.here.aliases == {"champion": 3}
+    assert world.here.versions[3].tags["mlflow.prompt.text"] == "Hello"
+    assert ("register", 2) in world.changes  # and not an upload that never comes
+    assert ("remove", 2) in world.changes
+    assert report.counts[Count.NUMBERS_LEFT_EMPTY] == 1
+    assert world.run(source_model({}, *versions, tags=PROMPT)).changes == 0
+
+
+def test_a_number_of_a_prompt_is_left_empty_whatever_the_policy_protects() -> None:
+    version = source_version(2, source="prompt-template", tags=PROMPT)
+    rules = replace(STRICT, deletable=frozenset())
+    world = World(rules=rules)
+
+    report = world.run(source_model({}, version, tags=PROMPT))
+
+    assert report.findings == []
+    assert sorted(world.here.versions) == [2]
+
+
+@pytest.mark.parametrize("there", [PROMPT, {}])
+def test_a_prompt_and_a_model_of_one_name_are_a_conflict(there: dict[str, str]) -> None:
+    here = PROMPT if not there else {}
+    world = World(model=target_model(tags=here))
+
+    report = world.run(source_model({1: "None"}, tags=there))
+
+    kind = "prompt" if there else "model"
+    assert told(report, Kind.CONFLICT) == [
+        (None, f"is a {kind} there, and is none here")
+    ]
+    assert world.changes == []

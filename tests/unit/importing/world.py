@@ -19,6 +19,7 @@ from registry.importing.hands import NumberTakenError, Tags
 from registry.importing.report import Report
 from registry.importing.states import (
     PLACEHOLDER_TAG,
+    PROMPT_TAG,
     Rules,
     SourceModel,
     SourceVersion,
@@ -140,7 +141,9 @@ class World:
     def remove(self, name: str, number: int) -> None:
         del name
         self._change("remove", number)
-        if self.here.versions[number].stage not in self.rules.deletable:
+        is_prompt = PROMPT_TAG in self.here.tags
+        stage = self.here.versions[number].stage
+        if not is_prompt and stage not in self.rules.deletable:
             raise ConflictError("in use")
         versions = {n: one for n, one in self.here.versions.items() if n != number}
         self.model = replace(self.here, versions=versions)

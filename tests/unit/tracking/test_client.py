@@ -240,15 +240,14 @@ def test_read_that_takes_too_long_has_hung(
     assert "hung a moment ago" in failure_of(server).message
 
 
-def test_time_is_up_while_the_body_arrives(fake: FakeTracking) -> None:
+def test_time_is_up_while_the_body_arrives(
+    fake: FakeTracking, server: TrackingServer
+) -> None:
     fake.add_run()
-    exchange = tracking_client._Exchange(  # noqa: SLF001  # its thread would be left alone before
-        TrackingAccess(url=fake.url),
-        f"{PREFIX}/runs/get",
-        {"run_id": RUN_ID},
-        seconds=-1,
-    )
-    exchange._run()  # noqa: SLF001  # as above
 
-    with pytest.raises(TrackingServerError, match="in time"):
-        exchange.result()
+    with pytest.raises(TimeoutError):
+        server._exchanged(  # noqa: SLF001  # its thread would be left alone before
+            f"{fake.url}{PREFIX}/runs/get",
+            {"run_id": RUN_ID},
+            time.monotonic() - 1,
+        )

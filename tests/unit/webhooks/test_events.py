@@ -43,11 +43,17 @@ def test_the_timestamp_is_written_in_utc() -> None:
         st.text(), st.none() | st.booleans() | st.integers() | st.text(), max_size=5
     )
 )
-def test_any_json_data_comes_back_from_an_ascii_body(data: dict[str, Any]) -> None:
+def test_any_json_data_comes_back_from_its_body(data: dict[str, Any]) -> None:
     body = standard_body(dataclasses.replace(PING, data=data))
 
-    assert body.isascii()
+    assert b"\0" not in body
     assert json.loads(body)["data"] == data
+
+
+def test_characters_are_sent_as_they_are() -> None:
+    body = standard_body(dataclasses.replace(PING, data={"name": "Ж🚀"}))
+
+    assert '"Ж🚀"'.encode() in body
 
 
 @pytest.mark.parametrize(
@@ -60,6 +66,7 @@ def test_any_json_data_comes_back_from_an_ascii_body(data: dict[str, Any]) -> No
         {"data": {"metric": float("nan")}},
         {"data": {"when": NOON}},
         {"data": {1j: 1}},
+        {"data": {"text": "\ud800"}},
     ],
 )
 def test_an_event_that_cannot_be_sent_cannot_be_made(changes: dict[str, Any]) -> None:
@@ -110,6 +117,14 @@ def test_subjects_pass_by_a_case_sensitive_glob(
     pattern: str | None, *, passes: bool
 ) -> None:
     assert matches_subject(pattern, "fraud") is passes
+
+
+@pytest.mark.parametrize(
+    ("pattern", "passes"),
+    [(None, True), ("new", True), ("old", True), ("o*", True), ("other", False)],
+)
+def test_any_name_of_a_subject_may_match(pattern: str | None, *, passes: bool) -> None:
+    assert matches_subject(pattern, "new", "old") is passes
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import requests
 import urllib3
 
-from webhooks.sending.failures import explain
+from webhooks.sending.failures import MAX_ADDRESS_LENGTH, explain, explain_status
 
 SECRET_URL = "https://ci.example/hook?token=hush"
 
@@ -66,3 +66,61 @@ def test_an_unknown_failure_is_logged_by_place_and_not_by_its_words(
         assert explain(RuntimeError(SECRET_URL)) == "the request could not be made"
     assert "RuntimeError" in caplog.text
     assert "hush" not in caplog.text
+
+
+HOOK = "https://ci.example/hooks/1?token=hush"
+
+
+@pytest.mark.parametrize("status", [100, 300, 304, 400, 404, 500, 599])
+def test_a_status_is_told_and_nothing_else(status: int) -> None:
+    said = explain_status(status, HOOK, "https://elsewhere.example/")
+
+    assert said == f"the receiver answered {status}"
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("https://new.example/hook", "https://new.example/hook"),
+        ("http://new.example:8080/a/b", "http://new.example:8080/a/b"),
+        ("https://user:hush@new.example/x?token=hush#hush", "https://new.example/x"),
+        ("/moved", "https://ci.example/moved"),
+        ("2?token=hush", "https://ci.example/hooks/2"),
+        ("//other.example", "https://other.example"),
+        ("https://[2001:db8::1]:8443/a", "https://[2001:db8::1]:8443/a"),
+        (
+            "https://new.example/gr\u00fc\u00dfe\r\nx: y",
+            "https://new.example/gr%C3%BC%C3%9Fex:%20y",
+        ),
+    ],
+)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_told_with_where_to_and_without_secrets(
+    status: int, location: str, shown: str
+) -> None:
+    said = explain_status(status, HOOK, location)
+
+    assert said == (
+        f"the receiver answered {status}, a redirect to {shown};"
+        " redirects are not followed"
+    )
+
+
+@pytest.mark.parametrize(
+    "location",
+    [None, "", "http://[", "http://a:b", "ftp://a/b", "javascript:alert(1)", "http://",
+     "https://gr\u00fc\u00dfe.example/"],
+)  # fmt: skip
+def test_an_address_that_cannot_be_shown_is_not(location: str | None) -> None:
+    said = explain_status(302, HOOK, location)
+
+    assert said == (
+        "the receiver answered 302, a redirect to no address that can be shown;"
+        " redirects are not followed"
+    )
+
+
+def test_an_address_without_end_is_cut() -> None:
+    said = explain_status(302, HOOK, "https://new.example/" + "a" * 9000)
+
+    assert len(said) < MAX_ADDRESS_LENGTH + 100

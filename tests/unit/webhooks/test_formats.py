@@ -149,12 +149,94 @@ DATA = {"model": "fraud", "count": 2, "empty": "", "none": None, "deep": {"a": 1
 CHANGED = Event("model.changed", "k", "s", None, DATA, NOW)
 
 
-def test_a_chat_message_shows_what_is_plain_by_default() -> None:
+MOVED = {
+    "model": "fraud",
+    "version": 7,
+    "stage": "Production",
+    "status": "READY",
+    "from_stage": "Staging",
+    "to_stage": "Production",
+    "cause": "promotion",
+    "reason": "passed shadow test",
+    "actor": {"kind": "token", "name": "ci"},
+    "links": {"version": "https://registry.example.com/fraud/7"},
+}
+
+
+def test_a_chat_message_says_what_moved_where_by_whom_and_why() -> None:
+    event = Event("model_version.stage_changed", "k", "s", None, MOVED, NOW)
+
+    message = messages.message_of("msg_a", event, {})
+
+    assert message.title == "fraud version 7: Staging → Production (promotion) by ci"
+    assert message.facts[:6] == (
+        *(("Model", "fraud"), ("Version", "7")),
+        *(("From", "Staging"), ("To", "Production")),
+        *(("By", "ci"), ("Why", "passed shadow test")),
+    )
+    assert message.link == "https://registry.example.com/fraud/7"
+
+
+@pytest.mark.parametrize(
+    ("event_type", "data", "title"),
+    [
+        ("registered_model.created", {"model": "fraud"}, "fraud: created"),
+        (
+            "model_version.alias_set",
+            {"model": "fraud", "version": 7, "actor": {"name": "alice"}},
+            "fraud version 7: alias set by alice",
+        ),
+        (
+            "deployment.updated",
+            {"model": "fraud", "version": 7},
+            "fraud version 7: deployment updated",
+        ),
+        (
+            "transition_request.created",
+            {"model": "fraud", "from_stage": "None", "to_stage": "Staging"},
+            "fraud: transition request created None → Staging",
+        ),
+        ("webhook.key_blocked", {"description": "d"}, "webhook key blocked"),
+        ("ping", {}, "ping"),
+    ],
+)
+def test_a_chat_title_says_what_happened(
+    event_type: str, data: dict[str, Any], title: str
+) -> None:
+    event = Event(event_type, "k", "s", None, data, NOW)
+
+    assert messages.message_of("msg_a", event, {}).title == title
+
+
+def test_a_chat_message_shows_what_else_is_plain() -> None:
     message = messages.message_of("msg_a", CHANGED, {})
 
-    assert message.title == "model.changed"
-    assert message.facts == (("model", "fraud"), ("count", "2"))
+    assert message.facts == (("Model", "fraud"), ("count", "2"))
     assert message.link is None
+
+
+@pytest.mark.parametrize("name", ["slack", "teams"])
+def test_a_chat_message_fits_whatever_users_write(name: str) -> None:
+    texts = {f"text_{n}": "🚀" * 5000 for n in range(10)}
+    link = "https://registry.example.com/" + "%F0" * 1000
+    data = {**MOVED, "model": "🚀" * 256, "links": {"version": link}, **texts}
+    event = Event("model_version.stage_changed", "k", "s", None, data, NOW)
+
+    for options in ({}, {"text": "".join(f"{{data.text_{n}}}" for n in range(10))}):
+        document = json.loads(formats.render(name, "msg_a", event, options).body)
+        assert len(json.dumps(document, ensure_ascii=False).encode()) <= 28_000
+        said = json.dumps(document.get("blocks", []), ensure_ascii=False)
+        assert len(said) <= 13_200
+        assert max(map(len, said.split('"'))) <= 3000
+
+
+def test_a_link_that_slack_would_refuse_is_left_out() -> None:
+    data = {"model": "fraud", "links": {"version": "https://a/" + "b" * 3000}}
+    event = Event("registered_model.created", "k", "s", None, data, NOW)
+
+    (block,) = json.loads(formats.render("slack", "msg_a", event).body)["blocks"]
+
+    assert block["type"] == "section"
 
 
 @pytest.mark.parametrize("link", ["javascript:alert(1)", "https://a b", 5])

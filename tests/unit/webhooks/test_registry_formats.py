@@ -114,6 +114,10 @@ def test_a_ping_shows_mlflow_an_example_of_what_is_asked_for(event_type: str) ->
     assert (found["entity"], found["action"]) == (word.entity, word.action)
     assert tuple(found["data"]) == word.members
     assert None not in found["data"].values()
+    kind = word.entity.replace("_", " ")
+    assert found["data"].get("description") in {None, f"An example {kind}"}
+    of = "prompt" if "prompt" in kind else "model"
+    assert found["data"].get("name") in {None, f"example_{of}"}
 
 
 @pytest.mark.parametrize("name", ["mlflow", "databricks"])

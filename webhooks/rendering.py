@@ -1,0 +1,51 @@
+"""The frozen part of a delivery, as columns of its row."""
+
+from typing import Any
+
+from webhooks import formats
+from webhooks.events import HOP_HEADER, Event
+from webhooks.tables import EventRow, Subscription
+
+
+def render(subscription: Subscription, message_id: str, event: Event) -> dict[str, Any]:
+    """Put the event into the words of the subscription's format.
+
+    Raises:
+        RenderError: the format cannot express it.
+    """
+    name, options = subscription.format, subscription.options
+    rendered = formats.render(name, message_id, event, options)
+    return {
+        "body": rendered.body,
+        "content_type": rendered.content_type,
+        "rendered_as": {"format": name, "options": options},
+        "headers": {**rendered.headers, **_frame(event)},
+    }
+
+
+def nothing_rendered(event: Event) -> dict[str, Any]:
+    """Give the columns of a delivery that there are no words for."""
+    return {
+        "body": b"",
+        "content_type": "",
+        "rendered_as": None,
+        "headers": _frame(event),
+    }
+
+
+def stored_event(row: EventRow, headers: dict[str, str]) -> Event:
+    """Give an event as it was when it was stored; ``headers`` are of its delivery."""
+    return Event(
+        type=row.type,
+        ordering_key=row.ordering_key,
+        subject=row.subject,
+        target=row.target,
+        data=row.data,
+        occurred_at=row.occurred_at,
+        sequence=row.sequence,
+        hop=int(headers.get(HOP_HEADER, "1")),
+    )
+
+
+def _frame(event: Event) -> dict[str, str]:
+    return {HOP_HEADER: str(event.hop)}
