@@ -25,12 +25,11 @@ from sqlalchemy import ColumnElement, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from webhooks.events import compact_json
+from webhooks.portions import read_rows
 from webhooks.tables import EventRow, Feed
 
 PLACED_AT_ONCE = 1000
 MAX_CHARACTERS = 2_000_000
-#: An event may have a megabyte; with PostgreSQL, each portion is one more exchange.
-_PORTIONS = {"sqlite": 5, "postgresql": 25}
 _OURS = "webhook."
 
 
@@ -121,24 +120,16 @@ def read(
         .outerjoin(shown, true())
         .outerjoin(EventRow, EventRow.position == shown.c.position)
     )
-    dialect = session.get_bind().dialect.name
-    if dialect != "sqlite":
-        # SQLite goes from position to position; sorting, it would hold all of them.
-        page = page.order_by(shown.c.position)
-    rows = session.execute(
-        page,
-        execution_options={"yield_per": _PORTIONS[dialect]},
-    )
+    rows = read_rows(session, page, limit=limit, joined_in=[shown.c.position])
     events: list[EventRow] = []
     room = MAX_CHARACTERS
-    with rows:
-        for row in rows:  # one at least: without an event, the feed's own
-            *standing, found = row
-            if found is not None:
-                events.append(found)
-                room -= len(json.dumps(found.data))
-            if room < 0:
-                break
+    for row in rows:  # one at least: without an event, the feed's own
+        *standing, found = row
+        if found is not None:
+            events.append(found)
+            room -= len(json.dumps(found.data))
+        if room < 0:
+            break
     last_position, removed_position, is_waiting = standing
     is_full = room < 0 or len(events) == limit
     end = events[-1].position if is_full else None

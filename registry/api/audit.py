@@ -9,6 +9,7 @@ Rules:
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 from flask import Response, jsonify
@@ -84,6 +85,7 @@ def verify_audit(query: dict[str, Any]) -> Response:
 @blueprint.route("/audit/export", methods=["GET"])
 @requires(Permission.READ)
 @blueprint.response(200, {"type": "string"}, content_type="application/x-ndjson")
+@blueprint.alt_response(503, description="Two others are reading it")
 def export_audit() -> Response:
     """Export the whole log as JSON lines, to be verified offline.
 
@@ -91,6 +93,9 @@ def export_audit() -> Response:
     """
     # The request's own session ends with the request, before a line is sent.
     sessions, with_private = session_factory(db.engine), _sees_all()
+    # A client that reads slowly holds a connection: who comes third is told so.
+    holding = ExitStack()
+    holding.enter_context(parts().rooms.audits.place())
 
     def lines() -> Iterator[str]:
         with sessions() as session:
@@ -98,7 +103,9 @@ def export_audit() -> Response:
             for line in audit.export(session, with_private=with_private):
                 yield line + "\n"
 
-    return Response(lines(), mimetype="application/x-ndjson")
+    answer = Response(lines(), mimetype="application/x-ndjson")
+    answer.call_on_close(holding.close)
+    return answer
 
 
 def _name(given: str | None) -> str | None:

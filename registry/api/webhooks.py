@@ -51,7 +51,7 @@ def list_webhooks(query: dict[str, Any]) -> Response:
         db.session(), limit=limit + 1, after=decode_cursor(query["cursor"], str)
     )
     shown = subscription_documents(db.session(), rows, datetime.now(UTC))
-    return page(rows, limit, document=lambda s: shown[s.id], key=lambda s: s.id)
+    return page(shown, limit, document=lambda each: each, key=lambda each: each["id"])
 
 
 @blueprint.route("/webhooks", methods=["POST"])
@@ -75,8 +75,8 @@ def get_webhook(webhook_id: str) -> Response:
     """Show a subscription."""
     with translated():
         found = subscriptions.get(db.session(), webhook_id)
-    shown = subscription_documents(db.session(), [found], datetime.now(UTC))
-    return jsonify(shown[found.id])
+    (shown,) = subscription_documents(db.session(), [found], datetime.now(UTC))
+    return jsonify(shown)
 
 
 @blueprint.route("/webhooks/<name:webhook_id>", methods=["PATCH"])

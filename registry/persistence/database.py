@@ -10,10 +10,10 @@ Rules:
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVarTuple
+from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Engine, Row, Select, text
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -27,10 +27,6 @@ _READ_ONLY = "25006"
 _CHANGE_NOTHING = text(
     "UPDATE alembic_version SET version_num = version_num WHERE false"
 )
-Columns = TypeVarTuple("Columns")
-
-#: A row may have a megabyte; with PostgreSQL, each portion is one more exchange.
-_PORTIONS = {"sqlite": 5, "postgresql": 25}
 
 db = SQLAlchemy(session_options={"autoflush": False, "expire_on_commit": False})
 
@@ -88,20 +84,6 @@ def begin_snapshot(session: Session) -> None:
     session.rollback()
     if session.get_bind().dialect.name == "postgresql":
         session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-
-
-def read_rows(
-    session: Session, query: Select[*Columns], *, limit: int, **options: object
-) -> Iterator[Row[*Columns]]:
-    """Rows of a query that asks for ``limit``, few of them in memory at a time.
-
-    Who stops early reads no more of them. ``options`` are execution options.
-    """
-    portion = _PORTIONS[session.get_bind().dialect.name]
-    if limit > portion:
-        options["yield_per"] = portion
-    with session.execute(query, execution_options=options) as rows:
-        yield from rows
 
 
 def was_given_up(error: OperationalError) -> bool:

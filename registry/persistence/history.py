@@ -25,8 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from registry.errors import ModelNotFoundError
-from registry.persistence.database import read_rows
 from registry.persistence.tables import Deployment, RegisteredModel, StageChange
+from webhooks.portions import read_rows
 from webhooks.tables import Delivery, DeliveryKind, DeliveryState, state_in
 
 
@@ -79,9 +79,9 @@ def list_history(
                 Deployment.transition_id == StageChange.transition_id,
             ),
         )
-        .order_by(StageChange.sequence.desc(), Deployment.id)
     )
-    rows = read_rows(session, query, limit=limit)
+    newest_first = [StageChange.sequence.desc()]
+    rows = read_rows(session, query, limit=limit, joined_in=newest_first)
     is_there = False
     for change, of_change in groupby(rows, key=lambda row: row[0]):
         is_there = True
@@ -116,14 +116,15 @@ def _shown(name: str, *, below: int | None, stage: str | None, limit: int) -> Su
 
 def _line(rows: Iterable[Sequence[Any]]) -> HistoryLine:
     """The line of one change, its deployments gathered."""
-    first, *others = rows
-    change, requested, delivered, last_delivered_at, _ = first
+    found = list(rows)
+    change, requested, delivered, last_delivered_at, _ = found[0]
+    deployments = [row[-1] for row in found if row[-1] is not None]
     return HistoryLine(
         change=change,
         requested=requested,
         delivered=delivered,
         last_delivered_at=last_delivered_at,
-        deployments=[row[-1] for row in (first, *others) if row[-1] is not None],
+        deployments=sorted(deployments, key=lambda each: each.id),
     )
 
 

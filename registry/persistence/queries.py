@@ -32,7 +32,6 @@ from registry.errors import (
     NotFoundError,
     VersionNotFoundError,
 )
-from registry.persistence.database import read_rows
 from registry.persistence.tables import (
     DOCUMENT,
     Alias,
@@ -42,6 +41,7 @@ from registry.persistence.tables import (
     StageChange,
     VersionManifest,
 )
+from webhooks.portions import read_rows
 
 Row = TypeVar("Row", ModelVersion, StageChange)
 Entries = TypeVar("Entries", AuditEntry, int)

@@ -19,7 +19,6 @@ from sqlalchemy.orm import Session, aliased, load_only
 from sqlalchemy.orm.interfaces import ORMOption
 
 from registry.domain.search_filter import Attribute, Search
-from registry.persistence.database import Columns, read_rows
 from registry.persistence.search_conditions import (
     MODELS,
     VERSIONS,
@@ -28,7 +27,7 @@ from registry.persistence.search_conditions import (
 )
 from registry.persistence.search_ways import page_of
 from registry.persistence.tables import ModelVersion, RegisteredModel
-from registry.persistence.text_matching import SQLITE
+from webhooks.portions import Columns, read_rows
 
 FoundModel = tuple[RegisteredModel, list[ModelVersion]]
 FoundVersion = tuple[str, ModelVersion]
@@ -107,14 +106,11 @@ def _rows(
     search: Search,
     limit: int,
 ) -> Iterator[Row[*Columns]]:
-    """What is shown of a page, in the order of the page.
-
-    SQLite goes from id to id as the page has them, because a left join has its order.
-    Told to sort, it would first read all that is shown, and hold it.
-    """
-    if conditions.dialect != SQLITE:
-        query = query.order_by(*conditions.order(search.ordering))
-    return read_rows(session, query, limit=limit, **_kept_if_simple(search))
+    """What is shown of a page, in the order of the page."""
+    order = conditions.order(search.ordering)
+    return read_rows(
+        session, query, limit=limit, joined_in=order, **_kept_if_simple(search)
+    )
 
 
 def _kept_if_simple(search: Search) -> dict[str, Any]:

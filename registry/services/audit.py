@@ -36,7 +36,7 @@ SYSTEM_CHAIN = audit_chain.SYSTEM_CHAIN
 #: 1 had the source address in the text that everybody may read.
 _ENTRY_VERSION = 2
 _SALT_BYTES = 16
-_PORTION_ROWS = 100
+_PORTION_ROWS = 25
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,12 +101,12 @@ def list_webhooks() -> Response:
     fields = fields_anywhere(request)
     limit, before = page_asked(fields)
     model_name, asked = fields.optional("model_name"), set(_names(fields))
-    rows = [
+    rows = (
         row
         for row in subscriptions.list_of_format(db.session(), FORMAT, before=before)
         if (model_name is None or _model_name(row) == model_name)
         and (not asked or asked & set(_event_names(row)))
-    ]
+    )
     return listed(rows, limit, document=_document)
 
 

@@ -91,3 +91,12 @@ def test_audit_log_is_verified_for_two_at_a_time(api: Driver) -> None:
         problem_of(api.get("/audit/verify"), 503, "busy")
         assert api.get("/audit").status_code == 200
     assert api.read("/audit/verify")["ok"]
+
+
+def test_export_that_is_read_slowly_has_one_of_the_places(api: Driver) -> None:
+    answer = api.get("/audit/export", buffered=False)
+
+    with full(api.parts.rooms.audits, 1):
+        problem_of(api.get("/audit/export"), 503, "busy")
+        answer.close()
+        assert api.get("/audit/export").status_code == 200

@@ -12,7 +12,7 @@ from flask import Flask
 from sqlalchemy import event, update
 
 from registry.mlflow_api import search
-from registry.persistence import database, search_ways
+from registry.persistence import search_ways
 from registry.persistence.database import db
 from registry.persistence.tables import ModelVersion, RegisteredModel
 from tests.integration.api.driver import ON_BOTH_DATABASES
@@ -20,6 +20,7 @@ from tests.integration.conftest import close_app, make_app
 from tests.integration.mlflow_api.driver import Mlflow, mlflow_client
 from tests.integration.statements import statements_of
 from tests.services.postgres import PostgresServer
+from webhooks import portions
 
 #: Made in this order, each with two versions; no order of names.
 NAMES = ["m3", "m1", "M2", "m10", "é", "m2"]
@@ -362,7 +363,7 @@ def test_large_page_is_not_read_to_its_end(
 ) -> None:
     mlflow = mlflow_client(app)
     monkeypatch.setattr(
-        database, "_PORTIONS", dict.fromkeys(("sqlite", "postgresql"), 2)
+        portions, "PORTIONS", dict.fromkeys(("sqlite", "postgresql"), 2)
     )
     monkeypatch.setattr(search, "MAX_CHARACTERS", 1)
     mlflow.create_versions(9)
