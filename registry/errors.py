@@ -23,8 +23,9 @@
     ├── PermissionDeniedError      signed in, but the role does not allow it
     ├── ArtifactStoreError         the artifact store did not do its part
     │   ├── ArtifactAccessDeniedError  our credentials do not open it
-    │   ├── VerificationBusyError  another request is reading all of it
     │   └── TrackingServerError    nor did the MLflow tracking server
+    ├── BusyError                  too much of this is under way already
+    │   └── VerificationBusyError  another request is reading the artifact
     ├── ServerUnreachableError     the client got no answer from the server
     ├── WaitTimeoutError           the client waited as long as it was told to
     ├── IntegrityViolationError    stored data contradicts itself
@@ -253,10 +254,6 @@ class ArtifactAccessDeniedError(ArtifactStoreError):
     """The credentials of the registry do not open this place."""
 
 
-class VerificationBusyError(ArtifactStoreError):
-    """The artifact is being verified for another request."""
-
-
 class TrackingServerError(ArtifactStoreError):
     """The tracking server did not answer as it should."""
 
@@ -264,6 +261,16 @@ class TrackingServerError(ArtifactStoreError):
         super().__init__(message)
         #: Whether it may answer when asked again: it is down, or has failed.
         self.is_temporary = is_temporary
+
+
+class BusyError(RegistryError):
+    """Too much of this is under way already; try again."""
+
+    slug = "busy"
+
+
+class VerificationBusyError(BusyError):
+    """The artifact is being verified for another request."""
 
 
 class ServerUnreachableError(RegistryError):

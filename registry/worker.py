@@ -11,6 +11,7 @@ Rules:
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,9 @@ BURY_EVERY = timedelta(seconds=10)
 REPLAY_EVERY = timedelta(seconds=1)
 FORGET_DELIVERIES_EVERY = timedelta(hours=1)
 RECONCILE_EVERY = timedelta(minutes=1)
+BEAT_EVERY = timedelta(seconds=5)
+#: A turn waits for statements, each of which ends within 35 s (``persistence``).
+DEAD_AFTER = timedelta(seconds=90)
 DRAIN = timedelta(seconds=25)
 
 
@@ -54,10 +58,14 @@ class BackgroundWork:
         self._keep = timedelta(days=self._parts.settings.webhook_retention_days)
         self._reconciler = Reconciler(keep=self._keep)
         self._scheduler = BackgroundScheduler(timezone=UTC)
+        self._beaten_at = 0.0
 
     def start(self) -> None:
-        """Begin to deliver and to tick."""
+        """Begin to deliver and to tick, and tell by a heartbeat that both go on."""
+        self._beat()
+        self._parts.readiness.watch(self.problem)
         self._parts.dispatcher.start()
+        self._tick(self._beat, BEAT_EVERY)
         self._tick(self.complete_registrations, SEAL_EVERY)
         self._tick(self.forget_old_keys, FORGET_KEYS_EVERY)
         self._tick(self.give_up_uploads, GIVE_UP_UPLOADS_EVERY)
@@ -73,6 +81,18 @@ class BackgroundWork:
         """Claim nothing more and let what is under way end."""
         self._scheduler.shutdown(wait=False)
         self._parts.dispatcher.stop(DRAIN)
+
+    def problem(self) -> str | None:
+        """Why this work is not alive, or None."""
+        seconds, what = max(
+            (self._parts.dispatcher.silent_seconds(), "webhooks were not looked for"),
+            (time.monotonic() - self._beaten_at, "the periodic jobs have not run"),
+        )
+        is_dead = seconds > DEAD_AFTER.total_seconds()
+        return f"{what} for {seconds:.0f} s" if is_dead else None
+
+    def _beat(self) -> None:
+        self._beaten_at = time.monotonic()
 
     def complete_registrations(self) -> None:
         """Hash the artifacts that were left to the background."""

@@ -20,7 +20,7 @@ Rules:
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,6 +35,7 @@ from webhooks.errors import (
     UnknownSubscriptionError,
 )
 from webhooks.events import new_sortable_id
+from webhooks.portions import read_rows
 from webhooks.sealing import SecretBox
 from webhooks.sending.address_guard import AddressGuard
 from webhooks.signing import Scheme
@@ -108,28 +109,34 @@ def get(session: Session, subscription_id: str) -> Subscription:
 
 def list_page(
     session: Session, *, limit: int, after: str | None = None
-) -> Sequence[Subscription]:
+) -> Iterator[Subscription]:
     """List subscriptions by id, oldest first, those after ``after``."""
     query = select(Subscription).where(Subscription.deleted_at.is_(None))
     if after is not None:
         query = query.where(Subscription.id > after)
-    return session.scalars(query.order_by(Subscription.id).limit(limit)).all()
+    return _rows(session, query.order_by(Subscription.id), limit)
 
 
 def list_of_format(
     session: Session,
     name: str,
     *,
-    limit: int | None = None,
+    limit: int = MAX_SUBSCRIPTIONS,
     before: str | None = None,
-) -> Sequence[Subscription]:
+) -> Iterator[Subscription]:
     """List those of a format by id, newest first, those before ``before``."""
     query = select(Subscription).where(
         Subscription.deleted_at.is_(None), Subscription.format == name
     )
     if before is not None:
         query = query.where(Subscription.id < before)
-    return session.scalars(query.order_by(Subscription.id.desc()).limit(limit)).all()
+    return _rows(session, query.order_by(Subscription.id.desc()), limit)
+
+
+def _rows(
+    session: Session, query: Select[Subscription], limit: int
+) -> Iterator[Subscription]:
+    return (row for (row,) in read_rows(session, query.limit(limit), limit=limit))
 
 
 def update_fields(

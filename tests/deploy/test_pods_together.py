@@ -151,3 +151,4 @@ def test_migration_web_and_worker_run_as_the_base_says(
             log_file=tmp_path / "worker.log",
             timeout_seconds=START_SECONDS,
         )
+        assert probe(metrics_port, {"httpGet": {"path": "/healthz"}}) == 200
