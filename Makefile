@@ -17,6 +17,8 @@ STATEFUL_STEPS ?= 10000
 SCHEMATHESIS_SECONDS ?= 300
 LONG_ARGS ?= -m long
 
+SIDE_BY_SIDE := --numprocesses=$(TEST_PROCESSES) --dist=loadfile --durations=10
+
 .DEFAULT_GOAL := help
 .PHONY: help venv test lint services check demo serve long image clean
 
@@ -74,16 +76,19 @@ services: .venv/.dev
 	@.venv/bin/python -m tests.services --build
 
 test: lint services
-	@echo '==> tests'
+	@echo '==> tests, first those that coverage is asked of'
 	@.venv/bin/coverage erase
 	@# Without the carets of tracebacks, for which CPython 3.11 parses: its parser
 	@# fails now and then while another thread parses too.
-	@PYTHONNODEBUGRANGES=1 .venv/bin/coverage run -m pytest \
-		--numprocesses=$(TEST_PROCESSES) --dist=loadfile $(PYTEST_ARGS)
+	@PYTHONNODEBUGRANGES=1 .venv/bin/coverage run -m pytest $(SIDE_BY_SIDE) \
+		-m 'measured and not long' tests/unit tests/integration $(PYTEST_ARGS)
 	@echo '==> coverage: 95 % in all, 100 % for registry/domain and webhooks'
 	@.venv/bin/coverage combine --quiet
 	@.venv/bin/coverage report
 	@.venv/bin/coverage report --include='registry/domain/*,webhooks/*' --fail-under=100
+	@echo '==> tests on PostgreSQL and MinIO, with MLflow, and after crashes'
+	@.venv/bin/python -m pytest $(SIDE_BY_SIDE) --ignore=tests/unit \
+		-m 'not measured and not long' $(PYTEST_ARGS)
 
 check: services
 	@.venv/bin/python -m pytest $(PYTEST_ARGS)
