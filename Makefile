@@ -25,10 +25,10 @@ SIDE_BY_SIDE := --numprocesses=$(TEST_PROCESSES) --dist=loadfile --durations=10
 help: ## say what there is
 	@echo 'make demo    the whole story on this machine; KEEP=1 leaves the server running'
 	@echo 'make serve   the server, on http://127.0.0.1:8000 (SERVE_ARGS="--port 9000")'
-	@echo 'make test    lint, types, layers, and every test on real services'
+	@echo 'make test    lint, types, layers, and the tests on real services'
 	@echo 'make lint    lint, types and layers alone'
 	@echo 'make check   one part of the tests (PYTEST_ARGS="tests/unit -k policy")'
-	@echo 'make long    the long runs (CRASH_RUNS=$(CRASH_RUNS) STATEFUL_STEPS=$(STATEFUL_STEPS)'
+	@echo 'make long    the long tests (CRASH_RUNS=$(CRASH_RUNS) STATEFUL_STEPS=$(STATEFUL_STEPS)'
 	@echo '             SCHEMATHESIS_SECONDS=$(SCHEMATHESIS_SECONDS))'
 	@echo 'make image   the container image $(IMAGE), by docker or buildah'
 	@echo 'make venv    only the environment in .venv'

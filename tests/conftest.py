@@ -21,6 +21,8 @@ OBJECT_STORE = pytest.StashKey[str]()
 #: Where files cost no waiting for a disk, if that much is free there.
 MEMORY = Path("/dev/shm")  # noqa: S108  # What tests make there has names of its own.
 ENOUGH_BYTES = 4 * 1024**3
+#: The fixtures of services; what asks for one only sometimes is marked ``service``.
+SERVICES = {"postgres_server", "minio"}
 
 # "ci" is what every run uses: the same examples each time, few enough for a
 # machine of two cores. "long" looks for new ones: --hypothesis-profile=long.
@@ -32,13 +34,16 @@ settings.register_profile("long", max_examples=2000, deadline=None, print_blob=T
 settings.load_profile("ci")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Undo what a shell gives its background jobs: to ignore Ctrl-C.
 
     Programs that a test starts would inherit it, and could not be interrupted.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(config, "workerinput"):
+        # Coverage is of the tests' own processes: that of servers doubles their cost.
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
     if "TMPDIR" not in os.environ and _has_room(MEMORY):
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
@@ -56,7 +61,9 @@ def _has_room(directory: Path) -> bool:
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Coverage is asked of what needs no service."""
     place = item.nodeid.startswith(("tests/unit/", "tests/integration/"))
-    if place and item.get_closest_marker("service") is None:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    has_service = item.get_closest_marker("service") or fixtures & SERVICES
+    if place and not has_service:
         item.add_marker("measured")
 
 

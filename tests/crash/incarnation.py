@@ -22,12 +22,8 @@ _CONTEXT.set_forkserver_preload(["tests.crash.warm"])
 
 
 def start_fork_server(environment: Environment) -> None:
-    """Start it, and wait until it is warm; one that runs already stays as it is.
-
-    Unmeasured: a killed target has no coverage to tell, only its cost.
-    """
+    """Start it, and wait until it is warm; one that runs already stays as it is."""
     before = dict(os.environ)
-    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
     os.environ.update(environment)
     try:
         forkserver.ensure_running()

@@ -14,8 +14,6 @@ from tests.services.processes import free_port
 from tests.stalled_clients import FILE, FILE_BYTES, MODEL, SORTS, Target, prepare
 from tests.stalled_clients import stalled as stalled_clients
 
-pytestmark = pytest.mark.long
-
 CLIENTS = 200
 READS = 50
 PATIENCE_SECONDS = 30
@@ -36,6 +34,7 @@ def target_of(server: RunningServer) -> Target:
     return Target(port=server.port, token=server.token)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sort", SORTS)
 def test_others_are_answered_beside_clients_that_stall(
     prepared_server: RunningServer, sort: str
@@ -51,6 +50,7 @@ def test_others_are_answered_beside_clients_that_stall(
         assert requests.get(f"{server.url}/readyz", timeout=PATIENCE_SECONDS).ok
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sort", ["silent", "no upload", "download not read"])
 def test_whoever_stalls_deliveries_are_drained_and_the_server_ends(
     tmp_path: Path, sort: str
@@ -65,6 +65,7 @@ def test_whoever_stalls_deliveries_are_drained_and_the_server_ends(
         assert "webhook_dispatcher_stopped drained=True" in log
 
 
+@pytest.mark.long
 def test_a_download_ends_within_the_grace(tmp_path: Path) -> None:
     with running_server(tmp_path, "--grace", "60") as server:
         with server.http() as http:
@@ -78,6 +79,7 @@ def test_a_download_ends_within_the_grace(tmp_path: Path) -> None:
         assert process.wait(PATIENCE_SECONDS) == 0
 
 
+@pytest.mark.long
 def test_a_download_that_takes_longer_is_seen_to_break_off(tmp_path: Path) -> None:
     with running_server(tmp_path, "--grace", "1") as server, server.http() as http:
         prepare(http, server.url)
