@@ -20,7 +20,6 @@ from registry.client import RegistryClient
 from registry.domain.token_format import new_token
 from tests.services.processes import free_port, stop, wait_until_ready
 
-START_SECONDS = 30.0
 ANSWER_SECONDS = 2.0
 KEY = "test-key-" * 4  # seals webhook secrets of databases that tests throw away
 
@@ -85,7 +84,6 @@ class RunningServer:
             self.process,
             self.is_answering,
             log_file=self.log_file,
-            timeout_seconds=START_SECONDS,
         )
 
     def is_answering(self) -> bool:

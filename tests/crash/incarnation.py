@@ -13,8 +13,8 @@ from tests.crash.databases import Environment
 from tests.crash.ledger import Operation, ReceivedAnswer
 from tests.crash.target import TargetOptions, run
 from tests.integration.conftest import TOKEN
+from tests.waiting import STALL_SECONDS
 
-ANSWER_SECONDS = 30.0
 START_SECONDS = 30.0
 # A server of its own forks the targets: it has no threads and no connections.
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -75,7 +75,7 @@ class Incarnation:
     def send(self, operation: Operation) -> ReceivedAnswer | None:
         """Ask for a change; None when no whole answer came."""
         connection = http.client.HTTPConnection(
-            "127.0.0.1", self.port, timeout=ANSWER_SECONDS
+            "127.0.0.1", self.port, timeout=STALL_SECONDS
         )
         try:
             connection.request(

@@ -100,7 +100,6 @@ def _wait(server: MLflowServer) -> None:
         server.process,
         lambda: _is_answering(server),
         log_file=server.log_file,
-        timeout_seconds=START_SECONDS,
     )
 
 

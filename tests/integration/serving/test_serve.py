@@ -13,10 +13,10 @@ from tests.server import RunningServer, running_server
 from tests.services.processes import free_port
 from tests.stalled_clients import FILE, FILE_BYTES, MODEL, SORTS, Target, prepare
 from tests.stalled_clients import stalled as stalled_clients
+from tests.waiting import STALL_SECONDS
 
 CLIENTS = 200
 READS = 50
-PATIENCE_SECONDS = 30
 FILE_PATH = f"/api/v1/models/{MODEL}/versions/1/artifacts/{FILE}"
 
 
@@ -46,8 +46,8 @@ def test_others_are_answered_beside_clients_that_stall(
     ):
         for _ in range(READS):
             url = f"{server.url}/api/v1/models/{MODEL}/versions/1"
-            assert http.get(url, timeout=PATIENCE_SECONDS).status_code == 200
-        assert requests.get(f"{server.url}/readyz", timeout=PATIENCE_SECONDS).ok
+            assert http.get(url, timeout=STALL_SECONDS).status_code == 200
+        assert requests.get(f"{server.url}/readyz", timeout=STALL_SECONDS).ok
 
 
 @pytest.mark.long
@@ -76,7 +76,7 @@ def test_a_download_ends_within_the_grace(tmp_path: Path) -> None:
                 rest = answer.raw.read(decode_content=False)
 
         assert len(begun) + len(rest) == FILE_BYTES
-        assert process.wait(PATIENCE_SECONDS) == 0
+        assert process.wait(STALL_SECONDS) == 0
 
 
 @pytest.mark.long
@@ -149,4 +149,4 @@ def terminated(server: RunningServer) -> "subprocess.Popen[bytes]":
 
 def ended(server: RunningServer) -> int:
     """Its exit code, once it was asked to end."""
-    return terminated(server).wait(PATIENCE_SECONDS)
+    return terminated(server).wait(STALL_SECONDS)
