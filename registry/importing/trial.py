@@ -18,6 +18,7 @@ from registry.client import RegistryClient
 from registry.client.registry_client import ExpectedIncumbent
 from registry.importing.hands import AddressOf, Find, Tags, facts_of, find_here
 from registry.importing.states import (
+    PROMPT_TAG,
     SourceModel,
     SourceVersion,
     TargetVersion,
@@ -71,6 +72,8 @@ class TrialHands:
         facts = facts_of(version, self._origin, address)
         version_told = {**facts, "source": address, **self._copied(address)}
         told = {"version": version_told, "number": version.number}
+        if model.is_prompt:  # what has no version yet is made for one of a prompt
+            told["model"] = {"tags": {PROMPT_TAG: model.tags[PROMPT_TAG]}}
         self._client.rehearse(name, **told)
         self._told[name, version.number] = told
         made = TargetVersion(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from requests.structures import CaseInsensitiveDict
+
 from tests.server import RunningServer
 from tests.waiting import STALL_SECONDS
 
@@ -81,7 +83,9 @@ def _start(server: RunningServer, post: Post) -> subprocess.Popen[str]:
 def _answer(racer: subprocess.Popen[str]) -> Answer:
     output, _ = racer.communicate(timeout=STALL_SECONDS)
     assert racer.returncode == 0
-    return Answer(**json.loads(output))
+    report = json.loads(output)
+    report["headers"] = CaseInsensitiveDict(report["headers"])
+    return Answer(**report)
 
 
 def _stream(stream: IO[str] | None) -> IO[str]:

@@ -233,7 +233,7 @@ def test_any_text_is_a_source_or_refused(text: str) -> None:
         "s3://key:pw-1@bucket/model",
         "gs://:pw-1@bucket/model",
         "GS://key:p@pw-1@bucket/model",
-        "mysql+pymysql://user:pw-1@db/model",
+        "dbfs://user:pw-1@workspace/model",
     ],
 )
 def test_source_with_a_password_is_refused_and_not_repeated(text: str) -> None:

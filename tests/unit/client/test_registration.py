@@ -398,8 +398,9 @@ def test_a_registration_that_was_made_before_is_answered_and_not_made_again(
     version = client.register("fraud", tmp_path / "m.bin", idempotency_key=KEY)
 
     assert (version.stage, version.replayed) == ("Archived", True)
-    assert [one.method for one in fake.asked] == ["POST", "GET"]
-    assert fake.asked[0].headers["Prefer"] == "handling=lenient"
+    (created,) = fake.asked_for("POST", VERSIONS)
+    assert created.headers["Prefer"] == "handling=lenient"
+    assert not fake.asked_for("POST", f"{VERSIONS}/1/finalize")
 
 
 def test_a_registration_that_is_still_checked_is_waited_for(
