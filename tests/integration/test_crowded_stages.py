@@ -28,7 +28,7 @@ from tests.integration.mlflow_api.test_latest_plan import plans_of
 from tests.integration.statements import statements_of
 from tests.server import RunningServer, running_server
 from tests.services.postgres import PostgresServer
-from tests.waiting import wait_until
+from tests.waiting import wait_for
 
 TRANSITION = "/model-versions/transition-stage"
 STAGED_CHANGED = "model_version.stage_changed"
@@ -454,7 +454,7 @@ def test_request_that_was_killed_in_between_is_finished_by_the_next(
 ) -> None:
     with ThreadPoolExecutor() as pool:
         killed = pool.submit(live.empty_the_stage)
-        wait_until(lambda: counts(live.engine)["Archived"] >= 200)
+        wait_for(lambda: counts(live.engine)["Archived"] >= 200)
         live.server.kill()
         assert isinstance(killed.exception(), requests.ConnectionError)
     left = counts(live.engine)
