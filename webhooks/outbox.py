@@ -184,7 +184,7 @@ def _wants(subscription: Row[Any], event: Event) -> bool:
         # Filters of models and stages say nothing about these.
         is_about_itself = event.ordering_key == operational_key(subscription.id)
         return not is_about_itself and is_asked_for(subscription.event_types, event)
-    return (
+    return bool(
         is_asked_for(subscription.event_types, event)
         and matches_subject(
             subscription.subject_pattern, event.subject, *event.former_subjects
@@ -203,7 +203,7 @@ class _Wish:
 
     @property
     def is_ordered(self) -> bool:
-        return self.subscription.ordering == Ordering.KEY
+        return bool(self.subscription.ordering == Ordering.KEY)
 
     @property
     def wants_latest_only(self) -> bool:

@@ -177,19 +177,20 @@ def finalize(body: dict[str, Any], name: str, number: int) -> Response:
 
 def _finalize(name: str, number: int, declared: Manifest) -> Response:
     version = queries.get_version(db.session(), name, number)
-    of_version = {"model": name, "number": number}
     if version.artifact_digest == declared.digest:
-        return _settled(SealVersion(**of_version, manifest=declared))
+        return _settled(SealVersion(model=name, number=number, manifest=declared))
     _require_upload(version)
     end_read(db.session())
     if not is_hashed_inline(declared.files):
-        return _settled(ScheduleSealing(**of_version, declared=declared))
+        return _settled(ScheduleSealing(model=name, number=number, declared=declared))
     store, waiting = parts().store, _upload_source(version)
     try:
         sealed = uploads.seal_upload(store, version.id, declared)
     except (ArtifactNotFoundError, ArtifactChangedError, InvalidInputError) as error:
         return _give_up(version, error.message)
-    seal = SealVersion(**of_version, manifest=declared, source=sealed.source)
+    seal = SealVersion(
+        model=name, number=number, manifest=declared, source=sealed.source
+    )
     try:
         answer = _settled(seal)
     except ConflictError:  # given up in the meantime: nothing refers to the copy
@@ -261,9 +262,7 @@ def list_artifacts(query: dict[str, Any], name: str, number: int) -> Response:
     limit, after = query["limit"], decode_cursor(query["cursor"], str)
     _, manifest = _with_manifest(name, number)
     rows = manifest.files_behind(after, limit + 1) if manifest else []
-    return jsonify(
-        page(rows, limit, document=_file_document, key=lambda file: file.path)
-    )
+    return page(rows, limit, document=_file_document, key=lambda file: file.path)
 
 
 @blueprint.route(f"{_VERSION}/artifacts/<path:path>", methods=["GET"])

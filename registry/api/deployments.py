@@ -1,10 +1,9 @@
 """What consumers report of the versions that they deploy."""
 
-import time
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
-from flask import Response, jsonify
+from flask import Response
 
 from registry.api.blueprints import Blueprint
 from registry.api.schemas.deployments import (
@@ -17,8 +16,8 @@ from registry.auth.permissions import Permission, admits_deliveries, requires
 from registry.auth.sign_in import current_grant
 from registry.domain.commands.deployments import DeploymentStatus, ReportDeployment
 from registry.domain.documents import deployment_document
+from registry.domain.rows import VersionRow
 from registry.errors import (
-    CrowdedStageError,
     RegistryError,
     VerificationBusyError,
     VerificationNeededError,
@@ -29,7 +28,7 @@ from registry.services import deployments
 from registry.services.deployments import UNPREPARED, Preparation
 from registry.web.changing import answer_once, commit
 from registry.web.paging import decode_cursor, page
-from registry.web.verification import TURN_SECONDS, verified_digest
+from registry.web.verification import verified_digest
 
 blueprint = Blueprint("deployments", __name__, description="Deployments of versions")
 
@@ -65,15 +64,11 @@ def _report(report: ReportDeployment) -> Response:
             )
         except VerificationNeededError as needed:
             prepared = _prepared(needed)
-        except CrowdedStageError:
-            room = partial(deployments.make_room, report=report, prepared=prepared)
-            commit(room, is_answer=False)
-            time.sleep(TURN_SECONDS)
 
 
 def _prepared(needed: VerificationNeededError) -> Preparation:
     try:
-        return Preparation(digest=verified_digest(needed.version))
+        return Preparation(digest=verified_digest(cast("VersionRow", needed.version)))
     except VerificationBusyError:
         raise  # Sent again, the report finds it verified, and rolls back.
     except RegistryError as error:
@@ -98,11 +93,9 @@ def list_deployments(query: dict[str, Any], name: str, number: int) -> Response:
         before=decode_cursor(query["cursor"], str),
         limit=limit + 1,
     )
-    return jsonify(
-        page(
-            rows,
-            limit,
-            document=lambda row: deployment_document(name, row),
-            key=lambda row: row.id,
-        )
+    return page(
+        rows,
+        limit,
+        document=lambda row: deployment_document(name, row),
+        key=lambda row: row.id,
     )

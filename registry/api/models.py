@@ -48,7 +48,7 @@ def list_models(query: dict[str, Any]) -> Response:
         limit=limit + 1,
         prompts=query["prompts"],
     )
-    return jsonify(page(rows, limit, document=_document, key=lambda m: m.row.name))
+    return page(rows, limit, document=_document, key=lambda m: m.row.name)
 
 
 def _document(model: ModelState) -> Document:

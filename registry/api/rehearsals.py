@@ -1,7 +1,7 @@
 """``/rehearsals``: what would become of changes, and no change."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from flask import Response, jsonify
 
@@ -12,6 +12,7 @@ from registry.domain.commands.models import ChangeModel
 from registry.domain.commands.registration import RegisterVersion, VersionDetails
 from registry.domain.commands.versions import ChangeVersion
 from registry.domain.documents import version_document
+from registry.domain.rows import VersionRow
 from registry.errors import VerificationNeededError
 from registry.persistence.database import db
 from registry.services import rehearsals
@@ -39,7 +40,7 @@ def rehearse(body: dict[str, Any]) -> Response:
     try:
         return _answer(changes)
     except VerificationNeededError as needed:
-        digest = verified_digest(needed.version, records=False)
+        digest = verified_digest(cast("VersionRow", needed.version), records=False)
     return _answer(replace(changes, verified_digest=digest))
 
 

@@ -15,6 +15,7 @@ from registry.api.schemas.base import PageQuery
 from registry.auth.permissions import Permission, requires
 from registry.auth.sign_in import current_caller
 from registry.domain.actors import Role
+from registry.domain.documents import token_document
 from registry.persistence.database import db
 from registry.services import tokens
 from registry.services.transaction import Transaction
@@ -43,9 +44,7 @@ def list_tokens(query: dict[str, Any]) -> Response:
     rows = tokens.list_tokens(
         db.session(), after=decode_cursor(query["cursor"], str), limit=limit + 1
     )
-    return jsonify(
-        page(rows, limit, document=tokens.token_document, key=lambda t: t.id)
-    )
+    return page(rows, limit, document=token_document, key=lambda t: t.id)
 
 
 @blueprint.route("/tokens", methods=["POST"])

@@ -94,10 +94,8 @@ def list_history(query: dict[str, Any], name: str) -> Response:
         stage=None if stage is None else _stage(name, stage),
         limit=limit + 1,
     )
-    return jsonify(
-        page(
-            rows, limit, document=history_document, key=lambda row: row.change.sequence
-        )
+    return page(
+        rows, limit, document=history_document, key=lambda row: row.change.sequence
     )
 
 

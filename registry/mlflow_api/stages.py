@@ -16,7 +16,6 @@ from flask import Blueprint, Response, jsonify, request
 
 from registry.auth.permissions import Permission, requires
 from registry.domain.commands.moves import (
-    MAX_LEAVING,
     MoveVersion,
     must_be_archived_alone,
 )
@@ -40,6 +39,10 @@ from registry.web.changing import answer_once, parts
 from registry.web.verification import commit_move
 
 Answer = Callable[[VersionRow], Document]
+
+#: Each is a change of its own: these hold the lock as long as a hundred that move aside
+#: together.
+MAX_AT_ONCE = 20
 
 blueprint = Blueprint("stages", __name__, url_prefix="/mlflow")
 
@@ -99,9 +102,9 @@ def _version_moved(tx: Transaction, move: MoveVersion) -> VersionRow:
     """The version in its stage; who is beside it leaves, each by itself, if asked."""
     moved = execute(tx, move)
     beside = moved.beside if move.archives_others else ()
-    if len(beside) > MAX_LEAVING and not move.makes_room:
+    if len(beside) > MAX_AT_ONCE and not move.makes_room:
         raise CrowdedStageError
-    for number in beside[:MAX_LEAVING]:
+    for number in beside[:MAX_AT_ONCE]:
         others = MoveVersion(
             model=move.model, number=number, to_stage=ARCHIVED, reason=move.reason
         )

@@ -13,12 +13,12 @@ from registry.domain.entries import EntryRow
 from registry.domain.rows import ModelRow
 from registry.persistence.statements import (
     ALIASES,
+    COLUMNS,
+    DELETE,
+    INSERT,
+    KEYS,
+    UPDATE,
     VERSIONS,
-    columns_of,
-    delete_of,
-    insert_of,
-    key_names,
-    update_of,
 )
 
 _LIVE_VERSIONS = VERSIONS.update().where(
@@ -39,7 +39,7 @@ _LEASE = (
 _DELETE_ALIASES = ALIASES.delete().where(ALIASES.c.model_id == bindparam("of_model"))
 
 
-class NameTaken(Exception):
+class NameIsTakenError(Exception):
     """Another model has that name; the transaction is of no more use."""
 
 
@@ -47,26 +47,26 @@ def apply(cx: Connection, effects: Effects) -> None:
     """Write the effects of a change.
 
     Raises:
-        NameTaken: when the model's name is.
+        NameIsTakenError: when the model's name is.
     """
     _write_model(cx, effects)
     for rows in _by_kind(effects.removed):
-        cx.execute(delete_of(type(rows[0])), [_key(row) for row in rows])
+        cx.execute(DELETE[type(rows[0])], [_key(row) for row in rows])
     for rows in _by_kind(effects.changed):
-        cx.execute(update_of(type(rows[0])), [_key(r) | _changes(r) for r in rows])
+        cx.execute(UPDATE[type(rows[0])], [_key(r) | _changes(r) for r in rows])
     for rows in _by_kind(effects.added):
-        cx.execute(insert_of(type(rows[0])), [_columns(row) for row in rows])
+        cx.execute(INSERT[type(rows[0])], [_columns(row) for row in rows])
     append(cx, effects.entry)
 
 
 def add(cx: Connection, row: object) -> None:
     """Insert a row."""
-    cx.execute(insert_of(type(row)), _columns(row))
+    cx.execute(INSERT[type(row)], _columns(row))
 
 
 def change(cx: Connection, row: object) -> None:
     """Write what may change of a row."""
-    cx.execute(update_of(type(row)), _key(row) | _changes(row))
+    cx.execute(UPDATE[type(row)], _key(row) | _changes(row))
 
 
 def lease_sealing(cx: Connection, version_id: str, until: datetime) -> None:
@@ -76,18 +76,18 @@ def lease_sealing(cx: Connection, version_id: str, until: datetime) -> None:
 
 def append(cx: Connection, entry: EntryRow) -> None:
     """Append a sealed entry to the audit log."""
-    cx.execute(insert_of(EntryRow), _columns(entry))
+    cx.execute(INSERT[EntryRow], _columns(entry))
 
 
 def _write_model(cx: Connection, effects: Effects) -> None:
     model = effects.model
     try:
         if effects.is_new:
-            cx.execute(insert_of(ModelRow), _columns(model))
+            cx.execute(INSERT[ModelRow], _columns(model))
         else:
-            cx.execute(update_of(ModelRow), _key(model) | _changes(model))
+            cx.execute(UPDATE[ModelRow], _key(model) | _changes(model))
     except IntegrityError as error:
-        raise NameTaken from error
+        raise NameIsTakenError from error
     of_model = {"of_model": model.id, "at": model.updated_at}
     if effects.renamed:
         cx.execute(_RENAME_VERSIONS, {**of_model, "name": model.name})
@@ -102,7 +102,7 @@ def _by_kind(rows: Sequence[Any]) -> Iterable[list[Any]]:
 
 
 def _key(row: object) -> dict[str, Any]:
-    return {f"key_{name}": getattr(row, name) for name in key_names(type(row))}
+    return {f"key_{name}": getattr(row, name) for name in KEYS[type(row)]}
 
 
 def _changes(row: Any) -> dict[str, Any]:  # noqa: ANN401  # a row with ``CHANGES``
@@ -110,4 +110,4 @@ def _changes(row: Any) -> dict[str, Any]:  # noqa: ANN401  # a row with ``CHANGE
 
 
 def _columns(row: object) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in columns_of(type(row))}
+    return {name: getattr(row, name) for name in COLUMNS[type(row)]}

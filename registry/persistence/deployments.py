@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
+from registry.domain.rows import DeploymentRow
 from registry.errors import VersionNotFoundError
+from registry.persistence.statements import row_of, selected
 from registry.persistence.tables import (
     Deployment,
     ModelVersion,
@@ -21,7 +23,7 @@ def list_deployments(
     transition_id: str | None,
     before: str | None,
     limit: int,
-) -> Sequence[Deployment]:
+) -> Sequence[DeploymentRow]:
     """The deployments of a version, newest first, from behind ``before`` on.
 
     Raises:
@@ -33,7 +35,8 @@ def list_deployments(
     if before is not None:
         conditions.append(Deployment.id < before)
     found = session.execute(
-        select(ModelVersion.id, Deployment)
+        select(*selected(DeploymentRow))
+        .select_from(ModelVersion)
         .join(RegisteredModel, RegisteredModel.id == ModelVersion.model_id)
         .outerjoin(Deployment, and_(*conditions))
         .where(
@@ -47,4 +50,4 @@ def list_deployments(
     ).all()
     if not found:
         raise VersionNotFoundError(name, number)
-    return [row for _, row in found if row is not None]
+    return [row_of(DeploymentRow, row) for row in found if row.id is not None]

@@ -8,9 +8,10 @@ Rules:
   statement.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import (
@@ -23,9 +24,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
+from registry.domain.rows import DeploymentRow, StageChangeRow
 from registry.errors import ModelNotFoundError
+from registry.persistence.statements import row_of, selected
 from registry.persistence.tables import Deployment, RegisteredModel, StageChange
+from webhooks.portions import read_rows
 from webhooks.tables import Delivery, DeliveryKind, DeliveryState, state_in
+
+_CHANGE = len(fields(StageChangeRow))
 
 
 @dataclass(kw_only=True)
@@ -38,11 +44,11 @@ class HistoryLine:
         last_delivered_at: when the last acknowledgement came; None without one.
     """
 
-    change: StageChange
+    change: StageChangeRow
     requested: int
     delivered: int
     last_delivered_at: datetime | None
-    deployments: list[Deployment] = field(default_factory=list)
+    deployments: list[DeploymentRow] = field(default_factory=list)
 
 
 def list_history(
@@ -52,21 +58,21 @@ def list_history(
     below: int | None,
     stage: str | None,
     limit: int,
-) -> Sequence[HistoryLine]:
+) -> Iterator[HistoryLine]:
     """A model's stage changes, newest first; registrations are left out.
 
     Raises:
-        NotFoundError: when there is no such model.
+        NotFoundError: when there is no such model, as the first is asked for.
     """
     shown = _shown(name, below=below, stage=stage, limit=limit)
     is_delivered = state_in(Delivery.state, DeliveryState.DELIVERED)
-    rows = session.execute(
+    query = (
         select(
-            StageChange,
+            *selected(StageChangeRow),
             _of_deliveries(func.count()),
             _of_deliveries(func.count(), is_delivered),
             _of_deliveries(func.max(Delivery.updated_at), is_delivered),
-            Deployment,
+            *selected(DeploymentRow),
         )
         .select_from(shown)
         .outerjoin(StageChange, StageChange.id == shown.c.change_id)
@@ -77,11 +83,16 @@ def list_history(
                 Deployment.transition_id == StageChange.transition_id,
             ),
         )
-        .order_by(StageChange.sequence.desc(), Deployment.id)
-    ).all()
-    if not rows:
+    )
+    newest_first = [StageChange.sequence.desc()]
+    rows = read_rows(session, query, limit=limit, joined_in=newest_first)
+    is_there = False
+    for change, of_change in groupby(rows, key=lambda row: row[:_CHANGE]):
+        is_there = True
+        if change[0] is not None:
+            yield _line(of_change)
+    if not is_there:
         raise ModelNotFoundError(name)
-    return _lines(tuple(row) for row in rows)
 
 
 def _shown(name: str, *, below: int | None, stage: str | None, limit: int) -> Subquery:
@@ -107,24 +118,19 @@ def _shown(name: str, *, below: int | None, stage: str | None, limit: int) -> Su
     )
 
 
-def _lines(rows: Iterable[tuple[Any, ...]]) -> list[HistoryLine]:
-    """One line for each change, its deployments gathered."""
-    lines: dict[int, HistoryLine] = {}
-    for change, requested, delivered, last_delivered_at, deployment in rows:
-        if change is None:
-            continue
-        line = lines.setdefault(
-            change.id,
-            HistoryLine(
-                change=change,
-                requested=requested,
-                delivered=delivered,
-                last_delivered_at=last_delivered_at,
-            ),
-        )
-        if deployment is not None:
-            line.deployments.append(deployment)
-    return list(lines.values())
+def _line(rows: Iterable[Sequence[Any]]) -> HistoryLine:
+    """The line of one change, its deployments gathered."""
+    found = list(rows)
+    requested, delivered, last_delivered_at = found[0][_CHANGE : _CHANGE + 3]
+    rows = [row[_CHANGE + 3 :] for row in found]
+    deployments = [row_of(DeploymentRow, row) for row in rows if row[0] is not None]
+    return HistoryLine(
+        change=row_of(StageChangeRow, found[0][:_CHANGE]),
+        requested=requested,
+        delivered=delivered,
+        last_delivered_at=last_delivered_at,
+        deployments=sorted(deployments, key=lambda each: each.id),
+    )
 
 
 def _of_deliveries(

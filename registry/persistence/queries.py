@@ -8,11 +8,12 @@ Rules:
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import (
+    ColumnElement,
     Row,
     Select,
     String,
@@ -52,6 +53,7 @@ from registry.persistence.tables import (
     StageChange,
     VersionManifest,
 )
+from webhooks.portions import read_rows
 
 Entries = TypeVar("Entries", AuditEntry, int)
 
@@ -75,7 +77,7 @@ _MODELS = (
         MODELS.c.name > bindparam("after"),
     )
     .order_by(MODELS.c.name)
-    .limit(bindparam("limit"))
+    .limit(bindparam("most"))
 )
 _VERSION = _OF_LIVE.where(
     MODELS.c.name == bindparam("name"), VERSIONS.c.number == bindparam("number")
@@ -89,17 +91,26 @@ _BY_ID = (
     .add_columns(_MANIFEST.canonical)
 )
 _ABOVE_ALL = 2**31 - 1  #: no version has that number
-_VERSIONS = (
-    select(*selected(VersionRow))
-    .where(
-        VERSIONS.c.model_id == bindparam("of_model"),
-        VERSIONS.c.deleted_at.is_(None),
-        VERSIONS.c.number < bindparam("below"),
-    )
-    .order_by(VERSIONS.c.number.desc())
-    .limit(bindparam("limit"))
+_BELOW = and_(
+    VERSIONS.c.model_id == MODELS.c.id,
+    VERSIONS.c.deleted_at.is_(None),
+    VERSIONS.c.number < bindparam("below"),
 )
-_IN_STAGE = _VERSIONS.where(VERSIONS.c.stage == bindparam("stage"))
+
+
+def _versions_that(condition: ColumnElement[bool]) -> Select[Any]:
+    return (
+        select(*selected(VersionRow))
+        .select_from(MODELS)
+        .outerjoin(VERSIONS, condition)
+        .where(*_NAMED)
+        .order_by(VERSIONS.c.number.desc())
+        .limit(bindparam("most"))
+    )
+
+
+_VERSIONS = _versions_that(_BELOW)
+_IN_STAGE = _versions_that(and_(_BELOW, VERSIONS.c.stage == bindparam("stage")))
 _BY_ALIAS = _OF_LIVE.join(ALIASES, ALIASES.c.version_id == VERSIONS.c.id).where(
     MODELS.c.name == bindparam("name"), ALIASES.c.alias == bindparam("alias")
 )
@@ -199,11 +210,11 @@ def manifest(session: Session, version_id: str) -> str:
 
 def list_models(
     session: Session, *, after: str | None, limit: int, prompts: bool
-) -> Sequence[ModelState]:
+) -> Iterator[ModelState]:
     """Models, or prompts, by name, from the one behind ``after`` on."""
-    values = {"after": after or "", "limit": limit, "prompts": prompts}
-    found = session.connection().execute(_MODELS, values)
-    return [model_state(each) for each in found]
+    values = {"after": after or "", "most": limit, "prompts": prompts}
+    found = read_rows(session, _MODELS, limit=limit, values=values)
+    return map(model_state, found)
 
 
 def get_version(session: Session, name: str, number: int) -> VersionRow:
@@ -255,19 +266,23 @@ def list_versions(
     below: int | None,
     stage: str | None,
     limit: int,
-) -> Sequence[VersionRow]:
+) -> Iterator[VersionRow]:
     """Versions of a model, newest first, from the one below ``below`` on.
 
     Raises:
-        NotFoundError: when there is no such model.
+        NotFoundError: when there is no such model, as the first is asked for.
     """
-    of_model = model_id(session, name)
-    values = {"of_model": of_model, "below": below or _ABOVE_ALL, "limit": limit}
-    if stage is None:
-        found = session.connection().execute(_VERSIONS, values)
-    else:
-        found = session.connection().execute(_IN_STAGE, {**values, "stage": stage})
-    return [row_of(VersionRow, each) for each in found]
+    values = {"name": name, "below": below or _ABOVE_ALL, "most": limit}
+    if stage is not None:
+        values["stage"] = stage
+    statement = _VERSIONS if stage is None else _IN_STAGE
+    is_there = False
+    for found in read_rows(session, statement, limit=limit, values=values):
+        is_there = True
+        if found.id is not None:  # the model's own row alone says that it has nothing
+            yield row_of(VersionRow, found)
+    if not is_there:
+        raise ModelNotFoundError(name)
 
 
 def version_by_alias(session: Session, name: str, alias: str) -> VersionRow:
@@ -337,7 +352,7 @@ def stage_holder(
 
 def list_audit_entries(
     session: Session, *, model: str | None, below: int | None, limit: int
-) -> Sequence[AuditEntry]:
+) -> Iterator[AuditEntry]:
     """Audit entries, newest first; with ``model`` those that may be about it.
 
     The column says so, or the sealed text may: a column can be edited. Whoever asks
@@ -351,7 +366,8 @@ def list_audit_entries(
         query = query.where(
             AuditEntry.id.in_(union(*(select(page.c.id) for page in pages)))
         )
-    return session.scalars(_below(query, below)).all()
+    found = read_rows(session, _below(query, below), limit=limit)
+    return (row for (row,) in found)
 
 
 def _below(query: Select[Entries], below: int | None) -> Select[Entries]:
@@ -387,7 +403,7 @@ def _hidden(model: str) -> list[Select[int]]:
 
 def oldest_unfinished_upload(
     session: Session, *, created_before: datetime
-) -> Row[tuple[str, str, int]] | None:
+) -> Row[Any, Any, Any] | None:
     """Id, model's name and number of a version whose upload was never finalized.
 
     Read without a lock: look again under the model's before changing anything.
@@ -396,7 +412,9 @@ def oldest_unfinished_upload(
     return session.connection().execute(_UNFINISHED, values).one_or_none()
 
 
-def due_for_sealing(session: Session, now: datetime) -> Row[Any] | None:
+def due_for_sealing(
+    session: Session, now: datetime
+) -> Row[Any, Any, Any, Any, Any, Any] | None:
     """A version whose manifest the background should complete, locked.
 
     Its ``declared_manifest`` comes with what says where it is.

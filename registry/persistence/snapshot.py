@@ -165,10 +165,11 @@ def lock(cx: Connection, name: str) -> ModelRow:
 def gather(cx: Connection, model: ModelRow, want: Want) -> Snapshot:
     """What is wanted of a model that is locked."""
     of_model = {"model_id": model.id}
-    alias = _one(cx, AliasRow, _ALIAS, {**of_model, "alias": want.alias}, want.alias)
+    pointed = {**of_model, "alias": want.alias}
+    alias = _one(cx, AliasRow, _ALIAS, pointed, is_wanted=want.alias is not None)
     holder = _number(cx, _HOLDER_BEFORE, {**of_model, "stage": want.holder_before})
     comment_of, comment = _comment(cx, of_model, want.comment)
-    number = want.number or holder or comment_of or (alias and alias.number)
+    number = want.number or holder or comment_of or (alias.number if alias else None)
     version, in_stage = _versions(cx, model, number, want)
     return Snapshot(
         model=model,
@@ -192,9 +193,10 @@ def _one(
     kind: type[Kind],
     statement: Executable,
     values: Mapping[str, Any],
-    is_wanted: object = True,
+    *,
+    is_wanted: bool = True,
 ) -> Kind | None:
-    if is_wanted is None:
+    if not is_wanted:
         return None
     found = cx.execute(statement, values).first()
     return None if found is None else row_of(kind, found)
@@ -248,7 +250,7 @@ def _last_in(
         return None
     if want.last_in == want.stage and len(in_stage) < want.limit:
         last = max(in_stage, key=lambda row: row.entered, default=None)
-        return last and last.number
+        return None if last is None else last.number
     return _number(cx, _LAST_IN, {**of_model, "stage": want.last_in})
 
 
@@ -316,7 +318,7 @@ def _standing(
         present=present,
         announced=announced,
         rows={row.transition_id: row for row in deployments},
-        sent_again={event: at for event, at in sent},
+        sent_again={found.event_id: found[1] for found in sent},
     )
 
 
@@ -330,4 +332,6 @@ def _announced(
         return _one(cx, StageChangeRow, _ANNOUNCED_SO, values)
     if event is not None:
         return _one(cx, StageChangeRow, _ANNOUNCED_AS, values)
-    return _one(cx, StageChangeRow, _ANNOUNCED_BY, values, delivery)
+    return _one(
+        cx, StageChangeRow, _ANNOUNCED_BY, values, is_wanted=delivery is not None
+    )

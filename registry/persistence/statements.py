@@ -4,10 +4,9 @@ A row of the domain (``domain.rows``) has one statement to read it, to insert it
 update what of it may change and to delete it. Its fields are the table's columns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import (
     ColumnElement,
@@ -70,22 +69,21 @@ _TABLES: dict[type, type[Base]] = {
     EntryRow: AuditEntry,
 }
 
-MODELS: Table = RegisteredModel.__table__  # type: ignore[assignment]
-MODEL_TAGS: Table = ModelTag.__table__  # type: ignore[assignment]
-VERSIONS: Table = ModelVersion.__table__  # type: ignore[assignment]
-ALIASES: Table = Alias.__table__  # type: ignore[assignment]
-CHANGES: Table = StageChange.__table__  # type: ignore[assignment]
-DEPLOYMENTS: Table = Deployment.__table__  # type: ignore[assignment]
-COMMENTS: Table = VersionComment.__table__  # type: ignore[assignment]
-_VERSION_TAGS: Table = VersionTag.__table__  # type: ignore[assignment]
+MODELS = cast("Table", RegisteredModel.__table__)
+MODEL_TAGS = cast("Table", ModelTag.__table__)
+VERSIONS = cast("Table", ModelVersion.__table__)
+ALIASES = cast("Table", Alias.__table__)
+CHANGES = cast("Table", StageChange.__table__)
+DEPLOYMENTS = cast("Table", Deployment.__table__)
+COMMENTS = cast("Table", VersionComment.__table__)
+_VERSION_TAGS = cast("Table", VersionTag.__table__)
 
 
 def table_of(kind: type) -> Table:
     """The table whose rows these are."""
-    return _TABLES[kind].__table__  # type: ignore[return-value]
+    return cast("Table", _TABLES[kind].__table__)
 
 
-@cache
 def columns_of(kind: type) -> tuple[str, ...]:
     """The fields of a row that are columns of its table."""
     table = table_of(kind)
@@ -102,16 +100,12 @@ def selected(kind: type) -> list[ColumnElement[Any]]:
     ]
 
 
-@cache
-def insert_of(kind: type) -> Insert:
-    """Insert rows, given as their columns."""
+def _insert(kind: type) -> Insert:
     table = table_of(kind)
     return table.insert().values({name: bindparam(name) for name in columns_of(kind)})
 
 
-@cache
-def update_of(kind: type) -> Update:
-    """Update what may change of rows, given as their columns and ``key_<column>``."""
+def _update(kind: type) -> Update:
     table = table_of(kind)
     changes: tuple[str, ...] = kind.CHANGES  # type: ignore[attr-defined]
     return (
@@ -121,9 +115,7 @@ def update_of(kind: type) -> Update:
     )
 
 
-@cache
-def delete_of(kind: type) -> Delete:
-    """Delete rows, given as ``key_<column>``."""
+def _delete(kind: type) -> Delete:
     table = table_of(kind)
     return table.delete().where(
         *(column == bindparam(f"key_{column.name}") for column in _keys(table))
@@ -137,6 +129,16 @@ def _keys(table: Table) -> list[ColumnElement[Any]]:
 def key_names(kind: type) -> tuple[str, ...]:
     """The columns of a row's key."""
     return tuple(column.name for column in table_of(kind).primary_key.columns)
+
+
+COLUMNS = {kind: columns_of(kind) for kind in _TABLES}
+KEYS = {kind: key_names(kind) for kind in _TABLES}
+#: Insert rows, given as their columns.
+INSERT = {kind: _insert(kind) for kind in _TABLES}
+#: Update what may change of rows, given as those columns and ``key_<column>``.
+UPDATE = {kind: _update(kind) for kind in _TABLES if hasattr(kind, "CHANGES")}
+#: Delete rows, given as ``key_<column>``.
+DELETE = {kind: _delete(kind) for kind in _TABLES}
 
 
 def _of_version(aggregate: Any, table: Table) -> Any:  # noqa: ANN401  # SQLAlchemy's
@@ -205,7 +207,7 @@ def model_facts(
     tags: Mapping[str, str] | None,
     aliases: Mapping[str, int] | None,
     held: Mapping[str, str] | None,
-    latest: int | None,  # noqa: ANN401  # JSON
+    latest: int | None,
 ) -> ModelFacts:
     """A model's facts, from what the databases' aggregates give."""
     return ModelFacts(
@@ -222,12 +224,10 @@ _EMPTY: dict[str, Any] = {"tags": {}, "aliases": (), "entered": 0}
 
 def row_of(kind: type[Kind], found: Sequence[Any]) -> Kind:
     """A row, from what ``selected`` selected."""
-    values = dict(zip(_names_of(kind), found, strict=True))
+    values = dict(zip(_NAMES[kind], found, strict=True))
     for name in _READ_OF_OTHERS.get(kind, ()):
         values[name] = values[name] or _EMPTY[name]
     return kind(**values)
 
 
-@cache
-def _names_of(kind: type) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(kind))
+_NAMES = {kind: tuple(each.name for each in fields(kind)) for kind in _TABLES}

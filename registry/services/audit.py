@@ -9,9 +9,19 @@ Rules:
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Row, String, bindparam, exists, func, literal, select
+from sqlalchemy import (
+    Row,
+    String,
+    Table,
+    bindparam,
+    exists,
+    func,
+    literal,
+    select,
+    tuple_,
+)
 from sqlalchemy.orm import Session
 
 from registry.domain import audit_chain, audit_export, audit_privacy
@@ -27,8 +37,8 @@ from registry.persistence.tables import AuditChain, AuditEntry, RegisteredModel,
 from registry.services.transaction import Transaction
 
 SYSTEM_CHAIN = audit_chain.SYSTEM_CHAIN
-_BATCH_ROWS = 1000
-_HEADS = AuditChain.__table__
+_PORTION_ROWS = 25
+_HEADS = cast("Table", AuditChain.__table__)
 _OF_CHAIN = _HEADS.c.chain == bindparam("of_chain")
 _LOCK_HEAD = select(_HEADS).where(_OF_CHAIN).with_for_update()
 
@@ -37,7 +47,7 @@ def record(tx: Transaction, change: Change) -> None:
     """Append one entry to the chain ``system``."""
     of_chain = {"of_chain": SYSTEM_CHAIN}
     row = tx.cx.execute(_LOCK_HEAD, of_chain).one_or_none()
-    head = row and Head(chain=row.chain, n=row.n, hash=row.hash)
+    head = None if row is None else Head(chain=row.chain, n=row.n, hash=row.hash)
     entry = appended(SYSTEM_CHAIN, head, change, caller=tx.caller, at=tx.now)
     new = {"n": entry.n, "hash": entry.hash}
     if head is None:
@@ -125,10 +135,16 @@ def _chains(session: Session, name: str | None) -> Iterator[Chain]:
 
 
 def _entries(session: Session, chain: str) -> Iterator[SealedEntry]:
-    rows = session.execute(
+    """A chain, read in portions: no statement is open while somebody takes his time."""
+    query = (
         select(*AuditEntry.__table__.columns)
         .where(AuditEntry.chain == chain)
-        .order_by(AuditEntry.n)
-        .execution_options(yield_per=_BATCH_ROWS)
+        .order_by(AuditEntry.n, AuditEntry.id)
+        .limit(_PORTION_ROWS)
     )
-    return map(sealed_entry, rows)
+    rows = session.execute(query).all()
+    while rows:
+        yield from map(sealed_entry, rows)
+        last = rows[-1]
+        behind = tuple_(AuditEntry.n, AuditEntry.id) > (last.n, last.id)
+        rows = session.execute(query.where(behind)).all()

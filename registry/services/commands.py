@@ -23,7 +23,7 @@ from registry.domain.commands.change import (
 from registry.domain.commands.models import CreateModel, ModelState
 from registry.errors import NameTakenError
 from registry.persistence import snapshot
-from registry.persistence.apply import NameTaken, apply
+from registry.persistence.apply import NameIsTakenError, apply
 from registry.persistence.statements import MODELS
 from registry.services.transaction import Transaction
 from webhooks import outbox
@@ -87,7 +87,7 @@ def _write(tx: Transaction, outcome: Outcome[Answer]) -> None:
         return
     try:
         apply(tx.cx, effects)
-    except NameTaken as error:
+    except NameIsTakenError as error:
         raise _name_taken(tx, effects.model.name) from error
     events = [_event(tx, effects, draft) for draft in effects.events]
     outbox.enqueue_all(tx.session, events, now=tx.now)

@@ -15,7 +15,6 @@ from registry.domain.commands.deployments import ReportDeployment
 from registry.domain.commands.moves import Moved, MoveVersion
 from registry.domain.documents import Document, deployment_document
 from registry.errors import (
-    CrowdedStageError,
     RegistryError,
     VerificationNeededError,
 )
@@ -65,7 +64,6 @@ def report_deployment(
     Raises:
         RegistryError: as ``ReportDeployment``.
         VerificationNeededError: when what goes back is to be verified first.
-        CrowdedStageError: when room is to be made first (``make_room``).
     """
     plan = _plan(tx, report, prepared)
     report = replace(report, details=plan.details, rolls_back=plan.move is not None)
@@ -74,20 +72,13 @@ def report_deployment(
     return {**document, "automatic_rollback": _carried_out(tx, plan)}
 
 
-def make_room(tx: Transaction, report: ReportDeployment, prepared: Preparation) -> None:
-    """Make room in the stage for what the report will put back."""
-    move, _ = _due(tx, report, prepared)
-    if move is not None:
-        execute(_as_system(tx), replace(move, makes_room=True))
-
-
 def _plan(tx: Transaction, report: ReportDeployment, prepared: Preparation) -> _Plan:
     move, refusal = _due(tx, report, prepared)
     if move is None:
         return _Plan(refusal=refusal)
     try:
         return _Plan(move=move, moved=preview(_as_system(tx), move).answer)
-    except (VerificationNeededError, CrowdedStageError):
+    except VerificationNeededError:
         raise
     except RegistryError as error:
         return _Plan(refusal=error.message)
@@ -97,8 +88,10 @@ def _due(
     tx: Transaction, report: ReportDeployment, prepared: Preparation
 ) -> tuple[MoveVersion | None, str | None]:
     move, refusal = report.due_rollback(look(tx, report), tx.policy, tx.caller.actor)
-    if move is None or prepared.refusal is not None:
-        return None, refusal or (move and prepared.refusal)
+    if move is None:
+        return None, refusal
+    if prepared.refusal is not None:
+        return None, prepared.refusal
     return replace(move, verified_digest=prepared.digest), None
 
 

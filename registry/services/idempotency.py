@@ -18,8 +18,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import cast
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import Table, bindparam, delete, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -35,10 +36,20 @@ MAX_KEY_CHARACTERS = 255
 KEY_PATTERN = r"[!-~]+"
 _KEY = re.compile(KEY_PATTERN)
 KEPT_FOR = timedelta(hours=24)
+FORGOTTEN_AT_ONCE = 1_000
 
-_KEYS = IdempotencyKey.__table__
+_KEYS = cast("Table", IdempotencyKey.__table__)
 _FIND = select(_KEYS).where(
     _KEYS.c.principal == bindparam("of_principal"), _KEYS.c.key == bindparam("of_key")
+)
+_OLD = (
+    select(_KEYS.c.principal, _KEYS.c.key)
+    .where(_KEYS.c.created_at < bindparam("before"))
+    .order_by(_KEYS.c.created_at)
+    .limit(FORGOTTEN_AT_ONCE)
+)
+_FORGET = delete(_KEYS).where(
+    tuple_(_KEYS.c.principal, _KEYS.c.key).in_(bindparam("keys", expanding=True))
 )
 
 
@@ -120,7 +131,10 @@ def keep(
         ) from error
 
 
-def forget_old_keys(session: Session, *, now: datetime) -> None:
-    """Remove keys that are older than a day."""
-    old = delete(_KEYS).where(_KEYS.c.created_at < now - KEPT_FOR)
-    session.connection().execute(old)
+def forget_old_keys(session: Session, *, now: datetime) -> bool:
+    """Remove the first keys that are older than a day; whether more may be left."""
+    cx = session.connection()
+    keys = cx.execute(_OLD, {"before": now - KEPT_FOR}).all()
+    if keys:
+        cx.execute(_FORGET, {"keys": [tuple(key) for key in keys]})
+    return len(keys) == FORGOTTEN_AT_ONCE

@@ -119,8 +119,8 @@ def revoke_token(tx: Transaction, token_id: str) -> None:
         return
     revoked = replace(token, revoked_at=tx.now)
     apply.change(tx.cx, revoked)
-    documents = {"before": token_document(token), "after": token_document(revoked)}
-    audit.record(tx, Change(action=REVOKED, **documents))
+    before, after = token_document(token), token_document(revoked)
+    audit.record(tx, Change(action=REVOKED, before=before, after=after))
 
 
 def list_tokens(

@@ -151,7 +151,7 @@ def give_up_next(
         )
         if found is None:
             return False
-        version_id, name, number = found
+        version_id, name, number = found.id, found.name, found.number
         given_up = execute(
             tx,
             FailRegistration(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import Protocol, cast
 
 from flask import Response
 
@@ -43,15 +44,21 @@ from registry.web.single_flight import StillRunningError
 
 logger = logging.getLogger(__name__)
 
+
+class MoveWork(Protocol):
+    """What is done in a move's transaction."""
+
+    def __call__(self, tx: Transaction, move: MoveVersion) -> Document:
+        """Move, and answer."""
+
+
 #: How long a request waits for a verification that another one has begun.
 WAIT_SECONDS = 20.0
 #: Who waits for SQLite's lock looks again after 1 to 100 ms, the longer the later.
 TURN_SECONDS = 0.05
 
 
-def commit_move(
-    move: MoveVersion, work: Callable[[Transaction, MoveVersion], Document]
-) -> Response:
+def commit_move(move: MoveVersion, work: MoveWork) -> Response:
     """Commit a move with what must be done before it, each with nothing locked.
 
     The artifact is hashed, where that is asked for; a changed one is recorded as such.
@@ -65,12 +72,15 @@ def commit_move(
         ArtifactStoreError: when the store does not answer.
         VerificationBusyError: when another request is still at it.
     """
+    is_named = move.number is not None
     while True:
         try:
             return commit(partial(work, move=move))
         except VerificationNeededError as needed:
             move = verified(move, needed)
         except CrowdedStageError:
+            if not is_named:  # another one, once those who leave served before
+                raise
             room = dataclasses.replace(move, makes_room=True)
             commit(partial(work, move=room), is_answer=False)
             time.sleep(TURN_SECONDS)
@@ -84,7 +94,7 @@ def verified(
     Raises:
         RegistryError: as ``verify_artifact``.
     """
-    version: VersionRow = needed.version
+    version = cast("VersionRow", needed.version)
     digest = verified_digest(version, records=records)
     return dataclasses.replace(move, number=version.number, verified_digest=digest)
 

@@ -158,7 +158,7 @@ def fill(app: Flask) -> None:
         model = get_model(session, MODEL)
         for number in range(1000, 1000 + MANY):
             add_model(session, f"model-{number}")
-            add_version(session, model.id, number)
+            add_version(session, model.row.id, number)
         session.commit()
 
 

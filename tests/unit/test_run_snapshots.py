@@ -4,8 +4,8 @@ import math
 from typing import Any
 
 import pytest
-from registry.services.registration import VersionDetails
 
+from registry.domain.commands.registration import VersionDetails
 from registry.services.artifacts import linked_elsewhere
 from registry.services.run_snapshots import (
     MAX_DATASETS,

@@ -68,7 +68,7 @@ class SetAlias:
             context,
             model,
             change,
-            [(SET, data)],
+            told=[(SET, data)],
             removed=[] if seen.alias is None else [seen.alias],
             changed=[version],
             added=[alias],
@@ -121,7 +121,7 @@ class DeleteAlias:
             context,
             model,
             change,
-            [(DELETED, data)],
+            told=[(DELETED, data)],
             removed=[alias],
             changed=[version],
         )

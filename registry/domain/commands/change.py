@@ -242,6 +242,7 @@ def effects(
     context: Context,
     model: ModelRow,
     change: Change,
+    *,
     told: Sequence[Told],
     **rows: Any,  # noqa: ANN401  # members of Effects
 ) -> Effects:

@@ -158,8 +158,8 @@ class _Told:
             action=action,
             model=self.model.name,
             version=self.version.number,
-            before=before and comment_document(before),
-            after=after and comment_document(after),
+            before=None if before is None else comment_document(before),
+            after=None if after is None else comment_document(after),
         )
         data = {
             "version": self.version.number,
@@ -175,7 +175,7 @@ class _Told:
             self.context,
             self.model,
             change,
-            [(action, data)],
+            told=[(action, data)],
             removed=[before] if before and after is None else [],
             changed=[after] if before and after else [],
             added=[after] if after and before is None else [],

@@ -161,7 +161,7 @@ class ReportDeployment:
             action=UPDATED,
             model=model.name,
             version=version.number,
-            before=before and deployment_document(model.name, before),
+            before=None if before is None else deployment_document(model.name, before),
             after=document,
             details=self.details,
         )
@@ -175,7 +175,7 @@ class ReportDeployment:
             context,
             model,
             change,
-            [(UPDATED, data)],
+            told=[(UPDATED, data)],
             changed=[row] if before else [],
             added=[] if before else [row],
         )

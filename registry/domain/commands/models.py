@@ -94,7 +94,7 @@ class CreateModel:
         seen = Snapshot(model=model)
         _, added = _tag_rows(model, tags, {})
         written = effects(
-            seen, context, model, change, [(CREATED, _said(state))], added=added
+            seen, context, model, change, told=[(CREATED, _said(state))], added=added
         )
         return Outcome(effects=replace(written, is_new=True), answer=state)
 
@@ -165,7 +165,7 @@ class ChangeModel:
             context,
             row,
             change,
-            [(change.action, data), *_told_of_prompt(before, after, tags)],
+            told=[(change.action, data), *_told_of_prompt(before, after, tags)],
             removed=removed,
             added=added,
             renamed=self.name is not None,
@@ -240,7 +240,9 @@ class DeleteModel:
         row = replace(row, deleted_at=row.updated_at)
         before = model_document(seen.model, facts)
         change = Change(action=DELETED, model=row.name, before=before)
-        written = effects(seen, context, row, change, [(DELETED, {})], emptied=True)
+        written = effects(
+            seen, context, row, change, told=[(DELETED, {})], emptied=True
+        )
         return Outcome(effects=written, answer=None)
 
 

@@ -169,7 +169,9 @@ class MoveVersion:
             steps.append(_Step(version, stage, decision.cause))
         elif not steps:
             return Outcome(answer=Moved(version=version))
-        return self._moved(seen, context, version, steps, decision)
+        return self._moved(
+            seen, context, version=version, steps=steps, decision=decision
+        )
 
     def _version(self, seen: Snapshot, stage: str) -> VersionRow:
         if self.number is not None:
@@ -224,6 +226,7 @@ class MoveVersion:
         self,
         seen: Snapshot,
         context: Context,
+        *,
         version: VersionRow,
         steps: Sequence[_Step],
         decision: Decision,
@@ -246,7 +249,7 @@ class MoveVersion:
                 last_history=history[-1].sequence,
             ),
             self._change(context, version, after, history),
-            [(STAGE_CHANGED, data) for data in told],
+            told=[(STAGE_CHANGED, data) for data in told],
             changed=rows,
         )
         announced = [

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from registry.domain import names, prompts
 from registry.domain.commands.change import (
@@ -162,7 +163,7 @@ class DeleteVersion(_OfVersion):
             context,
             model,
             change,
-            [(DELETED, version_event(context, model, after))],
+            told=[(DELETED, version_event(context, model, after))],
             removed=[_pointing(after, alias) for alias in before.aliases],
             changed=[after],
         )
@@ -306,7 +307,7 @@ class MarkArtifactChanged(_OfVersion):
         )
         data = {**version_event(context, model, after), "differences": found}
         told = [(ARTIFACT_CHANGED, data)]
-        written = effects(seen, context, model, change, told, changed=[after])
+        written = effects(seen, context, model, change, told=told, changed=[after])
         return Outcome(effects=written, answer=after)
 
 
@@ -344,16 +345,17 @@ def version_changed(
     action: str,
     before: VersionRow | None,
     told: Sequence[Told] = (),
-    removed: Sequence[object] = (),
-    also_changed: Sequence[object] = (),
-    added: Sequence[object] = (),
+    **rows: Any,  # noqa: ANN401  # members of Effects
 ) -> Outcome[VersionRow]:
-    """The outcome of a change of one version, which is new without ``before``."""
+    """The outcome of a change of one version, which is new without ``before``.
+
+    ``rows`` are members of ``Effects``, and what is ``also_changed``.
+    """
     change = Change(
         action=action,
         model=model.name,
         version=after.number,
-        before=before and version_document(before),
+        before=None if before is None else version_document(before),
         after=version_document(after),
     )
     data = {**version_event(context, model, after), "description": after.description}
@@ -362,10 +364,9 @@ def version_changed(
         context,
         model,
         change,
-        [(action, data), *told],
-        removed=removed,
-        changed=[*([after] if before else []), *also_changed],
-        added=added,
+        told=[(action, data), *told],
+        changed=[*([after] if before else []), *rows.pop("also_changed", ())],
+        **rows,
     )
     return Outcome(effects=written, answer=after)
 
