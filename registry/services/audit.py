@@ -115,8 +115,8 @@ def _chains(session: Session, name: str | None) -> Iterator[Chain]:
     query = (
         select(
             names.c.chain,
-            func.coalesce(AuditChain.n, RegisteredModel.chain_n),
-            func.coalesce(AuditChain.hash, RegisteredModel.chain_hash),
+            func.coalesce(RegisteredModel.chain_n, AuditChain.n),
+            func.coalesce(RegisteredModel.chain_hash, AuditChain.hash),
             exists(Token.id),
         )
         .outerjoin(AuditChain, AuditChain.chain == names.c.chain)
@@ -129,7 +129,7 @@ def _chains(session: Session, name: str | None) -> Iterator[Chain]:
         yield Chain(
             name=chain,
             entries=_entries(session, chain),
-            head=Head(chain=chain, n=n, hash=head_hash) if n else None,
+            head=Head(chain=chain, n=n, hash=head_hash) if n is not None else None,
             may_be_empty=chain == SYSTEM_CHAIN and not has_tokens,
         )
 

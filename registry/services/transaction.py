@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
@@ -26,7 +27,7 @@ class Transaction:
     policy: StagePolicy
     now: datetime
 
-    @property
+    @cached_property
     def cx(self) -> Connection:
         """The connection that the transaction runs on."""
         return self.session.connection()

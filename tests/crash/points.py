@@ -25,7 +25,6 @@ _SIGN_IN = ("select tokens", "update tokens")
 _STATEMENTS = {
     "change": (
         *_SIGN_IN,
-        "insert idempotency_keys",
         "select registered_models",
         "update registered_models",
         "insert model_versions",
@@ -34,14 +33,12 @@ _STATEMENTS = {
         "insert version_manifests",
         "select stage_changes",
         "insert stage_changes",
-        "select audit_chains",
-        "update audit_chains",
         "insert audit_entries",
         "select webhook_subscriptions",
         "insert webhook_events",
         "insert webhook_ordering_keys",
         "insert webhook_deliveries",
-        "update idempotency_keys",
+        "insert idempotency_keys",
     ),
     "claim": (
         _CLOCK,
