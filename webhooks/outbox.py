@@ -72,6 +72,8 @@ logger = logging.getLogger(__name__)
 _DELIVERIES_AT_ONCE = 1_000
 _EVENTS: Table = EventRow.__table__  # type: ignore[assignment]
 _DELIVERIES: Table = Delivery.__table__  # type: ignore[assignment]
+_STORE_EVENTS = _EVENTS.insert()
+_STORE_DELIVERIES = _DELIVERIES.insert()
 _EVENT_COLUMNS = tuple(
     column.name for column in _EVENTS.columns if column.name != "position"
 )
@@ -104,7 +106,7 @@ def enqueue_all(
         _event_row(event, fanout=len(chosen), now=now)
         for event, chosen in zip(events, wanted, strict=True)
     ]
-    _insert(session, _EVENTS, [_columns(row) for row in rows])
+    session.connection().execute(_STORE_EVENTS, [_columns(row) for row in rows])
     wishes = [
         _Wish(subscription, event, row)
         for event, chosen, row in zip(events, wanted, rows, strict=True)
@@ -147,12 +149,8 @@ def store_event(
 ) -> EventRow:
     """Store the event alone, under a new message id."""
     row = _event_row(event, fanout=fanout, now=now)
-    _insert(session, _EVENTS, [_columns(row)])
+    session.connection().execute(_STORE_EVENTS, [_columns(row)])
     return row
-
-
-def _insert(session: Session, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    session.connection().execute(table.insert(), rows)
 
 
 def _columns(row: EventRow) -> dict[str, Any]:
@@ -249,7 +247,9 @@ def _store_deliveries(
         if is_last and rendering.trouble is not None:
             given_up.append(Delivery(**columns))
     for start in range(0, len(values), _DELIVERIES_AT_ONCE):
-        _insert(session, _DELIVERIES, values[start : start + _DELIVERIES_AT_ONCE])
+        session.connection().execute(
+            _STORE_DELIVERIES, values[start : start + _DELIVERIES_AT_ONCE]
+        )
     for delivery in given_up:
         _give_up(session, delivery, now)
     return given_up

@@ -178,6 +178,8 @@ class VersionTagRow:
 class AliasRow:
     """A name that points at one version of a model."""
 
+    CHANGES: ClassVar = ("version_id", "number")
+
     model_id: str
     alias: str
     version_id: str

@@ -68,6 +68,11 @@ _OF_LIVE = (
 )
 _MANIFEST = VersionManifest.__table__.c
 
+_KIND = select(MODELS.c.id, MODELS.c.is_prompt).where(*_NAMED)
+_NAME = select(MODELS.c.name).where(MODELS.c.id == bindparam("id"), _LIVE_MODEL)
+_CANONICAL = select(_MANIFEST.canonical).where(
+    _MANIFEST.version_id == bindparam("of_version")
+)
 _MODEL = select(*MODEL_STATE).where(*_NAMED)
 _MODELS = (
     select(*MODEL_STATE)
@@ -166,11 +171,7 @@ def model_kind(session: Session, name: str) -> tuple[str, bool]:
     Raises:
         NotFoundError: when there is no model of this name.
     """
-    found = session.execute(
-        select(RegisteredModel.id, RegisteredModel.is_prompt).where(
-            RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None)
-        )
-    ).one_or_none()
+    found = session.connection().execute(_KIND, {"name": name}).one_or_none()
     if found is None:
         raise ModelNotFoundError(name)
     return found[0], found[1]
@@ -182,11 +183,7 @@ def model_name(session: Session, model_id: str) -> str:
     Raises:
         NotFoundError: when it was deleted.
     """
-    found = session.scalar(
-        select(RegisteredModel.name).where(
-            RegisteredModel.id == model_id, RegisteredModel.deleted_at.is_(None)
-        )
-    )
+    found: str | None = session.connection().execute(_NAME, {"id": model_id}).scalar()
     if found is None:
         raise ModelNotFoundError(model_id)
     return found
@@ -198,10 +195,9 @@ def manifest(session: Session, version_id: str) -> str:
     Raises:
         IntegrityViolationError: when it is missing.
     """
-    canonical = session.scalar(
-        select(VersionManifest.canonical).where(
-            VersionManifest.version_id == version_id
-        )
+    of_version = {"of_version": version_id}
+    canonical: str | None = (
+        session.connection().execute(_CANONICAL, of_version).scalar()
     )
     if canonical is None:
         raise IntegrityViolationError(f"version {version_id} has lost its manifest")

@@ -38,7 +38,12 @@ def execute(tx: Transaction, command: Command[Answer]) -> Answer:
     Raises:
         RegistryError: as the command's ``decide``, or without such a model.
     """
-    outcome = preview(tx, command)
+    return carry_out(tx, command, look(tx, command))
+
+
+def carry_out(tx: Transaction, command: Command[Answer], seen: Snapshot) -> Answer:
+    """As ``execute``, from what was seen in this transaction already."""
+    outcome = command.decide(seen, context_of(tx))
     _write(tx, outcome)
     return outcome.answer
 

@@ -11,6 +11,7 @@ Rules:
 from dataclasses import dataclass, replace
 
 from registry.domain.actors import SYSTEM
+from registry.domain.commands.change import Snapshot
 from registry.domain.commands.deployments import ReportDeployment
 from registry.domain.commands.moves import Moved, MoveVersion
 from registry.domain.documents import Document, deployment_document
@@ -18,7 +19,7 @@ from registry.errors import (
     RegistryError,
     VerificationNeededError,
 )
-from registry.services.commands import execute, look, preview
+from registry.services.commands import carry_out, execute, look, preview
 from registry.services.transaction import Transaction
 
 
@@ -65,34 +66,29 @@ def report_deployment(
         RegistryError: as ``ReportDeployment``.
         VerificationNeededError: when what goes back is to be verified first.
     """
-    plan = _plan(tx, report, prepared)
+    seen = look(tx, report)
+    plan = _plan(tx, seen, report, prepared)
     report = replace(report, details=plan.details, rolls_back=plan.move is not None)
-    row = execute(tx, report)
+    row = carry_out(tx, report, seen)
     document = deployment_document(report.model, row)
     return {**document, "automatic_rollback": _carried_out(tx, plan)}
 
 
-def _plan(tx: Transaction, report: ReportDeployment, prepared: Preparation) -> _Plan:
-    move, refusal = _due(tx, report, prepared)
+def _plan(
+    tx: Transaction, seen: Snapshot, report: ReportDeployment, prepared: Preparation
+) -> _Plan:
+    move, refusal = report.due_rollback(seen, tx.policy, tx.caller.actor)
     if move is None:
         return _Plan(refusal=refusal)
+    if prepared.refusal is not None:
+        return _Plan(refusal=prepared.refusal)
+    move = replace(move, verified_digest=prepared.digest)
     try:
         return _Plan(move=move, moved=preview(_as_system(tx), move).answer)
     except VerificationNeededError:
         raise
     except RegistryError as error:
         return _Plan(refusal=error.message)
-
-
-def _due(
-    tx: Transaction, report: ReportDeployment, prepared: Preparation
-) -> tuple[MoveVersion | None, str | None]:
-    move, refusal = report.due_rollback(look(tx, report), tx.policy, tx.caller.actor)
-    if move is None:
-        return None, refusal
-    if prepared.refusal is not None:
-        return None, prepared.refusal
-    return replace(move, verified_digest=prepared.digest), None
 
 
 def _carried_out(tx: Transaction, plan: _Plan) -> Document | None:

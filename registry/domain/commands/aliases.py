@@ -69,9 +69,8 @@ class SetAlias:
             model,
             change,
             told=[(SET, data)],
-            removed=[] if seen.alias is None else [seen.alias],
-            changed=[version],
-            added=[alias],
+            changed=[version, *([alias] if seen.alias else [])],
+            added=[] if seen.alias else [alias],
         )
         return Outcome(effects=written, answer=alias)
 

@@ -244,7 +244,7 @@ _COPY = """
 """
 
 # The chain has five entries. The damage is what the first bad entry is called.
-_HEAD = "UPDATE registered_models SET {} WHERE 'model:' || id = :chain"  # noqa: S608  # constants
+_HEAD = "UPDATE registered_models SET {} WHERE 'model:' || id = :chain"  # constants
 TAMPERING: dict[str, tuple[list[str], DamageKind, int]] = {
     "an edited text": (
         [
