@@ -7,7 +7,16 @@ PostgreSQL: after the wait only the locked row is read again, what is joined is 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Executable, and_, bindparam, func, or_, select
+from sqlalchemy import (
+    Connection,
+    Executable,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    union_all,
+)
 
 from registry.domain.commands.change import Reported, Snapshot, Standing, Want
 from registry.domain.documents import ModelFacts
@@ -61,9 +70,13 @@ _IN_STAGE = (
     .order_by(_OTHER.c.number)
     .limit(bindparam("limit"))
 )
+_NUMBERED = select(_OTHER.c.id).where(
+    _OTHER.c.model_id == bindparam("model_id"), _OTHER.c.number == bindparam("number")
+)
+#: By their ids: for a number or a stage PostgreSQL would read all of the model.
 _VERSION_AND_STAGE = select(*selected(VersionRow)).where(
-    _OF_MODEL,
-    or_(VERSIONS.c.number == bindparam("number"), VERSIONS.c.id.in_(_IN_STAGE)),
+    VERSIONS.c.deleted_at.is_(None),
+    VERSIONS.c.id.in_(union_all(_NUMBERED, select(_IN_STAGE.subquery().c.id))),
 )
 _ENTRIES = (
     select(CHANGES.c.number)

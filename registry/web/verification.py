@@ -16,7 +16,7 @@ from flask import Response
 
 from registry.artifacts import hashing
 from registry.auth.sign_in import current_caller
-from registry.domain.commands.moves import MoveVersion
+from registry.domain.commands.moves import MoveVersion, new_transition_id
 from registry.domain.commands.versions import MarkArtifactChanged
 from registry.domain.documents import Document
 from registry.domain.manifests import Manifest
@@ -81,7 +81,9 @@ def commit_move(move: MoveVersion, work: MoveWork) -> Response:
         except CrowdedStageError:
             if not is_named:  # another one, once those who leave served before
                 raise
-            room = dataclasses.replace(move, makes_room=True)
+            room = dataclasses.replace(
+                move, makes_room=True, transition_id=new_transition_id()
+            )
             commit(partial(work, move=room), is_answer=False)
             time.sleep(TURN_SECONDS)
 

@@ -172,7 +172,8 @@ class ChangeModel:
         )
         if is_renamed:  # whoever asks by the name that it had is told of this, too
             former = [each for each in seen.former_names if each != row.name]
-            written = replace(written, former_names=[*former, seen.model.name])
+            names_before = [*former, seen.model.name][-MAX_FORMER_NAMES:]
+            written = replace(written, former_names=names_before)
         return Outcome(effects=written, answer=after)
 
     def _row(self, seen: Snapshot, context: Context) -> ModelRow:

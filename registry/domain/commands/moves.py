@@ -52,7 +52,8 @@ STAGE_CHANGED = "model_version.stage_changed"
 MAX_LEAVING = 100
 
 
-def _new_transition_id() -> str:
+def new_transition_id() -> str:
+    """The id of a change that has not been made yet."""
     return f"trn_{uuid.uuid4().hex}"
 
 
@@ -122,7 +123,7 @@ class MoveVersion:
     archives_others: bool = False
     may_be_there: bool = False
     makes_room: bool = False
-    transition_id: str = field(default_factory=_new_transition_id)
+    transition_id: str = field(default_factory=new_transition_id)
 
     def want(self, policy: StagePolicy) -> Want:
         """The version, who may have to leave, and what else was expected."""
