@@ -15,7 +15,6 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    union_all,
 )
 
 from registry.domain.commands.change import Reported, Snapshot, Standing, Want
@@ -50,7 +49,6 @@ Kind = TypeVar("Kind")
 _OF_MODEL = and_(
     VERSIONS.c.model_id == bindparam("model_id"), VERSIONS.c.deleted_at.is_(None)
 )
-_OTHER = VERSIONS.alias("other")
 
 _LOCK = (
     select(*selected(ModelRow))
@@ -61,22 +59,10 @@ _VERSION = select(*selected(VersionRow)).where(
     _OF_MODEL, VERSIONS.c.number == bindparam("number")
 )
 _IN_STAGE = (
-    select(_OTHER.c.id)
-    .where(
-        _OTHER.c.model_id == bindparam("model_id"),
-        _OTHER.c.deleted_at.is_(None),
-        _OTHER.c.stage == bindparam("stage"),
-    )
-    .order_by(_OTHER.c.number)
+    select(*selected(VersionRow))
+    .where(_OF_MODEL, VERSIONS.c.stage == bindparam("stage"))
+    .order_by(VERSIONS.c.number)
     .limit(bindparam("limit"))
-)
-_NUMBERED = select(_OTHER.c.id).where(
-    _OTHER.c.model_id == bindparam("model_id"), _OTHER.c.number == bindparam("number")
-)
-#: By their ids: for a number or a stage PostgreSQL would read all of the model.
-_VERSION_AND_STAGE = select(*selected(VersionRow)).where(
-    VERSIONS.c.deleted_at.is_(None),
-    VERSIONS.c.id.in_(union_all(_NUMBERED, select(_IN_STAGE.subquery().c.id))),
 )
 _ENTRIES = (
     select(CHANGES.c.number)
@@ -183,7 +169,9 @@ def gather(cx: Connection, model: ModelRow, want: Want) -> Snapshot:
     holder = _number(cx, _HOLDER_BEFORE, {**of_model, "stage": want.holder_before})
     comment_of, comment = _comment(cx, of_model, want.comment)
     number = want.number or holder or comment_of or (alias.number if alias else None)
-    version, in_stage = _versions(cx, model, number, want)
+    numbered = {**of_model, "number": number}
+    version = _one(cx, VersionRow, _VERSION, numbered, is_wanted=number is not None)
+    in_stage = _in_stage(cx, of_model, want)
     return Snapshot(
         model=model,
         former_names=_former_names(cx, model),
@@ -236,21 +224,13 @@ def _comment(
     return number, row_of(CommentRow, columns)
 
 
-def _versions(
-    cx: Connection, model: ModelRow, number: int | None, want: Want
-) -> tuple[VersionRow | None, list[VersionRow]]:
-    """The version of that number, and those in the stage."""
-    values = {"model_id": model.id, "number": number}
-    if want.stage is not None:
-        values.update(stage=want.stage, limit=want.limit)
-        found = cx.execute(_VERSION_AND_STAGE, values).all()
-    elif number is not None:
-        found = cx.execute(_VERSION, values).all()
-    else:
-        found = []
-    rows = [row_of(VersionRow, each) for each in found]
-    chosen = next((row for row in rows if row.number == number), None)
-    return chosen, [row for row in rows if row.stage == want.stage]
+def _in_stage(
+    cx: Connection, of_model: Mapping[str, Any], want: Want
+) -> list[VersionRow]:
+    if want.stage is None:
+        return []
+    values = {**of_model, "stage": want.stage, "limit": want.limit}
+    return [row_of(VersionRow, found) for found in cx.execute(_IN_STAGE, values)]
 
 
 def _last_in(

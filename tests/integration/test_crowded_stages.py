@@ -111,7 +111,7 @@ def test_versions_in_a_stage_are_found_by_indexes(mlflow: Mlflow) -> None:
         model = queries.get_model(session, MODEL).row
     want = Want(number=1, stage="Staging", limit=101, last_in="Staging")
 
-    first, last = plans_of(
+    _, first, last = plans_of(
         mlflow.api.engine,
         lambda session: snapshot.gather(session.connection(), model, want),
     )

@@ -61,9 +61,9 @@ READS = (
 )
 
 # A promotion over an incumbent: sign in (1); lock the model, gather the version and
-# the incumbents (2); write the model, both versions, the two lines of the history, the
+# the incumbents (3); write the model, both versions, the two lines of the history, the
 # audit entry (4); read the subscriptions, store the events (2).
-PROMOTION = 9
+PROMOTION = 10
 # Registering: sign in, see that the model is there (2); lock it (1); write it, the
 # version, its first line of the history, the audit entry (4); events (2).
 REGISTRATION = 9
@@ -80,7 +80,7 @@ ALIAS = 10
 DELIVERIES = 2
 # A sealed artifact is hashed with nothing locked: the lock and what was gathered, once
 # more, and its manifest.
-VERIFICATION = 3
+VERIFICATION = 4
 # An idempotency key: look it up, keep the answer.
 KEY = 2
 
