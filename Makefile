@@ -17,16 +17,18 @@ STATEFUL_STEPS ?= 10000
 SCHEMATHESIS_SECONDS ?= 300
 LONG_ARGS ?= -m long
 
+SIDE_BY_SIDE := --numprocesses=$(TEST_PROCESSES) --dist=loadfile --durations=10
+
 .DEFAULT_GOAL := help
 .PHONY: help venv test lint services check demo serve long image clean
 
 help: ## say what there is
 	@echo 'make demo    the whole story on this machine; KEEP=1 leaves the server running'
 	@echo 'make serve   the server, on http://127.0.0.1:8000 (SERVE_ARGS="--port 9000")'
-	@echo 'make test    lint, types, layers, and every test on real services'
+	@echo 'make test    lint, types, layers, and the tests on real services'
 	@echo 'make lint    lint, types and layers alone'
 	@echo 'make check   one part of the tests (PYTEST_ARGS="tests/unit -k policy")'
-	@echo 'make long    the long runs (CRASH_RUNS=$(CRASH_RUNS) STATEFUL_STEPS=$(STATEFUL_STEPS)'
+	@echo 'make long    the long tests (CRASH_RUNS=$(CRASH_RUNS) STATEFUL_STEPS=$(STATEFUL_STEPS)'
 	@echo '             SCHEMATHESIS_SECONDS=$(SCHEMATHESIS_SECONDS))'
 	@echo 'make image   the container image $(IMAGE), by docker or buildah'
 	@echo 'make venv    only the environment in .venv'
@@ -74,16 +76,19 @@ services: .venv/.dev
 	@.venv/bin/python -m tests.services --build
 
 test: lint services
-	@echo '==> tests'
+	@echo '==> tests, first those that coverage is asked of'
 	@.venv/bin/coverage erase
 	@# Without the carets of tracebacks, for which CPython 3.11 parses: its parser
 	@# fails now and then while another thread parses too.
-	@PYTHONNODEBUGRANGES=1 .venv/bin/coverage run -m pytest \
-		--numprocesses=$(TEST_PROCESSES) --dist=loadfile $(PYTEST_ARGS)
+	@PYTHONNODEBUGRANGES=1 .venv/bin/coverage run -m pytest $(SIDE_BY_SIDE) \
+		-m 'measured and not long' tests/unit tests/integration $(PYTEST_ARGS)
 	@echo '==> coverage: 95 % in all, 100 % for registry/domain and webhooks'
 	@.venv/bin/coverage combine --quiet
 	@.venv/bin/coverage report
 	@.venv/bin/coverage report --include='registry/domain/*,webhooks/*' --fail-under=100
+	@echo '==> tests on PostgreSQL and MinIO, with MLflow, and after crashes'
+	@.venv/bin/python -m pytest $(SIDE_BY_SIDE) --ignore=tests/unit \
+		-m 'not measured and not long' $(PYTEST_ARGS)
 
 check: services
 	@.venv/bin/python -m pytest $(PYTEST_ARGS)

@@ -10,6 +10,7 @@
     ├── ConflictError              the present state does not allow it
     │   ├── NameTakenError         a model of that name exists
     │   ├── DeletionRefusedError   the policy protects what is in use
+    │   ├── CrowdedStageError      room is to be made in the stage first
     │   ├── WebhookLoopError       webhooks call us, and we them, without an end
     │   ├── TransitionRefusedError the stage policy says no
     │   │   └── PromptStageError       it is a prompt, which has no stages
@@ -177,6 +178,10 @@ class ArtifactChangedError(ConflictError):
     def facts(self) -> Mapping[str, object]:
         """Each difference between the manifest and the store, as a sentence."""
         return {"differences": list(self.differences)}
+
+
+class CrowdedStageError(ConflictError):
+    """Many versions must leave the stage first: name the one that is to enter it."""
 
 
 class WebhookLoopError(ConflictError):

@@ -34,6 +34,7 @@ SEAL_EVERY = timedelta(seconds=2)
 FORGET_KEYS_EVERY = timedelta(hours=1)
 GIVE_UP_UPLOADS_EVERY = timedelta(hours=1)
 PLACE_EVERY = timedelta(seconds=2)
+BURY_EVERY = timedelta(seconds=10)
 REPLAY_EVERY = timedelta(seconds=1)
 FORGET_DELIVERIES_EVERY = timedelta(hours=1)
 RECONCILE_EVERY = timedelta(minutes=1)
@@ -69,6 +70,7 @@ class BackgroundWork:
         self._tick(self.forget_old_keys, FORGET_KEYS_EVERY)
         self._tick(self.give_up_uploads, GIVE_UP_UPLOADS_EVERY)
         self._tick(self.place_events, PLACE_EVERY)
+        self._tick(self.bury_deliveries, BURY_EVERY)
         self._tick(self.advance_replays, REPLAY_EVERY)
         self._tick(self.forget_deliveries, FORGET_DELIVERIES_EVERY)
         self._tick(self.reconcile, RECONCILE_EVERY)
@@ -104,8 +106,10 @@ class BackgroundWork:
 
     def forget_old_keys(self) -> None:
         """Remove idempotency keys that are older than a day."""
-        with self._transaction() as tx:
-            idempotency.forget_old_keys(tx.session, now=tx.now)
+        has_more = True
+        while has_more:
+            with self._transaction() as tx:
+                has_more = idempotency.forget_old_keys(tx.session, now=tx.now)
 
     def place_events(self) -> None:
         """Give events their places in the feed; mostly there is nothing to do."""
@@ -113,6 +117,13 @@ class BackgroundWork:
             is_due = housekeeping.has_unplaced(session)
         if is_due:
             housekeeping.place_events(self._transaction)
+
+    def bury_deliveries(self) -> None:
+        """Give up what deleted webhooks still wait for; mostly there is nothing."""
+        with self._sessions() as session:
+            is_due = housekeeping.has_unburied(session)
+        if is_due:
+            housekeeping.bury_deliveries(self._transaction)
 
     def advance_replays(self) -> None:
         """Go on with the replays that are due."""

@@ -1,8 +1,11 @@
 """What every test may ask for: the services, a receiver, Hypothesis profiles."""
 
+import os
 import signal
+import tempfile
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +18,11 @@ from tests.services import postgres as postgres_service
 from tests.services.absence import is_required, report_absence
 
 OBJECT_STORE = pytest.StashKey[str]()
+#: Where files cost no waiting for a disk, if that much is free there.
+MEMORY = Path("/dev/shm")  # noqa: S108  # What tests make there has names of its own.
+ENOUGH_BYTES = 4 * 1024**3
+#: The fixtures of services; what asks for one only sometimes is marked ``service``.
+SERVICES = {"postgres_server", "minio"}
 
 # "ci" is what every run uses: the same examples each time, few enough for a
 # machine of two cores. "long" looks for new ones: --hypothesis-profile=long.
@@ -26,19 +34,48 @@ settings.register_profile("long", max_examples=2000, deadline=None, print_blob=T
 settings.load_profile("ci")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Undo what a shell gives its background jobs: to ignore Ctrl-C.
 
     Programs that a test starts would inherit it, and could not be interrupted.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(config, "workerinput"):
+        # Coverage is of the tests' own processes: that of servers doubles their cost.
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    if "TMPDIR" not in os.environ and _has_room(MEMORY):
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
+
+def _has_room(directory: Path) -> bool:
+    """Whether databases and artifacts fit there, and programs start from there."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return False
+    has_space = found.f_bavail * found.f_frsize >= ENOUGH_BYTES
+    return has_space and not found.f_flag & os.ST_NOEXEC
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Coverage is asked of what needs no service."""
+    place = item.nodeid.startswith(("tests/unit/", "tests/integration/"))
+    fixtures = set(getattr(item, "fixturenames", ()))
+    has_service = item.get_closest_marker("service") or fixtures & SERVICES
+    if place and not has_service:
+        item.add_marker("measured")
 
 
 class _ByFile(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
-    """Keep a file in one process, and all that looks at the one built image."""
+    """Keep a file in one process, and all that looks at the one built image.
+
+    Of the conformance cases each server has its own.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith("tests/mlflow/test_conformance.py"):
+            return nodeid
         is_deploy = nodeid.startswith("tests/deploy/")
         return "tests/deploy" if is_deploy else nodeid.split("::", 1)[0]
 

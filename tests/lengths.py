@@ -1,4 +1,4 @@
-"""How long the tests marked ``long`` run: short by default, as asked in ``make long``.
+"""How long the tests marked ``long`` run: short by themselves, else as asked.
 
 Each length is an environment variable ``STAGEGATE_TEST_<NAME>``.
 """
@@ -12,7 +12,7 @@ PREFIX = "STAGEGATE_TEST_"
 
 @dataclasses.dataclass(frozen=True)
 class Lengths:
-    """The lengths of one run; the defaults are those of CI."""
+    """The lengths of one run; ``make long`` asks for others."""
 
     crash_runs: int = 50
     stateful_steps: int = 500

@@ -27,7 +27,7 @@ from typing import Any, Self, cast
 
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-WAIT_SECONDS = 10.0
+from tests.waiting import STALL_SECONDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,21 +160,20 @@ class Receiver:
             self._requests.clear()
 
     def wait_for(
-        self, count: int, timeout_seconds: float = WAIT_SECONDS
+        self, count: int, *, stall_seconds: float = STALL_SECONDS
     ) -> tuple[ReceivedRequest, ...]:
         """Wait for the arrival of ``count`` requests in all.
 
         Raises:
-            TimeoutError: Fewer came in time.
+            TimeoutError: for so long none came, and there are fewer.
         """
         with self._arrival:
-            if not self._arrival.wait_for(
-                lambda: len(self._requests) >= count, timeout_seconds
-            ):
-                raise TimeoutError(
-                    f"expected {count} requests within {timeout_seconds} s, "
-                    f"received {len(self._requests)}"
-                )
+            while len(self._requests) < count:
+                if not self._arrival.wait(stall_seconds):
+                    raise TimeoutError(
+                        f"expected {count} requests, received {len(self._requests)},"
+                        f" and for {stall_seconds} s none"
+                    )
             return tuple(self._requests)
 
     def take(

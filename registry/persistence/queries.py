@@ -293,19 +293,38 @@ def version_by_alias(session: Session, name: str, alias: str) -> ModelVersion:
 
 
 def versions_in_stage(
-    session: Session, model_id: str, stage: str
+    session: Session, model_id: str, stage: str, *, limit: int
 ) -> Sequence[ModelVersion]:
-    """Every version in a stage, the one that entered last at the end."""
+    """The first versions in a stage, by number; who entered last is at the end."""
     entered = (
         select(func.max(StageChange.sequence))
         .where(StageChange.version_id == ModelVersion.id)
         .scalar_subquery()
     )
-    return session.scalars(
+    rows = session.execute(
         _versions()
         .where(ModelVersion.model_id == model_id, ModelVersion.stage == stage)
-        .order_by(entered)
+        .order_by(ModelVersion.number)
+        .limit(limit)
+        .add_columns(entered)
     ).all()
+    return [version for version, _ in sorted(rows, key=lambda row: row[1] or 0)]
+
+
+def last_in_stage(session: Session, model_id: str, stage: str) -> int | None:
+    """The number of the version in a stage that entered it last."""
+    return session.scalar(
+        select(StageChange.number)
+        .join(ModelVersion, ModelVersion.id == StageChange.version_id)
+        .where(
+            StageChange.model_id == model_id,
+            StageChange.to_stage == stage,
+            ModelVersion.stage == stage,
+            ModelVersion.deleted_at.is_(None),
+        )
+        .order_by(StageChange.sequence.desc())
+        .limit(1)
+    )
 
 
 def reload_versions(session: Session, ids: Sequence[str]) -> None:

@@ -8,8 +8,8 @@
   the target itself. The runs together must reach all of them.
 """
 
+import contextlib
 import random
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,11 +26,11 @@ from tests.crash.points import Plan
 from tests.crash.target import TargetOptions
 from tests.crash.verdict import Evidence, Verdict, judge
 from tests.receiver import ReceivedRequest, Receiver
+from tests.waiting import wait_for
 
 MAX_OPERATIONS = 15
 OPERATIONS_AFTER = 1
 DEATH_SECONDS = 2.0
-RETRY_SECONDS = 10.0
 FAILING_SHARE = 0.25
 SHORT_LEASE_SECONDS = 0.3
 LONG_LEASE_SECONDS = 30.0
@@ -155,12 +155,14 @@ class _Run:
 
     def _ask_until_answered(self, target: Incarnation, operation: Operation) -> None:
         """Ask again; the transaction of the killed process may still be ending."""
-        give_up_at = time.monotonic() + RETRY_SECONDS
-        while time.monotonic() < give_up_at and not target.has_died:
-            self._ask(target, operation)
-            if operation.key in self.ledger.answers:
-                return
-            time.sleep(0.05)
+
+        def is_over() -> bool:
+            if not target.has_died:
+                self._ask(target, operation)
+            return target.has_died or operation.key in self.ledger.answers
+
+        with contextlib.suppress(TimeoutError):  # the verdict names it
+            wait_for(is_over)
 
     def _ask(self, target: Incarnation, operation: Operation) -> None:
         self.ledger.about_to_send(operation)

@@ -1,7 +1,7 @@
 """What the database says after a run, read by the test's own connection."""
 
+import contextlib
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool
 from registry.domain.audit_chain import VerificationReport
 from registry.persistence.tables import AuditEntry, ModelVersion
 from registry.services.audit import verify_database
+from tests.waiting import wait_for
 from webhooks.operational import is_operational
 from webhooks.tables import (
     Attempt,
@@ -23,9 +24,6 @@ from webhooks.tables import (
     EventRow,
     Subscription,
 )
-
-SETTLE_SECONDS = 60.0
-_POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +64,8 @@ def open_engine(url: str) -> Engine:
 
 def wait_until_delivered(engine: Engine) -> None:
     """Wait until everything is delivered; the verdict names what is not."""
-    give_up_at = time.monotonic() + SETTLE_SECONDS
-    while _count_undelivered(engine) and time.monotonic() < give_up_at:
-        time.sleep(_POLL_SECONDS)
+    with contextlib.suppress(TimeoutError):
+        wait_for(lambda: _count_undelivered(engine), lambda left: left == 0)
 
 
 def _count_undelivered(engine: Engine) -> int:

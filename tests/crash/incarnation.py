@@ -13,8 +13,8 @@ from tests.crash.databases import Environment
 from tests.crash.ledger import Operation, ReceivedAnswer
 from tests.crash.target import TargetOptions, run
 from tests.integration.conftest import TOKEN
+from tests.waiting import STALL_SECONDS
 
-ANSWER_SECONDS = 30.0
 START_SECONDS = 30.0
 # A server of its own forks the targets: it has no threads and no connections.
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -22,12 +22,8 @@ _CONTEXT.set_forkserver_preload(["tests.crash.warm"])
 
 
 def start_fork_server(environment: Environment) -> None:
-    """Start it, and wait until it is warm; one that runs already stays as it is.
-
-    Unmeasured: a killed target has no coverage to tell, only its cost.
-    """
+    """Start it, and wait until it is warm; one that runs already stays as it is."""
     before = dict(os.environ)
-    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
     os.environ.update(environment)
     try:
         forkserver.ensure_running()
@@ -79,7 +75,7 @@ class Incarnation:
     def send(self, operation: Operation) -> ReceivedAnswer | None:
         """Ask for a change; None when no whole answer came."""
         connection = http.client.HTTPConnection(
-            "127.0.0.1", self.port, timeout=ANSWER_SECONDS
+            "127.0.0.1", self.port, timeout=STALL_SECONDS
         )
         try:
             connection.request(

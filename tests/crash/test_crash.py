@@ -1,7 +1,7 @@
 """The crash test: killed anywhere, nothing is lost, invented or out of order.
 
-``make long`` makes the 1,000 runs that the bar asks for; so does
-``python -m tests.crash --database postgresql --runs 1000 --seed 1``.
+Ten runs each by default; ``make long`` makes the 1,000 that the bar asks for, and so
+does ``python -m tests.crash --database postgresql --runs 1000 --seed 1``.
 """
 
 import os
@@ -9,34 +9,26 @@ import os
 import pytest
 
 from tests.crash.driver import Driver
-from tests.crash.session import Totals, run_all
+from tests.crash.session import run_all
 from tests.lengths import Lengths
 
 LENGTHS = Lengths.from_env(os.environ)
 
 
-def _run(driver: Driver) -> Totals:
-    totals = run_all(driver, LENGTHS.seed, LENGTHS.crash_runs, report=lambda _: None)
+@pytest.mark.parametrize(
+    "runs", [10, pytest.param(LENGTHS.crash_runs, marks=pytest.mark.long)]
+)
+@pytest.mark.parametrize(
+    "database",
+    ["sqlite", pytest.param("postgresql", marks=pytest.mark.service)],
+)
+def test_kills_lose_invent_and_reorder_nothing(
+    database: str, runs: int, request: pytest.FixtureRequest
+) -> None:
+    driver: Driver = request.getfixturevalue(f"{database}_driver")
+
+    totals = run_all(driver, LENGTHS.seed, runs, report=lambda _: None)
+
     print(totals.report)  # noqa: T201  # The figures of a long run are its result.
-    return totals
-
-
-@pytest.mark.long
-def test_kills_lose_invent_and_reorder_nothing_on_sqlite(
-    sqlite_driver: Driver,
-) -> None:
-    totals = _run(sqlite_driver)
-
     assert totals.violations == []
-    assert totals.kills >= LENGTHS.crash_runs * 0.9
-
-
-@pytest.mark.long
-@pytest.mark.service
-def test_kills_lose_invent_and_reorder_nothing_on_postgresql(
-    postgresql_driver: Driver,
-) -> None:
-    totals = _run(postgresql_driver)
-
-    assert totals.violations == []
-    assert totals.kills >= LENGTHS.crash_runs * 0.9
+    assert totals.kills >= runs * 0.9

@@ -14,8 +14,6 @@ from tests.services.processes import free_port, stop, wait_until_ready
 
 pytestmark = [pytest.mark.long, pytest.mark.service]
 
-START_SECONDS = 30.0
-
 
 def test_program_runs_as_the_fixed_unprivileged_user(image: Image) -> None:
     assert image.run("id", "-u") == str(UID)
@@ -119,7 +117,6 @@ def test_server_answers_with_a_read_only_root_and_ends_when_told(
             server,
             lambda: is_ok(f"{address}/readyz"),
             log_file=log_file,
-            timeout_seconds=START_SECONDS,
         )
         assert is_ok(f"{address}/healthz")
         assert is_found_healthy(pod, port)

@@ -25,7 +25,6 @@ pytestmark = [pytest.mark.long, pytest.mark.service]
 
 SECRETS_DIRECTORY = "/run/secrets/stagegate/"
 DATA_DIRECTORY = "/var/lib/stagegate/"
-START_SECONDS = 30.0
 POD_ADDRESS = "10.1.2.3:8000"
 
 
@@ -134,7 +133,6 @@ def test_migration_web_and_worker_run_as_the_base_says(
             serving,
             lambda: probe(port, web_container["readinessProbe"]) == 200,
             log_file=tmp_path / "web.log",
-            timeout_seconds=START_SECONDS,
         )
         answer = requests.get(
             f"http://127.0.0.1:{port}/api/v1/models",
@@ -149,6 +147,5 @@ def test_migration_web_and_worker_run_as_the_base_says(
             working,
             lambda: probe(metrics_port, {"httpGet": {"path": "/metrics"}}) == 200,
             log_file=tmp_path / "worker.log",
-            timeout_seconds=START_SECONDS,
         )
         assert probe(metrics_port, {"httpGet": {"path": "/healthz"}}) == 200

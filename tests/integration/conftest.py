@@ -1,8 +1,10 @@
 """The application in this process, and a real server beside it."""
 
+import functools
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -26,18 +28,39 @@ TOKEN = "test-token-of-no-value"
 
 def make_app(directory: Path, **settings: str) -> Flask:
     """An application of its own, on a database with ``TOKEN`` as admin."""
+    if "DATABASE_URL" not in settings and not _database(directory).exists():
+        _database(directory).parent.mkdir(parents=True, exist_ok=True)
+        _database(directory).write_bytes(_fresh_sqlite())
     app = _build(directory, **settings)
-    with app.app_context():
-        if schema.schema_problem(db.session()):
-            schema.upgrade(db.engine)
-    prepare_store(app)
-    ensure_first_token(app)
+    _make_ready(app)
     return app
 
 
 def _build(directory: Path, **settings: str) -> Flask:
     environment = server_environment(directory, BOOTSTRAP_TOKEN=TOKEN, **settings)
     return create_app(with_secret_key(Settings.from_env(environment)))
+
+
+def _make_ready(app: Flask) -> None:
+    with app.app_context():
+        if schema.schema_problem(db.session()):
+            schema.upgrade(db.engine)
+    prepare_store(app)
+    ensure_first_token(app)
+
+
+def _database(directory: Path) -> Path:
+    return directory / "data" / "stagegate.db"
+
+
+@functools.cache
+def _fresh_sqlite() -> bytes:
+    """A database with ``TOKEN``, made once: all migrations take as long as 20 tests."""
+    with tempfile.TemporaryDirectory() as name:
+        app = _build(Path(name))
+        _make_ready(app)
+        close_app(app)
+        return _database(Path(name)).read_bytes()
 
 
 def close_app(app: Flask) -> str:
@@ -63,9 +86,6 @@ class SharedApps:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._apps: dict[str, Flask] = {}
-        self._fresh = directory / "fresh.db"
-        close_app(make_app(directory / "template"))
-        shutil.copy(directory / "template" / "data" / "stagegate.db", self._fresh)
 
     def lend(self, directory: Path, settings: Mapping[str, str]) -> Flask:
         """One with these settings and nothing in it; its data are in ``directory``."""
@@ -85,7 +105,7 @@ class SharedApps:
         (directory / "data").symlink_to(data)
         if "DATABASE_URL" not in settings:
             # Into the same file: one that was replaced is not written any more.
-            shutil.copyfile(self._fresh, file)
+            _database(place).write_bytes(_fresh_sqlite())
         prepare_store(app)
         return app
 

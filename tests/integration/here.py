@@ -24,6 +24,7 @@ from werkzeug.serving import make_server
 from registry.cli.main import stagegate
 from registry.client import ModelVersion, RegistryClient
 from tests.integration.conftest import TOKEN, close_app, make_app
+from tests.waiting import STALL_SECONDS
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Here:
         ):
             processes.append(process)
             assert process.wait() == -signal.SIGKILL
-            assert is_made.wait(30)
+            assert is_made.wait(STALL_SECONDS)
 
     def imported(self, source_url: str, *options: str, code: int = 0) -> Any:  # noqa: ANN401  the report
         """Import; a dry run before must have changed nothing and said the same."""

@@ -15,9 +15,9 @@ from registry.settings import packaged_config
 from tests.integration.api.driver import MODEL, Driver, document_of, problem_of
 from tests.integration.conftest import close_app, make_app, signed_in
 from tests.integration.mlflow_api.driver import Mlflow, refusal_of
+from tests.waiting import STALL_SECONDS
 
 BUSY = "the artifact is being verified; try again"
-PATIENCE = 30.0  #: seconds; only a failing test waits so long
 TRANSITION = "/model-versions/transition-stage"
 STAGING = {"name": MODEL, "version": "1", "stage": "Staging"}
 
@@ -91,7 +91,7 @@ def test_move_that_is_sent_again_waits_for_the_verification_of_the_first(
 
     def until_the_second_waits() -> None:
         begun.set()
-        assert joined.wait(PATIENCE)
+        assert joined.wait(STALL_SECONDS)
 
     def wait(running: list[Future[object]], timeout: float) -> object:
         joined.set()
@@ -104,7 +104,7 @@ def test_move_that_is_sent_again_waits_for_the_verification_of_the_first(
     calls = hashing_calls(monkeypatch, until_the_second_waits)
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(move, Mlflow(api))
-        assert begun.wait(PATIENCE)
+        assert begun.wait(STALL_SECONDS)
         second = threads.submit(move, Mlflow(somebody_else(api)))
         answers = [first.result(), second.result()]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import requests
 
-from tests.mlflow.environment import MLflowEnvironment
+from tests.mlflow.environment import VERSION, MLflowEnvironment
 from tests.server import RunningServer, running_server
 from tests.services.processes import free_port, stop, wait_until_ready
 
@@ -32,6 +32,7 @@ class MLflowServer:
     url: str
     process: subprocess.Popen[bytes]
     log_file: Path
+    token: str = ""  # it asks nobody for one
 
 
 @contextmanager
@@ -79,6 +80,8 @@ def mlflow_server(
     server = MLflowServer(f"http://127.0.0.1:{port}", process, log_file)
     try:
         _wait(server)
+        version = requests.get(f"{server.url}/version", timeout=START_SECONDS)
+        assert version.text == VERSION
         yield server
     finally:
         stop(process)
@@ -97,7 +100,6 @@ def _wait(server: MLflowServer) -> None:
         server.process,
         lambda: _is_answering(server),
         log_file=server.log_file,
-        timeout_seconds=START_SECONDS,
     )
 
 

@@ -1,68 +1,59 @@
-"""Every case of ``conformance`` against every server, one test for each.
+"""Every case of ``conformance`` against every server, one test for each server.
 
-- A cell's server is started, and all its cases are run, when its first test asks.
-- MLflow's own server is a cell as well: a case that it does not pass expects
-  something that the protocol is not.
+- MLflow's own server is one of them: a case that it does not pass expects something
+  that the protocol is not.
+- Each policy and each database is there by default; ``make long`` has all the pairs.
 """
 
 import inspect
-from collections.abc import Callable
-from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from tests.mlflow.conformance.cases import Case
 from tests.mlflow.conformance.catalogue import all_cases
-from tests.mlflow.conformance.running import (
-    MLFLOWS,
-    OURS,
-    Cell,
-    Report,
-    run_cell,
-)
-from tests.mlflow.environment import MLflowEnvironment
-from tests.services.postgres import PostgresServer
+from tests.mlflow.conformance.running import MLFLOWS, OURS, Cell, Report, run_cell
 
 pytestmark = pytest.mark.service
 
 CASES = all_cases()
-CELLS = (MLFLOWS, *OURS)
+BY_DEFAULT = ("stagegate-strict-postgresql", "stagegate-open-sqlite")
 MOST_STRICTER = 0.15
 
-
-@pytest.fixture(scope="session")
-def reports(
-    request: pytest.FixtureRequest,
-    mlflow_environment: MLflowEnvironment,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[[Cell], Report]:
-    """The report of a cell, made when it is first asked for."""
-    made: dict[Cell, Report] = {}
-
-    def report(cell: Cell) -> Report:
-        if cell not in made:
-            directory = tmp_path_factory.mktemp(str(cell))
-            with ExitStack() as stack:
-                url = None
-                if cell.database == "postgresql":
-                    postgres: PostgresServer = request.getfixturevalue(
-                        "postgres_server"
-                    )
-                    url = stack.enter_context(postgres.fresh_database())
-                made[cell] = run_cell(
-                    cell, mlflow_environment, directory, database_url=url
-                )
-        return made[cell]
-
-    return report
+EVERYWHERE = [
+    pytest.param(
+        cell,
+        "",
+        marks=() if str(cell) in BY_DEFAULT else pytest.mark.long,
+        id=str(cell),
+    )
+    for cell in (*OURS, MLFLOWS)
+]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.identity)
-@pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_case(cell: Cell, case: Case, reports: Callable[[Cell], Report]) -> None:
-    result = reports(cell)[case.identity]
+@pytest.fixture
+def report(
+    cell: Cell, only: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Report:
+    """What came of every case with ``only`` in its name."""
+    environment = request.getfixturevalue("mlflow_environment")
+    url = None
+    if cell.database == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    return run_cell(cell, environment, tmp_path, database_url=url, only=only)
 
-    assert result.error is None, str(result)
+
+@pytest.mark.parametrize(
+    ("cell", "only"),
+    [*EVERYWHERE, pytest.param(MLFLOWS, "stages/", id=f"stages of {MLFLOWS}")],
+)
+def test_every_case_passes(
+    only: str, report: Report, subtests: pytest.Subtests
+) -> None:
+    assert set(report) == {case.identity for case in CASES if only in case.identity}
+    for identity, result in report.items():
+        if result.error is not None:
+            with subtests.test(identity):
+                pytest.fail(str(result))
 
 
 def test_every_case_has_a_name_of_its_own() -> None:

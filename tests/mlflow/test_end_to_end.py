@@ -339,7 +339,6 @@ def ask_served_model(team: Team, model: str) -> float:
             process,
             lambda: is_answering(f"http://127.0.0.1:{port}/ping"),
             log_file=log_file,
-            timeout_seconds=SERVING_SECONDS,
         )
         answer = requests.post(
             f"http://127.0.0.1:{port}/invocations",

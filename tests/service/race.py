@@ -11,9 +11,9 @@ from typing import IO, Any
 from requests.structures import CaseInsensitiveDict
 
 from tests.server import RunningServer
+from tests.waiting import STALL_SECONDS
 
 RACERS = 16
-FINISH_SECONDS = 90.0
 PROGRAM = Path(__file__).with_name("racer.py")
 
 
@@ -81,7 +81,7 @@ def _start(server: RunningServer, post: Post) -> subprocess.Popen[str]:
 
 
 def _answer(racer: subprocess.Popen[str]) -> Answer:
-    output, _ = racer.communicate(timeout=FINISH_SECONDS)
+    output, _ = racer.communicate(timeout=STALL_SECONDS)
     assert racer.returncode == 0
     report = json.loads(output)
     report["headers"] = CaseInsensitiveDict(report["headers"])

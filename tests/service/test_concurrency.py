@@ -19,8 +19,6 @@ from tests.service.race import RACERS, Answer, Post, race
 from tests.services.pgbouncer import run_pgbouncer
 from tests.services.postgres import PostgresServer
 
-pytestmark = pytest.mark.long
-
 MODEL = "churn"
 SOURCE = {"source": "s3://elsewhere/churn"}
 
@@ -68,7 +66,7 @@ class Registry:
     params=[
         "sqlite",
         pytest.param("postgresql", marks=pytest.mark.service),
-        pytest.param("pgbouncer", marks=pytest.mark.service),
+        pytest.param("pgbouncer", marks=[pytest.mark.service, pytest.mark.long]),
     ]
 )
 def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
@@ -129,6 +127,7 @@ def test_sixteen_promotions_at_once_leave_one_incumbent(staged: Registry) -> Non
     staged.check_chain()
 
 
+@pytest.mark.long
 def test_registering_and_promoting_at_once_by_mlflows_protocol(
     staged: Registry,
 ) -> None:
@@ -186,6 +185,7 @@ def check_no_gap(registry: Registry) -> None:
     assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
 
 
+@pytest.mark.long
 def test_of_sixteen_that_expect_no_incumbent_one_is_promoted(
     staged: Registry,
 ) -> None:
@@ -199,6 +199,7 @@ def test_of_sixteen_that_expect_no_incumbent_one_is_promoted(
     staged.check_chain()
 
 
+@pytest.mark.long
 def test_sixteen_registrations_at_once_get_the_numbers_one_to_sixteen(
     registry: Registry,
 ) -> None:
@@ -213,6 +214,7 @@ def test_sixteen_registrations_at_once_get_the_numbers_one_to_sixteen(
     registry.check_chain()
 
 
+@pytest.mark.long
 def test_one_idempotency_key_sent_by_sixteen_has_one_effect(
     registry: Registry,
 ) -> None:
@@ -237,6 +239,7 @@ def share_token(registry: Registry) -> None:
         server.token = registry.servers[0].token
 
 
+@pytest.mark.long
 def test_of_sixteen_models_of_one_name_one_is_created(registry: Registry) -> None:
     answers = registry.race([Post("/models", {"name": MODEL})] * RACERS)
 

@@ -12,11 +12,11 @@ import requests
 
 from registry.demo.receiver import Receiver
 from tests.services.processes import wait_until_ready
+from tests.waiting import STALL_SECONDS
 
 pytestmark = pytest.mark.long
 
 DEMO = (sys.executable, "-m", "registry.cli.main", "demo")
-SECONDS = 120
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def tell(
         cwd=directory,
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=STALL_SECONDS,
         check=False,
     )
 
@@ -88,11 +88,10 @@ def test_interrupted_story_stops_its_server(
         process,
         lambda: "answers after" in output.read_text(encoding="utf-8"),
         log_file=output,
-        timeout_seconds=SECONDS,
     )
     process.send_signal(signal.SIGINT)
 
-    assert process.wait(SECONDS) == 130
+    assert process.wait(STALL_SECONDS) == 130
     assert list(Path(environment["TMPDIR"]).glob("stagegate-demo-*")) == []
     with pytest.raises(requests.ConnectionError):
         requests.get(address_in(output.read_text(encoding="utf-8")), timeout=2)

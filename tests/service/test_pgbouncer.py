@@ -17,7 +17,7 @@ from tests.receiver import Receiver
 from tests.server import RunningServer, running_server
 from tests.services.pgbouncer import Pgbouncer, run_pgbouncer
 from tests.services.postgres import PostgresServer
-from tests.waiting import wait_until
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.service
 
@@ -72,8 +72,8 @@ def test_what_is_changed_while_the_pooler_goes_away_arrives_once_and_in_order(
             assert not any(move(model, stage) for model in MODELS)
             pooler.start()
             for model in MODELS:
-                wait_until(partial(move, model, stage))
-        receiver.wait_for(len(MODELS) * len(STAGES), timeout_seconds=60)
+                wait_for(partial(move, model, stage))
+        receiver.wait_for(len(MODELS) * len(STAGES))
 
     arrived = defaultdict(list)
     for request in receiver.requests:

@@ -2,11 +2,9 @@
 
 - Both figures are printed (``pytest -rP``). Memory decides; time does not, since
   a busy machine is not a failing test, and only a generous bound is asserted.
-- The server runs without the coverage of the tests, which would be measured too.
 """
 
 import itertools
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -29,12 +27,8 @@ REQUESTS = 1000
 
 
 @pytest.fixture
-def fresh_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[RunningServer]:
+def fresh_server(tmp_path: Path) -> Iterator[RunningServer]:
     """A server that was not started yet, on a database that is not there yet."""
-    for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
-        monkeypatch.delenv(name)
     token = new_token()
     server = RunningServer(
         directory=tmp_path,

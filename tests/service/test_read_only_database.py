@@ -13,7 +13,7 @@ from tests.integration.api.driver import MODEL, Driver, problem_of
 from tests.integration.conftest import close_app, make_app, signed_in
 from tests.integration.mlflow_api.driver import mlflow_client, refusal_of
 from tests.receiver import Receiver
-from tests.waiting import wait_until
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.service
 
@@ -76,7 +76,7 @@ def test_process_is_not_ready_meanwhile(api: Driver) -> None:
         assert answer.status_code == 503
         assert "takes no changes" in answer.get_data(as_text=True)
         assert probe.get("/healthz").status_code == 200
-    wait_until(lambda: probe.get("/readyz").status_code == 200)
+    wait_for(lambda: probe.get("/readyz").status_code == 200)
 
 
 def test_deliveries_wait_and_go_out_afterwards(api: Driver, receiver: Receiver) -> None:
@@ -88,8 +88,8 @@ def test_deliveries_wait_and_go_out_afterwards(api: Driver, receiver: Receiver) 
         receiver.wait_for(1)
         with read_only(api):
             assert api.post("/models", {"name": "lost"}).status_code == 503
-        wait_until(lambda: api.post("/models", {"name": "kept"}).status_code == 201)
-        receiver.wait_for(2, timeout_seconds=60)
+        wait_for(lambda: api.post("/models", {"name": "kept"}).status_code == 201)
+        receiver.wait_for(2)
     finally:
         dispatcher.stop()
     assert [each.json()["data"]["model"] for each in receiver.requests] == [

@@ -23,7 +23,7 @@ from tests.receiver import Receiver
 from tests.server import RunningServer, running_server
 from tests.services.postgres import PostgresServer
 from tests.silent_proxy import SilentProxy
-from tests.waiting import wait_until
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.service
 
@@ -159,7 +159,7 @@ def test_probes_are_answered_at_once_and_take_one_thread_in_all(
         assert names.count(readiness.THREAD) == 1
     assert "has not answered" in answers[0].result().get_data(as_text=True)
     proxy.speak()
-    wait_until(lambda: api.app.test_client().get("/readyz").status_code == 200)
+    wait_for(lambda: api.app.test_client().get("/readyz").status_code == 200)
 
 
 def test_dispatcher_and_jobs_live_through_a_silence_and_deliver_after(
@@ -178,7 +178,7 @@ def test_dispatcher_and_jobs_live_through_a_silence_and_deliver_after(
         assert work.problem() is None
         proxy.speak()
         api.create_model("after")
-        receiver.wait_for(2, timeout_seconds=60)
+        receiver.wait_for(2)
     finally:
         work.stop()
 
@@ -206,5 +206,5 @@ def test_server_with_its_own_bounds_comes_back_by_itself(
         assert status("/readyz") == 503
         assert status("/healthz") == 200
         proxy.speak()
-        wait_until(lambda: requests.get(f"{server.url}/readyz", timeout=60).ok)
+        wait_for(lambda: requests.get(f"{server.url}/readyz", timeout=60).ok)
         assert set(asking.map(status, ["/api/v1/models"] * PROBES)) == {200}

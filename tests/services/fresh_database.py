@@ -1,10 +1,11 @@
-"""A PostgreSQL database that is made empty again faster than it is made anew.
+"""A PostgreSQL database that is made again what it was faster than it is made anew.
 
-To drop and copy one takes 0.2 s, to empty its tables 10 ms. Where a test has changed
-the schema, it is copied all the same.
+To drop and copy one takes 0.2 s, to write its rows again 10 ms. Where a test has
+changed the schema, it is copied all the same.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import psycopg
 from psycopg import sql
@@ -12,8 +13,6 @@ from psycopg.rows import tuple_row
 
 from tests.services.postgres import PostgresServer
 
-#: Its tables say which schema it has.
-_KEPT = "alembic_version"
 #: What a test may have changed of the schema: tables, indexes, triggers, the version.
 _SHAPE = """
     SELECT (SELECT string_agg(version_num, ',') FROM alembic_version),
@@ -23,6 +22,55 @@ _SHAPE = """
               FROM pg_trigger WHERE NOT tgisinternal),
            (SELECT count(*) FROM pg_constraint)
 """
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def connect(url: str) -> Connection:
+    """A connection to the database of this SQLAlchemy URL."""
+    plain = url.replace("postgresql+psycopg:", "postgresql:")
+    return psycopg.connect(plain, row_factory=tuple_row)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All rows of a database, as ``COPY`` gives them, and where its numbers stand."""
+
+    rows: dict[str, bytes]
+    numbers: list[tuple[Any, ...]]
+
+    @classmethod
+    def of(cls, connection: Connection) -> Self:
+        """What is there now."""
+        tables = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        ).fetchall()
+        rows = {}
+        for (name,) in tables:
+            command = sql.SQL("COPY {} TO STDOUT").format(sql.Identifier(name))
+            with connection.cursor().copy(command) as copy:
+                rows[name] = b"".join(map(bytes, copy))
+        numbers = connection.execute(
+            "SELECT sequencename, last_value FROM pg_sequences"
+        ).fetchall()
+        return cls(rows, numbers)
+
+    def write(self, connection: Connection) -> None:
+        """Put it in the place of what is there."""
+        # Else triggers forbid it of the audit log.
+        connection.execute("SET session_replication_role = replica")
+        tables = sql.SQL(", ").join(map(sql.Identifier, self.rows))
+        connection.execute(sql.SQL("TRUNCATE {}").format(tables))
+        for name, content in self.rows.items():
+            if content:
+                command = sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(name))
+                with connection.cursor().copy(command) as copy:
+                    copy.write(content)
+        for name, last in self.numbers:
+            connection.execute(
+                "SELECT setval(%s::regclass, %s, %s)",
+                [name, last or 1, last is not None],
+            )
 
 
 class FreshDatabase:
@@ -40,55 +88,19 @@ class FreshDatabase:
         self._copy = copy
         self.url = server.url(copy)
         server.create_database(copy, template=template)
-        with self._connect() as connection:
+        with connect(self.url) as connection:
             self._shape = connection.execute(_SHAPE).fetchone()
-            tables = connection.execute(
-                "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-            ).fetchall()
-            self._tables = [name for (name,) in tables if name != _KEPT]
-            self._numbers = connection.execute(
-                "SELECT sequencename, last_value FROM pg_sequences"
-            ).fetchall()
-            self._rows = {
-                name: connection.execute(
-                    sql.SQL("SELECT * FROM {}").format(sql.Identifier(name))
-                ).fetchall()
-                for name in self._tables
-            }
+            self._contents = Contents.of(connection)
 
     def restore(self) -> None:
         """Make it what it was at first."""
         try:
-            with self._connect() as connection:
+            with connect(self.url) as connection:
                 is_whole = connection.execute(_SHAPE).fetchone() == self._shape
                 if is_whole:
-                    self._restore_rows(connection)
+                    self._contents.write(connection)
         except psycopg.Error:  # a table that the question names is gone
             is_whole = False
         if not is_whole:
             self._server.drop_database(self._copy)
             self._server.create_database(self._copy, template=self._template)
-
-    def _restore_rows(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-        listed = sql.SQL(", ").join(map(sql.Identifier, self._tables))
-        # Else triggers forbid it of the audit log.
-        connection.execute("SET session_replication_role = replica")
-        connection.execute(sql.SQL("TRUNCATE {}").format(listed))
-        for name, rows in self._rows.items():
-            for row in rows:
-                values = sql.SQL(", ").join([sql.Placeholder()] * len(row))
-                connection.execute(
-                    sql.SQL("INSERT INTO {} VALUES ({})").format(
-                        sql.Identifier(name), values
-                    ),
-                    row,
-                )
-        for name, last in self._numbers:
-            connection.execute(
-                "SELECT setval(%s::regclass, %s, %s)",
-                [name, last or 1, last is not None],
-            )
-
-    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
-        plain = self.url.replace("postgresql+psycopg:", "postgresql:")
-        return psycopg.connect(plain, row_factory=tuple_row)

@@ -33,7 +33,6 @@ from tests.services.processes import (
 
 PACKAGE = "github.com/minio/minio@v0.0.0-20250907161309-07c3a429bfed"
 RELEASE = "RELEASE.2025-09-07T16-13-09Z"
-START_SECONDS = 30.0
 START_ATTEMPTS = 3
 WITHOUT_MINIO = "no minio on PATH or in the cache, and no Go that can build it"
 
@@ -214,6 +213,4 @@ def _wait(server: ObjectStoreServer, log_file: Path) -> None:
         except requests.RequestException:
             return False
 
-    wait_until_ready(
-        server.process, is_ready, log_file=log_file, timeout_seconds=START_SECONDS
-    )
+    wait_until_ready(server.process, is_ready, log_file=log_file)

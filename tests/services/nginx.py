@@ -17,7 +17,6 @@ from tests.services.absence import report_absence
 from tests.services.processes import free_port, stop, wait_until_ready
 
 README = Path(__file__).parents[2] / "README.md"
-START_SECONDS = 10.0
 # One process without another user: it is the test's own.
 _CONFIGURATION = """\
 daemon off;
@@ -89,7 +88,6 @@ def run_nginx(
                 process,
                 lambda: _is_listening(port),
                 log_file=log_file,
-                timeout_seconds=START_SECONDS,
             )
             yield f"http://127.0.0.1:{port}"
         finally:

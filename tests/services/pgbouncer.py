@@ -19,7 +19,6 @@ from tests.services.absence import report_absence
 from tests.services.postgres import PostgresServer, server_account
 from tests.services.processes import free_port, stop, wait_until_ready
 
-START_SECONDS = 10.0
 SESSIONS = 3
 _CONFIGURATION = """\
 [databases]
@@ -66,7 +65,6 @@ class Pgbouncer:
             self.process,
             self._is_answering,
             log_file=log_file,
-            timeout_seconds=START_SECONDS,
         )
 
     def end(self) -> None:

@@ -35,7 +35,6 @@ from tests.services.processes import (
 )
 
 OLDEST_MAJOR_VERSION = 13
-START_SECONDS = 30.0
 START_ATTEMPTS = 3
 SYSTEM_DIRECTORY = Path("/usr/lib/postgresql")
 NEEDED_PROGRAMS = ("initdb", "postgres")
@@ -290,7 +289,6 @@ def _start(setup: _Setup, description: str) -> PostgresServer:
                 server.process,
                 server.is_answering,
                 log_file=log_file,
-                timeout_seconds=START_SECONDS,
             )
         except ServiceStartError:
             stop(server.process, stop_signal=signal.SIGQUIT)

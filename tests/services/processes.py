@@ -8,12 +8,10 @@ import contextlib
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-STOP_SECONDS = 10.0
-POLL_SECONDS = 0.02
+from tests.waiting import STALL_SECONDS, wait_for
 
 
 class ServiceStartError(RuntimeError):
@@ -33,22 +31,28 @@ def wait_until_ready(
     is_ready: Callable[[], bool],
     *,
     log_file: Path,
-    timeout_seconds: float,
 ) -> None:
     """Poll ``is_ready`` until it holds.
 
     Raises:
-        ServiceStartError: The process ended or the time is over; its log is quoted.
+        ServiceStartError: the process ended, or does not get on; its log is quoted.
     """
-    deadline = time.monotonic() + timeout_seconds
-    while not is_ready():
-        if process.poll() is not None or time.monotonic() > deadline:
-            output = log_file.read_text(encoding="utf-8", errors="replace")
-            raise ServiceStartError(
-                f"{process.args!r} is not answering "
-                f"(exit code {process.poll()}):\n{output[-4000:]}"
-            )
-        time.sleep(POLL_SECONDS)
+
+    def look() -> tuple[bool, int]:
+        if is_ready():
+            return True, 0
+        if process.poll() is not None:
+            raise TimeoutError
+        return False, log_file.stat().st_size
+
+    try:
+        wait_for(look, lambda seen: seen[0])
+    except TimeoutError as error:
+        output = log_file.read_text(encoding="utf-8", errors="replace")
+        raise ServiceStartError(
+            f"{process.args!r} is not answering "
+            f"(exit code {process.poll()}):\n{output[-4000:]}"
+        ) from error
 
 
 def stop(
@@ -58,7 +62,7 @@ def stop(
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(stop_signal)
     try:
-        process.wait(STOP_SECONDS)
+        process.wait(STALL_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -84,7 +84,7 @@ def test_waiting_for_what_does_not_come_ends_with_the_count(
     send(receiver.url, b"{}")
 
     with pytest.raises(TimeoutError, match=r"expected 2 .* received 1"):
-        receiver.wait_for(2, timeout_seconds=0.05)
+        receiver.wait_for(2, stall_seconds=0.05)
 
 
 def test_stopping_does_not_wait_for_a_slow_answer() -> None:

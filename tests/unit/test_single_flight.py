@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import pytest
 
 from registry.web.single_flight import RecentKeys, SingleFlight, StillRunningError
+from tests.waiting import STALL_SECONDS
 
 Flights = SingleFlight[str, str]
-PATIENCE = 30.0  #: seconds; only a failing test waits so long
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def two_callers(
 
     def slow_work() -> str:
         begun.set()
-        assert joined.wait(PATIENCE)
+        assert joined.wait(STALL_SECONDS)
         return work()
 
     def wait(running: list[Future[str]], timeout: float) -> object:
@@ -34,8 +34,8 @@ def two_callers(
     flights = Flights()
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(flights.run, "a", slow_work, wait_seconds=0)
-        assert begun.wait(PATIENCE)
-        second = threads.submit(flights.run, "a", work, wait_seconds=PATIENCE)
+        assert begun.wait(STALL_SECONDS)
+        second = threads.submit(flights.run, "a", work, wait_seconds=STALL_SECONDS)
         yield first, second
 
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,11 +15,11 @@ from registry.client.staging import SUFFIX
 from tests.integration.artifacts.test_names import files_of
 from tests.integration.cli.conftest import runner_of
 from tests.server import RunningServer, running_server
+from tests.waiting import STALL_SECONDS, wait_for
 
 MEBIBYTE = 1024 * 1024
 LARGE = {"weights.bin": os.urandom(MEBIBYTE) * 96}
 TINY = {f"part-{number:03}.txt": b"%d" % number for number in range(300)}
-SECONDS = 120
 
 
 def registered(
@@ -64,7 +63,7 @@ def test_downloads_to_one_place_at_once_all_succeed_and_leave_nothing_else(
     (shared if is_there else shared.parent).mkdir(parents=True)
 
     running = [begin_download(local_server, model, shared) for _ in range(at_once)]
-    codes = [process.wait(SECONDS) for process in running]
+    codes = [process.wait(STALL_SECONDS) for process in running]
 
     assert codes == [0] * at_once
     assert files_of(shared) == files
@@ -120,9 +119,7 @@ def test_download_that_was_killed_goes_on_when_it_is_repeated(
 
 def wait_for_bytes(directory: Path) -> None:
     """Until something has arrived; all of it takes only moments more."""
-    give_up_at = time.monotonic() + SECONDS
-    while not bytes_in(directory):
-        assert time.monotonic() < give_up_at
+    wait_for(lambda: bytes_in(directory))
 
 
 def bytes_in(directory: Path) -> int:
@@ -138,7 +135,7 @@ def test_command_whose_server_went_away_says_where_to_go_on(tmp_path: Path) -> N
         process = begin_download(server, "m", tmp_path / "got")
         wait_for_bytes(left)
         server.kill()
-        assert process.wait(SECONDS) == 8
+        assert process.wait(STALL_SECONDS) == 8
         assert bytes_in(left) > 0
 
         server.start()

@@ -21,8 +21,8 @@ from registry.client import RegistryClient
 from tests.integration.cli.conftest import runner_of
 from tests.server import RunningServer
 from tests.services.minio import ObjectStoreServer
+from tests.waiting import STALL_SECONDS
 
-SECONDS = 30
 #: So large that a store which has URLs is asked for it itself.
 LARGE_BYTES = 1024 * 1024 + 1
 NAMES = (
@@ -92,7 +92,7 @@ def test_curl_downloads_every_name_and_is_told_it(
         command = [curl, "--silent", "--show-error", "--fail", "--location"]
         command += ["--dump-header", str(head), "--output", str(body)]
         command += ["--user", f"x:{serving.token}", serving.url + path]
-        subprocess.run(command, check=True, timeout=SECONDS)
+        subprocess.run(command, check=True, timeout=STALL_SECONDS)
 
         assert body.read_bytes() == content
         assert told_name(head.read_text("latin-1")) == name.rpartition("/")[2]
@@ -117,12 +117,14 @@ def test_mlflow_s_proxy_hands_out_every_name(
     version_id = id_of(serving, model)
     with serving.http() as http:
         for name, content in sent.items():
-            by_proxy = http.get(f"{proxy}/{version_id}/{quote(name)}", timeout=SECONDS)
+            by_proxy = http.get(
+                f"{proxy}/{version_id}/{quote(name)}", timeout=STALL_SECONDS
+            )
             query = {"name": model, "version": "1", "path": name}
-            by_page = http.get(page, params=query, timeout=SECONDS)
+            by_page = http.get(page, params=query, timeout=STALL_SECONDS)
             directory, _, last = name.rpartition("/")
             query = {"path": f"{version_id}/{directory}".rstrip("/")}
-            listed = http.get(proxy, params=query, timeout=SECONDS).json()
+            listed = http.get(proxy, params=query, timeout=STALL_SECONDS).json()
 
             assert (by_proxy.status_code, by_proxy.content) == (200, content)
             assert (by_page.status_code, by_page.content) == (200, content)

@@ -13,6 +13,7 @@ from registry.domain.token_format import new_token
 from tests.server import server_environment
 from tests.services.postgres import PostgresServer
 from tests.services.processes import free_port
+from tests.waiting import STALL_SECONDS
 
 SERVE = ("serve", "--port", "0")
 COMMANDS = [SERVE, ("worker",), ("db", "upgrade")]
@@ -27,7 +28,7 @@ def failure_of(directory: Path, command: tuple[str, ...], **settings: str) -> st
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=STALL_SECONDS,
     )
     assert ended.returncode == 1, ended.stderr
     (line,) = ended.stderr.splitlines()

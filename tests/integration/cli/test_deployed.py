@@ -12,9 +12,9 @@ from registry.settings import packaged_config
 from tests.integration.cli.conftest import Run
 from tests.receiver import Answer, ReceivedRequest, Receiver
 from tests.server import RunningServer, running_server
+from tests.waiting import STALL_SECONDS
 
 TOKEN_HEADER = "webhook-deployment-token"
-ANSWER_SECONDS = 30.0
 Report = Callable[..., requests.Response]
 
 
@@ -61,7 +61,7 @@ class Consumer:
 
     def finish(self) -> None:
         for thread in self._deploying:
-            thread.join(ANSWER_SECONDS)
+            thread.join(STALL_SECONDS)
 
 
 def reported(address: str, token: str, status: str) -> requests.Response:
@@ -73,7 +73,7 @@ def reported(address: str, token: str, status: str) -> requests.Response:
             "url": "https://ci.example.com/runs/17",
         },
         headers={"Authorization": f"Bearer {token}"},
-        timeout=ANSWER_SECONDS,
+        timeout=STALL_SECONDS,
     )
 
 
@@ -162,7 +162,7 @@ def test_every_attempt_carries_the_same_token_and_none_is_kept(
     receiver.answers = [500, 200]
     stage(run, tmp_path, 1)
 
-    first, second = receiver.wait_for(2, timeout_seconds=30)
+    first, second = receiver.wait_for(2)
 
     token = first.headers[TOKEN_HEADER]
     assert first.headers[TOKEN_HEADER] == second.headers[TOKEN_HEADER]

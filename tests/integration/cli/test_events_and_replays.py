@@ -5,10 +5,10 @@ import json
 import pytest
 
 from registry.client import RegistryClient
-from registry.client.registration import wait_for
 from tests.integration.cli.conftest import Run
 from tests.receiver import Receiver
 from tests.server import RunningServer
+from tests.waiting import wait_for
 
 PATIENCE_SECONDS = "60"
 
@@ -92,12 +92,10 @@ def test_a_range_is_counted_then_sent_again(
 
 def wait_until_recorded(client: RegistryClient, webhook_id: str, count: int) -> None:
     """A delivery can be replayed once its result is stored, a moment later."""
-
-    def are_delivered() -> bool | None:
-        found = list(client.webhooks.deliveries(webhook_id, state="delivered"))
-        return True if len(found) == count else None
-
-    wait_for(are_delivered, 60, lambda: "the deliveries' records")
+    wait_for(
+        lambda: len(list(client.webhooks.deliveries(webhook_id, state="delivered"))),
+        lambda recorded: recorded == count,
+    )
 
 
 def test_a_replay_is_cancelled(

@@ -14,6 +14,7 @@ from registry.client import RegistryClient
 from tests.integration.cli.conftest import Run
 from tests.integration.cli.test_story import wait_for_version
 from tests.server import RunningServer
+from tests.waiting import STALL_SECONDS
 
 JOB: dict[str, str | None] = {"GITHUB_RUN_ID": "17", "GITHUB_JOB": "deploy"}
 OTHER_JOB: dict[str, str | None] = {**JOB, "GITHUB_RUN_ID": "18"}
@@ -188,7 +189,7 @@ def test_registration_that_failed_or_was_killed_does_not_stop_the_next(
         process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
         wait_for_version(team.client, number)
         process.send_signal(end)
-        process.wait(30)
+        process.wait(STALL_SECONDS)
 
     third = team.job("register", "fraud", str(source))
     again = team.job("register", "fraud", str(source))

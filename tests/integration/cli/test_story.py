@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from tests.integration.cli.conftest import Run, runner_of
 from tests.receiver import Answer, Receiver
 from tests.server import RunningServer, running_server
 from tests.services.minio import ObjectStoreServer
+from tests.waiting import STALL_SECONDS, wait_for
 
 #: More than a request body may have, so that the limit is seen not to apply.
 WEIGHTS = os.urandom(3_000_000)
@@ -265,7 +265,7 @@ def test_ctrl_c_during_an_upload_leaves_no_pending_version(
     with server.client() as client:
         wait_for_version(client)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=STALL_SECONDS)
 
     assert process.returncode == 130
     assert b"Interrupted." in told
@@ -278,13 +278,10 @@ def test_ctrl_c_during_an_upload_leaves_no_pending_version(
 
 def wait_for_version(client: RegistryClient, number: int = 1) -> None:
     """Wait until the one model has a version of this number."""
-    ends_at = time.monotonic() + 30
-    while time.monotonic() < ends_at:
-        models = list(client.models())
-        if models and models[0].latest_version == number:
-            return
-        time.sleep(0.05)
-    raise TimeoutError("no version was created")
+    wait_for(
+        lambda: [model.latest_version for model in client.models()],
+        lambda latest: latest[:1] == [number],
+    )
 
 
 @pytest.mark.service

@@ -19,9 +19,8 @@ from tests.integration.examples import places
 from tests.receiver import Receiver
 from tests.server import RunningServer, running_server
 from tests.services.processes import free_port, stop, wait_until_ready
+from tests.waiting import STALL_SECONDS
 from webhooks.signing import sign
-
-SECONDS = 30.0
 
 
 @dataclass
@@ -65,9 +64,7 @@ class Consumer:
                 start_new_session=True,
             )
         try:
-            wait_until_ready(
-                process, self.is_answering, log_file=log_file, timeout_seconds=SECONDS
-            )
+            wait_until_ready(process, self.is_answering, log_file=log_file)
             yield
         finally:
             stop(process)
@@ -95,7 +92,7 @@ class Consumer:
             are_there = [one.state for one in newest] == ["delivered"] * count
             return newest if are_there else None
 
-        return wait_for(find, SECONDS, lambda: "a delivery")
+        return wait_for(find, STALL_SECONDS, lambda: "a delivery")
 
     def deployments(self, number: int) -> list[dict[str, Any]]:
         path = f"/api/v1/models/fraud/versions/{number}/deployments"
@@ -205,7 +202,7 @@ def test_artifact_that_changed_is_not_deployed(consumer: Consumer) -> None:
 
     with consumer.running(secret):
         consumer.client.webhooks.update(webhook_id, state="active")
-        wait_for(failed, SECONDS, lambda: "a report")
+        wait_for(failed, STALL_SECONDS, lambda: "a report")
 
     assert not (consumer.models / "fraud" / "current").exists()
     (delivery,) = consumer.client.webhooks.deliveries(webhook_id)

@@ -2,6 +2,7 @@
 
 import gzip
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.integration.conftest import close_app, make_app, signed_in
-from tests.server import RunningServer
+from tests.server import RunningServer, running_server
 
 PROBLEM = "application/problem+json"
 MODELS = "/api/v1/models"
@@ -199,6 +200,13 @@ def test_the_docs_page_loads_only_its_own_files(app: Flask) -> None:
     assert_problem(client.get("/api/v1/docs/%2e%2e%2findex.html"), 404)
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One process for the tests below: each changes a model of its own."""
+    with running_server(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
 def raw(server: RunningServer, request: bytes) -> bytes:
     """Send these bytes and read what comes until the server closes."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
@@ -220,7 +228,6 @@ def head(server: RunningServer, start: str, *headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-@pytest.mark.long
 def test_a_chunked_upload_of_unknown_length_is_stored(server: RunningServer) -> None:
     client = server.http()
     client.post(f"{server.url}{MODELS}", json={"name": "m"}, timeout=30)
@@ -233,7 +240,6 @@ def test_a_chunked_upload_of_unknown_length_is_stored(server: RunningServer) -> 
     assert b'"size_bytes":%d,' % len(FILE) in answer
 
 
-@pytest.mark.long
 def test_requests_that_are_not_http_are_4xx(server: RunningServer) -> None:
     path = f"{MODELS}/m/versions/1/artifacts/model.bin"
     bad_chunk = head(server, f"PUT {path}", "Transfer-Encoding: chunked") + b"zz\r\n"
@@ -252,7 +258,6 @@ def test_requests_that_are_not_http_are_4xx(server: RunningServer) -> None:
     assert server.is_answering()
 
 
-@pytest.mark.long
 def test_the_longest_names_fit_into_a_request(server: RunningServer) -> None:
     name, client = "名" * 256, server.http()
     assert client.post(f"{server.url}{MODELS}", json={"name": name}, timeout=30).ok

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ import uvicorn
 from registry.serving.bridge import Bridge
 from registry.serving.connection import Awaited, Connection, Term
 from registry.serving.run import listen, server_config
-
-PATIENCE_SECONDS = 30.0  #: of the tests, for what should come at once
+from tests.waiting import STALL_SECONDS, wait_for
 
 
 class Hasty(Connection):
@@ -37,7 +35,7 @@ class Served:
     server: uvicorn.Server
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), PATIENCE_SECONDS)
+        return socket.create_connection(("127.0.0.1", self.port), STALL_SECONDS)
 
     def answer(self, request: bytes) -> bytes:
         """All that comes until the server closes."""
@@ -91,10 +89,7 @@ def served(
 
 def until(condition: Any) -> None:  # noqa: ANN401  anything to call
     """Wait for what should come at once."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.01)
+    wait_for(condition)
 
 
 def echo(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

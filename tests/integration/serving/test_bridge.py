@@ -24,6 +24,7 @@ from tests.integration.serving.conftest import (
     served,
     until,
 )
+from tests.waiting import STALL_SECONDS
 
 CHUNKED = "Transfer-Encoding: chunked"
 
@@ -239,7 +240,7 @@ def test_pieces_are_sent_as_they_come() -> None:
     ) -> Iterable[bytes]:
         start_response("200 OK", [])
         yield b"first"
-        may_end.wait(30)
+        may_end.wait(STALL_SECONDS)
         yield b"second"
 
     with served(two) as server, server.connect() as client:

@@ -13,12 +13,10 @@ from tests.server import RunningServer, running_server
 from tests.services.processes import free_port
 from tests.stalled_clients import FILE, FILE_BYTES, MODEL, SORTS, Target, prepare
 from tests.stalled_clients import stalled as stalled_clients
-
-pytestmark = pytest.mark.long
+from tests.waiting import STALL_SECONDS
 
 CLIENTS = 200
 READS = 50
-PATIENCE_SECONDS = 30
 FILE_PATH = f"/api/v1/models/{MODEL}/versions/1/artifacts/{FILE}"
 
 
@@ -36,6 +34,7 @@ def target_of(server: RunningServer) -> Target:
     return Target(port=server.port, token=server.token)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sort", SORTS)
 def test_others_are_answered_beside_clients_that_stall(
     prepared_server: RunningServer, sort: str
@@ -47,10 +46,11 @@ def test_others_are_answered_beside_clients_that_stall(
     ):
         for _ in range(READS):
             url = f"{server.url}/api/v1/models/{MODEL}/versions/1"
-            assert http.get(url, timeout=PATIENCE_SECONDS).status_code == 200
-        assert requests.get(f"{server.url}/readyz", timeout=PATIENCE_SECONDS).ok
+            assert http.get(url, timeout=STALL_SECONDS).status_code == 200
+        assert requests.get(f"{server.url}/readyz", timeout=STALL_SECONDS).ok
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sort", ["silent", "no upload", "download not read"])
 def test_whoever_stalls_deliveries_are_drained_and_the_server_ends(
     tmp_path: Path, sort: str
@@ -65,6 +65,7 @@ def test_whoever_stalls_deliveries_are_drained_and_the_server_ends(
         assert "webhook_dispatcher_stopped drained=True" in log
 
 
+@pytest.mark.long
 def test_a_download_ends_within_the_grace(tmp_path: Path) -> None:
     with running_server(tmp_path, "--grace", "60") as server:
         with server.http() as http:
@@ -75,9 +76,10 @@ def test_a_download_ends_within_the_grace(tmp_path: Path) -> None:
                 rest = answer.raw.read(decode_content=False)
 
         assert len(begun) + len(rest) == FILE_BYTES
-        assert process.wait(PATIENCE_SECONDS) == 0
+        assert process.wait(STALL_SECONDS) == 0
 
 
+@pytest.mark.long
 def test_a_download_that_takes_longer_is_seen_to_break_off(tmp_path: Path) -> None:
     with running_server(tmp_path, "--grace", "1") as server, server.http() as http:
         prepare(http, server.url)
@@ -147,4 +149,4 @@ def terminated(server: RunningServer) -> "subprocess.Popen[bytes]":
 
 def ended(server: RunningServer) -> int:
     """Its exit code, once it was asked to end."""
-    return terminated(server).wait(PATIENCE_SECONDS)
+    return terminated(server).wait(STALL_SECONDS)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
@@ -28,6 +28,8 @@ from webhooks.tables import AttemptOutcome, Base, Delivery, EventRow
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LEASE = timedelta(seconds=60)
 DELIVERED = SendResult(AttemptOutcome.DELIVERED, status=200)
+#: Deliveries in the order of creation within their keys.
+IN_ORDER = (Delivery.created_at, Delivery.ordering_key, Delivery.sequence)
 FAILED = SendResult(AttemptOutcome.FAILED, status=500, error="answered 500")
 
 
@@ -43,8 +45,9 @@ def embedded_engine(path: Path) -> Engine:
         connection.execute("PRAGMA foreign_keys=ON")
 
     @event.listens_for(engine, "begin")
-    def begin_immediate(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    def begin(connection: Connection) -> None:
+        only_reads = connection.get_execution_options().get("only_reads")
+        connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")
 
     return engine
 
@@ -109,13 +112,13 @@ class World:
     def deliveries(self) -> list[Delivery]:
         """Give every delivery in the order of creation within its key."""
         with self.begin() as session:
-            query = session.query(Delivery).order_by(
-                Delivery.created_at, Delivery.ordering_key, Delivery.sequence
-            )
-            return query.all()
+            return session.query(Delivery).order_by(*IN_ORDER).all()
 
     def states(self) -> list[str]:
-        return [delivery.state for delivery in self.deliveries()]
+        """Give the state of each, and keep nobody from writing."""
+        query = select(Delivery.state).order_by(*IN_ORDER)
+        with self.engine.connect().execution_options(only_reads=True) as connection:
+            return list(connection.scalars(query))
 
     def dispatcher(
         self,

@@ -366,7 +366,6 @@ def test_the_database_forbids_an_unknown_state(world: World) -> None:
         store()
 
 
-@pytest.mark.long
 def test_many_claimers_keep_the_order_and_send_nothing_twice(world: World) -> None:
     world.subscribe()
     expected: dict[str, list[str]] = {}

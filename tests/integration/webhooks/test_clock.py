@@ -8,6 +8,7 @@ from datetime import datetime
 import pytest
 
 from tests.integration.webhooks.conftest import NOW, World
+from tests.waiting import STALL_SECONDS
 from webhooks.clock import DatabaseClock, database_now, utc_now
 
 
@@ -35,7 +36,7 @@ def test_what_was_stored_while_a_transaction_waited_lies_in_its_past(
         with world.begin() as writing:
             writing.connection()
             reading = pool.submit(read)
-            assert has_begun.wait(10)
+            assert has_begun.wait(STALL_SECONDS)
             time.sleep(0.2)
             stored_at = utc_now()
 

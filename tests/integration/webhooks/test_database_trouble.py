@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from tests.integration.webhooks.conftest import World, embedded_engine, make_event
 from tests.receiver import ReceivedRequest, Receiver
+from tests.waiting import STALL_SECONDS, wait_for
 from webhooks import outbox
 from webhooks.clock import utc_now
 from webhooks.dispatcher import Dispatcher
@@ -24,7 +25,6 @@ from webhooks.sending.sender import Timeouts
 from webhooks.tables import Base
 
 ON_SQLITE = pytest.mark.parametrize("world", ["sqlite"], indirect=True)
-PATIENCE_SECONDS = 60
 
 
 @pytest.fixture
@@ -56,10 +56,7 @@ def running(dispatcher: Dispatcher) -> Iterator[None]:
 
 
 def wait_until_delivered(world: World) -> None:
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
-    while set(world.states()) != {"delivered"}:
-        assert time.monotonic() < give_up_at, world.states()
-        time.sleep(0.05)
+    wait_for(world.states, lambda states: set(states) == {"delivered"})
 
 
 def first_arrivals(requests: tuple[ReceivedRequest, ...]) -> list[str]:
@@ -97,10 +94,10 @@ def test_connections_that_the_server_ends_lose_nothing(
             for number in range(1, 4):
                 receiver.wait_for(number * 3)
                 assert connection.execute(ended).scalar_one() > 0
-            give_up_at = time.monotonic() + PATIENCE_SECONDS
-            while len(first_arrivals(receiver.requests)) < len(rows):
-                assert time.monotonic() < give_up_at
-                time.sleep(0.05)
+            wait_for(
+                lambda: len(first_arrivals(receiver.requests)),
+                lambda arrived: arrived == len(rows),
+            )
         killer.dispose()
         wait_until_delivered(world)
 
@@ -117,10 +114,7 @@ def test_statements_that_time_out_are_made_again(
         rows = [world.enqueue(now=utc_now()) for _ in range(3)]
         locking.execute(text("LOCK TABLE webhook_deliveries IN ACCESS EXCLUSIVE MODE"))
         with running(world.dispatcher(begin=pooled.begin)):
-            give_up_at = time.monotonic() + PATIENCE_SECONDS
-            while "webhook_database_failed" not in caplog.text:
-                assert time.monotonic() < give_up_at
-                time.sleep(0.05)
+            wait_for(lambda: "webhook_database_failed" in caplog.text)
             assert receiver.requests == ()
             locking.rollback()
             receiver.wait_for(3)
@@ -146,10 +140,7 @@ def test_a_database_that_is_locked_for_long_is_waited_for(
         locking.execute("BEGIN IMMEDIATE")
         dispatcher = world.dispatcher(begin=World(impatient).begin)
         with running(dispatcher):
-            give_up_at = time.monotonic() + PATIENCE_SECONDS
-            while "webhook_database_failed" not in caplog.text:
-                assert time.monotonic() < give_up_at
-                time.sleep(0.05)
+            wait_for(lambda: "webhook_database_failed" in caplog.text)
             locking.execute("ROLLBACK")
             locking.close()
             receiver.wait_for(3)
@@ -207,7 +198,7 @@ class Gate:
     def pass_on(self, request: ReceivedRequest) -> int:
         if request.number == self._closed_at:
             self.reached.set()
-            self.opened.wait(PATIENCE_SECONDS)
+            self.opened.wait(STALL_SECONDS)
         return 200
 
 
@@ -237,7 +228,7 @@ def test_what_a_power_cut_leaves_is_whole_and_goes_on(
         # Longer than the copy takes, however busy the machine is.
         patient = Timeouts(30, 30, 60)
         with running(world.dispatcher(timeouts=patient)):
-            assert gate.reached.wait(PATIENCE_SECONDS)
+            assert gate.reached.wait(STALL_SECONDS)
             copy_as_after_a_power_cut(tmp_path / "outbox.db", tmp_path / "copy.db")
             gate.opened.set()
         receiver.clear()

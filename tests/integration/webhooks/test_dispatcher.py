@@ -15,6 +15,7 @@ from svix.webhooks import Webhook as SvixWebhook
 
 from tests.integration.webhooks.conftest import World
 from tests.receiver import Answer, Receiver
+from tests.waiting import wait_for
 from webhooks import deliveries, dispatcher, recorder, subscriptions
 from webhooks.claims import Claim
 from webhooks.clock import utc_now
@@ -25,11 +26,8 @@ from webhooks.tables import Delivery, Subscription
 CANARY = "canary-6b1f"
 
 
-def wait_for_states(world: World, expected: list[str], seconds: float = 10) -> None:
-    give_up_at = time.monotonic() + seconds
-    while world.states() != expected:
-        assert time.monotonic() < give_up_at, world.states()
-        time.sleep(0.02)
+def wait_for_states(world: World, expected: list[str]) -> None:
+    wait_for(world.states, lambda states: states == expected)
 
 
 class FailingDatabase:
@@ -124,14 +122,14 @@ def test_background_delivery_starts_at_a_wake_up_and_keeps_order(
     world: World, receiver: Receiver
 ) -> None:
     world.subscribe(receiver.url)
-    sender = world.dispatcher(poll=timedelta(seconds=60))
+    sender = world.dispatcher(poll=timedelta(hours=1))
     sender.start()
     try:
         rows = []
         for number in range(12):
             rows.append(world.enqueue(ordering_key=str(number % 3), now=utc_now()))
             sender.wake()
-        receiver.wait_for(12, timeout_seconds=40)  # before the poll
+        receiver.wait_for(12)  # before the poll
     finally:
         assert sender.stop()
 
@@ -430,10 +428,7 @@ def test_a_send_that_breaks_off_by_a_fault_of_ours_frees_its_sender(
     world.enqueue(now=utc_now())
     sender = world.dispatcher(concurrency=1, lend=stumble)
     sender.start()
-    give_up_at = time.monotonic() + 10
-    while "webhook_delivery_failed" not in caplog.text:
-        assert time.monotonic() < give_up_at
-        time.sleep(0.02)
+    wait_for(lambda: "webhook_delivery_failed" in caplog.text)
 
     assert sender.stop()
     assert world.states() == ["sending"]

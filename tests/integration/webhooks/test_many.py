@@ -7,12 +7,10 @@ import pytest
 
 from tests.integration.webhooks.conftest import World, make_event
 from tests.receiver import Answer, ReceivedRequest, Receiver
-from tests.waiting import wait_until
+from tests.waiting import wait_for
 from webhooks import outbox, subscriptions
 from webhooks.clock import utc_now
 from webhooks.tables import DeliveryState
-
-PATIENCE_SECONDS = 120
 
 
 def enqueue_many(world: World, count: int, keys: int) -> dict[str, list[str]]:
@@ -41,6 +39,10 @@ def by_key(
     return arrived
 
 
+def are_delivered(states: list[str]) -> bool:
+    return set(states) == {DeliveryState.DELIVERED}
+
+
 @pytest.mark.parametrize(
     ("world", "count"),
     [("sqlite", 1000), pytest.param("postgresql", 200, marks=pytest.mark.service)],
@@ -64,7 +66,7 @@ def test_a_thousand_events_of_a_disabled_endpoint_arrive_in_order(
             subscriptions.resume(session, identity, now=utc_now())
         dispatcher.start()
         try:
-            wait_until(lambda: set(world.states()) == {DeliveryState.DELIVERED})
+            wait_for(world.states, are_delivered)
         finally:
             assert dispatcher.stop()
         requests = receiver.requests
@@ -80,8 +82,8 @@ def test_eight_dispatchers_send_each_delivery_once_and_in_order(world: World) ->
         for dispatcher in eight:
             dispatcher.start()
         try:
-            receiver.wait_for(80, PATIENCE_SECONDS)
-            wait_until(lambda: set(world.states()) == {DeliveryState.DELIVERED})
+            receiver.wait_for(80)
+            wait_for(world.states, are_delivered)
         finally:
             ended = [dispatcher.stop() for dispatcher in eight]
         requests = receiver.requests
@@ -104,11 +106,11 @@ def test_a_hundred_endpoints_that_ask_for_an_hour_occupy_nobody(world: World) ->
         try:
             world.enqueue(type="busy", now=utc_now())
             dispatcher.wake()
-            busy.wait_for(100, PATIENCE_SECONDS)
+            busy.wait_for(100)
             world.enqueue(type="free", now=utc_now())
             dispatcher.wake()
-            free.wait_for(1, PATIENCE_SECONDS)
-            wait_until(lambda: "sending" not in world.states())
+            free.wait_for(1)
+            wait_for(world.states, lambda states: "sending" not in states)
         finally:
             assert dispatcher.stop()
         assert len(busy.requests) == 100

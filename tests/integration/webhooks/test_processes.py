@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,11 +13,11 @@ from tests.deploy.places import CHECKOUT
 from tests.integration.webhooks.conftest import World, make_event
 from tests.receiver import ReceivedRequest, Receiver
 from tests.services.processes import stop
+from tests.waiting import STALL_SECONDS, wait_for
 from webhooks import deliveries, outbox
 
 CHILD = "tests.integration.webhooks.dispatcher_child"
 LEASE_SECONDS = 1.5
-PATIENCE_SECONDS = 60
 
 
 @contextmanager
@@ -54,7 +53,7 @@ class Signaller:
 
     def answer(self, request: ReceivedRequest) -> int:
         if request.number == 0:
-            self._known.wait(PATIENCE_SECONDS)
+            self._known.wait(STALL_SECONDS)
             assert self._process is not None
             self._process.send_signal(self._number)
             self.sent.set()
@@ -62,10 +61,7 @@ class Signaller:
 
 
 def wait_for_line(log_file: Path, words: str) -> None:
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
-    while words not in log_file.read_text(encoding="utf-8"):
-        assert time.monotonic() < give_up_at, log_file.read_text(encoding="utf-8")
-        time.sleep(0.05)
+    wait_for(lambda: log_file.read_text(encoding="utf-8"), lambda log: words in log)
 
 
 def test_a_process_that_was_stopped_changes_nothing_when_it_goes_on(
@@ -80,12 +76,9 @@ def test_a_process_that_was_stopped_changes_nothing_when_it_goes_on(
         row = world.enqueue(now=datetime.now(UTC))
         with sending(world, log_file) as stopped:
             stopping.aim_at(stopped)
-            assert stopping.sent.wait(PATIENCE_SECONDS)
+            assert stopping.sent.wait(STALL_SECONDS)
             again = world.dispatcher()
-            give_up_at = time.monotonic() + PATIENCE_SECONDS
-            while not again.run_once():
-                assert time.monotonic() < give_up_at
-                time.sleep(0.1)
+            wait_for(again.run_once)
             stopped.send_signal(signal.SIGCONT)
             wait_for_line(log_file, "webhook_result_fenced")
 
@@ -109,7 +102,7 @@ def test_a_process_that_is_told_to_end_records_what_it_sends(
             outbox.enqueue_all(session, [make_event()] * 100, now=datetime.now(UTC))
         with sending(world, tmp_path / "child.log") as child:
             ending.aim_at(child)
-            code = child.wait(PATIENCE_SECONDS)
+            code = child.wait(STALL_SECONDS)
         sent = len(receiver.requests)
 
     assert code == 0

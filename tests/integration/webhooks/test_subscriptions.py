@@ -234,6 +234,31 @@ def test_deleting_ends_what_waits_and_keeps_the_record(world: World) -> None:
     assert world.enqueue().fanout == 0
 
 
+def test_deleting_ends_much_in_parts_and_sends_none_of_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriptions, "BURIED_AT_ONCE", 2)
+    kept, _ = world.subscribe()
+    for identity in (world.subscribe()[0], world.subscribe()[0]):
+        for _ in range(5):
+            world.enqueue()
+        delete(world, identity)
+
+    (claim,) = world.claim()
+    with world.begin() as session:
+        assert subscriptions.has_unburied(session)
+        buried = [subscriptions.bury(session, now=LATER) for _ in range(6)]
+
+    assert claim.subscription_id == kept
+    assert buried == [2, 2, 2, 2, 2, 1]
+    ended = [each for each in world.deliveries() if each.subscription_id != kept]
+    assert {(each.state, each.reason) for each in ended} == {
+        ("dead", subscriptions.REASON_DELETED)
+    }
+    with world.begin() as session:
+        assert not subscriptions.has_unburied(session)
+
+
 def test_a_deleted_subscription_is_unknown(world: World) -> None:
     identity, _ = world.subscribe()
     delete(world, identity)

@@ -11,12 +11,14 @@ import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
+from tests.mlflow.conformance.catalogue import all_cases
 from tests.mlflow.environment import MLflowEnvironment
-from tests.mlflow.servers import mlflow_server, stagegate_server
+from tests.mlflow.servers import MLflowServer, mlflow_server, stagegate_server
+from tests.server import RunningServer
 from tests.services.processes import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -73,6 +75,7 @@ class Result:
 
 
 Report = dict[str, Result]
+Server = MLflowServer | RunningServer
 
 
 @contextlib.contextmanager
@@ -81,23 +84,31 @@ def _serving(
     environment: MLflowEnvironment,
     directory: Path,
     database_url: str | None,
+    *,
+    delivers: bool,
 ) -> Iterator[tuple[str, str, str]]:
-    """The addresses of the cell's processes, and the token that signs in there."""
-    other = directory / "delivering"
-    other.mkdir()
-    if cell.server == "mlflow":
-        store = database_url or f"sqlite:///{directory / 'mlflow.db'}"
-        start = partial(mlflow_server, environment, backend_store_uri=store)
-        with (
-            start(directory, **_MLFLOWS_KEY) as theirs,
-            start(other, **_MLFLOWS_KEY, **_MLFLOW_DELIVERS) as delivering,
-        ):
-            yield theirs.url, delivering.url, ""
-        return
+    """The addresses of the cell's processes, and the token that signs in there.
+
+    The two are one where no case ``delivers``.
+    """
     url = database_url or f"sqlite:///{directory / 'registry.db'}"
-    begin = partial(stagegate_server, policy=cell.policy, DATABASE_URL=url)
-    with begin(directory, **_DELIVERS_NOTHING) as ours, begin(other) as delivering_too:
-        yield ours.url, delivering_too.url, ours.token
+
+    def start(place: Path, *, delivering: bool) -> AbstractContextManager[Server]:
+        if cell.server == "mlflow":
+            more = _MLFLOWS_KEY | (_MLFLOW_DELIVERS if delivering else {})
+            return mlflow_server(environment, place, backend_store_uri=url, **more)
+        more = {} if delivering else _DELIVERS_NOTHING
+        return stagegate_server(
+            place, policy=cell.policy, **{"DATABASE_URL": url, **more}
+        )
+
+    with contextlib.ExitStack() as stack:
+        first = second = stack.enter_context(start(directory, delivering=False))
+        if delivers:
+            other = directory / "delivering"
+            other.mkdir()
+            second = stack.enter_context(start(other, delivering=True))
+        yield first.url, second.url, first.token
 
 
 def run_cell(
@@ -113,7 +124,10 @@ def run_cell(
     ``database_url`` is that of an empty PostgreSQL database; without it the
     server has SQLite in ``directory``.
     """
-    with _serving(cell, environment, directory, database_url) as served:
+    delivers = any(case.delivers for case in all_cases() if only in case.identity)
+    with _serving(
+        cell, environment, directory, database_url, delivers=delivers
+    ) as served:
         url, delivering_url, token = served
         report = directory / "report.json"
         signed_in = {"MLFLOW_TRACKING_TOKEN": token} if token else {}

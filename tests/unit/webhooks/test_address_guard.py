@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from tests.hostile_addresses import HOSTILE_ADDRESSES, HOSTILE_URLS
+from tests.waiting import STALL_SECONDS
 from webhooks.errors import BlockedAddressError, UnreachableError
 from webhooks.sending.address_guard import (
     AddressGuard,
@@ -165,7 +166,7 @@ def test_stalled_resolvers_are_bounded_and_do_not_stop_the_caller() -> None:
     release = threading.Event()
 
     def stall(_host: str, _port: int) -> list[str]:
-        release.wait(10)
+        release.wait(STALL_SECONDS)
         return ["8.8.8.8"]
 
     guard = AddressGuard(resolver=stall)

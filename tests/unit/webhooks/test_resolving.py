@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.waiting import STALL_SECONDS
 from webhooks.sending.resolving import MAX_THREADS, BoundedResolver, resolve_by_system
-
-PATIENCE_SECONDS = 15
 
 
 class StallingNames:
@@ -21,7 +20,7 @@ class StallingNames:
 
     def __call__(self, host: str, _port: int) -> Sequence[str]:
         self.asked.append(host)
-        self.may_answer.wait(PATIENCE_SECONDS)
+        self.may_answer.wait(STALL_SECONDS)
         return ["192.0.2.1"]
 
 
@@ -57,7 +56,7 @@ def test_threads_are_bounded_and_other_names_wait_for_one(
 
     assert len(names.asked) == MAX_THREADS
     names.may_answer.set()
-    found = resolver.resolve("late.example", 443, PATIENCE_SECONDS)
+    found = resolver.resolve("late.example", 443, STALL_SECONDS)
     assert found == ["192.0.2.1"]
 
 
@@ -66,7 +65,7 @@ def test_everyone_who_waits_for_a_name_gets_its_answer(names: StallingNames) -> 
 
     with ThreadPoolExecutor(8) as pool:
         waiting = [
-            pool.submit(resolver.resolve, "a.example", 443, PATIENCE_SECONDS)
+            pool.submit(resolver.resolve, "a.example", 443, STALL_SECONDS)
             for _ in range(8)
         ]
         names.may_answer.set()
@@ -97,8 +96,8 @@ def test_a_name_that_fails_has_no_addresses_and_can_be_asked_again(
 
     resolver = BoundedResolver(answer)
 
-    assert resolver.resolve("a.example", 443, PATIENCE_SECONDS) == ()
-    assert resolver.resolve("a.example", 443, PATIENCE_SECONDS) == ["192.0.2.1"]
+    assert resolver.resolve("a.example", 443, STALL_SECONDS) == ()
+    assert resolver.resolve("a.example", 443, STALL_SECONDS) == ["192.0.2.1"]
 
 
 def test_the_system_resolver_knows_this_machine() -> None:

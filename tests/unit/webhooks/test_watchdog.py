@@ -4,9 +4,8 @@ import threading
 
 import pytest
 
+from tests.waiting import STALL_SECONDS
 from webhooks.sending.watchdog import Watchdog
-
-PATIENCE_SECONDS = 15
 
 
 def watching_threads() -> int:
@@ -21,7 +20,7 @@ def test_what_is_not_released_expires() -> None:
 
     Watchdog(0.01).watch(is_over.set)
 
-    assert is_over.wait(PATIENCE_SECONDS)
+    assert is_over.wait(STALL_SECONDS)
 
 
 def test_deadlines_fall_due_in_their_order() -> None:
@@ -33,7 +32,7 @@ def test_deadlines_fall_due_in_their_order() -> None:
         watchdog.watch(lambda number=number: seen.append(number))  # type: ignore[misc]  # Bound now.
     watchdog.watch(is_over.set)
 
-    assert is_over.wait(PATIENCE_SECONDS)
+    assert is_over.wait(STALL_SECONDS)
     assert seen == list(range(100))
 
 
@@ -46,14 +45,14 @@ def test_what_is_released_does_not_expire() -> None:
     watchdog.watch(is_over.set)
     watchdog.release(token)
 
-    assert is_over.wait(PATIENCE_SECONDS)
+    assert is_over.wait(STALL_SECONDS)
     assert seen == []
     watchdog.release(token)
 
 
 def test_one_thread_watches_them_all() -> None:
     before = watching_threads()
-    watchdog = Watchdog(PATIENCE_SECONDS)
+    watchdog = Watchdog(STALL_SECONDS)
 
     tokens = [watchdog.watch(lambda: None) for _ in range(50)]
 
@@ -71,6 +70,6 @@ def test_it_goes_on_after_a_pause_and_after_a_callback_that_raised(
     for _ in range(3):
         is_over = threading.Event()
         watchdog.watch(is_over.set)
-        assert is_over.wait(PATIENCE_SECONDS)
+        assert is_over.wait(STALL_SECONDS)
 
     assert "webhook_watchdog_failed" in caplog.text
