@@ -43,12 +43,14 @@ from registry.persistence.database import (
     session_factory,
     write_transaction,
 )
+from registry.persistence.schema import serving_problem
 from registry.services.deployment_grants import lend_token
 from registry.services.subscriptions import WebhookParts
 from registry.settings import Settings
 from registry.tracking.client import TrackingAccess, TrackingServer
 from registry.web.hosts import HostCheckingFlask
 from registry.web.parts import Parts
+from registry.web.readiness import Readiness
 from registry.web.strict_json import StrictJSONProvider
 from webhooks.dispatcher import Dispatcher
 from webhooks.sealing import SecretBox
@@ -109,6 +111,7 @@ def create_app(settings: Settings) -> Flask:
 
 
 def _parts(settings: Settings) -> Parts:
+    sessions = session_factory(db.engine)
     guard = AddressGuard(
         settings.webhook_allowed_networks, allow_http=settings.webhook_allow_http
     )
@@ -121,12 +124,13 @@ def _parts(settings: Settings) -> Parts:
         tracking=tracking,
         webhooks=WebhookParts(box=box, guard=guard),
         dispatcher=Dispatcher(
-            partial(write_transaction, session_factory(db.engine)),
+            partial(write_transaction, sessions),
             box,
             Sender(guard),
             lease=_LEASE,
             lend=partial(lend_token, DeploymentTokens(settings.secret_keys)),
         ),
+        readiness=Readiness(partial(serving_problem, sessions)),
     )
 
 

@@ -10,6 +10,7 @@
     ├── ConflictError              the present state does not allow it
     │   ├── NameTakenError         a model of that name exists
     │   ├── DeletionRefusedError   the policy protects what is in use
+    │   ├── CrowdedStageError      room is to be made in the stage first
     │   ├── WebhookLoopError       webhooks call us, and we them, without an end
     │   ├── TransitionRefusedError the stage policy says no
     │   │   └── PromptStageError       it is a prompt, which has no stages
@@ -22,8 +23,9 @@
     ├── PermissionDeniedError      signed in, but the role does not allow it
     ├── ArtifactStoreError         the artifact store did not do its part
     │   ├── ArtifactAccessDeniedError  our credentials do not open it
-    │   ├── VerificationBusyError  another request is reading all of it
     │   └── TrackingServerError    nor did the MLflow tracking server
+    ├── BusyError                  too much of this is under way already
+    │   └── VerificationBusyError  another request is reading the artifact
     ├── ServerUnreachableError     the client got no answer from the server
     ├── WaitTimeoutError           the client waited as long as it was told to
     ├── IntegrityViolationError    stored data contradicts itself
@@ -178,6 +180,10 @@ class ArtifactChangedError(ConflictError):
         return {"differences": list(self.differences)}
 
 
+class CrowdedStageError(ConflictError):
+    """Many versions must leave the stage first: name the one that is to enter it."""
+
+
 class WebhookLoopError(ConflictError):
     """This request comes of a webhook that comes of a webhook, and so on."""
 
@@ -248,10 +254,6 @@ class ArtifactAccessDeniedError(ArtifactStoreError):
     """The credentials of the registry do not open this place."""
 
 
-class VerificationBusyError(ArtifactStoreError):
-    """The artifact is being verified for another request."""
-
-
 class TrackingServerError(ArtifactStoreError):
     """The tracking server did not answer as it should."""
 
@@ -259,6 +261,16 @@ class TrackingServerError(ArtifactStoreError):
         super().__init__(message)
         #: Whether it may answer when asked again: it is down, or has failed.
         self.is_temporary = is_temporary
+
+
+class BusyError(RegistryError):
+    """Too much of this is under way already; try again."""
+
+    slug = "busy"
+
+
+class VerificationBusyError(BusyError):
+    """The artifact is being verified for another request."""
 
 
 class ServerUnreachableError(RegistryError):

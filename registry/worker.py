@@ -11,6 +11,7 @@ Rules:
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -33,9 +34,13 @@ SEAL_EVERY = timedelta(seconds=2)
 FORGET_KEYS_EVERY = timedelta(hours=1)
 GIVE_UP_UPLOADS_EVERY = timedelta(hours=1)
 PLACE_EVERY = timedelta(seconds=2)
+BURY_EVERY = timedelta(seconds=10)
 REPLAY_EVERY = timedelta(seconds=1)
 FORGET_DELIVERIES_EVERY = timedelta(hours=1)
 RECONCILE_EVERY = timedelta(minutes=1)
+BEAT_EVERY = timedelta(seconds=5)
+#: A turn waits for statements, each of which ends within 35 s (``persistence``).
+DEAD_AFTER = timedelta(seconds=90)
 DRAIN = timedelta(seconds=25)
 
 
@@ -53,14 +58,19 @@ class BackgroundWork:
         self._keep = timedelta(days=self._parts.settings.webhook_retention_days)
         self._reconciler = Reconciler(keep=self._keep)
         self._scheduler = BackgroundScheduler(timezone=UTC)
+        self._beaten_at = 0.0
 
     def start(self) -> None:
-        """Begin to deliver and to tick."""
+        """Begin to deliver and to tick, and tell by a heartbeat that both go on."""
+        self._beat()
+        self._parts.readiness.watch(self.problem)
         self._parts.dispatcher.start()
+        self._tick(self._beat, BEAT_EVERY)
         self._tick(self.complete_registrations, SEAL_EVERY)
         self._tick(self.forget_old_keys, FORGET_KEYS_EVERY)
         self._tick(self.give_up_uploads, GIVE_UP_UPLOADS_EVERY)
         self._tick(self.place_events, PLACE_EVERY)
+        self._tick(self.bury_deliveries, BURY_EVERY)
         self._tick(self.advance_replays, REPLAY_EVERY)
         self._tick(self.forget_deliveries, FORGET_DELIVERIES_EVERY)
         self._tick(self.reconcile, RECONCILE_EVERY)
@@ -71,6 +81,18 @@ class BackgroundWork:
         """Claim nothing more and let what is under way end."""
         self._scheduler.shutdown(wait=False)
         self._parts.dispatcher.stop(DRAIN)
+
+    def problem(self) -> str | None:
+        """Why this work is not alive, or None."""
+        seconds, what = max(
+            (self._parts.dispatcher.silent_seconds(), "webhooks were not looked for"),
+            (time.monotonic() - self._beaten_at, "the periodic jobs have not run"),
+        )
+        is_dead = seconds > DEAD_AFTER.total_seconds()
+        return f"{what} for {seconds:.0f} s" if is_dead else None
+
+    def _beat(self) -> None:
+        self._beaten_at = time.monotonic()
 
     def complete_registrations(self) -> None:
         """Hash the artifacts that were left to the background."""
@@ -84,8 +106,10 @@ class BackgroundWork:
 
     def forget_old_keys(self) -> None:
         """Remove idempotency keys that are older than a day."""
-        with self._transaction() as tx:
-            idempotency.forget_old_keys(tx.session, now=tx.now)
+        has_more = True
+        while has_more:
+            with self._transaction() as tx:
+                has_more = idempotency.forget_old_keys(tx.session, now=tx.now)
 
     def place_events(self) -> None:
         """Give events their places in the feed; mostly there is nothing to do."""
@@ -93,6 +117,13 @@ class BackgroundWork:
             is_due = housekeeping.has_unplaced(session)
         if is_due:
             housekeeping.place_events(self._transaction)
+
+    def bury_deliveries(self) -> None:
+        """Give up what deleted webhooks still wait for; mostly there is nothing."""
+        with self._sessions() as session:
+            is_due = housekeeping.has_unburied(session)
+        if is_due:
+            housekeeping.bury_deliveries(self._transaction)
 
     def advance_replays(self) -> None:
         """Go on with the replays that are due."""

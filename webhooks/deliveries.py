@@ -2,7 +2,7 @@
 
 Rules:
 
-- Lists are newest first and paged by key; they load no body.
+- Lists are newest first and paged by key; they load nothing of what is sent.
 - ``redeliver`` sends a final delivery again with the same id and bytes, as a new
   row of kind ``replay`` outside the order. A blocked head goes back to pending
   with a fresh budget instead: it is still its key's turn. What was never rendered is
@@ -11,7 +11,7 @@ Rules:
 - Functions work in the caller's transaction, flush, and never commit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session, defer
 from webhooks.blocking import open_key
 from webhooks.errors import DeliveryStateError, RenderError, UnknownDeliveryError
 from webhooks.events import new_sortable_id
+from webhooks.portions import read_rows
 from webhooks.rendering import render, stored_event
 from webhooks.tables import (
     LIVE_STATES,
@@ -34,6 +35,8 @@ from webhooks.tables import (
 )
 
 REASON_SKIPPED = "skipped on request"
+#: Of a delivery that is only told of, what is sent stays in the database.
+WITHOUT_CONTENT = (defer(Delivery.body), defer(Delivery.headers))
 
 
 def list_page(
@@ -46,7 +49,7 @@ def list_page(
     before: str | None = None,
 ) -> Sequence[Delivery]:
     """List deliveries by id, newest first, those before ``before``."""
-    query = select(Delivery).options(defer(Delivery.body))
+    query = select(Delivery).options(*WITHOUT_CONTENT)
     if subscription_id is not None:
         query = query.where(Delivery.subscription_id == subscription_id)
     if event_id is not None:
@@ -70,18 +73,26 @@ def get(session: Session, delivery_id: str) -> Delivery:
     return found
 
 
-def list_attempts(session: Session, delivery_id: str) -> Sequence[Attempt]:
-    """List the attempts of a delivery, first one first.
+def list_attempts(
+    session: Session,
+    delivery_id: str,
+    *,
+    after: int | None = None,
+    limit: int = 1000,
+) -> Iterator[Attempt]:
+    """List the attempts of a delivery, first one first, those after number ``after``.
 
     Raises:
         UnknownDeliveryError: there is no such delivery.
     """
     get(session, delivery_id)
-    return session.scalars(
+    query = (
         select(Attempt)
-        .where(Attempt.delivery_id == delivery_id)
+        .where(Attempt.delivery_id == delivery_id, Attempt.number > (after or 0))
         .order_by(Attempt.number)
-    ).all()
+        .limit(limit)
+    )
+    return (row for (row,) in read_rows(session, query, limit=limit))
 
 
 def redeliver(session: Session, delivery_id: str, *, now: datetime) -> Delivery:

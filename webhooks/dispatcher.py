@@ -116,6 +116,7 @@ class Dispatcher:
         self._stopping = threading.Event()
         self._recorder = Recorder(self._record_batch)
         self._thread: threading.Thread | None = None
+        self._turned_at = 0.0
         self._sweep_at = 0.0
         self._probe_at = 0.0
 
@@ -128,6 +129,7 @@ class Dispatcher:
         if self._thread is not None:
             raise RuntimeError("the dispatcher is running already")
         self._stopping.clear()
+        self._turned_at = time.monotonic()
         self._thread = threading.Thread(
             target=self._run, name="webhook-dispatcher", daemon=True
         )
@@ -153,6 +155,14 @@ class Dispatcher:
         self._thread = None
         logger.info("webhook_dispatcher_stopped drained=%s", has_ended)
         return has_ended
+
+    def silent_seconds(self) -> float:
+        """How long ago the loop last came round; 0 where it does not run.
+
+        A turn ends whether or not the database answers: after more than a minute the
+        thread hangs, or is gone.
+        """
+        return time.monotonic() - self._turned_at if self._thread else 0.0
 
     def run_once(self) -> int:
         """Sweep, then send everything that is due, in this thread; say how many.
@@ -194,6 +204,7 @@ class Dispatcher:
             while True:
                 # Cleared before looking: a wake-up that comes while looking is kept.
                 self._wake.clear()
+                self._turned_at = time.monotonic()
                 has_more = self._work(pool)
                 if self._stopping.is_set() and self._is_idle():
                     return

@@ -12,20 +12,24 @@ Rules:
 - A reader who comes back after events behind his cursor were removed must be told:
   ``removed_position`` is the last one that is gone. Without a cursor one begins
   behind it.
+- A page ends early once its events hold ``MAX_CHARACTERS``, and few are read at a time.
 - Events about subscriptions (``webhook.*``) have positions and are not shown: they
   are the operator's, not the consumers'.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, func, or_, select, true, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from webhooks.events import compact_json
+from webhooks.portions import read_rows
 from webhooks.tables import EventRow, Feed
 
 PLACED_AT_ONCE = 1000
+MAX_CHARACTERS = 2_000_000
 _OURS = "webhook."
 
 
@@ -92,11 +96,12 @@ def read(
 ) -> FeedPage:
     """Read events behind a position, or from the first that is kept, in one statement.
 
-    ``event_type`` is an exact type or ``prefix.*``; ``subject`` may be a former one.
+    There are ``limit`` at most. ``event_type`` is an exact type or ``prefix.*``;
+    ``subject`` may be a former one.
     """
     removed = select(Feed.removed_position).scalar_subquery()
     query = (
-        select(EventRow)
+        select(EventRow.position)
         .where(
             EventRow.position > (removed if after is None else after),
             ~EventRow.type.startswith(_OURS),
@@ -109,22 +114,29 @@ def read(
     if subject is not None:
         query = query.where(_is_about(subject))
     shown = query.subquery()
-    event = aliased(EventRow, shown)
-    rows = session.execute(
-        select(
-            *(Feed.last_position, Feed.removed_position, _unplaced()),
-            *(shown.c.position, event),
-        )
-        .outerjoin(event, true())
-        .order_by(shown.c.position)
-    ).all()
-    last_position, removed_position, is_waiting, _, _ = rows[0]
-    events = [found for *_, found in rows if found is not None]
-    is_full = len(events) == limit
+    page = (
+        select(*(Feed.last_position, Feed.removed_position, _unplaced()), EventRow)
+        .select_from(Feed)
+        .outerjoin(shown, true())
+        .outerjoin(EventRow, EventRow.position == shown.c.position)
+    )
+    rows = read_rows(session, page, limit=limit, joined_in=[shown.c.position])
+    events: list[EventRow] = []
+    room = MAX_CHARACTERS
+    for row in rows:  # one at least: without an event, the feed's own
+        *standing, found = row
+        if found is not None:
+            events.append(found)
+            room -= len(json.dumps(found.data))
+        if room < 0:
+            break
+    last_position, removed_position, is_waiting = standing
+    is_full = room < 0 or len(events) == limit
+    end = events[-1].position if is_full else None
     return FeedPage(
         events=events,
         # A page that is not full has looked at everything that there is.
-        next_position=rows[-1][3] if is_full else max(after or 0, last_position),
+        next_position=max(after or 0, last_position) if end is None else end,
         last_position=last_position,
         removed_position=removed_position,
         has_unplaced=bool(is_waiting),

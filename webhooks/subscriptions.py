@@ -20,11 +20,11 @@ Rules:
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
@@ -35,6 +35,7 @@ from webhooks.errors import (
     UnknownSubscriptionError,
 )
 from webhooks.events import new_sortable_id
+from webhooks.portions import read_rows
 from webhooks.sealing import SecretBox
 from webhooks.sending.address_guard import AddressGuard
 from webhooks.signing import Scheme
@@ -42,6 +43,7 @@ from webhooks.signing_keys import add_key, add_missing_keys, rotate_keys
 from webhooks.specs import SubscriptionSpec, checked
 from webhooks.stored_specs import FIELDS, changed, columns_of, place_of, spec_of
 from webhooks.tables import (
+    LIVE_STATES,
     Delivery,
     DeliveryState,
     OnPoison,
@@ -58,6 +60,7 @@ MAX_SUBSCRIPTIONS = 1000
 MAX_OVERLAP = timedelta(days=30)
 DEFAULT_OVERLAP = timedelta(hours=24)
 REASON_DELETED = "the subscription was deleted"
+BURIED_AT_ONCE = 1_000
 
 
 def create(
@@ -106,28 +109,34 @@ def get(session: Session, subscription_id: str) -> Subscription:
 
 def list_page(
     session: Session, *, limit: int, after: str | None = None
-) -> Sequence[Subscription]:
+) -> Iterator[Subscription]:
     """List subscriptions by id, oldest first, those after ``after``."""
     query = select(Subscription).where(Subscription.deleted_at.is_(None))
     if after is not None:
         query = query.where(Subscription.id > after)
-    return session.scalars(query.order_by(Subscription.id).limit(limit)).all()
+    return _rows(session, query.order_by(Subscription.id), limit)
 
 
 def list_of_format(
     session: Session,
     name: str,
     *,
-    limit: int | None = None,
+    limit: int = MAX_SUBSCRIPTIONS,
     before: str | None = None,
-) -> Sequence[Subscription]:
+) -> Iterator[Subscription]:
     """List those of a format by id, newest first, those before ``before``."""
     query = select(Subscription).where(
         Subscription.deleted_at.is_(None), Subscription.format == name
     )
     if before is not None:
         query = query.where(Subscription.id < before)
-    return session.scalars(query.order_by(Subscription.id.desc()).limit(limit)).all()
+    return _rows(session, query.order_by(Subscription.id.desc()), limit)
+
+
+def _rows(
+    session: Session, query: Select[Subscription], limit: int
+) -> Iterator[Subscription]:
+    return (row for (row,) in read_rows(session, query.limit(limit), limit=limit))
 
 
 def update_fields(
@@ -235,6 +244,9 @@ def resume(session: Session, subscription_id: str, *, now: datetime) -> Subscrip
 def delete(session: Session, subscription_id: str, *, now: datetime) -> None:
     """Delete a subscription; what it still waits for becomes dead with the reason.
 
+    Of much only the first does so here, since whatever is announced meanwhile waits for
+    the subscription's row: ``bury`` does the rest. None of it is sent.
+
     Its record stays readable. Its secrets are removed.
 
     Raises:
@@ -246,15 +258,49 @@ def delete(session: Session, subscription_id: str, *, now: datetime) -> None:
     subscription.sealed_credentials = None
     subscription.sealed_client_key = None
     session.flush()
-    _move(
-        session,
-        subscription_id,
-        (DeliveryState.PENDING, DeliveryState.HELD, DeliveryState.BLOCKED),
-        {"state": DeliveryState.DEAD, "reason": REASON_DELETED, "updated_at": now},
-    )
+    bury(session, subscription_id, now=now)
     session.execute(
         delete_rows(SubscriptionSecret).where(
             SubscriptionSecret.subscription_id == subscription_id
+        )
+    )
+
+
+def has_unburied(session: Session) -> bool:
+    """Tell whether deleted subscriptions still wait for something."""
+    return session.scalar(_unburied().limit(1)) is not None
+
+
+def bury(session: Session, subscription_id: str | None = None, *, now: datetime) -> int:
+    """Give up the first of what deleted subscriptions still wait for; say how many.
+
+    What is being sent at that instant is settled by its result.
+    """
+    query = _unburied()
+    if subscription_id is not None:
+        query = query.where(Subscription.id == subscription_id)
+    ids = session.scalars(
+        query.limit(BURIED_AT_ONCE).with_for_update(skip_locked=True, of=Delivery)
+    ).all()
+    session.execute(
+        update(Delivery)
+        .where(Delivery.id.in_(ids))
+        .values(state=DeliveryState.DEAD, reason=REASON_DELETED, updated_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    session.expire_all()
+    return len(ids)
+
+
+def _unburied() -> Select[str]:
+    return (
+        select(Delivery.id)
+        .join(Subscription, Subscription.id == Delivery.subscription_id)
+        .where(
+            Subscription.deleted_at.is_not(None),
+            # All live states, and one taken off, for SQLite to know its index by.
+            state_in(Delivery.state, *LIVE_STATES),
+            Delivery.state != DeliveryState.SENDING,
         )
     )
 

@@ -251,9 +251,7 @@ def list_artifacts(query: dict[str, Any], name: str, number: int) -> Response:
     limit, after = query["limit"], decode_cursor(query["cursor"], str)
     _, manifest = _with_manifest(name, number)
     rows = manifest.files_behind(after, limit + 1) if manifest else []
-    return jsonify(
-        page(rows, limit, document=_file_document, key=lambda file: file.path)
-    )
+    return page(rows, limit, document=_file_document, key=lambda file: file.path)
 
 
 @blueprint.route(f"{_VERSION}/artifacts/<path:path>", methods=["GET"])

@@ -9,6 +9,7 @@ Rules:
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 from flask import Response, jsonify
@@ -28,6 +29,7 @@ from registry.persistence import queries
 from registry.persistence.database import begin_snapshot, db, session_factory
 from registry.persistence.tables import AuditEntry
 from registry.services import audit
+from registry.web.changing import parts
 from registry.web.paging import decode_cursor, page
 
 blueprint = Blueprint("audit", __name__, description="The audit log")
@@ -46,15 +48,14 @@ def list_audit_entries(query: dict[str, Any]) -> Response:
         below=decode_cursor(query["cursor"], int),
         limit=limit + 1,
     )
-    found = page(rows, limit, document=_document, key=lambda e: e.id)
-    if name is not None:
-        # One whose text cannot be read is shown: it may be about any model.
-        found["items"] = [
-            item
-            for item in found["items"]
-            if item["action"] is None or item["model"] == name
-        ]
-    return jsonify(found)
+
+    def shown(row: AuditEntry) -> dict[str, Any] | None:
+        """Its document, where it is asked for; it may be what cannot be read."""
+        found = _document(row)
+        is_meant = name in {None, found["model"]} or found["action"] is None
+        return found if is_meant else None
+
+    return page(rows, limit, document=shown, key=lambda e: e.id)
 
 
 @blueprint.route("/audit/verify", methods=["GET"])
@@ -62,12 +63,14 @@ def list_audit_entries(query: dict[str, Any]) -> Response:
 @blueprint.arguments(VerificationQuery, location="query")
 @blueprint.response(200, VerificationDocument)
 @blueprint.alt_response(404, description="There is no such model")
+@blueprint.alt_response(503, description="Two others are reading it")
 def verify_audit(query: dict[str, Any]) -> Response:
     """Verify the hash chains: all of them, or one model's."""
     session, name = db.session(), _name(query["model"])
     chain = f"model:{queries.model_id(session, name)}" if name is not None else None
     begin_snapshot(session)
-    report = audit.verify_database(session, chain=chain)
+    with parts().rooms.audits.place():
+        report = audit.verify_database(session, chain=chain)
     return jsonify(
         {
             "ok": report.ok,
@@ -82,6 +85,7 @@ def verify_audit(query: dict[str, Any]) -> Response:
 @blueprint.route("/audit/export", methods=["GET"])
 @requires(Permission.READ)
 @blueprint.response(200, {"type": "string"}, content_type="application/x-ndjson")
+@blueprint.alt_response(503, description="Two others are reading it")
 def export_audit() -> Response:
     """Export the whole log as JSON lines, to be verified offline.
 
@@ -89,6 +93,9 @@ def export_audit() -> Response:
     """
     # The request's own session ends with the request, before a line is sent.
     sessions, with_private = session_factory(db.engine), _sees_all()
+    # A client that reads slowly holds a connection: who comes third is told so.
+    holding = ExitStack()
+    holding.enter_context(parts().rooms.audits.place())
 
     def lines() -> Iterator[str]:
         with sessions() as session:
@@ -96,7 +103,9 @@ def export_audit() -> Response:
             for line in audit.export(session, with_private=with_private):
                 yield line + "\n"
 
-    return Response(lines(), mimetype="application/x-ndjson")
+    answer = Response(lines(), mimetype="application/x-ndjson")
+    answer.call_on_close(holding.close)
+    return answer
 
 
 def _name(given: str | None) -> str | None:

@@ -6,13 +6,15 @@ Rules:
   which lets keys that stand twice and NaN pass.
 - A body of another media type is refused: an ignored one would turn "roll back to
   3" into "roll back".
+- An argument that stands twice in a query is refused, whether or not anybody reads
+  it: readers disagree on which of them counts.
 - Unknown query arguments are refused, as unknown members of a body are.
 """
 
 from typing import Any
 
 import flask_smorest
-from flask import Request, current_app
+from flask import Request, current_app, request
 from marshmallow import RAISE, Schema
 from webargs.core import missing
 from webargs.flaskparser import FlaskParser
@@ -44,3 +46,13 @@ class Blueprint(flask_smorest.Blueprint):
     """A flask-smorest blueprint with the strict parser."""
 
     ARGUMENTS_PARSER = StrictParser()
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401  # flask-smorest's own
+        super().__init__(*arguments, **options)
+        self.before_request(_refuse_repetition)
+
+
+def _refuse_repetition() -> None:
+    for name, values in request.args.lists():
+        if len(values) > 1:
+            raise BadRequest(f"{name[:80]!r} stands more than once in the query")

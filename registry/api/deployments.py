@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Response, jsonify
+from flask import Response
 
 from registry.api.blueprints import Blueprint
 from registry.api.schemas.deployments import (
@@ -85,11 +85,9 @@ def list_deployments(query: dict[str, Any], name: str, number: int) -> Response:
         before=decode_cursor(query["cursor"], str),
         limit=limit + 1,
     )
-    return jsonify(
-        page(
-            rows,
-            limit,
-            document=lambda row: deployment_document(name, row),
-            key=lambda row: row.id,
-        )
+    return page(
+        rows,
+        limit,
+        document=lambda row: deployment_document(name, row),
+        key=lambda row: row.id,
     )

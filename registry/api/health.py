@@ -5,8 +5,7 @@ from flask import Blueprint, Response, current_app, jsonify
 
 from registry.api.metrics import registry_of
 from registry.auth.permissions import Permission, requires
-from registry.persistence.database import db
-from registry.persistence.schema import schema_problem
+from registry.web.changing import parts
 
 blueprint = Blueprint("health", __name__)
 
@@ -21,8 +20,8 @@ def healthz() -> Response:
 @blueprint.get("/readyz")
 @requires(Permission.PUBLIC)
 def readyz() -> Response:
-    """Whether database and schema are there to serve from."""
-    problem = schema_problem(db.session())
+    """Whether the database can be served from and what delivers is alive."""
+    problem = parts().readiness.problem()
     answer = jsonify({"status": problem or "ok"})
     answer.status_code = 503 if problem else 200
     return answer

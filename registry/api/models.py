@@ -40,7 +40,7 @@ def list_models(query: dict[str, Any]) -> Response:
         limit=limit + 1,
         prompts=query["prompts"],
     )
-    return jsonify(page(rows, limit, document=model_document, key=lambda m: m.name))
+    return page(rows, limit, document=model_document, key=lambda m: m.name)
 
 
 @blueprint.route("/models", methods=["POST"])

@@ -12,13 +12,14 @@ from typing import Any, cast
 from flask import Flask, Response, g, json, request
 from flask_smorest import Api
 from marshmallow import fields
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
 from registry import errors
 from registry.api.openapi_parts import MEDIA_TYPE
 from registry.api.schemas.base import AnswerSchema
+from registry.persistence.database import is_away
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ _STATUSES: Mapping[type[errors.RegistryError], HTTPStatus] = {
     errors.NotSignedInError: HTTPStatus.UNAUTHORIZED,
     errors.PermissionDeniedError: HTTPStatus.FORBIDDEN,
     errors.ArtifactStoreError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.BusyError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _SLUGS = {
     HTTPStatus.BAD_REQUEST: "malformed",
@@ -84,7 +86,7 @@ class ProblemApi(Api):
 def register_problem_handlers(app: Flask) -> None:
     """Turn every error of this app into a problem document."""
     app.register_error_handler(errors.RegistryError, registry_problem)
-    app.register_error_handler(OperationalError, _database_problem)
+    app.register_error_handler(DBAPIError, _database_problem)
     app.register_error_handler(PoolTimeoutError, _database_problem)
     app.register_error_handler(Exception, _unexpected_problem)
 
@@ -95,7 +97,8 @@ def registry_problem(error: errors.RegistryError) -> Response:
         (known for kind, known in _STATUSES.items() if isinstance(error, kind)),
         HTTPStatus.INTERNAL_SERVER_ERROR,
     )
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    is_news = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if is_news and not isinstance(error, errors.BusyError):
         logger.error("request_failed request_id=%s", _request_id(), exc_info=error)
     return problem(status, error.slug, error.message, error.facts)
 
@@ -122,6 +125,8 @@ def _by_field(messages: Mapping[str, Any]) -> object:
 
 
 def _database_problem(error: Exception) -> Response:
+    if isinstance(error, DBAPIError) and not is_away(error):
+        return _unexpected_problem(error)
     logger.error("database_failed request_id=%s", _request_id(), exc_info=error)
     return problem(
         HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "the database did not answer"

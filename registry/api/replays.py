@@ -59,7 +59,7 @@ def list_replays(query: dict[str, Any], webhook_id: str) -> Response:
         limit=limit + 1,
         before=decode_cursor(query["cursor"], str),
     )
-    return jsonify(page(rows, limit, document=replay_document, key=lambda r: r.id))
+    return page(rows, limit, document=replay_document, key=lambda r: r.id)
 
 
 @blueprint.route(

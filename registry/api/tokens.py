@@ -43,9 +43,7 @@ def list_tokens(query: dict[str, Any]) -> Response:
     rows = tokens.list_tokens(
         db.session(), after=decode_cursor(query["cursor"], str), limit=limit + 1
     )
-    return jsonify(
-        page(rows, limit, document=tokens.token_document, key=lambda t: t.id)
-    )
+    return page(rows, limit, document=tokens.token_document, key=lambda t: t.id)
 
 
 @blueprint.route("/tokens", methods=["POST"])

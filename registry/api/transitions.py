@@ -19,10 +19,17 @@ from registry.domain.timestamps import parse_rfc3339
 from registry.persistence import history, queries
 from registry.persistence.database import db
 from registry.services import transitions
-from registry.services.documents import version_document
+from registry.services.documents import Document, version_document
 from registry.services.history import history_document
+from registry.services.transaction import Transaction
 from registry.services.transitions import MoveRequest
-from registry.web.changing import answer_once, commit, if_match, parts
+from registry.web.changing import (
+    answer_once,
+    commit,
+    commit_with_room,
+    if_match,
+    parts,
+)
 from registry.web.paging import decode_cursor, page
 from registry.web.verification import verified_move
 
@@ -66,7 +73,13 @@ def create_rollback(body: dict[str, Any], name: str) -> Response:
 
 def _move(request: MoveRequest) -> Response:
     verified = verified_move(request)
-    return commit(lambda tx: transitions.move_version(tx, verified))
+
+    def work(tx: Transaction) -> Document:
+        return transitions.move_version(tx, verified)
+
+    if request.number is None:  # another one, once those who leave served before
+        return commit(work)
+    return commit_with_room(work, lambda tx: transitions.make_room(tx, verified))
 
 
 @blueprint.route("/models/<name:name>/stages/<name:stage>", methods=["GET"])
@@ -94,10 +107,8 @@ def list_history(query: dict[str, Any], name: str) -> Response:
         stage=None if stage is None else _stage(name, stage),
         limit=limit + 1,
     )
-    return jsonify(
-        page(
-            rows, limit, document=history_document, key=lambda row: row.change.sequence
-        )
+    return page(
+        rows, limit, document=history_document, key=lambda row: row.change.sequence
     )
 
 

@@ -40,13 +40,11 @@ def list_versions(query: dict[str, Any], name: str) -> Response:
         stage=None if stage is None else _stage(name, stage),
         limit=limit + 1,
     )
-    return jsonify(
-        page(
-            rows,
-            limit,
-            document=lambda version: version_document(name, version),
-            key=lambda version: version.number,
-        )
+    return page(
+        rows,
+        limit,
+        document=lambda version: version_document(name, version),
+        key=lambda version: version.number,
     )
 
 

@@ -9,6 +9,7 @@ from registry.api.blueprints import Blueprint
 from registry.api.schemas.base import PageQuery
 from registry.api.schemas.webhooks import (
     AttemptPage,
+    AttemptsQuery,
     CreatedWebhook,
     DeliveriesQuery,
     DeliveryDocument,
@@ -50,9 +51,7 @@ def list_webhooks(query: dict[str, Any]) -> Response:
         db.session(), limit=limit + 1, after=decode_cursor(query["cursor"], str)
     )
     shown = subscription_documents(db.session(), rows, datetime.now(UTC))
-    return jsonify(
-        page(rows, limit, document=lambda s: shown[s.id], key=lambda s: s.id)
-    )
+    return page(shown, limit, document=lambda each: each, key=lambda each: each["id"])
 
 
 @blueprint.route("/webhooks", methods=["POST"])
@@ -76,8 +75,8 @@ def get_webhook(webhook_id: str) -> Response:
     """Show a subscription."""
     with translated():
         found = subscriptions.get(db.session(), webhook_id)
-    shown = subscription_documents(db.session(), [found], datetime.now(UTC))
-    return jsonify(shown[found.id])
+    (shown,) = subscription_documents(db.session(), [found], datetime.now(UTC))
+    return jsonify(shown)
 
 
 @blueprint.route("/webhooks/<name:webhook_id>", methods=["PATCH"])
@@ -103,13 +102,14 @@ def delete_webhook(webhook_id: str) -> Response:
 @requires(Permission.ADMIN)
 @blueprint.response(200, TestResult)
 @blueprint.alt_response(409, description="The format cannot express a ping")
+@blueprint.alt_response(503, description="Two others are being sent")
 def test_webhook(webhook_id: str) -> Response:
     """Send a signed ``webhook.ping`` now and answer what came of it.
 
     It is sent as an event is: a format that starts a pipeline starts it.
     """
-    commit(lambda tx: service.record_test(tx, webhook_id), is_answer=False)
-    with translated():
+    with parts().rooms.tests.place(), translated():
+        commit(lambda tx: service.record_test(tx, webhook_id), is_answer=False)
         sent = parts().dispatcher.send_test(webhook_id)
     result = sent.result
     return jsonify(
@@ -155,7 +155,7 @@ def list_deliveries(query: dict[str, Any], webhook_id: str) -> Response:
         limit=limit + 1,
         before=decode_cursor(query["cursor"], str),
     )
-    return jsonify(page(rows, limit, document=delivery_document, key=lambda d: d.id))
+    return page(rows, limit, document=delivery_document, key=lambda d: d.id)
 
 
 @blueprint.route("/deliveries", methods=["GET"])
@@ -164,10 +164,14 @@ def list_deliveries(query: dict[str, Any], webhook_id: str) -> Response:
 @blueprint.response(200, DeliveryPage)
 def list_transition_deliveries(query: dict[str, Any]) -> Response:
     """List what a stage change sends, so that a job can wait for it."""
-    rows = service.deliveries_of_transition(db.session(), query["transition_id"])
-    return jsonify(
-        {"items": [delivery_document(row) for row in rows], "next_cursor": None}
+    limit = query["limit"]
+    rows = service.deliveries_of_transition(
+        db.session(),
+        query["transition_id"],
+        after=decode_cursor(query["cursor"], str),
+        limit=limit + 1,
     )
+    return page(rows, limit, document=delivery_document, key=lambda d: d.id)
 
 
 @blueprint.route("/deliveries/<name:delivery_id>", methods=["GET"])
@@ -182,14 +186,16 @@ def get_delivery(delivery_id: str) -> Response:
 
 @blueprint.route("/deliveries/<name:delivery_id>/attempts", methods=["GET"])
 @requires(Permission.ADMIN)
+@blueprint.arguments(AttemptsQuery, location="query")
 @blueprint.response(200, AttemptPage)
-def list_attempts(delivery_id: str) -> Response:
+def list_attempts(query: dict[str, Any], delivery_id: str) -> Response:
     """List the attempts of a delivery, first one first."""
+    limit, after = query["limit"], decode_cursor(query["cursor"], int)
     with translated():
-        rows = deliveries.list_attempts(db.session(), delivery_id)
-    return jsonify(
-        {"items": [attempt_document(row) for row in rows], "next_cursor": None}
-    )
+        rows = deliveries.list_attempts(
+            db.session(), delivery_id, after=after, limit=limit + 1
+        )
+    return page(rows, limit, document=attempt_document, key=lambda a: a.number)
 
 
 @blueprint.route("/deliveries/<name:delivery_id>/redeliver", methods=["POST"])

@@ -4,6 +4,7 @@ Rules:
 
 - ``Authorization: Bearer <token>``, or HTTP Basic with the token as password.
 - The role is read from the database with every request; nothing is cached.
+- That a token was used is noted once its request is answered (``token_use``).
 - The token of a delivery opens the routes that admit it, for its version alone.
 - Failures are logged with the reason, never with the credential.
 """
@@ -11,9 +12,9 @@ Rules:
 import logging
 import uuid
 from datetime import UTC, datetime
+from functools import partial
 
-from flask import Flask, current_app, g, request
-from sqlalchemy import update
+from flask import Flask, Response, current_app, g, request
 
 from registry.auth.hops import READING, ask_for_no_more, hop_of_request
 from registry.auth.permissions import (
@@ -21,24 +22,28 @@ from registry.auth.permissions import (
     is_open_to_deliveries,
     permission_of,
 )
+from registry.auth.token_use import TokenUse
 from registry.domain.actors import Actor, Caller, Role
 from registry.domain.deployment_token import DeploymentTokens, is_deployment_token
 from registry.errors import NotSignedInError, PermissionDeniedError
-from registry.persistence.database import begin_write, db, end_read
-from registry.persistence.tables import Token
+from registry.persistence.database import db, end_read, session_factory
 from registry.services import tokens
 from registry.services.deployment_grants import DeploymentGrant, open_grant
 
 logger = logging.getLogger(__name__)
 
 _MAX_HEADER_CHARACTERS = 200
+_NOTED_USES = "stagegate-noted-uses"
 _DEPLOYMENT_TOKENS = "stagegate-deployment-tokens"
 
 
 def require_sign_in(app: Flask, deployment_tokens: DeploymentTokens) -> None:
     """Hold every request of this app to the permission of its route."""
     app.extensions[_DEPLOYMENT_TOKENS] = deployment_tokens
+    with app.app_context():
+        app.extensions[_NOTED_USES] = TokenUse(session_factory(db.engine))
     app.before_request(_authorize)
+    app.after_request(_note_use_afterwards)
     app.after_request(ask_for_no_more)
 
 
@@ -79,7 +84,8 @@ def _signed_in(permission: Permission | None, endpoint: str, now: datetime) -> A
     token = tokens.sign_in(db.session(), secret, now=now)
     actor = tokens.actor_of(token)
     _check_role(actor.role, permission)
-    _note_use(token, now)
+    if tokens.is_use_worth_noting(token, now):
+        g.used_token = (token.id, now)
     return actor
 
 
@@ -120,18 +126,12 @@ def _credential() -> str:
     return secret
 
 
-def _note_use(token: Token, now: datetime) -> None:
-    if not tokens.is_use_worth_noting(token, now):
-        return
-    session = db.session()
-    begin_write(session)
-    session.execute(
-        update(Token)
-        .where(Token.id == token.id)
-        .values(last_used_at=now)
-        .execution_options(synchronize_session=False)
-    )
-    session.commit()
+def _note_use_afterwards(answer: Response) -> Response:
+    used: tuple[str, datetime] | None = g.get("used_token")
+    if used is not None:
+        noting: TokenUse = current_app.extensions[_NOTED_USES]
+        answer.call_on_close(partial(noting.note, *used))
+    return answer
 
 
 def current_caller() -> Caller:

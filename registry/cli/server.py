@@ -92,7 +92,7 @@ def serve(
 @click.option(
     "--metrics-port",
     type=click.IntRange(1, 65535),
-    help="Serve this process' metrics at /metrics on this port.  [default: nowhere]",
+    help="Serve /metrics, and /healthz for a probe, on this port.  [default: nowhere]",
 )
 def worker(metrics_host: str, metrics_port: int | None) -> None:
     """Deliver webhooks and run the periodic jobs, without serving."""

@@ -18,6 +18,7 @@ from registry.errors import (
     ArtifactChangedError,
     ArtifactNotFoundError,
     ArtifactStoreError,
+    BusyError,
     ConflictError,
     CursorExpiredError,
     IdempotencyMismatchError,
@@ -146,6 +147,7 @@ _BY_SLUG: Mapping[str, Callable[[str | None, Problem], RegistryError]] = {
     "unauthenticated": _plain(NotSignedInError),
     "forbidden": _plain(PermissionDeniedError),
     "unavailable": _plain(ArtifactStoreError),
+    "busy": _plain(BusyError),
 }
 
 _BY_STATUS: Mapping[int, Callable[[str | None], RegistryError]] = {

@@ -20,7 +20,8 @@ What no look at the log alone can find stands in ``LIMITS``.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -201,25 +202,28 @@ def private_hash(private: str) -> str:
 
 
 def verify_chain(chain: Chain) -> Damage | None:
-    """The first damage of one chain, or None."""
-    entries, prev_hash = list(chain.entries), GENESIS_HASH
-    for position, entry in enumerate(entries, start=1):
-        damage = _number_damage(entries, position) or _content_damage(entry)
+    """The first damage of one chain, or None; it is read entry by entry."""
+    entries, count, prev_hash = iter(chain.entries), 0, GENESIS_HASH
+    for entry in entries:
+        count += 1
+        if entry.n != count:
+            return _number_damage(entry, count, entries)
+        damage = _content_damage(entry)
         if damage:
             return damage
         if entry.prev_hash != prev_hash:
-            return _link_damage(entries, position)
+            return _link_damage(entry)
         prev_hash = entry.hash
-    return _tail_damage(chain, entries)
+    return _tail_damage(chain, count, prev_hash)
 
 
-def _number_damage(entries: Sequence[SealedEntry], expected: int) -> Damage | None:
-    entry = entries[expected - 1]
-    if entry.n == expected:
-        return None
-    if any(other.n == entry.n for other in entries[: expected - 1]):
+def _number_damage(
+    entry: SealedEntry, expected: int, behind: Iterable[SealedEntry]
+) -> Damage:
+    """An entry has another number; those before it have theirs."""
+    if 0 < entry.n < expected:
         kind, what = DamageKind.INSERTED, f"number {entry.n} stands there twice"
-    elif any(other.n == expected for other in entries[expected:]):
+    elif any(other.n == expected for other in behind):
         kind, what = DamageKind.REORDERED, f"number {entry.n} stands in its place"
     else:
         kind, what = DamageKind.REMOVED, f"number {entry.n} follows {expected - 1}"
@@ -270,25 +274,23 @@ def member(text: object, path: str) -> object:
     return text
 
 
-def _link_damage(entries: Sequence[SealedEntry], position: int) -> Damage:
+def _link_damage(entry: SealedEntry) -> Damage:
     """The link between two entries that are each whole is broken.
 
     The earlier one was rewritten and sealed anew: its successor still holds the
     hash it had. The first entry has no predecessor, so there it is itself.
     """
-    entry = entries[position - 1]
     return Damage(
         chain=entry.chain,
-        n=max(position - 1, 1),
+        n=max(entry.n - 1, 1),
         kind=DamageKind.EDITED,
         message=f"number {entry.n} was sealed onto {entry.prev_hash}",
     )
 
 
-def _tail_damage(chain: Chain, entries: Sequence[SealedEntry]) -> Damage | None:
-    found, head = len(entries), chain.head
-    last_hash = entries[-1].hash if entries else GENESIS_HASH
-    if not entries and (head is None or head.n < 1):
+def _tail_damage(chain: Chain, found: int, last_hash: str) -> Damage | None:
+    head = chain.head
+    if not found and (head is None or head.n < 1):
         if chain.may_be_empty:
             return None
         message = "all entries of this chain are missing"
@@ -311,17 +313,24 @@ def _tail_damage(chain: Chain, entries: Sequence[SealedEntry]) -> Damage | None:
 
 
 def verify_chains(chains: Iterable[Chain]) -> VerificationReport:
-    """Verify chain after chain; only one is held in memory at a time."""
+    """Verify chain after chain, each to its end; few entries are held at a time."""
     entries_read = chains_read = redacted = 0
     damage = []
+
+    def counted(entries: Iterable[SealedEntry]) -> Iterator[SealedEntry]:
+        nonlocal entries_read, redacted
+        for entry in entries:
+            entries_read += 1
+            redacted += entry.is_redacted
+            yield entry
+
     for chain in chains:
-        entries = list(chain.entries)
-        entries_read += len(entries)
-        redacted += sum(entry.is_redacted for entry in entries)
         chains_read += 1
+        entries = counted(chain.entries)
         found = verify_chain(replace(chain, entries=entries))
         if found:
             damage.append(found)
+        deque(entries, maxlen=0)  # what is behind a damage is counted
     if not chains_read:
         damage.append(_nothing_there())
     return VerificationReport(

@@ -10,15 +10,30 @@ Rules (protocol reference, sections 1 and 2):
   ``latest_versions`` nor in a search.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
+
+from flask import Response
 
 from registry.persistence.tables import ModelVersion, RegisteredModel
+from registry.web.paging import EMPTY, Filled, json_answer
 
+Row = TypeVar("Row")
 Document = dict[str, Any]
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def list_answer(
+    name: str, filled: Filled[Row], token_behind: Callable[[Row], str]
+) -> Response:
+    """Answer a page of a list, which is left out when it is empty."""
+    members = {name: filled.items} if filled.items != EMPTY else {}
+    if filled.last is not None:
+        members["next_page_token"] = json.dumps(token_behind(filled.last))
+    return json_answer(**members)
 
 
 def model_document(

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from flask import Blueprint, Response, g, json
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
 from registry import errors
-from registry.persistence.database import was_given_up
+from registry.persistence.database import is_away, was_given_up
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ _ANSWERS: Mapping[type[errors.RegistryError], tuple[HTTPStatus, str]] = {
         HTTPStatus.SERVICE_UNAVAILABLE,
         "TEMPORARILY_UNAVAILABLE",
     ),
+    errors.BusyError: (HTTPStatus.SERVICE_UNAVAILABLE, "TEMPORARILY_UNAVAILABLE"),
 }
 _RETRY_AFTER_SECONDS = "2"
 
@@ -60,7 +61,7 @@ class MlflowError(errors.RegistryError):
 def register_handlers(blueprint: Blueprint) -> None:
     """Turn every error of this blueprint's routes into MLflow's shape."""
     blueprint.register_error_handler(errors.RegistryError, registry_error)
-    blueprint.register_error_handler(OperationalError, database_error)
+    blueprint.register_error_handler(DBAPIError, database_error)
     blueprint.register_error_handler(PoolTimeoutError, database_error)
     blueprint.register_error_handler(Exception, _unexpected_error)
 
@@ -73,7 +74,8 @@ def registry_error(error: errors.RegistryError) -> Response:
         (answer for kind, answer in _ANSWERS.items() if isinstance(error, kind)),
         (HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL_ERROR"),
     )
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    is_news = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if is_news and not isinstance(error, errors.BusyError):
         _log("request_failed", error)
     return error_answer(status, code, _message(error))
 
@@ -98,7 +100,9 @@ def _message(error: errors.RegistryError) -> str:
 
 
 def database_error(error: Exception) -> Response:
-    """A database that is away, or that another change keeps busy."""
+    """A database that is away, takes no changes, or that another change keeps busy."""
+    if isinstance(error, DBAPIError) and not is_away(error):
+        return _unexpected_error(error)
     _log("database_failed", error)
     return error_answer(
         HTTPStatus.SERVICE_UNAVAILABLE,

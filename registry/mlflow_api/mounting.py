@@ -34,6 +34,7 @@ from registry.mlflow_api.databricks import (
 )
 from registry.mlflow_api.databricks import versions as databricks_versions
 from registry.mlflow_api.errors import error_answer, register_handlers
+from registry.mlflow_api.reading import refuse_repetition
 
 #: Each module has a ``blueprint``, whose prefix is what follows the root.
 _MODULES = (
@@ -55,6 +56,7 @@ def mount(app: Flask) -> None:
     for name, root, modules in _TREES:
         tree = Blueprint(name, __name__)
         register_handlers(tree)
+        tree.before_request(refuse_repetition)
         for module in modules:
             tree.register_blueprint(module.blueprint)
         tree.add_url_rule(
@@ -63,6 +65,7 @@ def mount(app: Flask) -> None:
         app.register_blueprint(tree, url_prefix=root)
     pages = Blueprint("mlflow_pages", __name__)
     register_handlers(pages)
+    pages.before_request(refuse_repetition)
     pages.register_blueprint(artifacts.page_blueprint)
     app.register_blueprint(pages)
 

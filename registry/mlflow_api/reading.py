@@ -17,12 +17,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Request, current_app
+from flask import Request, current_app, request
 
 from registry.domain import names
 from registry.errors import InvalidInputError
 
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
+#: Fields of a query that may stand several times.
+_LISTS = frozenset({"order_by", "orderBy", "stages", "events"})
 _SEE_DOCS = "See the API docs for more information about request parameters."
 
 
@@ -140,7 +142,7 @@ class Fields:
         if not self._is_query or value is None:
             return value
         if len(value) > 1:
-            raise InvalidInputError(f"{name} stands more than once in the query")
+            raise _repeated(name)
         return value[0]
 
     def _value(self, name: str) -> Any:  # noqa: ANN401  # JSON may be anything
@@ -159,6 +161,21 @@ def fields_of(request: Request) -> Fields:
     if request.method == "GET" and (request.args or not request.get_data(cache=True)):
         return Fields(dict(request.args.lists()), is_query=True)
     return Fields(_body(request))
+
+
+def refuse_repetition() -> None:
+    """Refuse a query in which a field stands twice that is no list, read or not.
+
+    Raises:
+        InvalidInputError: readers disagree on which of them counts.
+    """
+    for name, values in request.args.lists():
+        if len(values) > 1 and name not in _LISTS:
+            raise _repeated(name)
+
+
+def _repeated(name: str) -> InvalidInputError:
+    return InvalidInputError(f"{name} stands more than once in the query")
 
 
 def _body(request: Request) -> Mapping[str, Any]:

@@ -8,18 +8,22 @@ Rules (protocol reference, sections 3 and 4):
 - Versions come without their aliases, here and inside models.
 """
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 from sqlalchemy.exc import OperationalError
 
 from registry.auth.permissions import Permission, requires
 from registry.domain import search_filter
 from registry.domain.search_filter import parse_search
 from registry.errors import InvalidInputError
-from registry.mlflow_api.documents import model_document, version_document
+from registry.mlflow_api.documents import (
+    list_answer,
+    model_document,
+    version_document,
+)
 from registry.mlflow_api.errors import search_error
 from registry.mlflow_api.page_tokens import read_token, write_token
 from registry.mlflow_api.reading import Fields, fields_of
-from registry.persistence.database import db, reading_at_most
+from registry.persistence.database import db
 from registry.persistence.search import (
     find_models,
     find_versions,
@@ -27,10 +31,11 @@ from registry.persistence.search import (
     position_of_version,
 )
 from registry.web.changing import parts
+from registry.web.paging import fill
 
 MAX_PAGE_OF_VERSIONS = 10_000
-#: As long as any statement may take on PostgreSQL.
-SEARCH_SECONDS = 30.0
+#: More than elsewhere: some who ask for a thousand do not look for a token.
+MAX_CHARACTERS = 8_000_000
 _MODELS_UNASKED, _MODELS_AT_MOST = 100, 1_000
 _VERSIONS_AT_MOST = 200_000
 _MODELS, _VERSIONS = "registered_models", "model_versions"
@@ -50,15 +55,22 @@ def search_registered_models() -> Response:
     limit = _limit(fields, unasked=_MODELS_UNASKED, at_most=_MODELS_AT_MOST)
     token = fields.text("page_token")
     after = read_token(_MODELS, search, token) if token else None
-    session, stages = db.session(), parts().policy.stages
-    with reading_at_most(session, SEARCH_SECONDS):
-        found = find_models(session, search, after=after, limit=limit, stages=stages)
-    documents = [model_document(model, latest) for model, latest in found.shown]
-    answer: dict[str, object] = {_MODELS: documents} if documents else {}
-    if not found.is_last:
-        end = position_of_model(found.shown[-1], search)
-        answer["next_page_token"] = write_token(_MODELS, search, end)
-    return jsonify(answer)
+    stages = parts().policy.stages
+    with parts().rooms.searches.place():
+        found = find_models(
+            db.session(), search, after=after, limit=limit + 1, stages=stages
+        )
+        filled = fill(
+            found,
+            limit,
+            document=lambda each: model_document(*each),
+            characters=MAX_CHARACTERS,
+        )
+    return list_answer(
+        _MODELS,
+        filled,
+        lambda last: write_token(_MODELS, search, position_of_model(last, search)),
+    )
 
 
 @blueprint.get("/model-versions/search")
@@ -73,15 +85,19 @@ def search_model_versions() -> Response:
     limit = min(asked, MAX_PAGE_OF_VERSIONS)
     token = fields.text("page_token")
     after = read_token(_VERSIONS, search, token) if token else None
-    session = db.session()
-    with reading_at_most(session, SEARCH_SECONDS):
-        found = find_versions(session, search, after=after, limit=limit)
-    documents = [version_document(name, version) for name, version in found.shown]
-    answer: dict[str, object] = {_VERSIONS: documents} if documents else {}
-    if not found.is_last:
-        end = position_of_version(found.shown[-1], search)
-        answer["next_page_token"] = write_token(_VERSIONS, search, end)
-    return jsonify(answer)
+    with parts().rooms.searches.place():
+        found = find_versions(db.session(), search, after=after, limit=limit + 1)
+        filled = fill(
+            found,
+            limit,
+            document=lambda each: version_document(*each),
+            characters=MAX_CHARACTERS,
+        )
+    return list_answer(
+        _VERSIONS,
+        filled,
+        lambda last: write_token(_VERSIONS, search, position_of_version(last, search)),
+    )
 
 
 def _limit(fields: Fields, *, unasked: int, at_most: int) -> int:

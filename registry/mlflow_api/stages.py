@@ -29,11 +29,11 @@ from registry.mlflow_api.versions import version_answer, version_ref
 from registry.persistence.database import db
 from registry.persistence.latest import latest_versions
 from registry.services import transitions
-from registry.services.archiving import archive_others
+from registry.services.archiving import archive_first_others, archive_others
 from registry.services.transaction import Transaction
 from registry.services.transitions import MoveRequest
 from registry.services.versions import VersionRef
-from registry.web.changing import answer_once, commit, parts
+from registry.web.changing import answer_once, commit_with_room, parts
 from registry.web.verification import verified_move
 
 Answer = Callable[[Session, VersionRef], Document]
@@ -130,7 +130,7 @@ def _carried_out(move: MoveRequest, ref: VersionRef, answer: Answer) -> Response
         transitions.move_version(tx, verified)
         return answer(tx.session, ref)
 
-    return commit(work)
+    return commit_with_room(work, lambda tx: transitions.make_room(tx, verified))
 
 
 def _already_there(move: MoveRequest, ref: VersionRef, answer: Answer) -> Response:
@@ -141,7 +141,10 @@ def _already_there(move: MoveRequest, ref: VersionRef, answer: Answer) -> Respon
             archive_others(tx, ref, move.to_stage, move.reason)
         return answer(tx.session, ref)
 
-    return commit(work)
+    def make_room(tx: Transaction) -> None:
+        archive_first_others(tx, ref, move.to_stage, move.reason)
+
+    return commit_with_room(work, make_room)
 
 
 def _rollback_only(refusal: TransitionRefusedError, ref: VersionRef) -> MlflowError:

@@ -10,7 +10,7 @@ Rules:
 - A field at fault is told by the name that it has in the request.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 
 from flask import Response
@@ -18,13 +18,14 @@ from sqlalchemy.orm import Session
 
 from registry.domain.names import clean_text
 from registry.errors import InvalidInputError
+from registry.mlflow_api.documents import list_answer
 from registry.mlflow_api.errors import MlflowError
 from registry.mlflow_api.reading import Fields
 from registry.services import subscriptions as service
 from registry.services.documents import Document
 from registry.services.transaction import Transaction
 from registry.web.changing import commit, parts
-from registry.web.paging import decode_cursor
+from registry.web.paging import decode_cursor, encode_cursor, fill
 from webhooks import subscriptions
 from webhooks.errors import UnknownSubscriptionError
 from webhooks.formats.keyed import SECRET
@@ -114,15 +115,27 @@ def tested(webhook_id: str, *, name: str, sample: str | None) -> SendResult:
 
     Raises:
         MlflowError: there is no such subscription.
+        BusyError: others are being sent.
     """
 
     def work(tx: Transaction) -> None:
         find(tx.session, webhook_id, name=name)
         service.record_test(tx, webhook_id)
 
-    commit(work, is_answer=False)
-    with service.translated():
+    with parts().rooms.tests.place(), service.translated():
+        commit(work, is_answer=False)
         return parts().dispatcher.send_test(webhook_id, sample=sample).result
+
+
+def listed(
+    rows: Iterable[Subscription],
+    limit: int,
+    *,
+    document: Callable[[Subscription], Document],
+) -> Response:
+    """Answer a page of webhooks; ``rows`` holds one more where there is."""
+    filled = fill(rows, limit, document=document)
+    return list_answer("webhooks", filled, lambda row: encode_cursor(row.id))
 
 
 def answered_text(result: SendResult) -> str:

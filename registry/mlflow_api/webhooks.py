@@ -24,6 +24,7 @@ from registry.mlflow_api.subscriptions import (
     changed,
     deleted,
     find,
+    listed,
     page_asked,
     status_of,
     tested,
@@ -33,7 +34,6 @@ from registry.services import subscriptions as service
 from registry.services.changes import OPT_IN
 from registry.services.transaction import Transaction
 from registry.web.changing import parts
-from registry.web.paging import page
 from webhooks import subscriptions
 from webhooks.events import matches_event_type
 from webhooks.formats.keyed import SECRET
@@ -87,9 +87,7 @@ def list_webhooks() -> Response:
     rows = subscriptions.list_of_format(
         db.session(), FORMAT, limit=limit + 1, before=before
     )
-    found = page(rows, limit, document=webhook_document, key=lambda row: row.id)
-    names = {"items": "webhooks", "next_cursor": "next_page_token"}
-    return jsonify({names[key]: value for key, value in found.items() if value})
+    return listed(rows, limit, document=webhook_document)
 
 
 @blueprint.get("/<webhook_id>")

@@ -8,9 +8,10 @@ Rules:
   statement.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import (
@@ -25,6 +26,7 @@ from sqlalchemy.orm import Session
 
 from registry.errors import ModelNotFoundError
 from registry.persistence.tables import Deployment, RegisteredModel, StageChange
+from webhooks.portions import read_rows
 from webhooks.tables import Delivery, DeliveryKind, DeliveryState, state_in
 
 
@@ -52,15 +54,15 @@ def list_history(
     below: int | None,
     stage: str | None,
     limit: int,
-) -> Sequence[HistoryLine]:
+) -> Iterator[HistoryLine]:
     """A model's stage changes, newest first; registrations are left out.
 
     Raises:
-        NotFoundError: when there is no such model.
+        NotFoundError: when there is no such model, as the first is asked for.
     """
     shown = _shown(name, below=below, stage=stage, limit=limit)
     is_delivered = state_in(Delivery.state, DeliveryState.DELIVERED)
-    rows = session.execute(
+    query = (
         select(
             StageChange,
             _of_deliveries(func.count()),
@@ -77,11 +79,16 @@ def list_history(
                 Deployment.transition_id == StageChange.transition_id,
             ),
         )
-        .order_by(StageChange.sequence.desc(), Deployment.id)
-    ).all()
-    if not rows:
+    )
+    newest_first = [StageChange.sequence.desc()]
+    rows = read_rows(session, query, limit=limit, joined_in=newest_first)
+    is_there = False
+    for change, of_change in groupby(rows, key=lambda row: row[0]):
+        is_there = True
+        if change is not None:
+            yield _line(of_change)
+    if not is_there:
         raise ModelNotFoundError(name)
-    return _lines(tuple(row) for row in rows)
 
 
 def _shown(name: str, *, below: int | None, stage: str | None, limit: int) -> Subquery:
@@ -107,24 +114,18 @@ def _shown(name: str, *, below: int | None, stage: str | None, limit: int) -> Su
     )
 
 
-def _lines(rows: Iterable[tuple[Any, ...]]) -> list[HistoryLine]:
-    """One line for each change, its deployments gathered."""
-    lines: dict[int, HistoryLine] = {}
-    for change, requested, delivered, last_delivered_at, deployment in rows:
-        if change is None:
-            continue
-        line = lines.setdefault(
-            change.id,
-            HistoryLine(
-                change=change,
-                requested=requested,
-                delivered=delivered,
-                last_delivered_at=last_delivered_at,
-            ),
-        )
-        if deployment is not None:
-            line.deployments.append(deployment)
-    return list(lines.values())
+def _line(rows: Iterable[Sequence[Any]]) -> HistoryLine:
+    """The line of one change, its deployments gathered."""
+    found = list(rows)
+    change, requested, delivered, last_delivered_at, _ = found[0]
+    deployments = [row[-1] for row in found if row[-1] is not None]
+    return HistoryLine(
+        change=change,
+        requested=requested,
+        delivered=delivered,
+        last_delivered_at=last_delivered_at,
+        deployments=sorted(deployments, key=lambda each: each.id),
+    )
 
 
 def _of_deliveries(

@@ -8,7 +8,7 @@ Rules:
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -41,6 +41,7 @@ from registry.persistence.tables import (
     StageChange,
     VersionManifest,
 )
+from webhooks.portions import read_rows
 
 Row = TypeVar("Row", ModelVersion, StageChange)
 Entries = TypeVar("Entries", AuditEntry, int)
@@ -138,7 +139,7 @@ def manifest(session: Session, version_id: str) -> str:
 
 def list_models(
     session: Session, *, after: str | None, limit: int, prompts: bool
-) -> Sequence[RegisteredModel]:
+) -> Iterator[RegisteredModel]:
     """Models, or prompts, by name, from the one behind ``after`` on."""
     query = (
         select(RegisteredModel)
@@ -151,7 +152,7 @@ def list_models(
     )
     if after is not None:
         query = query.where(RegisteredModel.name > after)
-    return session.scalars(query).all()
+    return (row for (row,) in read_rows(session, query, limit=limit))
 
 
 def _versions() -> Select[ModelVersion]:
@@ -231,11 +232,11 @@ def list_versions(
     below: int | None,
     stage: str | None,
     limit: int,
-) -> Sequence[ModelVersion]:
+) -> Iterator[ModelVersion]:
     """Versions of a model, newest first, from the one below ``below`` on.
 
     Raises:
-        NotFoundError: when there is no such model.
+        NotFoundError: when there is no such model, as the first is asked for.
     """
     conditions = [
         ModelVersion.model_id == RegisteredModel.id,
@@ -252,19 +253,23 @@ def list_versions(
         .limit(limit)
         .options(undefer_group(DOCUMENT))
     )
-    return _rows_of_model(session, name, query)
+    return _rows_of_model(session, name, query, limit=limit)
 
 
 def _rows_of_model(
-    session: Session, name: str, query: Select[str, Row | None]
-) -> Sequence[Row]:
+    session: Session, name: str, query: Select[str, Row | None], *, limit: int
+) -> Iterator[Row]:
     """What is joined to a model; its own row alone says that it has nothing."""
-    found = session.execute(
-        query.where(RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None))
-    ).all()
-    if not found:
+    named = query.where(
+        RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None)
+    )
+    is_there = False
+    for _, row in read_rows(session, named, limit=limit):
+        is_there = True
+        if row is not None:
+            yield row
+    if not is_there:
         raise ModelNotFoundError(name)
-    return [row for _, row in found if row is not None]
 
 
 def version_by_alias(session: Session, name: str, alias: str) -> ModelVersion:
@@ -281,26 +286,45 @@ def version_by_alias(session: Session, name: str, alias: str) -> ModelVersion:
         .outerjoin(ModelVersion, ModelVersion.id == Alias.version_id)
         .options(undefer_group(DOCUMENT))
     )
-    found = _rows_of_model(session, name, query)
-    if not found:
+    found = next(_rows_of_model(session, name, query, limit=1), None)
+    if found is None:
         raise AliasNotFoundError(name, alias)
-    return found[0]
+    return found
 
 
 def versions_in_stage(
-    session: Session, model_id: str, stage: str
+    session: Session, model_id: str, stage: str, *, limit: int
 ) -> Sequence[ModelVersion]:
-    """Every version in a stage, the one that entered last at the end."""
+    """The first versions in a stage, by number; who entered last is at the end."""
     entered = (
         select(func.max(StageChange.sequence))
         .where(StageChange.version_id == ModelVersion.id)
         .scalar_subquery()
     )
-    return session.scalars(
+    rows = session.execute(
         _versions()
         .where(ModelVersion.model_id == model_id, ModelVersion.stage == stage)
-        .order_by(entered)
+        .order_by(ModelVersion.number)
+        .limit(limit)
+        .add_columns(entered)
     ).all()
+    return [version for version, _ in sorted(rows, key=lambda row: row[1] or 0)]
+
+
+def last_in_stage(session: Session, model_id: str, stage: str) -> int | None:
+    """The number of the version in a stage that entered it last."""
+    return session.scalar(
+        select(StageChange.number)
+        .join(ModelVersion, ModelVersion.id == StageChange.version_id)
+        .where(
+            StageChange.model_id == model_id,
+            StageChange.to_stage == stage,
+            ModelVersion.stage == stage,
+            ModelVersion.deleted_at.is_(None),
+        )
+        .order_by(StageChange.sequence.desc())
+        .limit(1)
+    )
 
 
 def reload_versions(session: Session, ids: Sequence[str]) -> None:
@@ -388,7 +412,7 @@ def previous_holder(session: Session, model_id: str, stage: str) -> StageChange 
 
 def list_audit_entries(
     session: Session, *, model: str | None, below: int | None, limit: int
-) -> Sequence[AuditEntry]:
+) -> Iterator[AuditEntry]:
     """Audit entries, newest first; with ``model`` those that may be about it.
 
     The column says so, or the sealed text may: a column can be edited. Whoever asks
@@ -402,7 +426,8 @@ def list_audit_entries(
         query = query.where(
             AuditEntry.id.in_(union(*(select(page.c.id) for page in pages)))
         )
-    return session.scalars(_below(query, below)).all()
+    found = read_rows(session, _below(query, below), limit=limit)
+    return (row for (row,) in found)
 
 
 def _below(query: Select[Entries], below: int | None) -> Select[Entries]:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
+
+from registry.persistence.database import writing_problem
+from registry.persistence.sqlite import REPLACED
 
 #: The newest revision in ``migrations/versions``; a test holds the two together.
 HEAD = "0011"
@@ -29,11 +32,19 @@ def upgrade(engine: Engine) -> None:
     command.upgrade(config, "head")
 
 
+def serving_problem(sessions: sessionmaker[Session]) -> str | None:
+    """Why the database cannot be served from at present, or None."""
+    with sessions() as session:
+        return schema_problem(session) or writing_problem(session)
+
+
 def schema_problem(session: Session) -> str | None:
     """Why the database cannot be served from, or None."""
     try:
         found = session.scalar(text("SELECT version_num FROM alembic_version"))
-    except SQLAlchemyError:
+    except SQLAlchemyError as error:
+        if REPLACED in str(error):
+            return REPLACED
         return (
             "the database does not answer, or has no schema: run stagegate db upgrade"
         )

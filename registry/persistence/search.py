@@ -7,16 +7,14 @@ Rules:
   looked at.
 - A page begins behind the last row of the page before: the hundredth costs what
   the first does.
-- A page ends early once it holds ``MAX_CHARACTERS``, and one of many rows is read
-  in portions, so that what it takes in memory is bounded whatever the rows hold.
+- Rows are read as they are asked for, so that who has enough of large ones stops.
 - The indexes are those of migration 0005.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from sqlalchemy import Result, ScalarSelect, select
+from sqlalchemy import Row, ScalarSelect, Select, select
 from sqlalchemy.orm import Session, aliased, load_only
 from sqlalchemy.orm.interfaces import ORMOption
 
@@ -29,15 +27,10 @@ from registry.persistence.search_conditions import (
 )
 from registry.persistence.search_ways import page_of
 from registry.persistence.tables import ModelVersion, RegisteredModel
+from webhooks.portions import Columns, read_rows
 
 FoundModel = tuple[RegisteredModel, list[ModelVersion]]
 FoundVersion = tuple[str, ModelVersion]
-Found = TypeVar("Found")
-
-#: Of descriptions, addresses and tags: what a document can have much of.
-MAX_CHARACTERS = 8_000_000
-# More than are usually asked for: a portion is one more exchange with PostgreSQL.
-_READ_AT_ONCE = 100
 
 _FIELDS = {
     Attribute.NAME: "name",
@@ -79,14 +72,6 @@ def _shown_of(version: type[ModelVersion]) -> ORMOption:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Generic[Found]):
-    """What is shown of a search: at least one row if there is any."""
-
-    shown: list[Found]
-    is_last: bool
-
-
 def find_models(
     session: Session,
     search: Search,
@@ -94,71 +79,38 @@ def find_models(
     after: Position | None,
     limit: int,
     stages: Sequence[str],
-) -> Page[FoundModel]:
-    """A page of models, each with its latest version of each of ``stages``."""
+) -> Iterator[FoundModel]:
+    """Models, each with its latest version of each of ``stages``."""
     conditions = Conditions(MODELS, session.get_bind().dialect.name)
-    page = page_of(conditions, search, after=after, limit=limit + 1)
+    page = page_of(conditions, search, after=after, limit=limit)
     latest = [aliased(ModelVersion) for _ in stages]
-    query = select(RegisteredModel, *latest).join(page, page.c.id == RegisteredModel.id)
+    query = (
+        select(RegisteredModel, *latest)
+        .select_from(page)
+        .outerjoin(RegisteredModel, RegisteredModel.id == page.c.id)
+    )
     for version, stage in zip(latest, stages, strict=True):
         query = query.outerjoin(version, version.id == _latest_in(stage))
-    rows = session.execute(
-        query.order_by(*conditions.order(search.ordering)).options(
-            _SHOWN_OF_MODEL, *(_shown_of(version) for version in latest)
-        ),
-        execution_options=_options(search, limit),
-    )
-    return _page(rows, limit, _found_model, _characters_of_model)
+    shown = query.options(_SHOWN_OF_MODEL, *(_shown_of(version) for version in latest))
+    for model, *versions in _rows(
+        session, shown, conditions, search=search, limit=limit
+    ):
+        yield model, [version for version in versions if version is not None]
 
 
-def _found_model(row: Sequence[Any]) -> FoundModel:
-    model, *versions = row
-    return model, [version for version in versions if version is not None]
-
-
-def _page(
-    rows: Result[*tuple[Any, ...]],
+def _rows(
+    session: Session,
+    query: Select[*Columns],
+    conditions: Conditions,
+    *,
+    search: Search,
     limit: int,
-    read: Callable[[Sequence[Any]], Found],
-    characters: Callable[[Found], int],
-) -> Page[Found]:
-    """As many of the rows as a page holds; there is one more than ``limit`` if any."""
-    shown: list[Found] = []
-    size = 0
-    with rows:
-        for row in rows:
-            if len(shown) == limit or size > MAX_CHARACTERS:
-                return Page(shown, is_last=False)
-            shown.append(read(row))
-            size += characters(shown[-1])
-    return Page(shown, is_last=True)
-
-
-def _characters_of_model(found: FoundModel) -> int:
-    model, latest = found
-    return (
-        len(model.description)
-        + _characters_of_tags(model.tags)
-        + sum(_characters(version) for version in latest)
+) -> Iterator[Row[*Columns]]:
+    """What is shown of a page, in the order of the page."""
+    order = conditions.order(search.ordering)
+    return read_rows(
+        session, query, limit=limit, joined_in=order, **_kept_if_simple(search)
     )
-
-
-def _characters_of_version(found: FoundVersion) -> int:
-    return _characters(found[1])
-
-
-def _characters(version: ModelVersion) -> int:
-    texts = (version.description, version.source, version.run_link)
-    return sum(map(len, texts)) + _characters_of_tags(version.tags)
-
-
-def _characters_of_tags(tags: Mapping[str, str] | None) -> int:
-    return sum(len(key) + len(value) for key, value in (tags or {}).items())
-
-
-def _options(search: Search, limit: int) -> dict[str, Any]:
-    portions = {"yield_per": _READ_AT_ONCE} if limit > _READ_AT_ONCE else {}
-    return {**_kept_if_simple(search), **portions}
 
 
 def _kept_if_simple(search: Search) -> dict[str, Any]:
@@ -192,24 +144,18 @@ def _latest_in(stage: str) -> ScalarSelect[str]:
 
 def find_versions(
     session: Session, search: Search, *, after: Position | None, limit: int
-) -> Page[FoundVersion]:
-    """A page of versions with the names of their models."""
+) -> Iterator[FoundVersion]:
+    """Versions with the names of their models."""
     conditions = Conditions(VERSIONS, session.get_bind().dialect.name)
-    page = page_of(conditions, search, after=after, limit=limit + 1)
-    rows = session.execute(
+    page = page_of(conditions, search, after=after, limit=limit)
+    query = (
         select(RegisteredModel.name, ModelVersion)
-        .join(page, page.c.id == ModelVersion.id)
-        .join(RegisteredModel, RegisteredModel.id == ModelVersion.model_id)
-        .order_by(*conditions.order(search.ordering))
-        .options(_shown_of(ModelVersion)),
-        execution_options=_options(search, limit),
+        .select_from(page)
+        .outerjoin(ModelVersion, ModelVersion.id == page.c.id)
+        .outerjoin(RegisteredModel, RegisteredModel.id == ModelVersion.model_id)
+        .options(_shown_of(ModelVersion))
     )
-    return _page(rows, limit, _found_version, _characters_of_version)
-
-
-def _found_version(row: Sequence[Any]) -> FoundVersion:
-    name, version = row
-    return name, version
+    yield from _rows(session, query, conditions, search=search, limit=limit)
 
 
 def position_of_model(found: FoundModel, search: Search) -> Position:

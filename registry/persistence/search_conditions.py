@@ -51,6 +51,7 @@ from registry.persistence.text_matching import (
     equals,
     equals_any,
     head,
+    long_matches,
     matches,
     within_beginning,
 )
@@ -193,10 +194,16 @@ class Conditions:
     def _is_like(
         self, column: ColumnElement[Any], comparison: Comparison, *, leads: bool
     ) -> Condition:
+        compare = matches if comparison.attribute is Attribute.NAME else long_matches
         hides = self.dialect == SQLITE and not leads and self.target is VERSIONS
         bounds = () if hides else self._bounds(column, comparison)
         return and_(
-            _matches(column.concat("") if hides else column, comparison, self.dialect),
+            compare(
+                column.concat("") if hides else column,
+                str(comparison.value),
+                ignore_case=comparison.operator is Operator.ILIKE,
+                dialect=self.dialect,
+            ),
             *bounds,
         )
 
@@ -264,7 +271,12 @@ class Conditions:
     def _tag_value_holds(self, comparison: Comparison) -> Condition:
         value = self.target.tag.c.value
         if comparison.operator in _PATTERNS:
-            return _matches(value, comparison, self.dialect)
+            return long_matches(
+                value,
+                str(comparison.value),
+                ignore_case=comparison.operator is Operator.ILIKE,
+                dialect=self.dialect,
+            )
         return value != comparison.value
 
     def _tag_bounds(self, comparison: Comparison) -> Iterator[Condition]:
@@ -304,11 +316,3 @@ def _holds_of_empty(comparison: Comparison) -> bool:
             return value == ""
         case _, pattern:
             return not str(pattern).strip("%")
-
-
-def _matches(
-    column: ColumnElement[Any], comparison: Comparison, dialect: str
-) -> Condition:
-    ignore_case = comparison.operator is Operator.ILIKE
-    pattern = str(comparison.value)
-    return matches(column, pattern, ignore_case=ignore_case, dialect=dialect)

@@ -6,10 +6,12 @@ Rules (protocol reference, section 4):
   escapes them.
 - SQLite's own LIKE minds no ASCII case, and a pragma would change that for every
   statement of the connection. GLOB minds case, so both become GLOB patterns there;
-  for ILIKE each letter becomes the set of its cases. That takes in every alphabet,
-  but not letters whose other case is several (``ß``, ``SS``).
+  for ILIKE each letter becomes the set of its cases (``domain.like``).
 - On PostgreSQL ILIKE folds what the database's locale folds; under ``C`` that is
   ASCII alone.
+- LIKE and GLOB try a pattern at each place of a text: seconds for a long one, within
+  which no limit ends them. A long text is compared in one pass: on SQLite by a
+  function of ours, on PostgreSQL as a regular expression.
 - Order, and the range of texts that a pattern's beginning bounds, go by code
   points whatever the locale, so both databases give one order.
 - A text without bound is indexed by its first ``HEAD_CHARACTERS``: PostgreSQL
@@ -20,7 +22,18 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, collate, func, literal_column, or_
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    case,
+    collate,
+    func,
+    literal_column,
+    or_,
+)
+
+from registry.domain.like import cases_of
+from registry.persistence.sqlite import LIKE_FUNCTION
 
 SQLITE = "sqlite"
 HEAD_CHARACTERS = 200
@@ -28,6 +41,7 @@ HEAD_CHARACTERS = 200
 Text = ColumnElement[Any]
 
 _WILDCARD = re.compile("[%_]")
+_SPECIAL = re.compile(r"[][\\^$.|?*+(){}]")
 _LAST_BEFORE_SURROGATES, _FIRST_BEHIND_SURROGATES = 0xD7FF, 0xE000
 _LAST = 0x10FFFF
 
@@ -40,13 +54,36 @@ def by_code_point(text: Text, dialect: str) -> Text:
 def matches(
     text: Text, pattern: str, *, ignore_case: bool, dialect: str
 ) -> ColumnElement[bool]:
-    """Whether a text is like a pattern."""
+    """Whether a short text is like a pattern."""
     if dialect == SQLITE:
         return text.op("GLOB")(_glob(pattern, ignore_case=ignore_case))
     # An empty ESCAPE leaves the backslash without meaning.
     if ignore_case:
         return text.ilike(pattern, escape="")
     return text.like(pattern, escape="")
+
+
+def long_matches(
+    text: Text, pattern: str, *, ignore_case: bool, dialect: str
+) -> ColumnElement[bool]:
+    """Whether a text of any length is like a pattern."""
+    if dialect == SQLITE:
+        in_one_pass = getattr(func, LIKE_FUNCTION)(text, pattern, int(ignore_case))
+    else:
+        flags = "i" if ignore_case else None
+        in_one_pass = text.regexp_match(_regular_expression(pattern), flags)
+    is_long = func.length(text) > HEAD_CHARACTERS
+    at_once = matches(text, pattern, ignore_case=ignore_case, dialect=dialect)
+    return case((is_long, in_one_pass), else_=at_once)
+
+
+def _regular_expression(pattern: str) -> str:
+    """The pattern as PostgreSQL's regular expressions have it."""
+    pieces = [
+        _SPECIAL.sub(r"\\\g<0>", piece).replace("_", ".")
+        for piece in pattern.split("%")
+    ]
+    return f"^{'.*'.join(pieces)}$".removeprefix("^.*").removesuffix(".*$")
 
 
 def _glob(pattern: str, *, ignore_case: bool) -> str:
@@ -58,13 +95,7 @@ def _glob_of(character: str, *, ignore_case: bool) -> str:
         return "*" if character == "%" else "?"
     if character in "*?[":
         return f"[{character}]"
-    cases = {character}
-    if ignore_case:
-        cases |= {
-            other
-            for other in (character.lower(), character.upper(), character.title())
-            if len(other) == 1
-        }
+    cases = cases_of(character) if ignore_case else {character}
     return f"[{''.join(sorted(cases))}]" if len(cases) > 1 else character
 
 

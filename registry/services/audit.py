@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, String, exists, literal, select
+from sqlalchemy import Row, String, exists, literal, select, tuple_
 from sqlalchemy.orm import Session
 
 from registry.domain import audit_chain, audit_export, audit_privacy
@@ -36,7 +36,7 @@ SYSTEM_CHAIN = audit_chain.SYSTEM_CHAIN
 #: 1 had the source address in the text that everybody may read.
 _ENTRY_VERSION = 2
 _SALT_BYTES = 16
-_BATCH_ROWS = 1000
+_PORTION_ROWS = 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,10 +194,16 @@ def _chains(session: Session, name: str | None) -> Iterator[Chain]:
 
 
 def _entries(session: Session, chain: str) -> Iterator[SealedEntry]:
-    rows = session.execute(
+    """A chain, read in portions: no statement is open while somebody takes his time."""
+    query = (
         select(*AuditEntry.__table__.columns)
         .where(AuditEntry.chain == chain)
-        .order_by(AuditEntry.n)
-        .execution_options(yield_per=_BATCH_ROWS)
+        .order_by(AuditEntry.n, AuditEntry.id)
+        .limit(_PORTION_ROWS)
     )
-    return map(sealed_entry, rows)
+    rows = session.execute(query).all()
+    while rows:
+        yield from map(sealed_entry, rows)
+        last = rows[-1]
+        behind = tuple_(AuditEntry.n, AuditEntry.id) > (last.n, last.id)
+        rows = session.execute(query.where(behind)).all()

@@ -1,13 +1,16 @@
 """The feed of events, for consumers that were away."""
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from registry.domain.timestamps import rfc3339
-from registry.persistence.database import begin_write
+from registry.persistence.database import begin_write, is_away
 from registry.services.documents import Document
 from webhooks import feed
 from webhooks.feed import FeedPage
 from webhooks.tables import EventRow
+
+_PATIENCE_SECONDS = 0.25
 
 
 def read_events(
@@ -21,14 +24,20 @@ def read_events(
     """Events behind a position or from the first on, the newest among them.
 
     Usually one statement. Where events wait for their position and would belong to
-    this page, they get it first, in a transaction that is committed here.
+    this page, they get it first, in a transaction that is committed here; where that
+    would have to wait, they come with a later page.
     """
     chosen = {"event_type": event_type, "subject": model}
     page = feed.read(session, after=after, limit=limit, **chosen)
-    if page.has_unplaced and len(page.events) < limit:
-        begin_write(session)
-        feed.place(session)
-        session.commit()
+    if page.has_unplaced and page.next_position >= page.last_position:
+        try:
+            begin_write(session, patience_seconds=_PATIENCE_SECONDS)
+            feed.place(session)
+            session.commit()
+        except DBAPIError as error:
+            if not is_away(error):
+                raise
+            session.rollback()
         page = feed.read(session, after=after, limit=limit, **chosen)
     return page
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -31,6 +31,7 @@ MAX_KEY_CHARACTERS = 255
 KEY_PATTERN = r"[!-~]+"
 _KEY = re.compile(KEY_PATTERN)
 KEPT_FOR = timedelta(hours=24)
+FORGOTTEN_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +122,22 @@ def store_answer(session: Session, request: KeyedRequest, answer: StoredAnswer) 
     )
 
 
-def forget_old_keys(session: Session, *, now: datetime) -> None:
-    """Remove keys that are older than a day."""
-    session.execute(
-        delete(IdempotencyKey)
+def forget_old_keys(session: Session, *, now: datetime) -> bool:
+    """Remove the first keys that are older than a day; whether more may be left."""
+    keys = session.execute(
+        select(IdempotencyKey.principal, IdempotencyKey.key)
         .where(IdempotencyKey.created_at < now - KEPT_FOR)
-        .execution_options(synchronize_session=False)
-    )
+        .order_by(IdempotencyKey.created_at)
+        .limit(FORGOTTEN_AT_ONCE)
+    ).all()
+    if keys:
+        session.execute(
+            delete(IdempotencyKey)
+            .where(
+                tuple_(IdempotencyKey.principal, IdempotencyKey.key).in_(
+                    [tuple(key) for key in keys]
+                )
+            )
+            .execution_options(synchronize_session=False)
+        )
+    return len(keys) == FORGOTTEN_AT_ONCE

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -235,13 +236,12 @@ def delete_model(tx: Transaction, name: str) -> None:
         require_promoter(tx, _in_use(session, model))
     before = model_document(queries.get_model(session, name))
     at = touch(model, None, tx.now)
-    for version in session.scalars(
-        select(ModelVersion).where(
-            ModelVersion.model_id == model.id, ModelVersion.deleted_at.is_(None)
-        )
-    ):
-        version.deleted_at = at
-        version.exclusive_stage = None
+    session.execute(
+        update(ModelVersion)
+        .where(ModelVersion.model_id == model.id, ModelVersion.deleted_at.is_(None))
+        .values(deleted_at=at, exclusive_stage=None)
+        .execution_options(synchronize_session=False)
+    )
     session.execute(delete(Alias).where(Alias.model_id == model.id))
     model.deleted_at = at
     record_change(
@@ -254,12 +254,19 @@ def delete_model(tx: Transaction, name: str) -> None:
 
 
 def _in_use(session: Session, model: RegisteredModel) -> Sequence[int]:
+    return _outside(session, model, UNUSED_STAGES)
+
+
+def _outside(
+    session: Session, model: RegisteredModel, stages: AbstractSet[str]
+) -> Sequence[int]:
+    """The first of a model's versions that are in other stages than these."""
     return session.scalars(
         select(ModelVersion.number)
         .where(
             ModelVersion.model_id == model.id,
             ModelVersion.deleted_at.is_(None),
-            ModelVersion.stage.not_in(sorted(UNUSED_STAGES)),
+            ModelVersion.stage.not_in(sorted(stages)),
         )
         .order_by(ModelVersion.number)
         .limit(MAX_NAMED)
@@ -269,18 +276,11 @@ def _in_use(session: Session, model: RegisteredModel) -> Sequence[int]:
 def _refuse_protected(
     session: Session, policy: StagePolicy, model: RegisteredModel
 ) -> None:
-    protected = session.scalars(
-        select(ModelVersion.number).where(
-            ModelVersion.model_id == model.id,
-            ModelVersion.deleted_at.is_(None),
-            ModelVersion.stage.not_in(sorted(policy.deletable)),
-        )
-    ).all()
+    protected = _outside(session, model, policy.deletable)
     if protected:
         raise DeletionRefusedError(
-            f"versions {', '.join(map(str, protected[:MAX_NAMED]))} are in use; only "
-            f"versions in {', '.join(sorted(policy.deletable)) or 'no stage'} "
-            "may be deleted"
+            f"versions {', '.join(map(str, protected))} are in use; only versions in "
+            f"{', '.join(sorted(policy.deletable)) or 'no stage'} may be deleted"
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from registry.domain.policy import VersionStatus
-from registry.errors import ModelNotFoundError
+from registry.errors import CrowdedStageError, ModelNotFoundError
 from registry.persistence import queries
 from registry.persistence.tables import RegisteredModel
 from registry.services import aliases, models, registration, transitions, versions
@@ -93,7 +93,10 @@ def _moved(
         move = MoveRequest(
             model=name, number=number, to_stage=stage, verified_digest=digest
         )
-        version = transitions.move_version(tx, move)["version"]
+        try:
+            version = transitions.move_version(tx, move)["version"]
+        except CrowdedStageError:
+            break  # nothing refuses it; it is only made in parts, and not in vain
         digest = version["artifact_digest"]  # nobody has touched it in between
     return version
 

@@ -187,10 +187,11 @@ def _number(session: Session, policy: StagePolicy, source: RegisteredSource) -> 
     found = queries.list_versions(
         session, source.model, below=None, stage=stage, limit=1
     )
-    if not found:
+    newest = next(found, None)
+    if newest is None:
         where = f" in {stage}" if stage else ""
         raise NotFoundError(f"model {source.model!r} has no version{where}")
-    return found[0].number
+    return newest.number
 
 
 def _of_run(readers: SourceReaders, source: RunSource, owner: Owner) -> ResolvedSource:

@@ -4,15 +4,16 @@ The package ``webhooks`` knows nothing of models: here its ``subject_pattern`` i
 called ``model_pattern`` and its ``targets`` are called ``to_stages``.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from glob import escape
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm import Session
 
 from registry.domain import audit_privacy
 from registry.domain.timestamps import rfc3339
@@ -50,6 +51,7 @@ SECRET_ROTATED = "webhook.secret_rotated"  # noqa: S105  # the name of an action
 REDELIVERED = "webhook.redelivered"
 TESTED = "webhook.tested"
 
+_SHOWN_AT_ONCE = 25
 _OUR_NAMES = {"subject_pattern": "model_pattern", "targets": "to_stages"}
 _OUR_ORDERINGS = {Ordering.KEY: "model", Ordering.NONE: "none"}
 ORDERINGS = tuple(_OUR_ORDERINGS.values())
@@ -146,7 +148,7 @@ def delete_subscription(tx: Transaction, subscription_id: str) -> None:
 
 def follow_rename(tx: Transaction, name: str, new_name: str) -> None:
     """Point Databricks' webhooks of a model to its new name: theirs is the model."""
-    for row in subscriptions.list_of_format(tx.session, "databricks"):
+    for row in list(subscriptions.list_of_format(tx.session, "databricks")):
         if row.subject_pattern == escape(name):
             before = _shown(tx, row)
             subscriptions.repoint(tx.session, row, escape(new_name), now=tx.now)
@@ -204,17 +206,18 @@ def record_test(tx: Transaction, subscription_id: str) -> None:
 
 
 def deliveries_of_transition(
-    session: Session, transition_id: str
+    session: Session, transition_id: str, *, after: str | None, limit: int
 ) -> Sequence[Delivery]:
-    """What a stage change sends, to every subscription."""
+    """What a stage change sends, to every subscription, from behind ``after`` on."""
     events = select(StageChange.event_id).where(
         StageChange.transition_id == transition_id
     )
     return session.scalars(
         select(Delivery)
-        .where(Delivery.event_id.in_(events))
+        .where(Delivery.event_id.in_(events), Delivery.id > (after or ""))
         .order_by(Delivery.id)
-        .options(defer(Delivery.body))
+        .limit(limit)
+        .options(*deliveries.WITHOUT_CONTENT)
     ).all()
 
 
@@ -266,11 +269,14 @@ def _record(
 
 
 def subscription_documents(
-    session: Session, rows: Sequence[Subscription], now: datetime
-) -> dict[str, Document]:
-    """Subscriptions as the API shows them, by id."""
-    keys = signing_keys.public_keys(session, rows, now)
-    return {row.id: subscription_document(row, keys.get(row.id, [])) for row in rows}
+    session: Session, rows: Iterable[Subscription], now: datetime
+) -> Iterator[Document]:
+    """Subscriptions as the API shows them; few are read at a time."""
+    rest = iter(rows)
+    while portion := list(islice(rest, _SHOWN_AT_ONCE)):
+        keys = signing_keys.public_keys(session, portion, now)
+        for row in portion:
+            yield subscription_document(row, keys.get(row.id, []))
 
 
 def subscription_document(

@@ -9,11 +9,14 @@ Rules:
 - One audit entry for the whole change; one event for each version that moved,
   the incumbent's first, with one ``transition_id``.
 - The artifact was hashed before the lock; under it only the digest is compared.
+- At most ``MAX_LEAVING`` move aside with a version. Where more must, the first of them
+  go beforehand (``make_room``), in transactions of their own, between which the lock
+  is free: it is never held for longer because more are in the stage.
 """
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -30,6 +33,7 @@ from registry.domain.policy import (
 )
 from registry.errors import (
     ConflictError,
+    CrowdedStageError,
     NotFoundError,
     PromptStageError,
     StaleExpectationError,
@@ -58,6 +62,7 @@ from registry.services.versions import (
 STAGE_CHANGED = "model_version.stage_changed"
 ARTIFACT_CHANGED = "model_version.artifact_changed"
 MAX_DIFFERENCES = 50
+MAX_LEAVING = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +93,31 @@ class MoveRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
+    """What a move does.
+
+    Attributes:
+        from_stage: where the version was before it.
+        leaving: who moves aside, the last one to enter at the end; of more than
+            ``MAX_LEAVING``, one more than that.
+        aside: where they go.
+        makes_room_only: whether the version itself stays where it is, for now.
+    """
+
     model: RegisteredModel
     version: ModelVersion
+    from_stage: str
     decision: Decision
-    incumbents: Sequence[ModelVersion]
-    leaving: Sequence[tuple[ModelVersion, str]]  #: who moves aside, and where to
+    leaving: Sequence[ModelVersion]
+    aside: str
+    makes_room_only: bool = False
+
+    @property
+    def moves(self) -> list[tuple[ModelVersion, str, Cause]]:
+        """Who goes where and why: the order the unique index needs."""
+        moves = [(each, self.aside, Cause.SUPERSEDED) for each in self.leaving]
+        if not self.makes_room_only:
+            moves.append((self.version, self.decision.to_stage, self.decision.cause))
+        return moves
 
 
 def artifact_to_verify(
@@ -122,19 +147,17 @@ def move_version(tx: Transaction, request: MoveRequest) -> Document:
         StaleExpectationError: when incumbent or entity tag are not as expected.
         ConflictError: when the artifact was not verified as it now stands, or
             there is nothing to roll back to.
+        CrowdedStageError: when room is to be made first (``make_room``).
     """
-    model = queries.lock_model(tx.session, request.model)
-    plan = _plan(tx, model, request)
-    _check(plan, request)
-    reason = names.clean_text(request.reason, field="reason")
-    changes = _apply(tx, plan, reason)
-    _record(tx, plan, changes)
+    plan = _checked_plan(tx, request)
+    _expect_room(plan)
+    changes = _carry_out(tx, plan, request)
     return {
         "transition_id": changes[-1].transition_id,
         "cause": plan.decision.cause,
         "superseded": changes[-2].number if plan.leaving else None,
         "verified": plan.version.is_verified,
-        "version": version_document(model.name, plan.version),
+        "version": version_document(plan.model.name, plan.version),
     }
 
 
@@ -144,32 +167,57 @@ def check_move(tx: Transaction, request: MoveRequest) -> int:
     Raises:
         RegistryError: as ``move_version``; nothing was changed.
     """
-    model = queries.lock_model(tx.session, request.model)
-    plan = _plan(tx, model, request)
-    _check(plan, request)
+    plan = _checked_plan(tx, request)
+    _expect_room(plan)
     return plan.version.number
 
 
-def _check(plan: _Plan, request: MoveRequest) -> None:
-    """Hold what the caller expects against what is found under the lock."""
+def make_room(tx: Transaction, request: MoveRequest) -> None:
+    """Move the first aside of those who are too many to leave with a version.
+
+    The move itself is decided and checked as ever: one that is refused moves nobody.
+    The last one to enter stays, for whom expectations and rollbacks ask.
+
+    Raises:
+        RegistryError: as ``move_version``.
+    """
+    plan = _checked_plan(tx, request)
+    if len(plan.leaving) > MAX_LEAVING:
+        first = plan.leaving[:MAX_LEAVING]
+        _carry_out(tx, replace(plan, leaving=first, makes_room_only=True), request)
+
+
+def _expect_room(plan: _Plan) -> None:
+    if len(plan.leaving) > MAX_LEAVING:
+        raise CrowdedStageError
+
+
+def _checked_plan(tx: Transaction, request: MoveRequest) -> _Plan:
+    """What to do, with what the caller expects held against what is found."""
+    model = queries.lock_model(tx.session, request.model)
+    plan = _plan(tx, model, request)
     expect_etag(plan.version, request.if_match)
-    _expect_incumbent(plan, request)
+    _expect_incumbent(tx.session, plan, request)
     _expect_verified(plan, request)
+    return plan
 
 
 def _plan(tx: Transaction, model: RegisteredModel, request: MoveRequest) -> _Plan:
     version, decision = _decide(tx.session, tx.policy, request)
-    incumbents = queries.versions_in_stage(tx.session, model.id, decision.to_stage)
-    aside = decision.incumbent_to
-    if aside is None and request.archives_others:
-        aside = ARCHIVED
-        _allow_archival(tx.policy.for_model(request.model), incumbents)
+    leaving: Sequence[ModelVersion] = ()
+    if decision.is_exclusive or request.archives_others:
+        leaving = queries.versions_in_stage(
+            tx.session, model.id, decision.to_stage, limit=MAX_LEAVING + 1
+        )
+    if not decision.is_exclusive:
+        _allow_archival(tx.policy.for_model(request.model), leaving)
     return _Plan(
         model=model,
         version=version,
+        from_stage=version.stage,
         decision=decision,
-        incumbents=incumbents,
-        leaving=[(incumbent, aside) for incumbent in incumbents if aside],
+        leaving=leaving,
+        aside=decision.incumbent_to or ARCHIVED,
     )
 
 
@@ -241,10 +289,10 @@ def _previous_holder(session: Session, name: str, stage: str) -> int:
         ) from error
 
 
-def _expect_incumbent(plan: _Plan, request: MoveRequest) -> None:
+def _expect_incumbent(session: Session, plan: _Plan, request: MoveRequest) -> None:
     if not request.expects_incumbent:
         return
-    found = plan.incumbents[-1].number if plan.incumbents else None
+    found = queries.last_in_stage(session, plan.model.id, plan.decision.to_stage)
     if found != request.expected_incumbent:
         raise StaleExpectationError(
             f"expected {_named(request.expected_incumbent)} in "
@@ -265,36 +313,36 @@ def _expect_verified(plan: _Plan, request: MoveRequest) -> None:
         )
 
 
+def _carry_out(tx: Transaction, plan: _Plan, request: MoveRequest) -> list[StageChange]:
+    reason = names.clean_text(request.reason, field="reason")
+    changes = _apply(tx, plan, reason)
+    _record(tx, plan, changes)
+    return changes
+
+
 def _apply(tx: Transaction, plan: _Plan, reason: str) -> list[StageChange]:
     """Incumbents out, then the version in: the order the unique index needs."""
-    model, version, decision = plan.model, plan.version, plan.decision
-    at = touch(model, None, tx.now)
-    move_mlflow_time(at, model)
+    at = touch(plan.model, None, tx.now)
+    move_mlflow_time(at, plan.model)
     changes = _stage_changes(tx, plan, reason)
-    for incumbent, stage in plan.leaving:
-        _enter(incumbent, stage, at)
+    for incumbent in plan.leaving:
+        _enter(incumbent, plan.aside, at)
     tx.session.flush()
-    _enter(version, decision.to_stage, at)
-    if decision.is_exclusive:
-        version.exclusive_stage = decision.to_stage
-    if decision.verify_artifact and version.artifact_digest:
-        version.artifact_state = "verified"
-    tx.session.flush()
+    if not plan.makes_room_only:
+        _enter_decided(plan.version, plan.decision, at)
+        tx.session.flush()
     queries.reload_versions(tx.session, [change.version_id for change in changes])
-    moved = [*(incumbent for incumbent, _ in plan.leaving), version]
-    for change, each in zip(changes, moved, strict=True):
+    for change, (each, _, _) in zip(changes, plan.moves, strict=True):
         change.verified = each.is_verified
     return changes
 
 
 def _stage_changes(tx: Transaction, plan: _Plan, reason: str) -> list[StageChange]:
     """The lines of the history, the incumbents' first; stored with their events."""
-    model, decision = plan.model, plan.decision
+    model = plan.model
     transition_id = f"trn_{uuid.uuid4().hex}"
     first = model.last_history + 1
-    moves = [(incumbent, stage, Cause.SUPERSEDED) for incumbent, stage in plan.leaving]
-    moves.append((plan.version, decision.to_stage, decision.cause))
-    model.last_history += len(moves)
+    model.last_history += len(plan.moves)
     return [
         StageChange(
             model_id=model.id,
@@ -310,8 +358,16 @@ def _stage_changes(tx: Transaction, plan: _Plan, reason: str) -> list[StageChang
             actor_name=tx.caller.actor.name,
             at=model.updated_at,
         )
-        for sequence, (version, stage, cause) in enumerate(moves, start=first)
+        for sequence, (version, stage, cause) in enumerate(plan.moves, start=first)
     ]
+
+
+def _enter_decided(version: ModelVersion, decision: Decision, at: datetime) -> None:
+    _enter(version, decision.to_stage, at)
+    if decision.is_exclusive:
+        version.exclusive_stage = decision.to_stage
+    if decision.verify_artifact and version.artifact_digest:
+        version.artifact_state = "verified"
 
 
 def _enter(version: ModelVersion, stage: str, at: datetime) -> None:
@@ -323,32 +379,30 @@ def _enter(version: ModelVersion, stage: str, at: datetime) -> None:
 
 
 def _record(tx: Transaction, plan: _Plan, changes: Sequence[StageChange]) -> None:
-    moved = changes[-1]
-    superseded = [change.number for change in changes[:-1]]
+    moved, version = changes[-1], plan.version
+    superseded = [each.number for each in changes if each.cause == Cause.SUPERSEDED]
     change = Change(
         action=STAGE_CHANGED,
         model=plan.model.name,
-        version=moved.number,
-        before={"stage": moved.from_stage},
-        after={"stage": moved.to_stage, "superseded": superseded},
+        version=version.number,
+        before={"stage": plan.from_stage},
+        after={"stage": version.stage, "superseded": superseded},
         reason=moved.reason,
         details={
             "transition_id": moved.transition_id,
             "cause": moved.cause,
-            "artifact_digest": plan.version.artifact_digest,
-            "verified": plan.version.is_verified,
+            "artifact_digest": version.artifact_digest,
+            "verified": version.is_verified,
             "policy": tx.policy.digest,
         },
     )
     audit.record(tx, change, chain=audit.chain_of(plan.model), at=moved.at)
-    versions = {version.number: version for version, _ in plan.leaving}
-    versions[moved.number] = plan.version
     events = [
         {
-            **version_event(tx.caller, plan.model, versions[each.number]),
-            **_move_event(each, superseded),
+            **version_event(tx.caller, plan.model, each),
+            **_move_event(stage_change, superseded),
         }
-        for each in changes
+        for stage_change, (each, _, _) in zip(changes, plan.moves, strict=True)
     ]
     ids = announce(
         tx, plan.model, [(STAGE_CHANGED, data) for data in events], at=moved.at

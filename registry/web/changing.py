@@ -7,10 +7,13 @@ Rules (design, section 5; security reference, section 4):
 - What must not happen under a lock (hashing an artifact) is done before.
 - The answer is written before the commit and stored in the same transaction.
 - Only after the commit is the dispatcher woken.
+- What would hold the lock for as long as a stage is full is done in parts, each in a
+  transaction of its own, with a pause in between in which others have their turn.
 """
 
 import dataclasses
 import hashlib
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +23,7 @@ from werkzeug.http import parse_dict_header
 
 from registry.auth.sign_in import current_caller
 from registry.domain.actors import Caller
-from registry.errors import ConflictError, InvalidInputError
+from registry.errors import ConflictError, CrowdedStageError, InvalidInputError
 from registry.persistence.database import begin_write, db, end_read
 from registry.services import idempotency
 from registry.services.idempotency import KeyedRequest, StoredAnswer
@@ -29,6 +32,9 @@ from registry.web.own_address import own_address
 from registry.web.parts import Parts
 
 Work = Callable[[Transaction], dict[str, Any] | None]
+
+#: Who waits for SQLite's lock looks again after 1 to 100 ms, the longer the later.
+_TURN_SECONDS = 0.05
 
 
 def parts() -> Parts:
@@ -79,6 +85,22 @@ def commit(work: Work, *, status: int = 200, is_answer: bool = True) -> Response
     session.commit()
     parts().dispatcher.wake()
     return _response(answer)
+
+
+def commit_with_room(work: Work, make_room: Callable[[Transaction], None]) -> Response:
+    """As ``commit``; while the stage is too crowded for that, make room in it first.
+
+    What a crash in between leaves is true, and the same request goes on from there.
+
+    Raises:
+        RegistryError: as either does; room that was made by then is not undone.
+    """
+    while True:
+        try:
+            return commit(work)
+        except CrowdedStageError:
+            commit(make_room, is_answer=False)
+            time.sleep(_TURN_SECONDS)
 
 
 def carried_out_and_undone(work: Work) -> dict[str, Any] | None:

@@ -8,6 +8,8 @@ from registry.services.sources import SourceReaders
 from registry.services.subscriptions import WebhookParts
 from registry.settings import Settings
 from registry.tracking.client import TrackingServer
+from registry.web.readiness import Readiness
+from registry.web.rooms import Rooms
 from registry.web.single_flight import RecentKeys, SingleFlight
 from webhooks.dispatcher import Dispatcher
 
@@ -30,10 +32,12 @@ class Parts:
     tracking: TrackingServer | None
     webhooks: WebhookParts
     dispatcher: Dispatcher
+    readiness: Readiness
     verifications: SingleFlight[tuple[str, ...], list[str]] = field(
         default_factory=SingleFlight
     )
     whole_files: RecentKeys[tuple[str, ...]] = field(default_factory=RecentKeys)
+    rooms: Rooms = field(default_factory=Rooms)
 
     @property
     def source_readers(self) -> SourceReaders:

@@ -2,7 +2,16 @@
 
 import click
 
-from tests.bench import compared, delivery, hostile, order, scale, search, stalling
+from tests.bench import (
+    compared,
+    delivery,
+    hostile,
+    order,
+    pages,
+    scale,
+    search,
+    stalling,
+)
 
 
 @click.group(help=__doc__)
@@ -17,6 +26,7 @@ for _command in (
     delivery.dead_endpoint,
     hostile.hostile,
     order.order,
+    pages.pages,
     scale.backlog,
     scale.fleet,
     search.search,

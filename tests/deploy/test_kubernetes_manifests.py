@@ -174,6 +174,18 @@ def test_web_is_probed_and_drained(documents: list[Document]) -> None:
     assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
 
 
+def test_worker_is_probed_by_its_heartbeats_alone(documents: list[Document]) -> None:
+    pod = one(documents, "Deployment", "stagegate-worker")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (opened,) = container["ports"]
+
+    for name in ("startupProbe", "livenessProbe"):
+        asked = container[name]["httpGet"]
+        assert (asked["path"], asked["port"]) == ("/healthz", opened["name"])
+    # Nobody sends requests to a worker, and no outage of the database restarts it.
+    assert "readinessProbe" not in container
+
+
 def test_probes_ask_by_the_address_of_the_pod(base: list[Document]) -> None:
     """As kubelet does unless told otherwise; the registry answers to any name."""
     pod = one(base, "Deployment", "stagegate-web")["spec"]["template"]["spec"]

@@ -148,3 +148,4 @@ def test_migration_web_and_worker_run_as_the_base_says(
             lambda: probe(metrics_port, {"httpGet": {"path": "/metrics"}}) == 200,
             log_file=tmp_path / "worker.log",
         )
+        assert probe(metrics_port, {"httpGet": {"path": "/healthz"}}) == 200

@@ -95,11 +95,17 @@ class SharedApps:
         if key not in self._apps:
             self._apps[key] = _build(place, **settings)
         app = self._apps[key]
-        shutil.rmtree(place / "data", ignore_errors=True)
-        (place / "data").mkdir(parents=True)
+        data, file = place / "data", place / "data" / "stagegate.db"
+        data.mkdir(parents=True, exist_ok=True)
+        for each in data.iterdir():
+            if each.is_dir():
+                shutil.rmtree(each)
+            elif each != file:
+                each.unlink()
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / "data").symlink_to(place / "data")
+        (directory / "data").symlink_to(data)
         if "DATABASE_URL" not in settings:
+            # Into the same file: one that was replaced is not written any more.
             _database(place).write_bytes(_fresh_sqlite())
         prepare_store(app)
         return app

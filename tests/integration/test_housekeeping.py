@@ -49,6 +49,26 @@ def test_events_are_placed_without_a_reader(api: Driver) -> None:
         assert unplaced.scalar() == 0
 
 
+def test_what_a_deleted_webhook_waits_for_is_given_up_in_the_end(
+    api: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webhooks.subscriptions.BURIED_AT_ONCE", 1)
+    webhook = api.post("/webhooks", {"url": "http://127.0.0.1:9/"}).get_json()["id"]
+    api.ready_versions(1)
+    assert api.delete(f"/webhooks/{webhook}").status_code == 204
+    assert states_of_deliveries(api) == {"dead", "pending"}
+
+    BackgroundWork(api.app).bury_deliveries()
+    BackgroundWork(api.app).bury_deliveries()  # nothing is left to do
+
+    assert states_of_deliveries(api) == {"dead"}
+
+
+def states_of_deliveries(api: Driver) -> set[str]:
+    with api.engine.connect() as connection:
+        return set(connection.scalars(text("SELECT state FROM webhook_deliveries")))
+
+
 def test_a_run_ends_after_so_many_batches(
     api: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """``/metrics``: requests by route, the state of deliveries, and proofs that stay 0."""
 
 import contextlib
+import time
 import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
@@ -8,12 +9,15 @@ from pathlib import Path
 
 import click
 import pytest
+import requests
 from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
+from registry import worker
 from registry.cli.metrics_server import metrics_served
 from registry.services import state_metrics
+from registry.worker import BackgroundWork
 from tests.integration.api.driver import Driver, document_of
 from tests.integration.conftest import close_app, make_app, signed_in
 from tests.services.processes import free_port
@@ -183,6 +187,37 @@ def test_a_worker_serves_its_metrics_where_it_is_told_to(app: Flask) -> None:
             samples = parsed(answer.read().decode())
 
     assert value(samples, "database_up") == 1
+
+
+def test_a_worker_tells_by_its_heartbeats_whether_it_lives(
+    app: Flask, api: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = BackgroundWork(app)
+    with listening(app) as port:
+
+        def pulse() -> tuple[int, str]:
+            answer = requests.get(f"http://127.0.0.1:{port}/healthz", timeout=30)
+            return answer.status_code, answer.json()["status"]
+
+        assert pulse() == (200, "ok")
+        work.start()
+        assert pulse() == (200, "ok")
+        assert api.app.test_client().get("/readyz").status_code == 200
+
+        # A database that is away is no reason to restart.
+        execute(api, "ALTER TABLE alembic_version RENAME TO elsewhere")
+        assert pulse() == (200, "ok")
+        execute(api, "ALTER TABLE elsewhere RENAME TO alembic_version")
+
+        monkeypatch.setattr(worker, "DEAD_AFTER", timedelta(0))
+        time.sleep(0.01)
+        status, said = pulse()
+        ready = api.app.test_client().get("/readyz")
+    monkeypatch.undo()
+    work.stop()
+
+    assert status == ready.status_code == 503
+    assert said.startswith(("webhooks were not looked for", "the periodic jobs"))
 
 
 def test_a_worker_without_a_port_serves_nothing(app: Flask) -> None:

@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 from hypothesis import given
@@ -353,3 +354,21 @@ def test_redacted_entry_is_held_to_its_place_and_links_and_counted() -> None:
     assert place(found_in([shown[0], moved], head)) == (DamageKind.REORDERED, 2)
     unlinked = dataclasses.replace(shown[1], prev_hash="a" * 64)
     assert place(found_in([shown[0], unlinked], head)) == (DamageKind.EDITED, 1)
+
+
+def test_chain_of_any_length_is_verified_entry_by_entry() -> None:
+    entries, head = make_chain([{}] * 50)
+    read: list[weakref.ref[SealedEntry]] = []
+    held: list[int] = []
+
+    def reading() -> Iterator[SealedEntry]:
+        for entry in entries:
+            shown = dataclasses.replace(entry)
+            read.append(weakref.ref(shown))
+            held.append(sum(one() is not None for one in read))
+            yield shown
+
+    report = verify_chains([Chain(name="model:a", entries=reading(), head=head)])
+
+    assert (report.ok, report.entries) == (True, 50)
+    assert max(held) <= 3

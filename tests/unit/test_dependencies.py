@@ -17,7 +17,6 @@ OURS = {"registry", "webhooks", "tests"}
 USED_BY_NAME = {
     "httptools": "uvicorn parses HTTP with it",
     "uvloop": "uvicorn waits by it",
-    "psycopg": "SQLAlchemy loads it for postgresql:// addresses",
 }
 
 #: What runs in MLflow's own environment, beside what that environment names.

@@ -119,7 +119,9 @@ class PageQuery(RequestSchema):
     """How much of a list to answer, and from where on."""
 
     limit = fields.Integer(
-        load_default=DEFAULT_PAGE, validate=validate.Range(min=1, max=MAX_PAGE)
+        load_default=DEFAULT_PAGE,
+        validate=validate.Range(min=1, max=MAX_PAGE),
+        metadata={"description": "at most; a page of large items ends early"},
     )
     cursor = cursor()
 

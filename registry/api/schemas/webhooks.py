@@ -3,10 +3,12 @@
 from marshmallow import fields, validate
 
 from registry.api.schemas.base import (
+    MAX_PAGE,
     MAX_SHORT_TEXT,
     AnswerSchema,
     PageQuery,
     RequestSchema,
+    cursor,
     text,
     whole_number,
 )
@@ -215,7 +217,21 @@ class DeliveriesQuery(PageQuery):
     )
 
 
-class TransitionDeliveriesQuery(RequestSchema):
+class _WholeQuery(PageQuery):
+    """A page of what is mostly wanted whole."""
+
+    limit = fields.Integer(
+        load_default=MAX_PAGE, validate=validate.Range(min=1, max=MAX_PAGE)
+    )
+
+
+class AttemptsQuery(_WholeQuery):
+    """Which attempts to list."""
+
+    cursor = cursor("number")
+
+
+class TransitionDeliveriesQuery(_WholeQuery):
     """Which stage change is asked about."""
 
     transition_id = text(required=True, minimum=1, maximum=MAX_SHORT_TEXT)

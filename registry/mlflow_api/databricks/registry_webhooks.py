@@ -29,6 +29,7 @@ from registry.mlflow_api.subscriptions import (
     changed,
     deleted,
     find,
+    listed,
     page_asked,
     status_of,
     tested,
@@ -39,7 +40,6 @@ from registry.services import subscriptions as service
 from registry.services.changes import OPT_IN
 from registry.services.transaction import Transaction
 from registry.web.changing import parts
-from registry.web.paging import page
 from webhooks import subscriptions
 from webhooks.events import matches_event_type
 from webhooks.formats.databricks import NAMES
@@ -101,15 +101,13 @@ def list_webhooks() -> Response:
     fields = fields_anywhere(request)
     limit, before = page_asked(fields)
     model_name, asked = fields.optional("model_name"), set(_names(fields))
-    rows = [
+    rows = (
         row
         for row in subscriptions.list_of_format(db.session(), FORMAT, before=before)
         if (model_name is None or _model_name(row) == model_name)
         and (not asked or asked & set(_event_names(row)))
-    ]
-    found = page(rows, limit, document=_document, key=lambda row: row.id)
-    names = {"items": "webhooks", "next_cursor": "next_page_token"}
-    return jsonify({names[key]: value for key, value in found.items() if value})
+    )
+    return listed(rows, limit, document=_document)
 
 
 @blueprint.patch("/update")

@@ -3,6 +3,7 @@
 from alembic import context
 from sqlalchemy import Engine, text
 
+from registry.persistence.purposes import UNLIMITED, WRITES
 from registry.persistence.tables import Base
 from webhooks.tables import Base as WebhooksBase
 
@@ -10,7 +11,8 @@ _LOCK = 0x57A6E6A7E  # any number: two upgrades at once must choose the same
 
 engine: Engine = context.config.attributes["engine"]
 
-with engine.connect().execution_options(stagegate_writes=True) as connection:
+purpose = {WRITES: True, UNLIMITED: True}
+with engine.connect().execution_options(**purpose) as connection:
     context.configure(
         connection=connection,
         target_metadata=[Base.metadata, WebhooksBase.metadata],

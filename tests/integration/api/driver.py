@@ -88,7 +88,9 @@ class Driver:
         """The document at a path that must be there."""
         answer = self.get(path)
         assert answer.status_code == 200, answer.get_data(as_text=True)
-        return document_of(answer)
+        document = document_of(answer)
+        answer.close()
+        return document
 
     def create_model(self, name: str = MODEL, **members: object) -> Document:
         answer = self.post("/models", {"name": name, **members})

@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
+from registry.persistence.tables import IdempotencyKey
 from registry.services.idempotency import KeyedRequest, StoredAnswer, find_answer
 from registry.worker import BackgroundWork
 from tests.integration.api.driver import (
@@ -23,6 +24,7 @@ from tests.integration.api.mutations import (
     prepare,
     resolve,
 )
+from tests.integration.statements import statements_of
 
 KEY = {"Idempotency-Key": "job-17"}
 
@@ -228,6 +230,30 @@ def test_keys_are_forgotten_after_a_day(api: Driver) -> None:
 
     assert [row[1] for row in api.dump()["idempotency_keys"]] == ["job-18"]
     assert document_of(api.post(VERSIONS, {}, headers=KEY))["version"] == 3
+
+
+@ON_BOTH_DATABASES
+def test_many_keys_are_forgotten_a_thousand_in_a_transaction(api: Driver) -> None:
+    old = datetime.now(UTC) - timedelta(hours=25)
+    with api.engine.begin() as connection:
+        connection.execute(
+            insert(IdempotencyKey),
+            [
+                {
+                    "principal": "ci",
+                    "key": f"job-{number}",
+                    "fingerprint": "0" * 64,
+                    "created_at": old,
+                }
+                for number in range(2500)
+            ],
+        )
+
+    with statements_of(api.app) as seen:
+        BackgroundWork(api.app).forget_old_keys()
+
+    assert api.dump()["idempotency_keys"] == []
+    assert sum(statement.startswith("DELETE") for statement in seen) == 3
 
 
 @ON_BOTH_DATABASES

@@ -3,6 +3,8 @@
 import base64
 import logging
 import re
+import sqlite3
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
+from registry.auth import token_use
 from registry.auth.permissions import (
     Permission,
     check_every_route,
@@ -276,15 +279,42 @@ def test_use_of_a_token_is_noted_every_few_minutes_only(api: Driver) -> None:
         (token,) = api.read("/tokens")["items"]
         return str(token["last_used_at"])
 
+    noted()
     first, second = noted(), noted()
     with api.engine.begin() as connection:
         connection.execute(
             text("UPDATE tokens SET last_used_at = '2026-01-01 00:00:00.000000'")
         )
+    noted()
     third = noted()
 
     assert first == second
     assert third > first
+
+
+def test_reading_needs_no_lock_when_the_use_of_a_token_is_to_be_noted(
+    api: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_use, "REST_SECONDS", 0.0)
+    api.create_model()
+    with api.engine.begin() as connection:
+        connection.execute(text("UPDATE tokens SET last_used_at = NULL"))
+    long_change = sqlite3.connect(
+        tmp_path / "data" / "stagegate.db", isolation_level=None
+    )
+    long_change.execute("BEGIN IMMEDIATE")
+
+    began = time.monotonic()
+    for path in ("/models", "/events", "/whoami", "/tokens"):
+        with api.get(path) as answer:
+            assert answer.status_code == 200, path
+    assert time.monotonic() - began < 5
+
+    long_change.execute("ROLLBACK")
+    long_change.close()
+    api.read("/whoami")
+    assert api.read("/tokens")["items"][0]["last_used_at"] is not None
+    assert api.read("/events")["items"]
 
 
 def test_bootstrap_token_that_was_revoked_stays_revoked(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from flask import Flask
 from sqlalchemy import event, update
 
 from registry.mlflow_api import search
-from registry.persistence import search as persistence_search
 from registry.persistence import search_ways
 from registry.persistence.database import db
 from registry.persistence.tables import ModelVersion, RegisteredModel
@@ -21,6 +20,7 @@ from tests.integration.conftest import close_app, make_app
 from tests.integration.mlflow_api.driver import Mlflow, mlflow_client
 from tests.integration.statements import statements_of
 from tests.services.postgres import PostgresServer
+from webhooks import portions
 
 #: Made in this order, each with two versions; no order of names.
 NAMES = ["m3", "m1", "M2", "m10", "é", "m2"]
@@ -338,7 +338,7 @@ def test_page_ends_early_once_it_has_grown_large(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mlflow = mlflow_client(app)
-    monkeypatch.setattr(persistence_search, "MAX_CHARACTERS", 1_000)
+    monkeypatch.setattr(search, "MAX_CHARACTERS", 1_000)
     for name in ("a", "b", "c", "d"):
         mlflow.create_model(name)
     mlflow.create_model("e", description="x" * 600)
@@ -353,7 +353,7 @@ def test_page_ends_early_once_it_has_grown_large(
         models = pages(mlflow, MODELS, max_results=asked)
         versions = pages(mlflow, VERSIONS, order_by="name", max_results=asked)
 
-        assert models == [["a"], ["b", "c"], ["d", "e", "f"], ["g"]]
+        assert models == [["a"], ["b", "c"], ["d", "e"], ["f", "g"]]
         assert versions == [["a:1"], ["b:1", "c:1"], ["d:1"]]
 
 
@@ -362,8 +362,10 @@ def test_large_page_is_not_read_to_its_end(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mlflow = mlflow_client(app)
-    monkeypatch.setattr(persistence_search, "_READ_AT_ONCE", 2)
-    monkeypatch.setattr(persistence_search, "MAX_CHARACTERS", 1)
+    monkeypatch.setattr(
+        portions, "PORTIONS", dict.fromkeys(("sqlite", "postgresql"), 2)
+    )
+    monkeypatch.setattr(search, "MAX_CHARACTERS", 1)
     mlflow.create_versions(9)
     read: list[object] = []
 

@@ -1,13 +1,17 @@
 """A search that the database gives up: clients send again what is answered 503."""
 
+import time
 from typing import Any
 
 import pytest
 from flask import Flask
 from sqlalchemy import event, text
 
-from registry.mlflow_api import search
+from registry.domain.names import MAX_TAG_VALUE_CHARACTERS
+from registry.domain.search_filter import MAX_PATTERN_CHARACTERS
+from registry.persistence import sqlite
 from registry.persistence.database import db
+from tests.integration.api.driver import ON_BOTH_DATABASES
 from tests.integration.mlflow_api.driver import mlflow_client
 
 REFUSED = ("INVALID_PARAMETER_VALUE", "the search takes too long; narrow it")
@@ -45,20 +49,41 @@ def test_search_that_postgresql_gives_up_is_refused_and_not_sent_again(
     assert mlflow.done("GET", path)
 
 
-@pytest.mark.parametrize("path", [MODELS[0], VERSIONS[0]])
 def test_search_that_sqlite_would_go_on_with_is_refused_too(
-    app: Flask, monkeypatch: pytest.MonkeyPatch, path: str
+    app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, message = REFUSED
     mlflow = mlflow_client(app)
-    for number in range(50):
-        mlflow.create_model(f"model-{number}")
-        mlflow.create_version(f"model-{number}")
-    monkeypatch.setattr(search, "SEARCH_SECONDS", 0.0)
+    mlflow.create_model()
+    tag = {"key": "notes", "value": "a" * MAX_TAG_VALUE_CHARACTERS}
+    for _ in range(50):
+        mlflow.create_version(tags=[tag])
+    # The slowest there is: it takes some 20 ms for each of the texts.
+    pattern = f"tags.notes LIKE '%{'_a' * 990}b%'"
+    monkeypatch.setattr(sqlite, "STATEMENT_SECONDS", 0.1)
 
-    assert mlflow.refused(code, "GET", path) == message
+    assert mlflow.refused(code, "GET", VERSIONS[0], filter=pattern) == message
 
     # Neither the limit nor what was ended stays with the connection.
-    assert mlflow.done("GET", "/registered-models/get", name="model-1")
+    assert mlflow.version(1)
     monkeypatch.undo()
-    assert mlflow.done("GET", path)
+    assert mlflow.done("GET", VERSIONS[0], filter="tags.notes LIKE 'a%'")
+
+
+@ON_BOTH_DATABASES
+def test_hostile_pattern_over_the_longest_tags_is_answered_well_within_the_limit(
+    app: Flask,
+) -> None:
+    mlflow = mlflow_client(app)
+    mlflow.create_model()
+    tag = {"key": "notes", "value": "a" * MAX_TAG_VALUE_CHARACTERS}
+    for _ in range(10):
+        mlflow.create_version(tags=[tag])
+    began = time.monotonic()
+
+    pattern = f"%{'a' * (MAX_PATTERN_CHARACTERS - 3)}b%"
+    found = mlflow.done("GET", VERSIONS[0], filter=f"tags.notes ILIKE '{pattern}'")
+
+    # SQLite's own comparison took four seconds for each of the ten.
+    assert found == {}
+    assert time.monotonic() - began < 15

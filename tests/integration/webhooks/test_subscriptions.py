@@ -108,7 +108,7 @@ def test_a_bad_field_is_refused_by_its_name_and_stores_nothing(
 
     assert refusal.value.field == field
     with world.begin() as session:
-        assert subscriptions.list_page(session, limit=10) == []
+        assert not list(subscriptions.list_page(session, limit=10))
 
 
 def test_fields_are_changed_by_name_and_checked_again(world: World) -> None:
@@ -152,7 +152,7 @@ def test_lists_are_paged_by_id_without_the_deleted(world: World) -> None:
     delete(world, identities[2])
 
     with world.begin() as session:
-        first = subscriptions.list_page(session, limit=2)
+        first = list(subscriptions.list_page(session, limit=2))
         second = subscriptions.list_page(session, limit=2, after=first[-1].id)
 
     assert [row.id for row in first] == identities[:2]
@@ -232,6 +232,31 @@ def test_deleting_ends_what_waits_and_keeps_the_record(world: World) -> None:
         assert session.scalars(select(SubscriptionSecret)).all() == []
         assert session.get_one(Subscription, identity).deleted_at == NOW
     assert world.enqueue().fanout == 0
+
+
+def test_deleting_ends_much_in_parts_and_sends_none_of_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriptions, "BURIED_AT_ONCE", 2)
+    kept, _ = world.subscribe()
+    for identity in (world.subscribe()[0], world.subscribe()[0]):
+        for _ in range(5):
+            world.enqueue()
+        delete(world, identity)
+
+    (claim,) = world.claim()
+    with world.begin() as session:
+        assert subscriptions.has_unburied(session)
+        buried = [subscriptions.bury(session, now=LATER) for _ in range(6)]
+
+    assert claim.subscription_id == kept
+    assert buried == [2, 2, 2, 2, 2, 1]
+    ended = [each for each in world.deliveries() if each.subscription_id != kept]
+    assert {(each.state, each.reason) for each in ended} == {
+        ("dead", subscriptions.REASON_DELETED)
+    }
+    with world.begin() as session:
+        assert not subscriptions.has_unburied(session)
 
 
 def test_a_deleted_subscription_is_unknown(world: World) -> None:

@@ -1,0 +1,45 @@
+"""When a token was last used: noted after the answer, and only where nothing waits.
+
+To read must not need the write lock: while a long change holds it, readers would wait
+for the sake of a date.
+"""
+
+import logging
+import time
+from datetime import datetime
+
+from sqlalchemy import update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from registry.persistence.database import write_transaction
+from registry.persistence.tables import Token
+
+logger = logging.getLogger(__name__)
+
+#: Where noting has failed, others do not try at once.
+REST_SECONDS = 5.0
+
+
+class TokenUse:
+    """Notes uses, one token at a time."""
+
+    def __init__(self, sessions: sessionmaker[Session]) -> None:
+        self._sessions = sessions
+        self._rests_until = 0.0
+
+    def note(self, token_id: str, at: datetime) -> None:
+        """Note a use, or leave it to the next one; takes no time to speak of."""
+        if time.monotonic() < self._rests_until:
+            return
+        try:
+            with write_transaction(self._sessions, patience_seconds=0.0) as session:
+                session.execute(
+                    update(Token)
+                    .where(Token.id == token_id)
+                    .values(last_used_at=at)
+                    .execution_options(synchronize_session=False)
+                )
+        except SQLAlchemyError as error:
+            self._rests_until = time.monotonic() + REST_SECONDS
+            logger.info("token_use_not_noted error=%s", type(error).__name__)
