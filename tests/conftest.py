@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -105,6 +106,11 @@ def pytest_report_header() -> list[str]:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Hand on what one of several processes knows."""
+    if "coverage" in sys.modules and hasattr(session.config, "workerinput"):
+        # At its end it may be killed for being slow, and would leave nothing.
+        measured = sys.modules["coverage"].Coverage.current()
+        if measured is not None:
+            measured.save()
     used = session.config.stash.get(OBJECT_STORE, None)
     if used is not None and hasattr(session.config, "workeroutput"):
         session.config.workeroutput["object_store"] = used

@@ -8,9 +8,7 @@
 """
 
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -28,9 +26,9 @@ from registry.persistence.tables import (
     StageChange,
     VersionTag,
 )
-from tests.integration.conftest import close_app, make_app, signed_in
+from tests.integration.api.driver import ON_BOTH_DATABASES
+from tests.integration.conftest import signed_in
 from tests.integration.statements import statements_of
-from tests.services.postgres import PostgresServer
 
 MODEL = "churn"
 MANY = 200
@@ -85,27 +83,13 @@ MANIFEST = 1
 KEY = 3
 
 
-@pytest.fixture(
-    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)]
-)
-def database(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+pytestmark = ON_BOTH_DATABASES
 
 
 @pytest.fixture
-def app(
-    database: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[Flask]:
-    if database == "sqlite":
-        app = make_app(tmp_path)
-        yield app
-        close_app(app)
-        return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    with server.fresh_database() as url:
-        app = make_app(tmp_path, DATABASE_URL=url)
-        yield app
-        close_app(app)
+def promotion(app: Flask) -> int:
+    with app.app_context():
+        return PROMOTION[db.engine.dialect.name]
 
 
 @pytest.fixture
@@ -273,11 +257,11 @@ def test_an_empty_list_takes_no_more_than_a_full_one(
 
 @pytest.mark.parametrize("subscriptions", [0, 1, 20])
 def test_a_promotion_issues_a_fixed_number_of_statements(
-    app: Flask, client: FlaskClient, database: str, subscriptions: int
+    app: Flask, client: FlaskClient, promotion: int, subscriptions: int
 ) -> None:
     subscribe(client, subscriptions)
     sent = DELIVERIES if subscriptions else 0
-    expected = PROMOTION[database] + sent
+    expected = promotion + sent
 
     with statements_of(app) as early:
         move(client, 2, "Production")
@@ -358,7 +342,7 @@ def test_reporting_a_deployment_issues_a_fixed_number_of_statements(
 
 
 def test_what_a_promotion_is_asked_for_besides_costs_a_few_statements(
-    app: Flask, client: FlaskClient, database: str
+    app: Flask, client: FlaskClient, promotion: int
 ) -> None:
     subscribe(client, 1)
     number = register_sealed(client)
@@ -367,7 +351,7 @@ def test_what_a_promotion_is_asked_for_besides_costs_a_few_statements(
     with statements_of(app) as seen:
         move(client, number, "Production", key="build-7")
 
-    expected = PROMOTION[database] + DELIVERIES + MANIFEST + KEY
+    expected = promotion + DELIVERIES + MANIFEST + KEY
     assert len(seen) == expected, "\n".join(seen)
     assert expected <= 25
 
