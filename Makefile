@@ -9,8 +9,8 @@ PIP := .venv/bin/pip --quiet --disable-pip-version-check
 IMAGE ?= stagegate:dev
 SERVE_ARGS ?=
 PYTEST_ARGS ?=
-# Most tests wait: for servers, commits and deadlines. Four at a time fill two cores.
-TEST_PROCESSES ?= 4
+# Two keep two cores busy but for their waits; each further one collects and builds anew.
+TEST_PROCESSES ?= 3
 # Lengths of `make long`.
 CRASH_RUNS ?= 1000
 STATEFUL_STEPS ?= 10000
@@ -18,6 +18,9 @@ SCHEMATHESIS_SECONDS ?= 300
 LONG_ARGS ?= -m long
 
 SIDE_BY_SIDE := --numprocesses=$(TEST_PROCESSES) --dist=loadfile --durations=10
+
+# Where it is set, each process that a test starts would compile all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help venv test lint services check demo serve long image clean

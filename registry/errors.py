@@ -284,6 +284,8 @@ class BusyError(RegistryError):
 class VerificationBusyError(BusyError):
     """The artifact is being verified for another request."""
 
+    slug = "unavailable"  #: as programs have known it
+
 
 class ServerUnreachableError(RegistryError):
     """The server does not answer."""

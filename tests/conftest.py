@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -58,12 +59,20 @@ def _has_room(directory: Path) -> bool:
     return has_space and not found.f_flag & os.ST_NOEXEC
 
 
+#: Clock, claims and portions of rows are others there.
+OF_POSTGRESQL = (
+    "tests/integration/webhooks/test_clock.py",
+    "tests/integration/webhooks/test_claims.py",
+    "tests/integration/api/test_large_pages.py",
+)
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Coverage is asked of what needs no service."""
+    """Coverage is asked of what needs no service, and of what PostgreSQL alone does."""
     place = item.nodeid.startswith(("tests/unit/", "tests/integration/"))
     fixtures = set(getattr(item, "fixturenames", ()))
     has_service = item.get_closest_marker("service") or fixtures & SERVICES
-    if place and not has_service:
+    if place and (not has_service or item.nodeid.startswith(OF_POSTGRESQL)):
         item.add_marker("measured")
 
 
@@ -97,6 +106,11 @@ def pytest_report_header() -> list[str]:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Hand on what one of several processes knows."""
+    if "coverage" in sys.modules and hasattr(session.config, "workerinput"):
+        # At its end it may be killed for being slow, and would leave nothing.
+        measured = sys.modules["coverage"].Coverage.current()
+        if measured is not None:
+            measured.save()
     used = session.config.stash.get(OBJECT_STORE, None)
     if used is not None and hasattr(session.config, "workeroutput"):
         session.config.workeroutput["object_store"] = used

@@ -79,6 +79,12 @@ class FakeTracking(FakeRegistry):
 
     def __init__(self) -> None:
         super().__init__()
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Know nothing, as at first."""
+        self.asked.clear()
+        self._scripts.clear()
         self._runs: dict[str, Any] = {}
         self._files: dict[str, bytes] = {}
         self.failing: Answer | None = None

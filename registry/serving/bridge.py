@@ -7,6 +7,8 @@ Rules:
 - An answer of one piece is one visit to a thread. A longer one is sent piece by piece,
   and holds no thread while its client reads: however many clients stop reading, the
   others are answered.
+- Who asks whether this process lives has threads apart: a database that is silent can
+  hold all the others for half a minute, and is no reason to restart anything.
 - How long a client may take is bounded by its connection, in
   ``registry.serving.connection``; when that is gone, what was read or sent ends here.
 - An answer that breaks off is never completed: its client sees that it is cut.
@@ -28,6 +30,8 @@ from wsgiref.types import WSGIApplication, WSGIEnvironment
 from werkzeug.exceptions import ClientDisconnected
 
 REQUEST_THREADS = 8  #: more would only wait for the interpreter and the database
+PROBES = frozenset({"/healthz", "/readyz"})
+PROBE_THREADS = 2
 TRANSFER_THREADS = 256  #: they wait for clients and the store, and are made as needed
 SMALL_BODY_BYTES = 64 * 1024  #: what is kept for a client that is not signed in yet
 PIECE_BYTES = 64 * 1024  #: what a client must take in one term of patience
@@ -64,6 +68,7 @@ class Bridge:
         self._stop = stop
         self._requests = ThreadPoolExecutor(REQUEST_THREADS, "request")
         self._transfers = ThreadPoolExecutor(TRANSFER_THREADS, "transfer")
+        self._probes = ThreadPoolExecutor(PROBE_THREADS, "probe")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request, or begin and end with the server."""
@@ -83,8 +88,8 @@ class Bridge:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await loop.run_in_executor(self._transfers, self._stop)
-        self._requests.shutdown(wait=False)
-        self._transfers.shutdown(wait=False)
+        for threads in (self._requests, self._probes, self._transfers):
+            threads.shutdown(wait=False)
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -93,7 +98,8 @@ class Bridge:
         environ = environ_of(scope, self._below)
         if is_all:
             environ["wsgi.input"] = io.BytesIO(body)
-            threads = self._requests
+            is_probe = environ["PATH_INFO"] in PROBES
+            threads = self._probes if is_probe else self._requests
         else:
             arriving = _ArrivingBody(body, receive, loop)
             environ["wsgi.input"] = io.BufferedReader(arriving, PIECE_BYTES)

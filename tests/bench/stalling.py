@@ -17,6 +17,8 @@ from tests.server import RunningServer, running_server
 from tests.stalled_clients import SORTS, Target, prepare, stalled
 
 READERS = 4
+#: Some of them ask for something first: that many at once are a load, and no stall.
+BURST_SECONDS = 1.0
 
 
 @click.command(name="stalled")
@@ -49,6 +51,7 @@ def _compare(
     for _ in range(rounds):
         alone += _read(server, seconds)
         with stalled(sort, target, count=clients) as others:
+            time.sleep(BURST_SECONDS)
             beside += _read(server, seconds)
             closed += others.closed
     figures = [

@@ -5,13 +5,13 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
 from registry.app import create_app
@@ -19,6 +19,7 @@ from registry.first_start import ensure_first_token, prepare_store, with_secret_
 from registry.persistence import schema
 from registry.persistence.database import db
 from registry.settings import Settings
+from tests.integration.world import keep
 from tests.server import RunningServer, running_server, server_environment
 from tests.services.fresh_database import FreshDatabase
 from tests.services.postgres import PostgresServer
@@ -178,8 +179,25 @@ def client(app: Flask) -> FlaskClient:
     return signed_in(app)
 
 
+@pytest.fixture(scope="session")
+def lasting_server(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[RunningServer, Callable[[], None]]]:
+    """A real server, and what empties its registry again."""
+    directory = tmp_path_factory.mktemp("server")
+    with running_server(directory) as server:
+        url = make_url(f"sqlite:///{_database(directory)}")
+        yield server, keep(url, directory / "data" / "artifacts")
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RunningServer]:
-    """A real server on SQLite and a local artifact directory."""
-    with running_server(tmp_path) as server:
-        yield server
+def server(
+    lasting_server: tuple[RunningServer, Callable[[], None]],
+) -> RunningServer:
+    """A real server on SQLite and a local artifact directory, with nothing in it.
+
+    It goes on after the test. A test that ends it starts one of its own.
+    """
+    server, empty = lasting_server
+    empty()
+    return server

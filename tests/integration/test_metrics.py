@@ -190,10 +190,10 @@ def test_a_worker_serves_its_metrics_where_it_is_told_to(app: Flask) -> None:
 
 
 def test_a_worker_tells_by_its_heartbeats_whether_it_lives(
-    app: Flask, api: Driver, monkeypatch: pytest.MonkeyPatch
+    api: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = BackgroundWork(app)
-    with listening(app) as port:
+    work = BackgroundWork(api.app)
+    with listening(api.app) as port:
 
         def pulse() -> tuple[int, str]:
             answer = requests.get(f"http://127.0.0.1:{port}/healthz", timeout=30)

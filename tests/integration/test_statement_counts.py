@@ -8,9 +8,8 @@
 """
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -30,9 +29,9 @@ from registry.persistence.tables import (
     StageChange,
     VersionTag,
 )
-from tests.integration.conftest import close_app, make_app, signed_in
+from tests.integration.api.driver import ON_BOTH_DATABASES
+from tests.integration.conftest import signed_in
 from tests.integration.statements import statements_of
-from tests.services.postgres import PostgresServer
 
 MODEL = "churn"
 MANY = 200
@@ -84,28 +83,7 @@ VERIFICATION = 4
 # An idempotency key: look it up, keep the answer.
 KEY = 2
 
-
-@pytest.fixture(
-    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)]
-)
-def database(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def app(
-    database: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[Flask]:
-    if database == "sqlite":
-        app = make_app(tmp_path)
-        yield app
-        close_app(app)
-        return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    with server.fresh_database() as url:
-        app = make_app(tmp_path, DATABASE_URL=url)
-        yield app
-        close_app(app)
+pytestmark = ON_BOTH_DATABASES
 
 
 @pytest.fixture

@@ -2,31 +2,27 @@
 
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 from sqlalchemy import URL
 
 from tests.services.fresh_database import Contents, connect
 
 
-def keep(url: URL, root: str) -> Callable[[], None]:
-    """What puts the rows of the database and the files below ``root`` back.
-
-    Both must be as they are at first when it is called.
-    """
-    files = tempfile.TemporaryDirectory()
-    shutil.copytree(root, files.name, dirs_exist_ok=True)
+def keep(url: URL, root: Path) -> Callable[[], None]:
+    """What puts the rows of the database and the files below ``root`` back."""
     put_rows_back = (
         _keep_sqlite(str(url.database))
         if url.drivername.startswith("sqlite")
         else _keep_postgres(url.render_as_string(hide_password=False))
     )
+    put_files_back = _keep_files(root)
 
     def put_back() -> None:
         put_rows_back()
-        shutil.copytree(files.name, root, dirs_exist_ok=True)
+        put_files_back()
 
     return put_back
 
@@ -50,5 +46,23 @@ def _keep_postgres(url: str) -> Callable[[], None]:
     def put_back() -> None:
         with connect(url) as connection:
             kept.write(connection)
+
+    return put_back
+
+
+def _keep_files(root: Path) -> Callable[[], None]:
+    kept = [
+        (file, file.stat().st_mode, file.read_bytes())
+        for file in root.rglob("*")
+        if file.is_file()
+    ]
+
+    def put_back() -> None:
+        shutil.rmtree(root)
+        root.mkdir()
+        for file, mode, content in kept:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+            file.chmod(mode)
 
     return put_back

@@ -9,7 +9,7 @@ import http.client
 import json
 import sys
 
-TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 120.0
 
 
 def main() -> None:

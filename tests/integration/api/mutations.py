@@ -6,6 +6,7 @@ holds it to the application's own routes: a new route without a line here fails.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import text
 from werkzeug.test import TestResponse
@@ -71,7 +72,7 @@ def prepare(api: Driver) -> None:
         _PREPARED[place]()
     else:
         _make(api)
-        _PREPARED[place] = keep(url, root)
+        _PREPARED[place] = keep(url, Path(root))
 
 
 def _make(api: Driver) -> None:

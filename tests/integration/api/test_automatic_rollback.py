@@ -20,7 +20,7 @@ from tests.integration.api.test_deployments import (
     token_for,
 )
 from tests.integration.api.test_transitions import artifact_file, overwrite
-from tests.integration.conftest import close_app, make_app, signed_in
+from tests.integration.conftest import SharedApps, close_app, signed_in
 
 pytestmark = ON_BOTH_DATABASES
 
@@ -29,11 +29,18 @@ RULE = 'automatic_rollback = ["Production"]\n'
 BY_HAND = '[[override]]\nmodels = "by-hand-*"\nautomatic_rollback = []\n'
 
 
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("policy") / "policy.toml"
+    file.write_text(RULE + packaged_config("policy.toml").read_text() + BY_HAND)
+    return file
+
+
 @pytest.fixture
-def app(tmp_path: Path, database: dict[str, str]) -> Iterator[Flask]:
-    policy = tmp_path / "policy.toml"
-    policy.write_text(RULE + packaged_config("policy.toml").read_text() + BY_HAND)
-    app = make_app(tmp_path, POLICY_FILE=str(policy), **database)
+def app(
+    tmp_path: Path, policy: Path, database: dict[str, str], shared_apps: SharedApps
+) -> Iterator[Flask]:
+    app = shared_apps.lend(tmp_path, {"POLICY_FILE": str(policy), **database})
     yield app
     close_app(app)
 

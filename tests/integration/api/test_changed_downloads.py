@@ -16,7 +16,7 @@ from registry.artifacts import hashing
 from registry.client import RegistryClient
 from registry.errors import ArtifactChangedError
 from tests.integration.api.driver import MODEL, Driver, document_of, problem_of
-from tests.integration.conftest import TOKEN, close_app, make_app, signed_in
+from tests.integration.conftest import TOKEN, SharedApps, close_app, signed_in
 from tests.integration.here import serving
 from tests.server import running_server
 from tests.services.minio import ObjectStoreServer
@@ -33,9 +33,11 @@ Overwrite = Callable[[str, bytes], None]
 
 
 @pytest.fixture(params=["directory", pytest.param("bucket", marks=pytest.mark.service)])
-def api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
+def api(
+    request: pytest.FixtureRequest, tmp_path: Path, shared_apps: SharedApps
+) -> Iterator[Driver]:
     """A registry that hands artifacts out itself, and has a model."""
-    settings = {}
+    settings: dict[str, str] = {}
     if request.param == "bucket":
         minio: ObjectStoreServer = request.getfixturevalue("minio")
         bucket = request.getfixturevalue("bucket")
@@ -43,7 +45,7 @@ def api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
             name.removeprefix("STAGEGATE_"): value
             for name, value in minio.settings().items()
         } | {"ARTIFACT_ROOT": f"s3://{bucket}/models", "SERVE_ARTIFACTS": "true"}
-    app = make_app(tmp_path, **settings)
+    app = shared_apps.lend(tmp_path, settings)
     api = Driver(app, signed_in(app))
     api.create_model()
     yield api

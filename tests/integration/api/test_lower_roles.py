@@ -8,15 +8,22 @@ from flask import Flask
 
 from registry.settings import packaged_config
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Driver, problem_of
-from tests.integration.conftest import close_app, make_app
+from tests.integration.conftest import SharedApps, close_app
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The open one, which protects no stage from deletion."""
+    file = tmp_path_factory.mktemp("policy") / "policy.toml"
+    file.write_text(packaged_config("policy-open.toml").read_text())
+    return file
 
 
 @pytest.fixture
-def app(tmp_path: Path, database: dict[str, str]) -> Iterator[Flask]:
-    """Under the open policy, which protects no stage from deletion."""
-    policy = tmp_path / "policy.toml"
-    policy.write_text(packaged_config("policy-open.toml").read_text())
-    app = make_app(tmp_path, POLICY_FILE=str(policy), **database)
+def app(
+    tmp_path: Path, policy: Path, database: dict[str, str], shared_apps: SharedApps
+) -> Iterator[Flask]:
+    app = shared_apps.lend(tmp_path, {"POLICY_FILE": str(policy), **database})
     yield app
     close_app(app)
 

@@ -13,7 +13,7 @@ from tests.integration.api.driver import (
     document_of,
     problem_of,
 )
-from tests.integration.conftest import close_app, make_app, signed_in
+from tests.integration.conftest import SharedApps, close_app, signed_in
 from tests.receiver import Receiver
 from webhooks.formats import teams
 
@@ -220,9 +220,10 @@ def test_bad_subscription_is_refused_with_the_field_named(
 
 
 @pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[Driver]:
+def guarded(tmp_path: Path, shared_apps: SharedApps) -> Iterator[Driver]:
     """A registry that lets webhooks reach nothing inside, and https alone."""
-    app = make_app(tmp_path, WEBHOOK_ALLOWED_NETWORKS="", WEBHOOK_ALLOW_HTTP="false")
+    settings = {"WEBHOOK_ALLOWED_NETWORKS": "", "WEBHOOK_ALLOW_HTTP": "false"}
+    app = shared_apps.lend(tmp_path, settings)
     yield Driver(app, signed_in(app))
     close_app(app)
 

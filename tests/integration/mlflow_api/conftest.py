@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 
 from tests.integration.api.driver import FILES
-from tests.integration.conftest import SharedApps, close_app, make_app
+from tests.integration.conftest import SharedApps, close_app
 from tests.integration.mlflow_api.driver import Mlflow, mlflow_client
 from tests.tracking_server import FakeTracking
 
@@ -31,18 +31,28 @@ def open_mlflow(
     close_app(app)
 
 
-@pytest.fixture
-def tracking() -> Iterator[FakeTracking]:
+@pytest.fixture(scope="session")
+def tracking_server() -> Iterator[FakeTracking]:
     with FakeTracking() as running:
         yield running
 
 
 @pytest.fixture
+def tracking(tracking_server: FakeTracking) -> FakeTracking:
+    """One address for all tests, so that they can share an application."""
+    tracking_server.start_anew()
+    return tracking_server
+
+
+@pytest.fixture
 def tracked(
-    tmp_path: Path, tracking: FakeTracking, database: dict[str, str]
+    tmp_path: Path,
+    tracking: FakeTracking,
+    database: dict[str, str],
+    shared_apps: SharedApps,
 ) -> Iterator[Mlflow]:
     """A registry that knows a tracking server, and has a model."""
-    app = make_app(tmp_path, TRACKING_URI=tracking.url, **database)
+    app = shared_apps.lend(tmp_path, {"TRACKING_URI": tracking.url, **database})
     mlflow = mlflow_client(app)
     mlflow.create_model()
     yield mlflow

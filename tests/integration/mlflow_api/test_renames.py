@@ -8,7 +8,7 @@ from flask import Flask
 
 from registry.settings import packaged_config
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, problem_of
-from tests.integration.conftest import close_app, make_app
+from tests.integration.conftest import SharedApps, close_app
 from tests.integration.mlflow_api.driver import Mlflow, refusal_of
 
 PAST_STAGING = (
@@ -52,11 +52,18 @@ def by_mlflows(mlflow: Mlflow, old: str, new: str) -> str | None:
 THROUGH_BOTH_APIS = pytest.mark.parametrize("rename", [by_our_api, by_mlflows])
 
 
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("policy") / "policy.toml"
+    file.write_text(packaged_config("policy.toml").read_text() + OVERRIDES)
+    return file
+
+
 @pytest.fixture
-def app(tmp_path: Path, database: dict[str, str]) -> Iterator[Flask]:
-    policy = tmp_path / "policy.toml"
-    policy.write_text(packaged_config("policy.toml").read_text() + OVERRIDES)
-    app = make_app(tmp_path, POLICY_FILE=str(policy), **database)
+def app(
+    tmp_path: Path, policy: Path, database: dict[str, str], shared_apps: SharedApps
+) -> Iterator[Flask]:
+    app = shared_apps.lend(tmp_path, {"POLICY_FILE": str(policy), **database})
     yield app
     close_app(app)
 

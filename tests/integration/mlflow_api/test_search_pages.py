@@ -136,9 +136,11 @@ def test_pages_of_any_size_hold_all_once_in_the_order_asked_for(
     tag, value = ("team", "risk") if path == MODELS else ("k", "v")
     fields = {"filter": text.format(tag=tag, value=value), "order_by": order_by}
 
-    for few in (0, 1_000):  # the ways of SQLite
+    is_sqlite = mlflow.api.engine.dialect.name == "sqlite"
+    sizes = (5, len(expected)) if text else (1, 5, len(expected))
+    for few in (0, 1_000) if is_sqlite else (0,):  # the ways of SQLite
         monkeypatch.setattr(search_ways, "RARE", few)
-        for size in (1, 5, len(expected)):
+        for size in sizes:
             found = pages(mlflow, path, max_results=size, **fields)
 
             assert [each for shown in found for each in shown] == expected

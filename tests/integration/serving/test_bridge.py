@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from wsgiref.types import StartResponse, WSGIEnvironment
 from wsgiref.validate import validator
 
@@ -300,6 +301,27 @@ def test_uploads_that_wait_take_no_thread_from_the_others() -> None:
         assert server.answer(last("GET /other")).endswith(b"/other ")
         for client in clients:
             client.close()
+
+
+@pytest.mark.parametrize("below", ["", "/registry"])
+def test_probes_are_answered_while_every_request_hangs(below: str) -> None:
+    taken, end = threading.Semaphore(0), threading.Event()
+
+    def hang(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/models":
+            taken.release()
+            end.wait()
+        return echo(environ, start)
+
+    with served(hang, below=below) as server, ExitStack() as clients:
+        clients.callback(end.set)
+        for _ in range(REQUEST_THREADS):
+            client = clients.enter_context(server.connect())
+            client.sendall(last(f"GET {below}/models"))
+            assert taken.acquire(timeout=STALL_SECONDS)
+        for probe in ("/healthz", "/readyz"):
+            answer = server.answer(last(f"GET {below}{probe}"))
+            assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 def test_write_is_not_there() -> None:

@@ -206,7 +206,7 @@ def a_receiver_that_asks_for_patience_is_left_alone_as_long(world: World) -> Non
     world.model()
     deliveries = world.endpoint.told(name, 2)
     assert [each.status for each in deliveries] == [429, 200]
-    assert 2 <= time.monotonic() - started_at < 10
+    assert time.monotonic() - started_at >= 2
 
 
 @CASES.each(PAIRS)

@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
-PATIENCE_SECONDS = 20.0
+from tests.waiting import STALL_SECONDS
+
 TOLERANCE_SECONDS = 300
 BODY = b'{"detail": "told"}'
 FAILURES = {"/flaky": (500, 500), "/limited": (429,)}
@@ -75,10 +76,9 @@ class Endpoint:
     def told(self, name: str, count: int = 1) -> list[Delivery]:
         """The requests to that address, once there are so many."""
         with self.arrived:
-            self.arrived.wait_for(
-                lambda: len(self._of(name)) >= count, PATIENCE_SECONDS
-            )
-            found = self._of(name)
+            while len(found := self._of(name)) < count:
+                if not self.arrived.wait(STALL_SECONDS):
+                    break
         assert len(found) == count, found
         return found
 

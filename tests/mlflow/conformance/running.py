@@ -22,7 +22,6 @@ from tests.server import RunningServer
 from tests.services.processes import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-RUN_SECONDS = 900.0
 
 
 #: What an operator has who allows nothing; the other process delivers.
@@ -146,7 +145,6 @@ def run_cell(
                 cwd=directory,
                 env=variables | {"PYTHONPATH": str(CHECKOUT)},
                 check=False,
-                timeout=RUN_SECONDS,
                 stdout=log,
                 stderr=log,
             )

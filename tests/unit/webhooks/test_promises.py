@@ -1,4 +1,4 @@
-"""The page of promises names tests that there are."""
+"""The pages of promises and of planted faults name tests that there are."""
 
 import re
 
@@ -8,7 +8,8 @@ from tests.bench.__main__ import main
 from tests.deploy.places import CHECKOUT
 
 PAGE = (CHECKOUT / "webhooks/PROMISES.md").read_text("utf-8")
-NAMED = sorted(set(re.findall(r"`([\w/]+)::(\w+)`", PAGE)))
+FAULTS = (CHECKOUT / "tests/README.md").read_text("utf-8")
+NAMED = sorted(set(re.findall(r"`([\w/]+)::(\w+)`", PAGE + FAULTS)))
 #: The commands that the page sends its reader to.
 BENCHES = {"order", "latency", "throughput", "dead-endpoint", "fleet", "hostile"}
 
