@@ -59,12 +59,20 @@ def _has_room(directory: Path) -> bool:
     return has_space and not found.f_flag & os.ST_NOEXEC
 
 
+#: Clock, claims and portions of rows are others there.
+OF_POSTGRESQL = (
+    "tests/integration/webhooks/test_clock.py",
+    "tests/integration/webhooks/test_claims.py",
+    "tests/integration/api/test_large_pages.py",
+)
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Coverage is asked of what needs no service."""
+    """Coverage is asked of what needs no service, and of what PostgreSQL alone does."""
     place = item.nodeid.startswith(("tests/unit/", "tests/integration/"))
     fixtures = set(getattr(item, "fixturenames", ()))
     has_service = item.get_closest_marker("service") or fixtures & SERVICES
-    if place and not has_service:
+    if place and (not has_service or item.nodeid.startswith(OF_POSTGRESQL)):
         item.add_marker("measured")
 
 
