@@ -42,12 +42,13 @@ def prepare_sqlite(directory: Path, receiver_url: str) -> World:
     template = directory / "template.db"
     url = f"sqlite:///{file}"
     source, secrets = _fill(directory, receiver_url, url)
-    file.rename(template)
+    shutil.copyfile(file, template)
 
     @contextlib.contextmanager
     def fresh() -> Iterator[Environment]:
-        for leftover in directory.glob("run.db*"):
+        for leftover in directory.glob("run.db-*"):
             leftover.unlink()
+        # Into the same file: one that was replaced is not written any more.
         shutil.copyfile(template, file)
         yield _environment(directory, url)
 

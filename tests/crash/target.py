@@ -145,6 +145,10 @@ class _Dispatcher(Dispatcher):
             super()._record_batch(answered)
 
 
+#: They say how long a lock is waited for, and read or write nothing.
+_NO_POINTS = ("BEGIN", "PRAGMA", "SET")
+
+
 class _Transactions:
     """Follows the statements of the transactions that write."""
 
@@ -173,7 +177,7 @@ class _Transactions:
         self._pass("after", connection, statement)
 
     def _pass(self, moment: str, connection: Connection, statement: str) -> None:
-        if not _is_writing(connection) or statement.startswith("BEGIN"):
+        if not _is_writing(connection) or statement.startswith(_NO_POINTS):
             return
         name = statement_name(statement)
         if name.split()[0] in WRITING_VERBS:
