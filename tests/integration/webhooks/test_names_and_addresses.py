@@ -12,9 +12,9 @@ from tests.receiver import Receiver
 from webhooks.sending.address_guard import AddressGuard
 from webhooks.sending.sender import Sender, Timeouts
 
-PATIENCE_SECONDS = 15
 REFUSED = "The host could not be resolved to an allowed address."
 # Far more than a loaded machine needs; what hangs, hangs for ever.
+PATIENCE_SECONDS = 15
 HOLES = [f"127.0.1.{number}" for number in range(1, 65)]
 SHORT = Timeouts(0.4, 0.4, 0.5, refusal_seconds=0.01)
 
