@@ -87,11 +87,6 @@ class ImpatientConnection(psycopg.Connection[Any]):
 
     patience_seconds = SILENCE_SECONDS
 
-    def __del__(self, *_: object) -> None:
-        """Close what was lent by a pool that is given up after a disconnect."""
-        if hasattr(self, "pgconn"):
-            self.pgconn.finish()
-
     def wait(self, gen: PQGen[Answer], *args: Any, **kwargs: Any) -> Answer:  # noqa: ANN401  # the driver's own
         """Wait for an exchange to end, as the driver does."""
         return super().wait(self._bounded(gen), *args, **kwargs)

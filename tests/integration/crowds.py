@@ -26,7 +26,7 @@ def crowd(engine: Engine, count: int, stage: str, *, model: str = MODEL) -> rang
             select(RegisteredModel).where(RegisteredModel.name == model)
         ).one()
         numbers = range(row.last_number + 1, row.last_number + 1 + count)
-        versions = [_version(row.id, number, stage) for number in numbers]
+        versions = [version_row(row.id, number, stage) for number in numbers]
         session.execute(insert(ModelVersion), versions)
         session.execute(
             insert(StageChange),
@@ -47,7 +47,7 @@ def crowd(engine: Engine, count: int, stage: str, *, model: str = MODEL) -> rang
     return numbers
 
 
-def _version(model_id: str, number: int, stage: str) -> dict[str, Any]:
+def version_row(model_id: str, number: int, stage: str) -> dict[str, Any]:
     return {
         "id": uuid.uuid4().hex,
         "model_id": model_id,

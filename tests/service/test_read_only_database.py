@@ -20,6 +20,11 @@ pytestmark = pytest.mark.service
 SECRETS = ("token-that-nobody-reads", "value-that-nobody-reads")
 
 
+_END_SESSIONS = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :database"
+)
+
+
 @pytest.fixture
 def api(postgres_url: str, tmp_path: Path) -> Iterator[Driver]:
     app = make_app(tmp_path, DATABASE_URL=postgres_url)
@@ -37,7 +42,8 @@ def read_only(api: Driver) -> Iterator[None]:
     change = f'ALTER DATABASE "{url.database}"'
     with admin.connect() as connection:
         connection.execute(text(f"{change} SET default_transaction_read_only = on"))
-        api.engine.dispose()
+        # As in a fail-over: to give up the pool would leave open what is lent just now.
+        connection.execute(_END_SESSIONS, {"database": url.database})
         try:
             yield
         finally:

@@ -1,8 +1,6 @@
 """The latest version of each stage is found by indexes, however many there are."""
 
-import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,32 +12,21 @@ from registry.persistence import latest
 from registry.persistence.database import db
 from registry.persistence.tables import ModelVersion
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES
+from tests.integration.crowds import version_row
 from tests.integration.mlflow_api.driver import Mlflow
 
 VERSIONS = 3000
 STAGES = ("None", "Staging", "Production", "Archived")
-NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 def fill(app: Flask) -> None:
     """Thousands of versions of one model, nearly all of them archived."""
     with app.app_context(), Session(db.engine) as session:
-        model_id = session.scalar(text("SELECT id FROM registered_models"))
+        model_id = session.scalars(text("SELECT id FROM registered_models")).one()
         session.execute(
             insert(ModelVersion),
             [
-                {
-                    "id": uuid.uuid4().hex,
-                    "model_id": model_id,
-                    "number": number,
-                    "stage": "Staging" if number == 7 else "Archived",
-                    "status": "READY",
-                    "source": "s3://elsewhere/model",
-                    "created_at": NOW,
-                    "created_by": "ci",
-                    "updated_at": NOW,
-                    "mlflow_updated_at": NOW,
-                }
+                version_row(model_id, number, "Staging" if number == 7 else "Archived")
                 for number in range(1, VERSIONS + 1)
             ],
         )
