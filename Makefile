@@ -17,7 +17,8 @@ STATEFUL_STEPS ?= 10000
 SCHEMATHESIS_SECONDS ?= 300
 LONG_ARGS ?= -m long
 
-SIDE_BY_SIDE := --numprocesses=$(TEST_PROCESSES) --dist=loadfile --durations=10
+SIDE_BY_SIDE := --numprocesses=$(TEST_PROCESSES) --dist=loadfile --no-loadscope-reorder \
+	--durations=10
 
 # Where it is set, each process that a test starts would compile all it imports.
 unexport PYTHONDONTWRITEBYTECODE

@@ -130,6 +130,21 @@ def test_refusal_is_not_kept_and_the_key_may_be_used_again(api: Driver) -> None:
     assert "Idempotent-Replayed" not in made.headers
 
 
+@ON_BOTH_DATABASES
+def test_refusal_under_the_lock_leaves_the_key_alone(api: Driver) -> None:
+    api.ready_versions(1)
+    path, body = f"{VERSIONS}/1/transitions", {"to_stage": "Staging"}
+    before = api.dump()
+
+    refused = api.post(path, body, headers={**KEY, "If-Match": '"other"'})
+    stored = api.dump()
+    made = api.post(path, body, headers=KEY)
+
+    problem_of(refused, 412, "stale")
+    assert stored == before
+    assert made.status_code == 200
+
+
 def test_refusal_for_a_changed_artifact_leaves_the_key_alone(api: Driver) -> None:
     from tests.integration.api.test_transitions import artifact_file, overwrite
 
