@@ -38,6 +38,7 @@ from registry.errors import ConfigurationError
 from registry.mlflow_api.mounting import mount
 from registry.persistence.database import (
     db,
+    end_reading,
     engine_options,
     prepare_engine,
     session_factory,
@@ -98,6 +99,7 @@ def create_app(settings: Settings) -> Flask:
         OPENAPI_URL_PREFIX="/api/v1",
     )
     db.init_app(app)
+    app.teardown_appcontext(end_reading)
     with app.app_context():
         prepare_engine(db.engine)
         app.extensions["stagegate"] = _parts(settings)

@@ -78,7 +78,7 @@ def export(session: Session, *, with_private: bool) -> Iterator[str]:
     return audit_export.export_lines(chains, with_private=with_private)
 
 
-def sealed_entry(row: AuditEntry | Row[Any]) -> SealedEntry:
+def sealed_entry(row: Row[Any]) -> SealedEntry:
     """A stored entry, with the columns that repeat its text."""
     return SealedEntry(
         chain=row.chain,

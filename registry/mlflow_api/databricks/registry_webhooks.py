@@ -73,7 +73,7 @@ def create_webhook() -> Response:
 
     def work(tx: Transaction) -> Document:
         if model_name is not None:
-            queries.model_id(tx.session, model_name)
+            queries.model_id(tx.cx, model_name)
         new = {
             **given,
             "format": FORMAT,
