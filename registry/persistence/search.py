@@ -107,10 +107,12 @@ def find_models(
         if found[0] is None:
             yield position, None
             continue
-        parts = range(_OF_MODEL, len(found), _OF_VERSION)
-        latest = [ShownVersion._make(found[at : at + _OF_VERSION]) for at in parts]
-        model = ShownModel._make(found[:_OF_MODEL])
-        yield position, (model, [each for each in latest if each.stage is not None])
+        latest = [
+            ShownVersion._make(found[at : at + _OF_VERSION])
+            for at in range(_OF_MODEL, len(found), _OF_VERSION)
+            if found[at] is not None  # the model has a version in that stage
+        ]
+        yield position, (ShownModel._make(found[:_OF_MODEL]), latest)
 
 
 def find_versions(
