@@ -24,7 +24,7 @@ Loaded only where PostgreSQL is used: its driver takes 9 MB.
 import math
 import select
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -123,10 +123,40 @@ class ImpatientConnection(psycopg.Connection[Any]):
         )
 
 
+class _Cursor(psycopg.Cursor[Any]):
+    """Describes a column once it is looked at.
+
+    SQLAlchemy knows those of its statements, and asks with each whether there are any.
+    """
+
+    @property
+    def description(self) -> Any:  # noqa: ANN401  # a list of them to the driver
+        """The columns of the result, or None."""
+        result = self.pgresult
+        return _Columns(self, result.nfields) if result and result.nfields else None
+
+
+class _Columns(Sequence[psycopg.Column]):
+    def __init__(self, cursor: _Cursor, count: int) -> None:
+        self._places = range(count)
+        self._cursor = cursor
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, place: Any) -> Any:  # noqa: ANN401  # or a slice of them
+        places = self._places[place]
+        if isinstance(places, range):
+            return [psycopg.Column(self._cursor, each) for each in places]
+        return psycopg.Column(self._cursor, places)
+
+
 def _connect(
     _dialect: object, _record: object, args: list[Any], options: dict[str, Any]
 ) -> psycopg.Connection[Any]:
-    return ImpatientConnection.connect(*args, **{**_NETWORK, **options})
+    return ImpatientConnection.connect(
+        *args, cursor_factory=_Cursor, **{**_NETWORK, **options}
+    )
 
 
 def _is_open(connection: ImpatientConnection) -> bool:
