@@ -183,7 +183,7 @@ def test_who_may_not_move_what_serves_takes_no_name_from_it() -> None:
     assert rename.decide(seen(facts=NO_FACTS), context(Role.WRITER)).effects
 
 
-@pytest.mark.parametrize("name", ["café-loss"])
+@pytest.mark.parametrize("name", ["café-loss", "cafe\u0301-loss"], ids=["NFC", "NFD"])
 def test_name_is_no_way_around_the_rules_of_another(name: str) -> None:
     rename = change(name=name)
     found = seen(facts=SERVING, outside=[(1, "Staging"), (2, "Production")])
