@@ -1,6 +1,6 @@
 """``/mlflow/registered-models/alias``: set, read, deleted.
 
-Rules (protocol reference, section 4):
+Rules, as MLflow's server and clients have them:
 
 - ``latest``, in any case, is read as the highest version number and cannot be set.
 - Reading an alias that is not set is a bad parameter, not a missing resource;

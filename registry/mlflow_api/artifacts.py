@@ -1,6 +1,6 @@
 """Where a version's bytes are, and the bytes themselves for those who ask here.
 
-Rules (protocol reference, sections 4 and 5):
+Rules, as MLflow's server and clients have them:
 
 - ``get-download-uri`` answers where the bytes are. With ``STAGEGATE_SERVE_ARTIFACTS``
   and an artifact of ours that is this server, so that a client needs a registry token

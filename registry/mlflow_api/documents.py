@@ -1,6 +1,6 @@
 """Models and versions in the shape that MLflow's clients read.
 
-Rules (protocol reference, sections 1 and 2):
+Rules, as MLflow's server and clients have them:
 
 - Times are whole milliseconds since 1970, as JSON numbers; ``version`` is text.
 - Empty lists and what is not set are left out.

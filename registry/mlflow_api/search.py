@@ -1,6 +1,6 @@
 """``registered-models/search`` and ``model-versions/search``.
 
-Rules (protocol reference, sections 3 and 4):
+Rules, as MLflow's server and clients have them:
 
 - A page of versions holds 10,000 at most, however many are asked for, and any page
   ends early that has grown large: clients page on by the token whenever there is one.

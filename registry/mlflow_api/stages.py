@@ -65,10 +65,10 @@ def get_latest_versions() -> Response:
 @requires(Permission.PROMOTE)
 def transition_model_version_stage() -> Response:
     """Move a version to another stage."""
-    return moved(fields_of(request), reason="", answer=version_answer)
+    return move_version(fields_of(request), reason="", answer=version_answer)
 
 
-def moved(fields: Fields, *, reason: str, answer: Answer) -> Response:
+def move_version(fields: Fields, *, reason: str, answer: Answer) -> Response:
     """Make the move that the fields ask for; the answer is what is true after it.
 
     Raises:

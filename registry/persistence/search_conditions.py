@@ -1,6 +1,6 @@
 """Each comparison of a search as a condition of SQL, on either database.
 
-Rules (protocol reference, section 4):
+Rules, as MLflow's server and clients have them:
 
 - A comparison of a tag, ``!=`` too, needs the tag to be there.
 - A run that is not set is an empty text, as MLflow's server stores it.

@@ -21,9 +21,9 @@ from sqlalchemy import (
 
 from registry.domain.commands.change import (
     MAX_NAMED,
+    DeploymentFacts,
     Reported,
     Snapshot,
-    Standing,
     Want,
 )
 from registry.domain.documents import ModelFacts
@@ -199,7 +199,7 @@ def gather(cx: Connection, model: ModelRow, want: Want) -> Snapshot:
         facts=of.facts() if want.facts else None,
         outside=of.outside(want.outside),
         copied=_copied(cx, want.copied),
-        standing=_standing(cx, version, want.reported),
+        deployment=_deployment(cx, version, want.reported),
     )
 
 
@@ -274,11 +274,11 @@ def _former_names(cx: Connection, model: ModelRow) -> Sequence[str]:
     return [name for name in model.former_names if name not in taken]
 
 
-def _standing(
+def _deployment(
     cx: Connection, version: VersionRow | None, reported: Reported | None
-) -> Standing:
+) -> DeploymentFacts:
     if version is None or reported is None:
-        return Standing()
+        return DeploymentFacts()
     of = _OfModel(cx, version.model_id)
     of_version = {"version_id": version.id}
     present = of.one(StageChangeRow, _PRESENT, **of_version)
@@ -296,7 +296,7 @@ def _standing(
     deployments = [row_of(DeploymentRow, row) for row in rows]
     events = {each.event_id for each in changes if each.event_id}
     sent = of.found(_SENT_AGAIN, events=[*events, reported.granted_event_id])
-    return Standing(
+    return DeploymentFacts(
         present=present,
         announced=announced,
         rows={row.transition_id: row for row in deployments},

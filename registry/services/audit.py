@@ -43,7 +43,7 @@ _OF_CHAIN = _HEADS.c.chain == bindparam("of_chain")
 _LOCK_HEAD = select(_HEADS).where(_OF_CHAIN).with_for_update()
 
 
-def record(tx: Transaction, change: Change) -> None:
+def log(tx: Transaction, change: Change) -> None:
     """Append one entry to the chain ``system``."""
     of_chain = {"of_chain": SYSTEM_CHAIN}
     row = tx.cx.execute(_LOCK_HEAD, of_chain).one_or_none()

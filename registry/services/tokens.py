@@ -1,6 +1,6 @@
 """Bearer tokens: made, listed, revoked, recognised.
 
-Rules (security reference, section 2):
+Rules:
 
 - The token is shown once; the database holds its SHA-256.
 - Every token expires, in a year at most; only the bootstrap token, which makes
@@ -101,7 +101,7 @@ def _store(
         revoked_at=None,
     )
     apply.add(tx.cx, token)
-    audit.record(tx, Change(action=CREATED, after=token_document(token)))
+    audit.log(tx, Change(action=CREATED, after=token_document(token)))
     return token
 
 
@@ -120,7 +120,7 @@ def revoke_token(tx: Transaction, token_id: str) -> None:
     revoked = replace(token, revoked_at=tx.now)
     apply.change(tx.cx, revoked)
     before, after = token_document(token), token_document(revoked)
-    audit.record(tx, Change(action=REVOKED, before=before, after=after))
+    audit.log(tx, Change(action=REVOKED, before=before, after=after))
 
 
 def list_tokens(cx: Connection, *, after: str | None, limit: int) -> Sequence[TokenRow]:

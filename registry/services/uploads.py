@@ -108,7 +108,7 @@ def complete_next(
     is waiting.
     """
     with begin() as tx:
-        job = _claim(tx)
+        job = _lease(tx)
     if job is None:
         return False
     try:
@@ -164,7 +164,7 @@ def give_up_next(
     return True
 
 
-def _claim(tx: Transaction) -> _Job | None:
+def _lease(tx: Transaction) -> _Job | None:
     found = queries.due_for_sealing(tx.cx, tx.now)
     if found is None:
         return None

@@ -107,7 +107,7 @@ NOTHING_MORE = Want()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class DeploymentFacts:
     """What is known of a reported deployment.
 
     Attributes:
@@ -146,7 +146,7 @@ class Snapshot:
     facts: ModelFacts | None = None
     outside: Sequence[tuple[int, str]] = ()
     copied: tuple[str, str] | None = None
-    standing: Standing = field(default_factory=Standing)
+    deployment: DeploymentFacts = field(default_factory=DeploymentFacts)
 
     def found(self, number: int, *, if_match: str | None = None) -> VersionRow:
         """The version that was asked for.

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from registry.domain.commands.aliases import DeleteAlias, SetAlias
-from registry.domain.commands.change import Command, Snapshot, Standing
+from registry.domain.commands.change import Command, DeploymentFacts, Snapshot
 from registry.domain.commands.comments import CreateComment, EditComment
 from registry.domain.commands.deployments import DeploymentStatus, ReportDeployment
 from registry.domain.commands.models import ChangeModel, DeleteModel
@@ -58,7 +58,7 @@ ABOUT_VERSIONS: dict[str, Case] = {
     **OF_VERSIONS,
     "alias set": (SetAlias(**THIRD, alias="best"), seen()),
     "commented": (CreateComment(**THIRD, text="well", new_id=lambda _: "c1"), seen()),
-    "reported": (REPORT, seen(standing=Standing(present=ENTERED))),
+    "reported": (REPORT, seen(deployment=DeploymentFacts(present=ENTERED))),
 }
 EVERY: dict[str, Case] = {
     **ABOUT_VERSIONS,

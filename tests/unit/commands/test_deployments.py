@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from registry.domain.actors import SYSTEM, Role
-from registry.domain.commands.change import Outcome, Standing
+from registry.domain.commands.change import DeploymentFacts, Outcome
 from registry.domain.commands.deployments import (
     DeploymentGrant,
     DeploymentStatus,
@@ -44,9 +44,9 @@ SUCCEEDS = replace(REPORT, status=DeploymentStatus.SUCCEEDED)
 ROLLS_BACK = replace(POLICY, automatic_rollback=frozenset({"Production"}))
 
 
-def standing(*rows: DeploymentRow, **more: Any) -> Standing:  # noqa: ANN401
+def standing(*rows: DeploymentRow, **more: Any) -> DeploymentFacts:  # noqa: ANN401
     found = {row.transition_id: row for row in rows}
-    return replace(Standing(present=ENTERED, rows=found), **more)
+    return replace(DeploymentFacts(present=ENTERED, rows=found), **more)
 
 
 def reported(
@@ -54,7 +54,7 @@ def reported(
     *rows: DeploymentRow,
     **more: Any,  # noqa: ANN401
 ) -> Outcome[DeploymentRow]:
-    return report.decide(seen(standing=standing(*rows, **more)), context())
+    return report.decide(seen(deployment=standing(*rows, **more)), context())
 
 
 def test_first_report_makes_a_row_and_the_next_its_last_word() -> None:
@@ -193,7 +193,7 @@ def due(
     stage: str = "Production",
     **more: Any,  # noqa: ANN401
 ) -> tuple[Any, str | None]:
-    found = seen(version=version(stage=stage), standing=standing(**more))
+    found = seen(version=version(stage=stage), deployment=standing(**more))
     return report.due_rollback(found, ROLLS_BACK, context(role).caller.actor)
 
 
