@@ -41,7 +41,7 @@ def address_of(_model: SourceModel, version: SourceVersion) -> str:
 
 
 @pytest.fixture
-def hands(client: RegistryClient) -> RegistryWriter:
+def writer(client: RegistryClient) -> RegistryWriter:
     return RegistryWriter(client, ORIGIN, address_of, wait_seconds=0)
 
 
