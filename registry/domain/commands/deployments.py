@@ -125,9 +125,8 @@ class ReportDeployment:
     details: Document = field(default_factory=dict)
     rolls_back: bool = False
 
-    def want(self, policy: StagePolicy) -> Want:
+    def want(self, _: StagePolicy) -> Want:
         """The version, and what is known of the deployment."""
-        del policy
         grant = self.grant
         return Want(
             number=self.number,
