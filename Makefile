@@ -9,6 +9,7 @@ PIP := .venv/bin/pip --quiet --disable-pip-version-check
 IMAGE ?= stagegate:dev
 SERVE_ARGS ?=
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 # Two keep two cores busy but for their waits; each further one collects and builds anew.
 TEST_PROCESSES ?= 3
 # Lengths of `make long`.
@@ -24,7 +25,7 @@ SIDE_BY_SIDE := --numprocesses=$(TEST_PROCESSES) --dist=loadfile --no-loadscope-
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint services check demo serve long image clean
+.PHONY: help venv test lint services check demo serve long bench image clean
 
 help: ## say what there is
 	@echo 'make demo    the whole story on this machine; KEEP=1 leaves the server running'
@@ -34,6 +35,7 @@ help: ## say what there is
 	@echo 'make check   one part of the tests (PYTEST_ARGS="tests/unit -k policy")'
 	@echo 'make long    the long tests (CRASH_RUNS=$(CRASH_RUNS) STATEFUL_STEPS=$(STATEFUL_STEPS)'
 	@echo '             SCHEMATHESIS_SECONDS=$(SCHEMATHESIS_SECONDS))'
+	@echo 'make bench   Stagegate beside MLflow (BENCH_ARGS="--only transition --rounds 5")'
 	@echo 'make image   the container image $(IMAGE), by docker or buildah'
 	@echo 'make venv    only the environment in .venv'
 	@echo 'make clean   remove .venv and caches; data stay'
@@ -104,6 +106,11 @@ long: services
 	STAGEGATE_TEST_STATEFUL_STEPS=$(STATEFUL_STEPS) \
 	STAGEGATE_TEST_SCHEMATHESIS_SECONDS=$(SCHEMATHESIS_SECONDS) \
 	.venv/bin/python -m pytest --hypothesis-profile=long -v -rP $(LONG_ARGS)
+
+bench: services
+	@.venv/bin/python -m tests.bench mlflow --plot bench-postgresql.svg $(BENCH_ARGS)
+	@.venv/bin/python -m tests.bench mlflow --database sqlite --plot bench-sqlite.svg \
+		$(BENCH_ARGS)
 
 demo: .venv/.demo
 	@exec .venv/bin/stagegate demo $(if $(filter-out 0,$(KEEP)),--keep)
