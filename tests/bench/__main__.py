@@ -10,6 +10,7 @@ from tests.bench import (
     pages,
     scale,
     search,
+    sizes,
     stalling,
 )
 
@@ -30,6 +31,7 @@ for _command in (
     scale.backlog,
     scale.fleet,
     search.search,
+    sizes.sizes,
     stalling.stalled_clients,
 ):
     main.add_command(_command)

@@ -88,7 +88,7 @@ class Load:
     registry: Registry
     clients: int
     seconds: float
-    rounds: int
+    rounds: int = 3
 
 
 @dataclass
@@ -160,7 +160,7 @@ def _compare_all(
     names = [each for each in names if each.startswith(only)]
     if not names:
         return
-    route = [_turn(servers.route, TRIVIAL, load) for _ in range(load.rounds)]
+    route = [turn(servers.route, TRIVIAL, load) for _ in range(load.rounds)]
     most = statistics.median(turn.figures.per_second for turn in route)
     if not delivered:
         click.echo(_line(["a trivial Flask route", str(load.clients), f"{most:.0f}"]))
@@ -265,17 +265,18 @@ def _turns(servers: Servers, operation: str, load: Load) -> list[list[Turn]]:
     for number in range(load.rounds):
         for side in sides if number % 2 == 0 else reversed(sides):
             after = servers.after if side is servers.ours else None
-            turns[side.name].append(_turn(side, operation, load, after=after))
+            turns[side.name].append(turn(side, operation, load, after=after))
     return list(turns.values())
 
 
-def _turn(
+def turn(
     side: Side,
     operation: str,
     load: Load,
     *,
     after: Callable[[], None] | None = None,
 ) -> Turn:
+    """Put a server under a load; its time ends when ``after`` returns."""
     before = 0.0
 
     def start() -> None:
