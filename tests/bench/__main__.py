@@ -11,6 +11,7 @@ from tests.bench import (
     scale,
     search,
     stalling,
+    start,
 )
 
 
@@ -31,6 +32,7 @@ for _command in (
     scale.fleet,
     search.search,
     stalling.stalled_clients,
+    start.start,
 ):
     main.add_command(_command)
 
