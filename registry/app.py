@@ -20,6 +20,7 @@ from registry.errors import ConfigurationError
 from registry.mlflow_api import mounting as mlflow_mounting
 from registry.persistence.database import (
     db,
+    end_reading,
     engine_options,
     prepare_engine,
     session_factory,
@@ -61,6 +62,7 @@ def create_app(settings: Settings) -> Flask:
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
     )
     db.init_app(app)
+    app.teardown_appcontext(end_reading)
     with app.app_context():
         prepare_engine(db.engine)
         app.extensions["stagegate"] = _parts(settings)

@@ -56,7 +56,7 @@ from registry.errors import (
     InvalidInputError,
 )
 from registry.persistence import queries
-from registry.persistence.database import db, end_read
+from registry.persistence.database import end_reading, reading
 from registry.services import uploads
 from registry.services.artifacts import is_hashed_inline
 from registry.services.commands import execute
@@ -102,7 +102,7 @@ def check_upload(body: dict[str, Any]) -> Response:
     """Ask whether files of these names can be kept, before any is uploaded."""
     paths = sorted(map(check_artifact_path, body["paths"]))
     check_side_by_side(paths)
-    end_read(db.session())  # nothing stays open while the store is tried
+    end_reading()  # nothing stays open while the store is tried
     store = parts().store
     trial = uploads.final_source(store.root_uri, uuid.uuid4().hex)
     check_names(store, paths, trial=trial)
@@ -143,7 +143,7 @@ def upload_file(name: str, number: int, path: str) -> Response:
     """Upload a file of a pending version; the body is the file."""
     path = check_artifact_path(path)
     version = _pending(name, number)
-    end_read(db.session())  # nothing stays open while the file arrives
+    end_reading()  # nothing stays open while the file arrives
     # None would be the limit of all other bodies (Flask 3.1).
     request.max_content_length = MAX_SIZE_BYTES
     entry = parts().store.write(
@@ -176,11 +176,11 @@ def finalize(body: dict[str, Any], name: str, number: int) -> Response:
 
 
 def _finalize(name: str, number: int, declared: Manifest) -> Response:
-    version = queries.get_version(db.session(), name, number)
+    version = queries.get_version(reading(), name, number)
     if version.artifact_digest == declared.digest:
         return _settled(SealVersion(model=name, number=number, manifest=declared))
     _require_upload(version)
-    end_read(db.session())
+    end_reading()
     if not is_hashed_inline(declared.files):
         return _settled(ScheduleSealing(model=name, number=number, declared=declared))
     store, waiting = parts().store, _upload_source(version)
@@ -221,7 +221,7 @@ def abort_registration(body: dict[str, Any], name: str, number: int) -> Response
     """Give a pending version up; what was uploaded for it is removed."""
     reason = body["reason"]
     return answer_once(
-        lambda: _give_up(queries.get_version(db.session(), name, number), reason)
+        lambda: _give_up(queries.get_version(reading(), name, number), reason)
     )
 
 
@@ -239,13 +239,13 @@ def verify(name: str, number: int) -> Response:
 
 
 def _verify(name: str, number: int) -> Response:
-    version, canonical = queries.version_with_manifest(db.session(), name, number)
+    version, canonical = queries.version_with_manifest(reading(), name, number)
     if canonical is None:
         raise ConflictError(
             f"version {number} has no digest to be held to: it is {version.status} "
             f"at {version.source}"
         )
-    end_read(db.session())
+    end_reading()
     manifest = Manifest.from_canonical(canonical)
     verify_artifact(version, manifest)
     return _settled(
@@ -285,7 +285,7 @@ def download_file(name: str, number: int, path: str) -> Response:
     entry = manifest.find(path) if manifest else None
     if entry is None:
         raise _no_such_file(version, path)
-    end_read(db.session())  # nothing stays open while the file is sent
+    end_reading()  # nothing stays open while the file is sent
     require_unchanged(version)
     return (
         unchanged_file(entry)
@@ -307,7 +307,7 @@ def _redirect(source: str, entry: FileEntry) -> Response | None:
 
 
 def _pending(name: str, number: int) -> VersionRow:
-    version = queries.get_version(db.session(), name, number)
+    version = queries.get_version(reading(), name, number)
     _require_upload(version)
     return version
 
@@ -327,7 +327,7 @@ def _upload_source(version: VersionRow) -> str:
 
 def _with_manifest(name: str, number: int) -> tuple[VersionRow, ManifestText | None]:
     """A version, and its manifest where it has one."""
-    version, canonical = queries.version_with_manifest(db.session(), name, number)
+    version, canonical = queries.version_with_manifest(reading(), name, number)
     if canonical is None:
         return version, None
     return version, ManifestText(canonical, version.artifact_digest or "")

@@ -1,6 +1,6 @@
 """Where a version's bytes are, and the bytes themselves for those who ask here.
 
-Rules (protocol reference, sections 4 and 5):
+Rules, as MLflow's server and clients have them:
 
 - ``get-download-uri`` answers where the bytes are. With ``STAGEGATE_SERVE_ARTIFACTS``
   and an artifact of ours that is this server, so that a client needs a registry token
@@ -27,7 +27,7 @@ from registry.mlflow_api.errors import MlflowError
 from registry.mlflow_api.reading import fields_of
 from registry.mlflow_api.versions import version_ref
 from registry.persistence import queries
-from registry.persistence.database import db, end_read
+from registry.persistence.database import end_reading, reading
 from registry.services.artifacts import is_read_by
 from registry.web.changing import parts
 from registry.web.checked_files import require_unchanged
@@ -48,7 +48,7 @@ page_blueprint = Blueprint("artifact_pages", __name__)
 def get_download_uri() -> Response:
     """Say where a version's bytes are."""
     ref = version_ref(fields_of(request))
-    version = queries.get_version(db.session(), ref.model, ref.number)
+    version = queries.get_version(reading(), ref.model, ref.number)
     require_unchanged(version)
     uri = version.artifact_uri
     if parts().settings.serve_artifacts and _is_ours(version):
@@ -116,9 +116,7 @@ def get_artifact() -> Response:
     """Send a file of a version's artifact."""
     fields = fields_of(request)
     ref, path = version_ref(fields), fields.required_address("path")
-    version, canonical = queries.version_with_manifest(
-        db.session(), ref.model, ref.number
-    )
+    version, canonical = queries.version_with_manifest(reading(), ref.model, ref.number)
     if canonical is None:
         raise ArtifactNotFoundError(
             f"the artifact of version {ref.number} is not held here: it is "
@@ -135,7 +133,7 @@ def _is_ours(version: VersionRow) -> bool:
 
 
 def _artifact(version_id: str) -> tuple[VersionRow, ManifestText]:
-    found = queries.version_by_id(db.session(), version_id)
+    found = queries.version_by_id(reading(), version_id)
     if found is None:
         raise ArtifactNotFoundError(f"there is no artifact {version_id[:80]!r}")
     version, canonical = found
@@ -174,6 +172,6 @@ def _sent(version: VersionRow, manifest: ManifestText, path: str) -> Response:
     entry: FileEntry | None = manifest.find(check_artifact_path(path))
     if entry is None:
         raise ArtifactNotFoundError(f"No such artifact: {path!r}")
-    end_read(db.session())  # nothing stays open while the file is sent
+    end_reading()  # nothing stays open while the file is sent
     require_unchanged(version)
     return unchanged_file(entry) or send_file(version, entry)

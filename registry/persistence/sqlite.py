@@ -24,7 +24,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from registry.domain.like import Pattern
-from registry.persistence.purposes import PATIENCE, UNLIMITED, WRITES
+from registry.persistence.purposes import PATIENCE, READS, UNLIMITED, WRITES
 
 #: The function in SQL that compares long texts: ``text, pattern, ignore_case``.
 LIKE_FUNCTION: Final = "stagegate_like"
@@ -159,10 +159,12 @@ def _set_up(connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN4
 
 
 def _begin(connection: Connection) -> None:
-    if not _writes(connection):
-        connection.exec_driver_sql("BEGIN")
+    options = connection.get_execution_options()
+    if not options.get(WRITES):
+        if not options.get(READS):
+            connection.exec_driver_sql("BEGIN")
         return
-    patience = connection.get_execution_options().get(PATIENCE)
+    patience = options.get(PATIENCE)
     if patience is None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         return

@@ -1,4 +1,4 @@
-"""How fast a server answers and how much memory it holds (design, section 9).
+"""How fast a server answers and how much memory it holds.
 
 - Both figures are printed (``pytest -rP``). Memory decides; time does not, since
   a busy machine is not a failing test, and only a generous bound is asserted.
