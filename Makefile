@@ -6,6 +6,8 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 	if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then echo $$name; break; fi; done)
 PIP := .venv/bin/pip --quiet --disable-pip-version-check
+# Where PYTHONDONTWRITEBYTECODE is set, each start would compile the packages anew.
+COMPILE := .venv/bin/python -m compileall -q registry webhooks
 IMAGE ?= stagegate:dev
 SERVE_ARGS ?=
 PYTEST_ARGS ?=
@@ -52,17 +54,17 @@ help: ## say what there is
 
 .venv/.serve: pyproject.toml | .venv/.made
 	@echo '==> installing Stagegate into .venv (half a minute)'
-	@$(PIP) install --editable .
+	@$(PIP) install --editable . && $(COMPILE)
 	@touch $@
 
 .venv/.demo: pyproject.toml | .venv/.made
 	@echo '==> installing Stagegate and scikit-learn into .venv (a minute)'
-	@$(PIP) install --editable '.[demo]'
+	@$(PIP) install --editable '.[demo]' && $(COMPILE)
 	@touch $@ .venv/.serve
 
 .venv/.dev: pyproject.toml | .venv/.made
 	@echo '==> installing Stagegate and the tools of its tests into .venv (two minutes)'
-	@$(PIP) install --editable '.[demo]' --group dev
+	@$(PIP) install --editable '.[demo]' --group dev && $(COMPILE)
 	@touch $@ .venv/.serve .venv/.demo
 
 venv: .venv/.dev

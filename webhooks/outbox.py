@@ -26,11 +26,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from importlib import import_module
 from itertools import count, repeat
 from typing import Any
 
 from sqlalchemy import Executable, Row, Table, bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from webhooks import formats
@@ -296,20 +296,16 @@ def _allocate(
 @cache
 def _numbering(database: str, keys: int) -> Executable:
     """Add to the numbers of so many keys, beginning those that are new."""
-    # The other database's dialect would hold 2 MB for nothing.
-    new = (
-        import_module(f"sqlalchemy.dialects.{database}")
-        .insert(OrderingKey.__table__)
-        .values(
-            [
-                {
-                    "subscription_id": bindparam(f"owner{place}"),
-                    "ordering_key": bindparam(f"key{place}"),
-                    "next_sequence": bindparam(f"next{place}"),
-                }
-                for place in range(keys)
-            ]
-        )
+    insert = postgresql.insert if database == "postgresql" else sqlite.insert
+    new = insert(OrderingKey).values(
+        [
+            {
+                "subscription_id": bindparam(f"owner{place}"),
+                "ordering_key": bindparam(f"key{place}"),
+                "next_sequence": bindparam(f"next{place}"),
+            }
+            for place in range(keys)
+        ]
     )
     following = OrderingKey.next_sequence + new.excluded.next_sequence - 1
     statement: Executable = new.on_conflict_do_update(

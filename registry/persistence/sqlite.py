@@ -35,6 +35,14 @@ REPLACED = (
     "or start the server anew"
 )
 
+
+class FileReplacedError(OperationalError):
+    """The file of the database is not the one that was opened."""
+
+    def __init__(self) -> None:
+        super().__init__(None, None, sqlite3.OperationalError(REPLACED))
+
+
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
@@ -112,7 +120,7 @@ class _DatabaseFile:
 
     def _expect(self, is_same: bool) -> None:  # noqa: FBT001  # what is asserted
         if not is_same:
-            raise OperationalError(None, None, sqlite3.OperationalError(REPLACED))
+            raise FileReplacedError
 
 
 class _Limit:

@@ -12,6 +12,7 @@ from tests.bench import (
     search,
     sizes,
     stalling,
+    start,
 )
 
 
@@ -33,6 +34,7 @@ for _command in (
     search.search,
     sizes.sizes,
     stalling.stalled_clients,
+    start.start,
 ):
     main.add_command(_command)
 
