@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from registry.domain.commands.change import Reported, Snapshot, Standing, Want
-from registry.domain.documents import ModelFacts
+from registry.domain.documents import NO_FACTS, ModelFacts
 from registry.domain.policy import ARCHIVED, NONE
 from registry.domain.rows import (
     AliasRow,
@@ -182,7 +182,7 @@ def gather(cx: Connection, model: ModelRow, want: Want) -> Snapshot:
         stages_before=_stages_before(cx, version, want),
         alias=alias,
         comment=comment,
-        facts=_facts(cx, of_model) if want.facts else None,
+        facts=_facts(cx, of_model) if want.facts else NO_FACTS,
         outside=_outside(cx, of_model, want.outside),
         copied=_copied(cx, want.copied),
         standing=_standing(cx, version, want.reported),
