@@ -26,7 +26,7 @@ from registry.domain.commands.change import (
     Snapshot,
     Want,
 )
-from registry.domain.documents import ModelFacts
+from registry.domain.documents import NO_FACTS, ModelFacts
 from registry.domain.policy import ARCHIVED, NONE
 from registry.domain.rows import (
     AliasRow,
@@ -196,7 +196,7 @@ def gather(cx: Connection, model: ModelRow, want: Want) -> Snapshot:
         stages_before=of.stages_before(version if want.stages_before else None),
         alias=alias,
         comment=comment,
-        facts=of.facts() if want.facts else None,
+        facts=of.facts() if want.facts else NO_FACTS,
         outside=of.outside(want.outside),
         copied=_copied(cx, want.copied),
         deployment=_deployment(cx, version, want.reported),

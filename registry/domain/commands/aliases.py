@@ -14,7 +14,7 @@ from registry.domain.commands.change import (
 from registry.domain.entries import Change
 from registry.domain.policy import StagePolicy
 from registry.domain.rows import AliasRow
-from registry.errors import AliasNotFoundError, VersionNotFoundError
+from registry.errors import AliasNotFoundError
 
 SET = "model_version.alias_set"
 DELETED = "model_version.alias_deleted"
@@ -101,9 +101,7 @@ class DeleteAlias:
             if self.may_be_gone:
                 return Outcome(answer=None)
             raise AliasNotFoundError(seen.model.name, self.alias)
-        before = seen.version
-        if before is None:
-            raise VersionNotFoundError(seen.model.name, alias.number)
+        before = seen.found(alias.number)
         model = seen.model.touched(context.now)
         version = before.touched(model.updated_at)
         change = Change(

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from registry.domain import prompts
 from registry.domain.actors import Caller, Role
 from registry.domain.audit_chain import Head
-from registry.domain.documents import Document, ModelFacts
+from registry.domain.documents import NO_FACTS, Document, ModelFacts
 from registry.domain.entries import Change, EntryRow, appended
 from registry.domain.policy import ARCHIVED, NONE, StagePolicy
 from registry.domain.rows import (
@@ -103,9 +103,6 @@ class Want:
     reported: Reported | None = None
 
 
-NOTHING_MORE = Want()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentFacts:
     """What is known of a reported deployment.
@@ -143,7 +140,7 @@ class Snapshot:
     stages_before: frozenset[str] = frozenset()
     alias: AliasRow | None = None
     comment: CommentRow | None = None
-    facts: ModelFacts | None = None
+    facts: ModelFacts = NO_FACTS
     outside: Sequence[tuple[int, str]] = ()
     copied: tuple[str, str] | None = None
     deployment: DeploymentFacts = field(default_factory=DeploymentFacts)

@@ -137,7 +137,7 @@ class ChangeModel:
             PermissionDeniedError: for another name while versions are in use, when the
                 caller may not move them: it is by the name that they are read.
         """
-        before = ModelState(row=seen.model, facts=seen.facts or NO_FACTS)
+        before = ModelState(row=seen.model, facts=seen.facts)
         tags = names.tags(self.tags or {})
         if self.is_idle_without_tags and not changes_something(tags, before.facts.tags):
             return Outcome(answer=before)
@@ -196,8 +196,7 @@ class ChangeModel:
         self._refuse_other_rules(seen, context.policy)
         if name == before.name:
             return {}
-        facts = seen.facts or NO_FACTS
-        require_promoter(context.caller, sorted(facts.held_stages))
+        require_promoter(context.caller, sorted(seen.facts.held_stages))
         former = [each for each in before.former_names if each != name]
         return {
             "name": name,
@@ -234,13 +233,12 @@ class DeleteModel:
             DeletionRefusedError: while a version is in a stage that it protects.
             PermissionDeniedError: when one is in use and the caller may not move it.
         """
-        facts = seen.facts or NO_FACTS
         if not seen.model.is_prompt:
             _refuse_protected(seen, context.policy.for_model(self.model))
-            require_promoter(context.caller, sorted(facts.held_stages))
+            require_promoter(context.caller, sorted(seen.facts.held_stages))
         row = seen.model.touched(context.now)
         row = replace(row, deleted_at=row.updated_at)
-        before = model_document(seen.model, facts)
+        before = model_document(seen.model, seen.facts)
         change = Change(action=DELETED, model=row.name, before=before)
         written = effects(
             seen, context, row, change, told=[(DELETED, {})], emptied=True

@@ -19,7 +19,6 @@ from registry.domain.commands.versions import (
     ScheduleSealing,
     SealVersion,
 )
-from registry.domain.documents import NO_FACTS
 from tests.unit.commands.making import (
     ALIAS,
     COMMENT,
@@ -89,7 +88,7 @@ IDLE: dict[str, Case] = {
     "alias gone": (DeleteAlias(model="churn", alias="best", may_be_gone=True), seen()),
     "model untagged": (
         ChangeModel(model="churn", tags={"a": None}, is_idle_without_tags=True),
-        seen(facts=NO_FACTS),
+        seen(),
     ),
     "untagged": (
         ChangeVersion(**THIRD, tags={"a": None}, is_idle_without_tags=True),
