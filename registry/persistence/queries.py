@@ -32,7 +32,6 @@ from registry.domain.policy import VersionStatus
 from registry.domain.rows import VersionRow
 from registry.errors import (
     AliasNotFoundError,
-    IntegrityViolationError,
     ModelNotFoundError,
     NotFoundError,
     VersionNotFoundError,
@@ -51,7 +50,6 @@ from registry.persistence.tables import (
     ModelVersion,
     RegisteredModel,
     StageChange,
-    VersionManifest,
 )
 from webhooks.portions import read_rows
 
@@ -66,13 +64,9 @@ _OF_LIVE = (
     .join(MODELS, MODELS.c.id == VERSIONS.c.model_id)
     .where(_LIVE)
 )
-_MANIFEST = VersionManifest.__table__.c
 
 _KIND = select(MODELS.c.id, MODELS.c.is_prompt).where(*_NAMED)
 _NAME = select(MODELS.c.name).where(MODELS.c.id == bindparam("id"), _LIVE_MODEL)
-_CANONICAL = select(_MANIFEST.canonical).where(
-    _MANIFEST.version_id == bindparam("of_version")
-)
 _MODEL = select(*MODEL_STATE).where(*_NAMED)
 _MODELS = (
     select(*MODEL_STATE)
@@ -86,14 +80,6 @@ _MODELS = (
 )
 _VERSION = _OF_LIVE.where(
     MODELS.c.name == bindparam("name"), VERSIONS.c.number == bindparam("number")
-)
-_VERSION_AND_MANIFEST = _VERSION.outerjoin(
-    VersionManifest.__table__, _MANIFEST.version_id == VERSIONS.c.id
-).add_columns(_MANIFEST.canonical)
-_BY_ID = (
-    _OF_LIVE.where(VERSIONS.c.id == bindparam("id"))
-    .join(VersionManifest.__table__, _MANIFEST.version_id == VERSIONS.c.id)
-    .add_columns(_MANIFEST.canonical)
 )
 _ABOVE_ALL = 2**31 - 1  #: no version has that number
 _BELOW = and_(
@@ -189,21 +175,6 @@ def model_name(session: Session, model_id: str) -> str:
     return found
 
 
-def manifest(session: Session, version_id: str) -> str:
-    """The canonical manifest of a version that has a digest.
-
-    Raises:
-        IntegrityViolationError: when it is missing.
-    """
-    of_version = {"of_version": version_id}
-    canonical: str | None = (
-        session.connection().execute(_CANONICAL, of_version).scalar()
-    )
-    if canonical is None:
-        raise IntegrityViolationError(f"version {version_id} has lost its manifest")
-    return canonical
-
-
 def list_models(
     session: Session, *, after: str | None, limit: int, prompts: bool
 ) -> Iterator[ModelState]:
@@ -224,35 +195,6 @@ def get_version(session: Session, name: str, number: int) -> VersionRow:
     if found is None:
         raise VersionNotFoundError(name, number)
     return row_of(VersionRow, found)
-
-
-def version_with_manifest(
-    session: Session, name: str, number: int
-) -> tuple[VersionRow, str | None]:
-    """One version, and the canonical manifest of its artifact if it has one.
-
-    Raises:
-        NotFoundError: when model or version do not exist.
-        IntegrityViolationError: when the manifest is missing.
-    """
-    values = {"name": name, "number": number}
-    found = session.connection().execute(_VERSION_AND_MANIFEST, values).one_or_none()
-    if found is None:
-        raise VersionNotFoundError(name, number)
-    *columns, canonical = found
-    version = row_of(VersionRow, columns)
-    if version.artifact_digest and canonical is None:
-        raise IntegrityViolationError(f"version {version.id} has lost its manifest")
-    return version, canonical
-
-
-def version_by_id(session: Session, version_id: str) -> tuple[VersionRow, str] | None:
-    """A version by its id and its canonical manifest; None without either."""
-    found = session.connection().execute(_BY_ID, {"id": version_id}).one_or_none()
-    if found is None:
-        return None
-    *columns, canonical = found
-    return row_of(VersionRow, columns), canonical
 
 
 def list_versions(

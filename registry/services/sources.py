@@ -25,7 +25,6 @@ from sqlalchemy.orm import Session
 from registry.artifacts.store import ArtifactStore
 from registry.domain import prompts
 from registry.domain.commands.registration import LinkedSource, require_copyable
-from registry.domain.manifests import Manifest
 from registry.domain.policy import StagePolicy
 from registry.domain.rows import VersionRow
 from registry.domain.sources import (
@@ -42,7 +41,7 @@ from registry.errors import (
     NotFoundError,
     TrackingServerError,
 )
-from registry.persistence import queries
+from registry.persistence import manifests, queries
 from registry.persistence.database import end_read
 from registry.services.artifacts import (
     inspect_address,
@@ -148,7 +147,7 @@ def _copy_of(
     session: Session, policy: StagePolicy, source: RegisteredSource, owner: Owner
 ) -> ResolvedSource:
     number = _number(session, policy, source)
-    version, canonical = queries.version_with_manifest(session, source.model, number)
+    version = queries.get_version(session, source.model, number)
     name = f"models:/{source.model}/{version.number}"
     if prompts.is_prompt(version.tags):
         raise InvalidInputError(
@@ -160,11 +159,13 @@ def _copy_of(
             f"{name} is of run {version.run_id or 'none'}, not of {owner.run_id}",
             field="run_id",
         )
+    is_readable = version.artifact_digest is not None
+    manifest = manifests.manifest_of(session, version) if is_readable else None
     return ResolvedSource(
         link=LinkedSource(
             source=name,
-            is_readable=canonical is not None,
-            manifest=Manifest.from_canonical(canonical) if canonical else None,
+            is_readable=is_readable,
+            manifest=manifest,
             download_uri=version.artifact_uri,
             copied_id=version.id,
         ),

@@ -29,7 +29,7 @@ from registry.errors import (
     VerificationBusyError,
     VerificationNeededError,
 )
-from registry.persistence import queries
+from registry.persistence import manifests, queries
 from registry.persistence.database import (
     db,
     end_read,
@@ -105,7 +105,7 @@ def verified_digest(version: VersionRow, *, records: bool = True) -> str:
     """The digest of an artifact that was hashed; raises as ``verify_artifact``."""
     session = db.session()
     end_read(session)
-    manifest = Manifest.from_canonical(queries.manifest(session, version.id))
+    manifest = manifests.manifest_of(session, version)
     end_read(session)
     verify_artifact(version, manifest, records=records)
     return manifest.digest
