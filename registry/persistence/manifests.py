@@ -10,7 +10,19 @@ Rules:
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, Text, and_, bindparam, case, func, select, true
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Integer,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.orm import Session
 
 from registry.domain.manifests import FileEntry, Manifest
@@ -36,65 +48,70 @@ _BY_ID = _VERSION.where(
     VERSIONS.c.id == bindparam("id"), VERSIONS.c.artifact_digest.is_not(None)
 )
 
-_OF_ID = FILES.c.version_id == bindparam("id")
-_ALL = select(*_FILE).where(_OF_ID)
-_PAGE = (
-    select(*_FILE)
-    .where(
-        FILES.c.version_id == _NAMED.with_only_columns(VERSIONS.c.id).scalar_subquery(),
-        FILES.c.path > bindparam("after"),
-    )
-    .order_by(FILES.c.path)
-    .limit(bindparam("most"))
-    .subquery()
-)
-_FILES_BEHIND = (
-    _NAMED.with_only_columns(VERSIONS.c.artifact_digest, *_PAGE.c)
-    .outerjoin(_PAGE, true())
-    .order_by(_PAGE.c.path)
-)
-
-
+_ALL = select(*_FILE).where(FILES.c.version_id == bindparam("id"))
 _OF_PATH = and_(FILES.c.version_id == VERSIONS.c.id, FILES.c.path == bindparam("path"))
 _FILE_NAMED = _NAMED.outerjoin(FILES, _OF_PATH).add_columns(*_FILE)
 _FILE_BY_ID = _BY_ID.outerjoin(FILES, _OF_PATH).add_columns(*_FILE)
 
 
+def _first(version_id: ColumnElement[str], where: ColumnElement[bool]) -> Any:  # noqa: ANN401  # SQLAlchemy's
+    """The first path there; of single ones PostgreSQL never reads and sorts all."""
+    found = select(FILES.c.path).where(FILES.c.version_id == version_id, where)
+    return found.order_by(FILES.c.path).limit(literal_column("1")).scalar_subquery()
+
+
+def _at(walk: CTE, column: str) -> Any:  # noqa: ANN401  # as above
+    """A column of the file that a walk has come to."""
+    is_there = and_(FILES.c.version_id == walk.c.id, FILES.c.path == walk.c.path)
+    return select(FILES.c[column]).where(is_there).scalar_subquery()
+
+
+def _files_behind() -> Select[Any]:
+    """A row a file, and one without a path where there are no more."""
+    walk = _NAMED.with_only_columns(
+        VERSIONS.c.id,
+        VERSIONS.c.artifact_digest,
+        bindparam("most", type_=Integer).label("most"),
+        _first(VERSIONS.c.id, FILES.c.path > bindparam("after")).label("path"),
+    ).cte("walk", recursive=True)
+    following = select(
+        walk.c.id,
+        walk.c.artifact_digest,
+        walk.c.most - 1,
+        _first(walk.c.id, FILES.c.path > walk.c.path),
+    )
+    walk = walk.union_all(following.where(walk.c.most > 1, walk.c.path.is_not(None)))
+    file = (walk.c.path, _at(walk, "size_bytes"), _at(walk, "sha256"))
+    return select(walk.c.artifact_digest, *file).order_by(walk.c.path.nulls_last())
+
+
 def _children() -> Select[Any]:
-    """Whether the path is a file, and the first file of each child of a directory.
+    """The path, if it is a file; the first file of each child, and what comes then.
 
     The next child is found behind all paths that begin with the one before: behind a
     directory ``d/``, that is from ``d0`` on, and behind a file from its name and the
     least character that a path may have.
     """
-    prefix, first = bindparam("prefix", type_=Text), func.min(FILES.c.path)
-    length = func.length(prefix)
-    child = (
-        select(first.label("path"))
-        .where(_OF_ID, FILES.c.path >= prefix)
-        .cte("child", recursive=True)
-    )
-    path = child.c.path
-    is_below = func.substr(path, 1, length) == prefix
+    prefix = bindparam("prefix", type_=Text)
+    walk = _BY_ID.with_only_columns(
+        VERSIONS.c.id,
+        select(FILES.c.path).where(_OF_PATH).scalar_subquery().label("file"),
+        _first(VERSIONS.c.id, FILES.c.path >= prefix).label("path"),
+    ).cte("walk", recursive=True)
+    path, length = walk.c.path, func.length(prefix)
     slash = Position(func.substr(path, length + 1), "/")
     directory = func.substr(path, 1, length + slash - 1)
     behind = case((slash > 0, directory + "0"), else_=path + " ")
-    following = select(first).where(_OF_ID, FILES.c.path >= behind).correlate(child)
-    child = child.union_all(select(following.scalar_subquery()).where(is_below))
-    path = child.c.path
-    below = (
-        select(FILES.c.path, FILES.c.size_bytes)
-        .where(_OF_ID, FILES.c.path == path, func.substr(path, 1, length) == prefix)
-        .subquery()
+    following = select(
+        walk.c.id, walk.c.file, _first(walk.c.id, FILES.c.path >= behind)
     )
-    return (
-        _BY_ID.with_only_columns(FILES.c.path, *below.c)
-        .outerjoin(FILES, _OF_PATH)
-        .outerjoin(below, true())
-        .order_by(below.c.path)
+    walk = walk.union_all(following.where(func.substr(path, 1, length) == prefix))
+    return select(walk.c.file, walk.c.path, _at(walk, "size_bytes")).order_by(
+        walk.c.path
     )
 
 
+_FILES_BEHIND = _files_behind()
 _CHILDREN = _children()
 
 
@@ -121,12 +138,10 @@ def files_behind(
     rows = session.connection().execute(_FILES_BEHIND, values).all()
     if not rows:
         raise VersionNotFoundError(name, number)
-    digest, path, *_ = rows[0]
-    if path is not None:
-        return [FileEntry(*file) for _, *file in rows]
-    if digest and after is None:
+    found = [FileEntry(*file) for _, *file in rows if file[0] is not None]
+    if not found and after is None and rows[0].artifact_digest:
         raise IntegrityViolationError(f"version {number} has lost its manifest")
-    return []
+    return found
 
 
 def find_file(
@@ -179,11 +194,13 @@ def children(
     rows = session.connection().execute(_CHILDREN, values).all()
     if not rows:
         raise _no_artifact(version_id)
-    is_file, is_empty = rows[0][0] is not None, rows[0][1] is None
-    if is_empty:
-        return [] if is_file else None
-    below = [(path[len(prefix) :].partition("/"), size) for _, path, size in rows]
-    return [(name, None if slash else size) for (name, slash, _), size in below]
+    below = [
+        (path[len(prefix) :].partition("/"), size_bytes)
+        for _, path, size_bytes in rows
+        if path is not None and path.startswith(prefix)
+    ]
+    found = [(name, None if slash else size) for (name, slash, _), size in below]
+    return found if found or rows[0].file else None
 
 
 def _version_and_file(found: Sequence[Any]) -> tuple[VersionRow, FileEntry | None]:
