@@ -272,3 +272,17 @@ def test_a_part_is_found_by_the_key(
     assert of_files, plan
     assert "SCAN manifest_files" not in plan
     assert "Seq Scan on manifest_files" not in plan
+
+
+def test_paths_are_sorted_by_code_points_whatever_else_is_not(engine: Engine) -> None:
+    """The databases of these tests sort by them anyway."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            table = text("SELECT sql FROM sqlite_master WHERE name = 'manifest_files'")
+            assert "COLLATE" not in connection.scalars(table).one()
+            return
+        collations = text(
+            "SELECT collation_name FROM information_schema.columns"
+            " WHERE (table_name, column_name) = ('manifest_files', 'path')"
+        )
+        assert connection.scalars(collations).one() == "C"
