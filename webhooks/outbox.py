@@ -26,11 +26,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from importlib import import_module
 from itertools import count, repeat
 from typing import Any
 
 from sqlalchemy import Executable, Row, Table, bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from webhooks import formats
@@ -74,9 +74,6 @@ _EVENTS: Table = EventRow.__table__  # type: ignore[assignment]
 _DELIVERIES: Table = Delivery.__table__  # type: ignore[assignment]
 _STORE_EVENTS = _EVENTS.insert()
 _STORE_DELIVERIES = _DELIVERIES.insert()
-_EVENT_COLUMNS = tuple(
-    column.name for column in _EVENTS.columns if column.name != "position"
-)
 #: The subscriptions, whose states stay what they are until the commit.
 _LIVE = (
     select(Subscription.__table__)
@@ -93,29 +90,33 @@ def enqueue(session: Session, event: Event, *, now: datetime) -> EventRow:
     Nothing is sent and nothing is committed here. A format that cannot express
     the event makes a dead delivery, never an error.
     """
-    return enqueue_all(session, [event], now=now)[0]
+    (stored,) = enqueue_all(session, [event], now=now)
+    return EventRow(**stored)
 
 
 def enqueue_all(
     session: Session, events: Sequence[Event], *, now: datetime
-) -> list[EventRow]:
-    """Store the events of one change, in their order, as ``enqueue`` does one."""
+) -> list[dict[str, Any]]:
+    """Store the events of one change, in their order, as ``enqueue`` does one.
+
+    Returns their columns.
+    """
     subscriptions = session.connection().execute(_LIVE).all()
     wanted = [[entry for entry in subscriptions if _wants(entry, e)] for e in events]
-    rows = [
-        _event_row(event, fanout=len(chosen), now=now)
+    stored = [
+        _columns(event, fanout=len(chosen), now=now)
         for event, chosen in zip(events, wanted, strict=True)
     ]
-    session.connection().execute(_STORE_EVENTS, [_columns(row) for row in rows])
+    session.connection().execute(_STORE_EVENTS, stored)
     wishes = [
-        _Wish(subscription, event, row)
-        for event, chosen, row in zip(events, wanted, rows, strict=True)
+        _Wish(subscription, event)
+        for event, chosen in zip(events, wanted, strict=True)
         for subscription in chosen
     ]
     for given_up in _store_deliveries(session, wishes, now=now) if wishes else []:
         subscription = session.get_one(Subscription, given_up.subscription_id)
         announce_given_up(session, given_up, subscription, now=now)
-    return rows
+    return stored
 
 
 def announce(
@@ -148,31 +149,26 @@ def store_event(
     session: Session, event: Event, *, fanout: int, now: datetime
 ) -> EventRow:
     """Store the event alone, under a new message id."""
-    row = _event_row(event, fanout=fanout, now=now)
-    session.connection().execute(_STORE_EVENTS, [_columns(row)])
-    return row
+    stored = _columns(event, fanout=fanout, now=now)
+    session.connection().execute(_STORE_EVENTS, stored)
+    return EventRow(**stored)
 
 
-def _columns(row: EventRow) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in _EVENT_COLUMNS}
-
-
-def _event_row(event: Event, *, fanout: int, now: datetime) -> EventRow:
-    return EventRow(
-        id=event.id,
-        type=event.type,
-        ordering_key=event.ordering_key,
-        subject=event.subject,
-        former_subjects=compact_json(event.former_subjects)
-        if event.former_subjects
-        else None,
-        target=event.target,
-        data=dict(event.data),
-        fanout=fanout,
-        sequence=event.sequence,
-        occurred_at=event.occurred_at,
-        created_at=now,
-    )
+def _columns(event: Event, *, fanout: int, now: datetime) -> dict[str, Any]:
+    former = event.former_subjects
+    return {
+        "id": event.id,
+        "type": event.type,
+        "ordering_key": event.ordering_key,
+        "subject": event.subject,
+        "former_subjects": compact_json(former) if former else None,
+        "target": event.target,
+        "data": dict(event.data),
+        "fanout": fanout,
+        "sequence": event.sequence,
+        "occurred_at": event.occurred_at,
+        "created_at": now,
+    }
 
 
 def _wants(subscription: Row[Any], event: Event) -> bool:
@@ -197,7 +193,6 @@ class _Wish:
 
     subscription: Row[Any]
     event: Event
-    row: EventRow
 
     @property
     def is_ordered(self) -> bool:
@@ -233,13 +228,14 @@ def _store_deliveries(
         # Subscriptions that say the same get the same bytes, rendered once.
         subscription = wish.subscription
         said = json.dumps([subscription.format, subscription.options], sort_keys=True)
-        if (wish.row.id, said) not in rendered:
-            rendered[wish.row.id, said] = _render(subscription, wish.row.id, wish.event)
-        rendering = rendered[wish.row.id, said]
+        event = wish.event
+        if (event.id, said) not in rendered:
+            rendered[event.id, said] = _render(subscription, event.id, event)
+        rendering = rendered[event.id, said]
         place = next(places[wish.key]) if wish.is_ordered else None
         is_last = last_of.get(wish.what, wish) is wish
         columns = (
-            _delivery_values(subscription, wish.row, place, now)
+            _delivery_values(subscription, event, place, now)
             | _birth_state(subscription, place, rendering.trouble, is_last=is_last)
             | rendering.columns
         )
@@ -300,20 +296,16 @@ def _allocate(
 @cache
 def _numbering(database: str, keys: int) -> Executable:
     """Add to the numbers of so many keys, beginning those that are new."""
-    # The other database's dialect would hold 2 MB for nothing.
-    new = (
-        import_module(f"sqlalchemy.dialects.{database}")
-        .insert(OrderingKey.__table__)
-        .values(
-            [
-                {
-                    "subscription_id": bindparam(f"owner{place}"),
-                    "ordering_key": bindparam(f"key{place}"),
-                    "next_sequence": bindparam(f"next{place}"),
-                }
-                for place in range(keys)
-            ]
-        )
+    insert = postgresql.insert if database == "postgresql" else sqlite.insert
+    new = insert(OrderingKey).values(
+        [
+            {
+                "subscription_id": bindparam(f"owner{place}"),
+                "ordering_key": bindparam(f"key{place}"),
+                "next_sequence": bindparam(f"next{place}"),
+            }
+            for place in range(keys)
+        ]
     )
     following = OrderingKey.next_sequence + new.excluded.next_sequence - 1
     statement: Executable = new.on_conflict_do_update(
@@ -382,7 +374,7 @@ def _render(subscription: Row[Any], event_id: str, event: Event) -> _Rendering:
 
 def _delivery_values(
     subscription: Row[Any],
-    row: EventRow,
+    event: Event,
     place: _Place | None,
     now: datetime,
 ) -> dict[str, Any]:
@@ -391,11 +383,11 @@ def _delivery_values(
     return {
         "id": new_sortable_id("dlv", now),
         "subscription_id": subscription.id,
-        "event_id": row.id,
-        "event_type": row.type,
-        "target": row.target,
+        "event_id": event.id,
+        "event_type": event.type,
+        "target": event.target,
         "kind": DeliveryKind.EVENT,
-        "ordering_key": row.id if place is None else row.ordering_key,
+        "ordering_key": event.id if place is None else event.ordering_key,
         "sequence": 1 if place is None else place.sequence,
         "attempt_count": 0,
         "next_attempt_at": due_at,

@@ -55,7 +55,7 @@ from registry.errors import (
     InvalidInputError,
 )
 from registry.persistence import manifests, queries
-from registry.persistence.database import db, end_read
+from registry.persistence.database import end_reading, reading
 from registry.services import uploads
 from registry.services.artifacts import is_hashed_inline
 from registry.services.commands import execute
@@ -101,7 +101,7 @@ def check_upload(body: dict[str, Any]) -> Response:
     """Ask whether files of these names can be kept, before any is uploaded."""
     paths = sorted(map(check_artifact_path, body["paths"]))
     check_side_by_side(paths)
-    end_read(db.session())  # nothing stays open while the store is tried
+    end_reading()  # nothing stays open while the store is tried
     store = parts().store
     trial = uploads.final_source(store.root_uri, uuid.uuid4().hex)
     check_names(store, paths, trial=trial)
@@ -142,7 +142,7 @@ def upload_file(name: str, number: int, path: str) -> Response:
     """Upload a file of a pending version; the body is the file."""
     path = check_artifact_path(path)
     version = _pending(name, number)
-    end_read(db.session())  # nothing stays open while the file arrives
+    end_reading()  # nothing stays open while the file arrives
     # None would be the limit of all other bodies (Flask 3.1).
     request.max_content_length = MAX_SIZE_BYTES
     entry = parts().store.write(
@@ -175,11 +175,11 @@ def finalize(body: dict[str, Any], name: str, number: int) -> Response:
 
 
 def _finalize(name: str, number: int, declared: Manifest) -> Response:
-    version = queries.get_version(db.session(), name, number)
+    version = queries.get_version(reading(), name, number)
     if version.artifact_digest == declared.digest:
         return _settled(SealVersion(model=name, number=number, manifest=declared))
     _require_upload(version)
-    end_read(db.session())
+    end_reading()
     if not is_hashed_inline(declared.files):
         return _settled(ScheduleSealing(model=name, number=number, declared=declared))
     store, waiting = parts().store, _upload_source(version)
@@ -220,7 +220,7 @@ def abort_registration(body: dict[str, Any], name: str, number: int) -> Response
     """Give a pending version up; what was uploaded for it is removed."""
     reason = body["reason"]
     return answer_once(
-        lambda: _give_up(queries.get_version(db.session(), name, number), reason)
+        lambda: _give_up(queries.get_version(reading(), name, number), reason)
     )
 
 
@@ -238,14 +238,14 @@ def verify(name: str, number: int) -> Response:
 
 
 def _verify(name: str, number: int) -> Response:
-    version = queries.get_version(db.session(), name, number)
+    version = queries.get_version(reading(), name, number)
     if version.artifact_digest is None:
         raise ConflictError(
             f"version {number} has no digest to be held to: it is {version.status} "
             f"at {version.source}"
         )
-    manifest = manifests.manifest_of(db.session(), version)
-    end_read(db.session())
+    manifest = manifests.manifest_of(reading(), version)
+    end_reading()
     verify_artifact(version, manifest)
     return _settled(
         MarkArtifactVerified(model=name, number=number, digest=manifest.digest)
@@ -259,9 +259,7 @@ def _verify(name: str, number: int) -> Response:
 def list_artifacts(query: dict[str, Any], name: str, number: int) -> Response:
     """List the files of a version's artifact, as its manifest has them."""
     limit, after = query["limit"], decode_cursor(query["cursor"], str)
-    rows = manifests.files_behind(
-        db.session(), name, number, after=after, limit=limit + 1
-    )
+    rows = manifests.files_behind(reading(), name, number, after=after, limit=limit + 1)
     return page(rows, limit, document=_file_document, key=lambda file: file.path)
 
 
@@ -281,10 +279,10 @@ def download_file(name: str, number: int, path: str) -> Response:
     before its announced length, and its version is then refused.
     """
     path = check_artifact_path(path)
-    version, entry = manifests.find_file(db.session(), name, number, path)
+    version, entry = manifests.find_file(reading(), name, number, path)
     if entry is None:
         raise _no_such_file(version, path)
-    end_read(db.session())  # nothing stays open while the file is sent
+    end_reading()  # nothing stays open while the file is sent
     require_unchanged(version)
     return (
         unchanged_file(entry)
@@ -306,7 +304,7 @@ def _redirect(source: str, entry: FileEntry) -> Response | None:
 
 
 def _pending(name: str, number: int) -> VersionRow:
-    version = queries.get_version(db.session(), name, number)
+    version = queries.get_version(reading(), name, number)
     _require_upload(version)
     return version
 

@@ -22,7 +22,7 @@ from registry.errors import (
     VerificationBusyError,
     VerificationNeededError,
 )
-from registry.persistence.database import db
+from registry.persistence.database import reading
 from registry.persistence.deployments import list_deployments as stored_deployments
 from registry.services import deployments
 from registry.services.deployments import UNPREPARED, Preparation
@@ -86,7 +86,7 @@ def list_deployments(query: dict[str, Any], name: str, number: int) -> Response:
     """List the deployments of a version, newest first."""
     limit = query["limit"]
     rows = stored_deployments(
-        db.session(),
+        reading(),
         name,
         number,
         transition_id=query["transition_id"],

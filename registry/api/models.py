@@ -26,7 +26,7 @@ from registry.domain.commands.models import (
 from registry.domain.documents import Document, version_document
 from registry.domain.rows import AliasRow
 from registry.persistence import queries
-from registry.persistence.database import db
+from registry.persistence.database import reading
 from registry.services.commands import create, execute
 from registry.services.models import change_model
 from registry.web.changing import answer_once, commit
@@ -43,7 +43,7 @@ def list_models(query: dict[str, Any]) -> Response:
     """List models by name, or prompts."""
     limit = query["limit"]
     rows = queries.list_models(
-        db.session(),
+        reading(),
         after=decode_cursor(query["cursor"], str),
         limit=limit + 1,
         prompts=query["prompts"],
@@ -71,7 +71,7 @@ def create_model(body: dict[str, Any]) -> Response:
 @blueprint.response(200, ModelDocument)
 def get_model(name: str) -> Response:
     """Show a model."""
-    return jsonify(queries.get_model(db.session(), name).document)
+    return jsonify(queries.get_model(reading(), name).document)
 
 
 @blueprint.route("/models/<name:name>", methods=["PATCH"])
@@ -100,7 +100,7 @@ def delete_model(name: str) -> Response:
 @blueprint.response(200, VersionDocument)
 def get_alias(name: str, alias: str) -> Response:
     """Show the version that an alias points at."""
-    version = queries.version_by_alias(db.session(), name, alias)
+    version = queries.version_by_alias(reading(), name, alias)
     return jsonify(version_document(version))
 
 

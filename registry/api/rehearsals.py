@@ -14,7 +14,7 @@ from registry.domain.commands.versions import ChangeVersion
 from registry.domain.documents import version_document
 from registry.domain.rows import VersionRow
 from registry.errors import VerificationNeededError
-from registry.persistence.database import db
+from registry.persistence.database import reading
 from registry.services import rehearsals
 from registry.services.preparing import prepare_version, with_owner
 from registry.services.rehearsals import Rehearsal
@@ -72,7 +72,7 @@ def _registration(
     source = version.pop("source", None)
     details = with_owner(VersionDetails(**version), source)
     prepared = prepare_version(
-        db.session(), parts().source_readers, details, source=source
+        reading(), parts().source_readers, details, source=source
     )
     return RegisterVersion(
         model=name,

@@ -19,7 +19,7 @@ from registry.domain.commands.moves import MoveVersion, rollback
 from registry.domain.documents import Document, version_document
 from registry.domain.timestamps import parse_rfc3339
 from registry.persistence import history, queries
-from registry.persistence.database import db
+from registry.persistence.database import reading
 from registry.services.commands import execute
 from registry.services.history import history_document
 from registry.services.transaction import Transaction
@@ -76,7 +76,7 @@ def _moved(tx: Transaction, move: MoveVersion) -> Document:
 def get_stage_holder(query: dict[str, Any], name: str, stage: str) -> Response:
     """Show the version that is in a stage, or was at a time."""
     at = None if query["at"] is None else parse_rfc3339(query["at"], field="at")
-    version = queries.stage_holder(db.session(), name, _stage(name, stage), at=at)
+    version = queries.stage_holder(reading(), name, _stage(name, stage), at=at)
     return jsonify(version_document(version))
 
 
@@ -88,7 +88,7 @@ def list_history(query: dict[str, Any], name: str) -> Response:
     """List a model's stage changes, newest first, with what became of each."""
     limit, stage = query["limit"], query["stage"]
     rows = history.list_history(
-        db.session(),
+        reading(),
         name,
         below=decode_cursor(query["cursor"], int),
         stage=None if stage is None else _stage(name, stage),

@@ -17,7 +17,7 @@ from registry.domain.commands.registration import RegisterVersion, VersionDetail
 from registry.domain.commands.versions import ChangeVersion, DeleteVersion
 from registry.domain.documents import version_document
 from registry.persistence import queries
-from registry.persistence.database import db
+from registry.persistence.database import reading
 from registry.services.commands import execute
 from registry.services.preparing import prepare_version, with_owner
 from registry.web.changing import answer_once, commit, if_match, parts
@@ -34,7 +34,7 @@ def list_versions(query: dict[str, Any], name: str) -> Response:
     """List the versions of a model, newest first."""
     limit, stage = query["limit"], query["stage"]
     rows = queries.list_versions(
-        db.session(),
+        reading(),
         name,
         below=decode_cursor(query["cursor"], int),
         stage=None if stage is None else _stage(name, stage),
@@ -63,9 +63,9 @@ def create_version(body: dict[str, Any], name: str) -> Response:
     details = with_owner(VersionDetails(**body), source)
 
     def carry_out() -> Response:
-        queries.model_id(db.session(), name)
+        queries.model_id(reading(), name)
         prepared = prepare_version(
-            db.session(), parts().source_readers, details, source=source
+            reading(), parts().source_readers, details, source=source
         )
         command = RegisterVersion(
             model=name,
@@ -87,7 +87,7 @@ def create_version(body: dict[str, Any], name: str) -> Response:
 @blueprint.alt_response(304, description="Unchanged since the given entity tag")
 def get_version(name: str, number: int) -> Response:
     """Show a version, with its entity tag."""
-    version = queries.get_version(db.session(), name, number)
+    version = queries.get_version(reading(), name, number)
     answer = jsonify(version_document(version))
     answer.set_etag(version.etag)
     answer.make_conditional(request)

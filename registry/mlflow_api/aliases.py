@@ -1,6 +1,6 @@
 """``/mlflow/registered-models/alias``: set, read, deleted.
 
-Rules (protocol reference, section 4):
+Rules, as MLflow's server and clients have them:
 
 - ``latest``, in any case, is read as the highest version number and cannot be set.
 - Reading an alias that is not set is a bad parameter, not a missing resource;
@@ -17,7 +17,7 @@ from registry.mlflow_api.documents import Document, full_version_document
 from registry.mlflow_api.reading import fields_of
 from registry.mlflow_api.versions import version_number
 from registry.persistence import queries
-from registry.persistence.database import db
+from registry.persistence.database import reading
 from registry.persistence.latest import newest_version
 from registry.services.commands import execute
 from registry.web.changing import commit
@@ -50,14 +50,14 @@ def get_model_version_by_alias() -> Response:
 
 
 def _newest(name: str) -> VersionRow:
-    version = newest_version(db.session(), name)
+    version = newest_version(reading(), name)
     if version is None:
         raise NotFoundError(f"Latest version of Registered Model {name} not found")
     return version
 
 
 def _pointed_at(name: str, alias: str) -> VersionRow:
-    return queries.version_by_alias(db.session(), name, alias)
+    return queries.version_by_alias(reading(), name, alias)
 
 
 @blueprint.delete("")

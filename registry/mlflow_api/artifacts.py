@@ -1,6 +1,6 @@
 """Where a version's bytes are, and the bytes themselves for those who ask here.
 
-Rules (protocol reference, sections 4 and 5):
+Rules, as MLflow's server and clients have them:
 
 - ``get-download-uri`` answers where the bytes are. With ``STAGEGATE_SERVE_ARTIFACTS``
   and an artifact of ours that is this server, so that a client needs a registry token
@@ -26,7 +26,7 @@ from registry.mlflow_api.errors import MlflowError
 from registry.mlflow_api.reading import fields_of
 from registry.mlflow_api.versions import version_ref
 from registry.persistence import manifests, queries
-from registry.persistence.database import db, end_read
+from registry.persistence.database import end_reading, reading
 from registry.services.artifacts import is_read_by
 from registry.web.changing import parts
 from registry.web.checked_files import require_unchanged
@@ -47,7 +47,7 @@ page_blueprint = Blueprint("artifact_pages", __name__)
 def get_download_uri() -> Response:
     """Say where a version's bytes are."""
     ref = version_ref(fields_of(request))
-    version = queries.get_version(db.session(), ref.model, ref.number)
+    version = queries.get_version(reading(), ref.model, ref.number)
     require_unchanged(version)
     uri = version.artifact_uri
     if parts().settings.serve_artifacts and _is_ours(version):
@@ -90,12 +90,12 @@ def list_artifacts() -> Response:
 def download_artifact(path: str) -> Response:
     """Send a file of an artifact, or a range of it."""
     version_id, _, file = path.partition("/")
-    version, entry = manifests.find_file_by_id(db.session(), version_id, file)
+    version, entry = manifests.find_file_by_id(reading(), version_id, file)
     if entry is None:
         query = request.query_string.decode(errors="replace")
         meant = _meant(version_id, f"{file}?{query}" if query else file)
         file = meant or check_artifact_path(file)
-        version, entry = manifests.find_file_by_id(db.session(), version_id, file)
+        version, entry = manifests.find_file_by_id(reading(), version_id, file)
     return _sent(version, entry, file)
 
 
@@ -119,7 +119,7 @@ def get_artifact() -> Response:
     fields = fields_of(request)
     ref, path = version_ref(fields), fields.required_address("path")
     version, entry = manifests.find_file(
-        db.session(), ref.model, ref.number, check_artifact_path(path)
+        reading(), ref.model, ref.number, check_artifact_path(path)
     )
     if version.artifact_digest is None:
         raise ArtifactNotFoundError(
@@ -137,7 +137,7 @@ def _is_ours(version: VersionRow) -> bool:
 
 
 def _children(version_id: str, directory: str) -> list[tuple[str, int | None]] | None:
-    return manifests.children(db.session(), version_id, directory)
+    return manifests.children(reading(), version_id, directory)
 
 
 def _meant(version_id: str, asked: str, directory: str = "") -> str | None:
@@ -167,6 +167,6 @@ def _as_read(name: str) -> str:
 def _sent(version: VersionRow, entry: FileEntry | None, path: str) -> Response:
     if entry is None:
         raise ArtifactNotFoundError(f"No such artifact: {path!r}")
-    end_read(db.session())  # nothing stays open while the file is sent
+    end_reading()  # nothing stays open while the file is sent
     require_unchanged(version)
     return unchanged_file(entry) or send_file(version, entry)

@@ -1,6 +1,6 @@
 """Models and versions in the shape that MLflow's clients read.
 
-Rules (protocol reference, sections 1 and 2):
+Rules, as MLflow's server and clients have them:
 
 - Times are whole milliseconds since 1970, as JSON numbers; ``version`` is text.
 - Empty lists and what is not set are left out.
@@ -19,7 +19,7 @@ from flask import Response
 
 from registry.domain.rows import ModelRow, VersionRow
 from registry.persistence.latest import ModelWithLatest
-from registry.persistence.tables import ModelVersion, RegisteredModel
+from registry.persistence.search import ShownModel, ShownVersion
 from registry.web.paging import EMPTY, Filled, json_answer
 
 Row = TypeVar("Row")
@@ -39,8 +39,8 @@ def list_answer(
 
 
 def model_document(
-    model: ModelRow | RegisteredModel,
-    latest_versions: Sequence[VersionRow | ModelVersion],
+    model: ModelRow | ShownModel,
+    latest_versions: Sequence[VersionRow | ShownVersion],
     *,
     tags: Mapping[str, str] | None,
     aliases: Mapping[str, int] | None,
@@ -72,7 +72,7 @@ def found_model_document(found: ModelWithLatest) -> Document:
 
 
 def version_document(
-    model_name: str, version: VersionRow | ModelVersion, *, aliases: Sequence[str] = ()
+    model_name: str, version: VersionRow | ShownVersion, *, aliases: Sequence[str] = ()
 ) -> Document:
     """A ``ModelVersion``; needs its tags loaded.
 

@@ -1,13 +1,13 @@
 """``/mlflow/registered-models``: registered, shown, described, renamed, deleted."""
 
 from flask import Blueprint, Response, jsonify, request
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from registry.auth.permissions import Permission, requires
 from registry.domain.commands.models import ChangeModel, CreateModel, DeleteModel
 from registry.mlflow_api.documents import Document, found_model_document
 from registry.mlflow_api.reading import fields_of
-from registry.persistence.database import db
+from registry.persistence.database import reading
 from registry.persistence.latest import model_with_latest
 from registry.services.commands import create, execute
 from registry.services.models import change_model
@@ -27,7 +27,7 @@ def create_registered_model() -> Response:
 
     def work(tx: Transaction) -> Document:
         create(tx, CreateModel(model=name, description=description, tags=tags))
-        return _answer(tx.session, name)
+        return _answer(tx.cx, name)
 
     return commit(work)
 
@@ -36,7 +36,7 @@ def create_registered_model() -> Response:
 @requires(Permission.READ)
 def get_registered_model() -> Response:
     """Show a model with its latest version of each stage."""
-    return jsonify(_answer(db.session(), fields_of(request).required("name")))
+    return jsonify(_answer(reading(), fields_of(request).required("name")))
 
 
 @blueprint.patch("/update")
@@ -66,10 +66,10 @@ def delete_registered_model() -> Response:
 
 
 def _changed(changes: ChangeModel) -> Response:
-    return commit(lambda tx: _answer(tx.session, change_model(tx, changes).row.name))
+    return commit(lambda tx: _answer(tx.cx, change_model(tx, changes).row.name))
 
 
-def _answer(session: Session, name: str) -> Document:
+def _answer(cx: Connection, name: str) -> Document:
     stages = parts().policy.for_model(name).stages
-    found = model_with_latest(session, name, stages)
+    found = model_with_latest(cx, name, stages)
     return {"registered_model": found_model_document(found)}

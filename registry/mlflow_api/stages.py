@@ -31,7 +31,7 @@ from registry.mlflow_api.documents import Document, full_version_document
 from registry.mlflow_api.errors import MlflowError
 from registry.mlflow_api.reading import Fields, fields_of
 from registry.mlflow_api.versions import VersionRef, version_answer, version_ref
-from registry.persistence.database import db
+from registry.persistence.database import reading
 from registry.persistence.latest import latest_versions
 from registry.services.commands import execute
 from registry.services.transaction import Transaction
@@ -56,7 +56,7 @@ def get_latest_versions() -> Response:
     policy = parts().policy.for_model(name)
     asked = {stage_named(policy, text) for text in fields.texts("stages")}
     stages = [stage for stage in policy.stages if not asked or stage in asked]
-    found = latest_versions(db.session(), name, stages)
+    found = latest_versions(reading(), name, stages)
     documents = [full_version_document(version) for version in found]
     return jsonify({"model_versions": documents} if documents else {})
 
@@ -65,10 +65,10 @@ def get_latest_versions() -> Response:
 @requires(Permission.PROMOTE)
 def transition_model_version_stage() -> Response:
     """Move a version to another stage."""
-    return moved(fields_of(request), reason="", answer=version_answer)
+    return move_version(fields_of(request), reason="", answer=version_answer)
 
 
-def moved(fields: Fields, *, reason: str, answer: Answer) -> Response:
+def move_version(fields: Fields, *, reason: str, answer: Answer) -> Response:
     """Make the move that the fields ask for; the answer is what is true after it.
 
     Raises:

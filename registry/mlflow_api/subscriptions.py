@@ -84,7 +84,7 @@ def page_asked(fields: Fields) -> tuple[int, str | None]:
     return limit, decode_cursor(token, str, field="page_token")
 
 
-def changed(work: Callable[[Transaction], Document]) -> Response:
+def commit_change(work: Callable[[Transaction], Document]) -> Response:
     """Commit the change of a subscription and answer it.
 
     Raises:
@@ -99,7 +99,7 @@ def changed(work: Callable[[Transaction], Document]) -> Response:
         raise InvalidInputError(error.message, field=field) from error
 
 
-def deleted(webhook_id: str, *, name: str) -> Response:
+def delete(webhook_id: str, *, name: str) -> Response:
     """Delete a subscription of the named format."""
 
     def work(tx: Transaction) -> Document:
@@ -110,7 +110,7 @@ def deleted(webhook_id: str, *, name: str) -> Response:
     return commit(work)
 
 
-def tested(webhook_id: str, *, name: str, sample: str | None) -> SendResult:
+def send_test(webhook_id: str, *, name: str, sample: str | None) -> SendResult:
     """Send an example now, and note who asked for it.
 
     Raises:

@@ -22,7 +22,7 @@ from registry.errors import InvalidInputError, VersionNotFoundError
 from registry.mlflow_api.documents import Document, full_version_document
 from registry.mlflow_api.reading import Fields, fields_of
 from registry.persistence import queries
-from registry.persistence.database import db
+from registry.persistence.database import reading
 from registry.services.commands import execute
 from registry.services.preparing import prepare_version
 from registry.web.changing import answer_once, commit, parts
@@ -86,9 +86,9 @@ def create_model_version() -> Response:
 
 
 def _created(name: str, source: str, details: VersionDetails) -> Response:
-    queries.model_id(db.session(), name)
+    queries.model_id(reading(), name)
     prepared = prepare_version(
-        db.session(), parts().source_readers, details, source=source
+        reading(), parts().source_readers, details, source=source
     )
 
     command = RegisterVersion(
@@ -105,7 +105,7 @@ def _created(name: str, source: str, details: VersionDetails) -> Response:
 def get_model_version() -> Response:
     """Show a version."""
     name, number = version_ref(fields_of(request))
-    return jsonify(version_answer(queries.get_version(db.session(), name, number)))
+    return jsonify(version_answer(queries.get_version(reading(), name, number)))
 
 
 @blueprint.patch("/update")

@@ -1,6 +1,6 @@
 """``/mlflow/webhooks``: our subscriptions of the format ``mlflow``.
 
-Rules (protocol reference, section 6):
+Rules, as MLflow's server and clients have them:
 
 - A pair that MLflow knows and we never announce (budgets) is taken, as MLflow's
   server takes it, and stays silent.
@@ -22,13 +22,13 @@ from registry.mlflow_api.reading import Fields, fields_of, missing
 from registry.mlflow_api.subscriptions import (
     STATES,
     answered_text,
-    changed,
-    deleted,
+    commit_change,
+    delete,
     find,
     listed,
     page_asked,
+    send_test,
     status_of,
-    tested,
 )
 from registry.persistence.database import db
 from registry.services import subscriptions as service
@@ -76,7 +76,7 @@ def create_webhook() -> Response:
         is_active = state.get("state", created["state"]) == created["state"]
         return _updated(tx, created["id"], {} if is_active else state)
 
-    return changed(work)
+    return commit_change(work)
 
 
 @blueprint.get("")
@@ -119,14 +119,14 @@ def update_webhook(webhook_id: str) -> Response:
         find(tx.session, webhook_id, name=FORMAT)
         return _updated(tx, webhook_id, changes)
 
-    return changed(work)
+    return commit_change(work)
 
 
 @blueprint.delete("/<webhook_id>")
 @requires(Permission.ADMIN)
 def delete_webhook(webhook_id: str) -> Response:
     """Delete a webhook; what it still waited for is given up."""
-    return deleted(webhook_id, name=FORMAT)
+    return delete(webhook_id, name=FORMAT)
 
 
 @blueprint.post("/<webhook_id>/test")
@@ -135,7 +135,7 @@ def test_webhook(webhook_id: str) -> Response:
     """Send an example now and answer what came of it."""
     event = fields_of(request).document("event")
     sample = None if event is None else _event_type(event)
-    result = tested(webhook_id, name=FORMAT, sample=sample)
+    result = send_test(webhook_id, name=FORMAT, sample=sample)
     said: Document = {"success": result.is_delivered}
     if result.status is not None:
         said["response_status"] = result.status

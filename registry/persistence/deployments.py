@@ -1,9 +1,9 @@
 """What is read of deployments; each is one statement."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import and_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, select
 
 from registry.domain.rows import DeploymentRow
 from registry.errors import VersionNotFoundError
@@ -14,9 +14,37 @@ from registry.persistence.tables import (
     RegisteredModel,
 )
 
+_BEHIND_ALL = "g"  #: ids are hexadecimal
+
+
+def _deployments(*conditions: ColumnElement[bool]) -> Select[Any]:
+    is_its = and_(
+        Deployment.version_id == ModelVersion.id,
+        Deployment.id < bindparam("before"),
+        *conditions,
+    )
+    return (
+        select(*selected(DeploymentRow))
+        .select_from(ModelVersion)
+        .join(RegisteredModel, RegisteredModel.id == ModelVersion.model_id)
+        .outerjoin(Deployment, is_its)
+        .where(
+            RegisteredModel.name == bindparam("name"),
+            RegisteredModel.deleted_at.is_(None),
+            ModelVersion.number == bindparam("number"),
+            ModelVersion.deleted_at.is_(None),
+        )
+        .order_by(Deployment.id.desc())
+        .limit(bindparam("most"))
+    )
+
+
+_DEPLOYMENTS = _deployments()
+_OF_TRANSITION = _deployments(Deployment.transition_id == bindparam("transition"))
+
 
 def list_deployments(
-    session: Session,
+    cx: Connection,
     name: str,
     number: int,
     *,
@@ -29,25 +57,12 @@ def list_deployments(
     Raises:
         NotFoundError: when model or version do not exist.
     """
-    conditions = [Deployment.version_id == ModelVersion.id]
+    values = {"name": name, "number": number, "most": limit}
+    values |= {"before": _BEHIND_ALL if before is None else before}
     if transition_id is not None:
-        conditions.append(Deployment.transition_id == transition_id)
-    if before is not None:
-        conditions.append(Deployment.id < before)
-    found = session.execute(
-        select(*selected(DeploymentRow))
-        .select_from(ModelVersion)
-        .join(RegisteredModel, RegisteredModel.id == ModelVersion.model_id)
-        .outerjoin(Deployment, and_(*conditions))
-        .where(
-            RegisteredModel.name == name,
-            RegisteredModel.deleted_at.is_(None),
-            ModelVersion.number == number,
-            ModelVersion.deleted_at.is_(None),
-        )
-        .order_by(Deployment.id.desc())
-        .limit(limit)
-    ).all()
+        values["transition"] = transition_id
+    statement = _DEPLOYMENTS if transition_id is None else _OF_TRANSITION
+    found = cx.execute(statement, values).all()
     if not found:
         raise VersionNotFoundError(name, number)
     return [row_of(DeploymentRow, row) for row in found if row.id is not None]

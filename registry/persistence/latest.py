@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     ScalarSelect,
     Select,
     and_,
@@ -19,7 +20,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import aliased
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NullType
@@ -107,7 +108,7 @@ class ModelWithLatest:
 
 
 def model_with_latest(
-    session: Session, name: str, stages: Sequence[str]
+    cx: Connection, name: str, stages: Sequence[str]
 ) -> ModelWithLatest:
     """A model, and its latest version of each stage.
 
@@ -115,7 +116,7 @@ def model_with_latest(
         ModelNotFoundError: when there is no model of this name.
     """
     statement = _model_with_latest(tuple(stages))
-    found = session.connection().execute(statement, {"name": name}).all()
+    found = cx.execute(statement, {"name": name}).all()
     if not found:
         raise ModelNotFoundError(name)
     width = len(_MODEL)
@@ -129,7 +130,7 @@ def model_with_latest(
 
 
 def latest_versions(
-    session: Session, name: str, stages: Sequence[str]
+    cx: Connection, name: str, stages: Sequence[str]
 ) -> list[VersionRow]:
     """The latest version of each of these stages, with their documents.
 
@@ -137,19 +138,19 @@ def latest_versions(
         ModelNotFoundError: when there is no model of this name.
     """
     statement = _latest_versions(tuple(stages))
-    found = session.connection().execute(statement, {"name": name}).all()
+    found = cx.execute(statement, {"name": name}).all()
     if not found:
         raise ModelNotFoundError(name)
     return _in_order(found, stages)
 
 
-def newest_version(session: Session, name: str) -> VersionRow | None:
+def newest_version(cx: Connection, name: str) -> VersionRow | None:
     """The version with the highest number, whatever its stage; None when empty.
 
     Raises:
         ModelNotFoundError: when there is no model of this name.
     """
-    found = session.connection().execute(_NEWEST, {"name": name}).one_or_none()
+    found = cx.execute(_NEWEST, {"name": name}).one_or_none()
     if found is None:
         raise ModelNotFoundError(name)
     return None if found.id is None else row_of(VersionRow, found)

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import (
     CTE,
     ColumnElement,
+    Connection,
     Integer,
     Select,
     Text,
@@ -23,7 +24,6 @@ from sqlalchemy import (
     literal_column,
     select,
 )
-from sqlalchemy.orm import Session
 
 from registry.domain.manifests import FileEntry, Manifest
 from registry.domain.rows import VersionRow
@@ -33,24 +33,16 @@ from registry.errors import (
     VersionNotFoundError,
 )
 from registry.persistence.aggregates import Position
-from registry.persistence.statements import FILES, MODELS, VERSIONS, row_of, selected
+from registry.persistence.queries import OF_LIVE, VERSION
+from registry.persistence.statements import FILES, VERSIONS, row_of
 
 _FILE = (FILES.c.path, FILES.c.size_bytes, FILES.c.sha256)
-_VERSION = (
-    select(*selected(VersionRow))
-    .join(MODELS, MODELS.c.id == VERSIONS.c.model_id)
-    .where(MODELS.c.deleted_at.is_(None), VERSIONS.c.deleted_at.is_(None))
-)
-_NAMED = _VERSION.where(
-    MODELS.c.name == bindparam("name"), VERSIONS.c.number == bindparam("number")
-)
-_BY_ID = _VERSION.where(
+_BY_ID = OF_LIVE.where(
     VERSIONS.c.id == bindparam("id"), VERSIONS.c.artifact_digest.is_not(None)
 )
-
 _ALL = select(*_FILE).where(FILES.c.version_id == bindparam("id"))
 _OF_PATH = and_(FILES.c.version_id == VERSIONS.c.id, FILES.c.path == bindparam("path"))
-_FILE_NAMED = _NAMED.outerjoin(FILES, _OF_PATH).add_columns(*_FILE)
+_FILE_NAMED = VERSION.outerjoin(FILES, _OF_PATH).add_columns(*_FILE)
 _FILE_BY_ID = _BY_ID.outerjoin(FILES, _OF_PATH).add_columns(*_FILE)
 
 
@@ -68,7 +60,7 @@ def _at(walk: CTE, column: str) -> Any:  # noqa: ANN401  # as above
 
 def _files_behind() -> Select[Any]:
     """A row a file, and one without a path where there are no more."""
-    walk = _NAMED.with_only_columns(
+    walk = VERSION.with_only_columns(
         VERSIONS.c.id,
         VERSIONS.c.artifact_digest,
         bindparam("most", type_=Integer).label("most"),
@@ -115,18 +107,18 @@ _FILES_BEHIND = _files_behind()
 _CHILDREN = _children()
 
 
-def manifest_of(session: Session, version: VersionRow) -> Manifest:
+def manifest_of(cx: Connection, version: VersionRow) -> Manifest:
     """The whole manifest of a version that has a digest.
 
     Raises:
         IntegrityViolationError: when its files are not what was digested.
     """
-    rows = session.connection().execute(_ALL, {"id": version.id})
+    rows = cx.execute(_ALL, {"id": version.id})
     return Manifest.stored(rows, version.artifact_digest or "")
 
 
 def files_behind(
-    session: Session, name: str, number: int, *, after: str | None, limit: int
+    cx: Connection, name: str, number: int, *, after: str | None, limit: int
 ) -> list[FileEntry]:
     """Files of a version by path, from the one behind ``after`` on.
 
@@ -135,7 +127,7 @@ def files_behind(
         IntegrityViolationError: when a version with a digest has none.
     """
     values = {"name": name, "number": number, "after": after or "", "most": limit}
-    rows = session.connection().execute(_FILES_BEHIND, values).all()
+    rows = cx.execute(_FILES_BEHIND, values).all()
     if not rows:
         raise VersionNotFoundError(name, number)
     found = [FileEntry(*file) for _, *file in rows if file[0] is not None]
@@ -145,7 +137,7 @@ def files_behind(
 
 
 def find_file(
-    session: Session, name: str, number: int, path: str
+    cx: Connection, name: str, number: int, path: str
 ) -> tuple[VersionRow, FileEntry | None]:
     """A version, and its file of this path if it has one.
 
@@ -153,14 +145,14 @@ def find_file(
         NotFoundError: when model or version do not exist.
     """
     values = {"name": name, "number": number, "path": path}
-    found = session.connection().execute(_FILE_NAMED, values).one_or_none()
+    found = cx.execute(_FILE_NAMED, values).one_or_none()
     if found is None:
         raise VersionNotFoundError(name, number)
     return _version_and_file(found)
 
 
 def find_file_by_id(
-    session: Session, version_id: str, path: str
+    cx: Connection, version_id: str, path: str
 ) -> tuple[VersionRow, FileEntry | None]:
     """As ``find_file``, of the version of this id.
 
@@ -172,14 +164,14 @@ def find_file_by_id(
         "id": version_id.replace("\0", "\ufffd"),
         "path": path.replace("\0", "\ufffd"),
     }
-    found = session.connection().execute(_FILE_BY_ID, values).one_or_none()
+    found = cx.execute(_FILE_BY_ID, values).one_or_none()
     if found is None:
         raise _no_artifact(version_id)
     return _version_and_file(found)
 
 
 def children(
-    session: Session, version_id: str, directory: str
+    cx: Connection, version_id: str, directory: str
 ) -> list[tuple[str, int | None]] | None:
     """What lies in a directory, by name: a file with its size, or a directory.
 
@@ -191,7 +183,7 @@ def children(
     """
     prefix = f"{directory}/" if directory else ""
     values = {"id": version_id, "path": directory, "prefix": prefix}
-    rows = session.connection().execute(_CHILDREN, values).all()
+    rows = cx.execute(_CHILDREN, values).all()
     if not rows:
         raise _no_artifact(version_id)
     below = [

@@ -8,12 +8,15 @@ Rules:
 """
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
+    Connection,
     Row,
     Select,
     String,
@@ -25,7 +28,6 @@ from sqlalchemy import (
     select,
     union,
 )
-from sqlalchemy.orm import Session
 
 from registry.domain.commands.models import ModelState
 from registry.domain.policy import VersionStatus
@@ -38,6 +40,7 @@ from registry.errors import (
 )
 from registry.persistence.statements import (
     ALIASES,
+    CHANGES,
     MODEL_STATE,
     MODELS,
     VERSIONS,
@@ -45,25 +48,18 @@ from registry.persistence.statements import (
     row_of,
     selected,
 )
-from registry.persistence.tables import (
-    AuditEntry,
-    ModelVersion,
-    RegisteredModel,
-    StageChange,
-)
+from registry.persistence.tables import AuditEntry
 from webhooks.portions import read_rows
-
-Entries = TypeVar("Entries", AuditEntry, int)
-
 
 _LIVE_MODEL = MODELS.c.deleted_at.is_(None)
 _NAMED = (MODELS.c.name == bindparam("name"), _LIVE_MODEL)
 _LIVE = and_(_LIVE_MODEL, VERSIONS.c.deleted_at.is_(None))
-_OF_LIVE = (
+OF_LIVE = (
     select(*selected(VersionRow))
     .join(MODELS, MODELS.c.id == VERSIONS.c.model_id)
     .where(_LIVE)
 )
+_CHANGE = CHANGES.c
 
 _KIND = select(MODELS.c.id, MODELS.c.is_prompt).where(*_NAMED)
 _NAME = select(MODELS.c.name).where(MODELS.c.id == bindparam("id"), _LIVE_MODEL)
@@ -78,14 +74,14 @@ _MODELS = (
     .order_by(MODELS.c.name)
     .limit(bindparam("most"))
 )
-_VERSION = _OF_LIVE.where(
+VERSION = OF_LIVE.where(
     MODELS.c.name == bindparam("name"), VERSIONS.c.number == bindparam("number")
 )
-_ABOVE_ALL = 2**31 - 1  #: no version has that number
+_ABOVE_ALL = 2**63 - 1  #: no version and no entry has that number
 _BELOW = and_(
     VERSIONS.c.model_id == MODELS.c.id,
     VERSIONS.c.deleted_at.is_(None),
-    VERSIONS.c.number < bindparam("below"),
+    VERSIONS.c.number < bindparam("below", type_=BigInteger),
 )
 
 
@@ -102,7 +98,7 @@ def _versions_that(condition: ColumnElement[bool]) -> Select[Any]:
 
 _VERSIONS = _versions_that(_BELOW)
 _IN_STAGE = _versions_that(and_(_BELOW, VERSIONS.c.stage == bindparam("stage")))
-_BY_ALIAS = _OF_LIVE.join(ALIASES, ALIASES.c.version_id == VERSIONS.c.id).where(
+_BY_ALIAS = OF_LIVE.join(ALIASES, ALIASES.c.version_id == VERSIONS.c.id).where(
     MODELS.c.name == bindparam("name"), ALIASES.c.alias == bindparam("alias")
 )
 _UNFINISHED = (
@@ -133,72 +129,155 @@ _DUE = (
 )
 
 
-def get_model(session: Session, name: str) -> ModelState:
+def _holder(version: ColumnElement[bool], *entered: ColumnElement[bool]) -> Select[Any]:
+    """The last to enter a stage, of those who entered nothing after it."""
+    standing = (
+        select(_CHANGE.version_id, func.max(_CHANGE.sequence).label("sequence"))
+        .join(MODELS, MODELS.c.id == _CHANGE.model_id)
+        .where(*_NAMED, *entered)
+        .group_by(_CHANGE.version_id)
+        .subquery()
+    )
+    return (
+        select(*selected(VersionRow))
+        .join(MODELS, MODELS.c.id == VERSIONS.c.model_id)
+        .join(standing, standing.c.version_id == VERSIONS.c.id)
+        .join(
+            CHANGES,
+            and_(
+                _CHANGE.version_id == standing.c.version_id,
+                _CHANGE.sequence == standing.c.sequence,
+            ),
+        )
+        .where(*_NAMED, version, _CHANGE.to_stage == bindparam("stage"))
+        .order_by(_CHANGE.sequence.desc())
+        .limit(1)
+    )
+
+
+_HOLDER = _holder(
+    and_(VERSIONS.c.deleted_at.is_(None), VERSIONS.c.stage == bindparam("stage"))
+)
+_HOLDER_AT = _holder(
+    or_(VERSIONS.c.deleted_at.is_(None), VERSIONS.c.deleted_at > bindparam("at")),
+    _CHANGE.at <= bindparam("at"),
+)
+
+
+_ENTRY = AuditEntry.__table__.c
+_ENTRIES = (
+    select(*_ENTRY)
+    .where(_ENTRY.id < bindparam("below", type_=BigInteger))
+    .order_by(_ENTRY.id.desc())
+    .limit(bindparam("most"))
+)
+
+
+def _entries_that(
+    order: ColumnElement[int], *conditions: ColumnElement[bool]
+) -> Select[Any]:
+    page = (
+        select(_ENTRY.id)
+        .where(_ENTRY.id < bindparam("below", type_=BigInteger), *conditions)
+        .order_by(order.desc())
+        .limit(bindparam("most"))
+    )
+    return select(page.subquery().c.id)
+
+
+def _hidden() -> Iterator[Select[Any]]:
+    """Entries of the model's chain that name it in their text and not beside it.
+
+    One query for each range of the index of chains and models, which has no step for
+    what is not equal. They are few, if any, and sorted by themselves: by an index in
+    this order all entries without a model would be walked.
+    """
+    chains = select((literal("model:", String) + MODELS.c.id).label("chain")).where(
+        MODELS.c.name == bindparam("model")
+    )
+    is_of_its_chain = _ENTRY.chain.in_(select(chains.cte("chains").c.chain))
+    names_it = _ENTRY.canonical.contains(bindparam("said", type_=String), escape="/")
+    for is_other in (
+        _ENTRY.model < bindparam("model"),
+        _ENTRY.model > bindparam("model"),
+        _ENTRY.model.is_(None),
+    ):
+        yield _entries_that(_ENTRY.id + 0, is_of_its_chain, is_other, names_it)
+
+
+_ENTRIES_OF_MODEL = _ENTRIES.where(
+    _ENTRY.id.in_(
+        union(_entries_that(_ENTRY.id, _ENTRY.model == bindparam("model")), *_hidden())
+    )
+)
+
+
+def get_model(cx: Connection, name: str) -> ModelState:
     """The model with its tags, aliases and stages.
 
     Raises:
         NotFoundError: when there is no model of this name.
     """
-    found = session.connection().execute(_MODEL, {"name": name}).one_or_none()
+    found = cx.execute(_MODEL, {"name": name}).one_or_none()
     if found is None:
         raise ModelNotFoundError(name)
     return model_state(found)
 
 
-def model_id(session: Session, name: str) -> str:
+def model_id(cx: Connection, name: str) -> str:
     """The id of a model; raises as ``model_kind``."""
-    found, _ = model_kind(session, name)
+    found, _ = model_kind(cx, name)
     return found
 
 
-def model_kind(session: Session, name: str) -> tuple[str, bool]:
+def model_kind(cx: Connection, name: str) -> tuple[str, bool]:
     """The id of a model, and whether it is a prompt.
 
     Raises:
         NotFoundError: when there is no model of this name.
     """
-    found = session.connection().execute(_KIND, {"name": name}).one_or_none()
+    found = cx.execute(_KIND, {"name": name}).one_or_none()
     if found is None:
         raise ModelNotFoundError(name)
     return found[0], found[1]
 
 
-def model_name(session: Session, model_id: str) -> str:
+def model_name(cx: Connection, model_id: str) -> str:
     """The present name of a model.
 
     Raises:
         NotFoundError: when it was deleted.
     """
-    found: str | None = session.connection().execute(_NAME, {"id": model_id}).scalar()
+    found: str | None = cx.execute(_NAME, {"id": model_id}).scalar()
     if found is None:
         raise ModelNotFoundError(model_id)
     return found
 
 
 def list_models(
-    session: Session, *, after: str | None, limit: int, prompts: bool
+    cx: Connection, *, after: str | None, limit: int, prompts: bool
 ) -> Iterator[ModelState]:
     """Models, or prompts, by name, from the one behind ``after`` on."""
     values = {"after": after or "", "most": limit, "prompts": prompts}
-    found = read_rows(session, _MODELS, limit=limit, values=values)
+    found = read_rows(cx, _MODELS, limit=limit, values=values)
     return map(model_state, found)
 
 
-def get_version(session: Session, name: str, number: int) -> VersionRow:
+def get_version(cx: Connection, name: str, number: int) -> VersionRow:
     """One version of a model.
 
     Raises:
         NotFoundError: when model or version do not exist.
     """
     values = {"name": name, "number": number}
-    found = session.connection().execute(_VERSION, values).one_or_none()
+    found = cx.execute(VERSION, values).one_or_none()
     if found is None:
         raise VersionNotFoundError(name, number)
     return row_of(VersionRow, found)
 
 
 def list_versions(
-    session: Session,
+    cx: Connection,
     name: str,
     *,
     below: int | None,
@@ -215,7 +294,7 @@ def list_versions(
         values["stage"] = stage
     statement = _VERSIONS if stage is None else _IN_STAGE
     is_there = False
-    for found in read_rows(session, statement, limit=limit, values=values):
+    for found in read_rows(cx, statement, limit=limit, values=values):
         is_there = True
         if found.id is not None:  # the model's own row alone says that it has nothing
             yield row_of(VersionRow, found)
@@ -223,22 +302,22 @@ def list_versions(
         raise ModelNotFoundError(name)
 
 
-def version_by_alias(session: Session, name: str, alias: str) -> VersionRow:
+def version_by_alias(cx: Connection, name: str, alias: str) -> VersionRow:
     """The version that an alias points at.
 
     Raises:
         NotFoundError: when model or alias do not exist.
     """
     values = {"name": name, "alias": alias}
-    found = session.connection().execute(_BY_ALIAS, values).one_or_none()
+    found = cx.execute(_BY_ALIAS, values).one_or_none()
     if found is None:
-        model_id(session, name)
+        model_id(cx, name)
         raise AliasNotFoundError(name, alias)
     return row_of(VersionRow, found)
 
 
 def stage_holder(
-    session: Session, name: str, stage: str, *, at: datetime | None
+    cx: Connection, name: str, stage: str, *, at: datetime | None
 ) -> VersionRow:
     """The version that is in a stage, or was at ``at``.
 
@@ -248,40 +327,9 @@ def stage_holder(
     Raises:
         NotFoundError: when there is (was) none.
     """
-    latest = select(
-        StageChange.version_id, func.max(StageChange.sequence).label("sequence")
-    ).group_by(StageChange.version_id)
-    query = (
-        select(*selected(VersionRow))
-        .join(RegisteredModel, RegisteredModel.id == ModelVersion.model_id)
-        .where(RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None))
-    )
-    latest = latest.join(
-        RegisteredModel, RegisteredModel.id == StageChange.model_id
-    ).where(RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None))
-    if at is None:
-        query = query.where(ModelVersion.stage == stage).where(
-            ModelVersion.deleted_at.is_(None)
-        )
-    else:
-        latest = latest.where(StageChange.at <= at)
-        query = query.where(
-            or_(ModelVersion.deleted_at.is_(None), ModelVersion.deleted_at > at)
-        )
-    standing = latest.subquery()
-    found = session.execute(
-        query.join(standing, standing.c.version_id == ModelVersion.id)
-        .join(
-            StageChange,
-            and_(
-                StageChange.version_id == standing.c.version_id,
-                StageChange.sequence == standing.c.sequence,
-            ),
-        )
-        .where(StageChange.to_stage == stage)
-        .order_by(StageChange.sequence.desc())
-        .limit(1)
-    ).one_or_none()
+    values = {"name": name, "stage": stage, **({} if at is None else {"at": at})}
+    statement = _HOLDER if at is None else _HOLDER_AT
+    found = cx.execute(statement, values).one_or_none()
     if found is None:
         when = "was" if at else "is"
         raise NotFoundError(f"no version of {name!r} {when} in {stage}")
@@ -289,72 +337,37 @@ def stage_holder(
 
 
 def list_audit_entries(
-    session: Session, *, model: str | None, below: int | None, limit: int
-) -> Iterator[AuditEntry]:
+    cx: Connection, *, model: str | None, below: int | None, limit: int
+) -> Iterator[Row[Any]]:
     """Audit entries, newest first; with ``model`` those that may be about it.
 
     The column says so, or the sealed text may: a column can be edited. Whoever asks
     for a model looks at the texts.
     """
-    query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
+    values: dict[str, Any] = {"below": below or _ABOVE_ALL, "most": limit}
     if model is not None:
-        said_beside = select(AuditEntry.id).where(AuditEntry.model == model)
-        arms = [said_beside.order_by(AuditEntry.id.desc()), *_hidden(model)]
-        pages = [_below(arm, below).limit(limit).subquery() for arm in arms]
-        query = query.where(
-            AuditEntry.id.in_(union(*(select(page.c.id) for page in pages)))
-        )
-    found = read_rows(session, _below(query, below), limit=limit)
-    return (row for (row,) in found)
-
-
-def _below(query: Select[Entries], below: int | None) -> Select[Entries]:
-    return query if below is None else query.where(AuditEntry.id < below)
-
-
-def _hidden(model: str) -> list[Select[int]]:
-    """Entries of the model's chain that name it in their text and not beside it.
-
-    One query for each range of the index of chains and models, which has no step for
-    what is not equal. They are few, if any, and sorted by themselves: by an index in
-    this order all entries without a model would be walked.
-    """
-    chains = select(
-        (literal("model:", String) + RegisteredModel.id).label("chain")
-    ).where(RegisteredModel.name == model)
-    is_of_its_chain = AuditEntry.chain.in_(select(chains.cte("chains").c.chain))
-    names_it = AuditEntry.canonical.contains(
-        f'"model":{json.dumps(model, ensure_ascii=False)}', autoescape=True
-    )
-    others = (
-        AuditEntry.model < model,
-        AuditEntry.model > model,
-        AuditEntry.model.is_(None),
-    )
-    return [
-        select(AuditEntry.id)
-        .where(is_of_its_chain, is_other, names_it)
-        .order_by((AuditEntry.id + 0).desc())
-        for is_other in others
-    ]
+        said = f'"model":{json.dumps(model, ensure_ascii=False)}'
+        values |= {"model": model, "said": re.sub("[/%_]", r"/\g<0>", said)}
+    statement = _ENTRIES if model is None else _ENTRIES_OF_MODEL
+    return read_rows(cx, statement, limit=limit, values=values)
 
 
 def oldest_unfinished_upload(
-    session: Session, *, created_before: datetime
+    cx: Connection, *, created_before: datetime
 ) -> Row[Any, Any, Any] | None:
     """Id, model's name and number of a version whose upload was never finalized.
 
     Read without a lock: look again under the model's before changing anything.
     """
     values = {"created_before": created_before}
-    return session.connection().execute(_UNFINISHED, values).one_or_none()
+    return cx.execute(_UNFINISHED, values).one_or_none()
 
 
 def due_for_sealing(
-    session: Session, now: datetime
+    cx: Connection, now: datetime
 ) -> Row[Any, Any, Any, Any, Any, Any] | None:
     """A version whose manifest the background should complete, locked.
 
     Its ``declared_manifest`` comes with what says where it is.
     """
-    return session.connection().execute(_DUE, {"now": now}).one_or_none()
+    return cx.execute(_DUE, {"now": now}).one_or_none()

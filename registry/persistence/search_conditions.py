@@ -1,13 +1,11 @@
 """Each comparison of a search as a condition of SQL, on either database.
 
-Rules (protocol reference, section 4):
+Rules, as MLflow's server and clients have them:
 
 - A comparison of a tag, ``!=`` too, needs the tag to be there.
 - A run that is not set is an empty text, as MLflow's server stores it.
-- A condition leads when an index may say by it what to look at; otherwise it is
-  only asked of what something else leads to. On PostgreSQL all lead and the planner
-  chooses. SQLite takes whatever index it sees, so there a column is hidden from the
-  indexes (by an empty text behind it) where it must not lead.
+- A comparison of a tag leads when an index may say by it what to look at; otherwise
+  it is only asked of what something else leads to.
 """
 
 import operator
@@ -22,13 +20,11 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Select,
-    Text,
     and_,
     exists,
     literal,
     literal_column,
     select,
-    text,
 )
 
 from registry.domain.prompts import PROMPT_TAG
@@ -76,20 +72,15 @@ _PATTERNS = frozenset({Operator.LIKE, Operator.ILIKE})
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Target:
-    """What is searched.
-
-    Attributes:
-        tag_index: the index on its tags' keys and values.
-    """
+    """What is searched."""
 
     id: ColumnElement[Any]
     columns: Mapping[Attribute, ColumnElement[Any]]
     tag: FromClause
     tag_owner: ColumnElement[Any]
-    tag_index: str
 
 
-MODELS = Target(
+OF_MODELS = Target(
     id=_MODEL.id,
     columns={
         Attribute.NAME: _MODEL.name,
@@ -97,9 +88,8 @@ MODELS = Target(
     },
     tag=ModelTag.__table__,
     tag_owner=ModelTag.__table__.c.model_id,
-    tag_index="model_tags_by_value",
 )
-VERSIONS = Target(
+OF_VERSIONS = Target(
     id=_VERSION.id,
     columns={
         Attribute.NAME: _MODEL.name,
@@ -111,7 +101,6 @@ VERSIONS = Target(
     },
     tag=VersionTag.__table__,
     tag_owner=VersionTag.__table__.c.version_id,
-    tag_index="version_tags_by_value",
 )
 
 
@@ -132,34 +121,13 @@ class Conditions:
             compared: Condition = _COMPARE[comparison.operator](column, number)
             return compared
         if comparison.operator in _PATTERNS:
-            condition = self._is_like(column, comparison, leads=leads)
+            condition = self._is_like(column, comparison)
         else:
             condition = self._text_compares(column, comparison)
         is_optional = comparison.attribute is Attribute.RUN_ID
         if is_optional and _holds_of_empty(comparison):
             return column.is_(None) | condition
         return condition
-
-    def candidates(self, comparison: Comparison) -> Select[Any] | None:
-        """All that a comparison could lead to at most; None when it cannot lead.
-
-        What the planner leads by anyway, as an equal name, is not asked for.
-        """
-        one = select(literal_column("1", Integer))
-        if comparison.tag is not None:
-            return one.where(*self._tag_bounds(comparison))
-        if comparison.operator not in _PATTERNS:
-            return None
-        if comparison.attribute is Attribute.NAME:
-            if self.target is MODELS:
-                return None
-            holds = self.holds(comparison, leads=True)
-            return one.where(_MODEL.deleted_at.is_(None), holds)
-        column = self.target.columns[Attribute(str(comparison.attribute))]
-        bounds = list(self._bounds(column, comparison))
-        if not bounds:
-            return None
-        return one.where(_VERSION.deleted_at.is_(None), *bounds)
 
     def is_no_prompt(self) -> Condition:
         """Whether what is found is not tagged as a prompt."""
@@ -168,15 +136,15 @@ class Conditions:
     def behind(self, ordering: Sequence[Ordering], position: Position) -> Condition:
         """Whether a row comes behind a position; both go by the same columns."""
         return _behind(
-            list(zip(ordering, self._columns(ordering), strict=True)), position
+            list(zip(ordering, self.columns(ordering), strict=True)), position
         )
 
     def order(self, ordering: Sequence[Ordering]) -> Iterator[ColumnElement[Any]]:
         """The columns of ORDER BY."""
-        for each, column in zip(ordering, self._columns(ordering), strict=True):
+        for each, column in zip(ordering, self.columns(ordering), strict=True):
             yield column.desc() if each.is_descending else column
 
-    def _columns(self, ordering: Sequence[Ordering]) -> Iterator[ColumnElement[Any]]:
+    def columns(self, ordering: Sequence[Ordering]) -> Iterator[ColumnElement[Any]]:
         """The columns that an ordering goes by."""
         by_number = ordering[0].column is Attribute.VERSION_NUMBER
         for each in ordering:
@@ -191,20 +159,16 @@ class Conditions:
             else:
                 yield column
 
-    def _is_like(
-        self, column: ColumnElement[Any], comparison: Comparison, *, leads: bool
-    ) -> Condition:
+    def _is_like(self, column: ColumnElement[Any], comparison: Comparison) -> Condition:
         compare = matches if comparison.attribute is Attribute.NAME else long_matches
-        hides = self.dialect == SQLITE and not leads and self.target is VERSIONS
-        bounds = () if hides else self._bounds(column, comparison)
         return and_(
             compare(
-                column.concat("") if hides else column,
+                column,
                 str(comparison.value),
                 ignore_case=comparison.operator is Operator.ILIKE,
                 dialect=self.dialect,
             ),
-            *bounds,
+            *self._bounds(column, comparison),
         )
 
     def _text_compares(
@@ -255,18 +219,10 @@ class Conditions:
                 tag.key == comparison.tag,
                 self._tag_value_holds(comparison),
             )
-        key, value, owner = tag.key, tag.value, target.tag_owner
-        if self.dialect == SQLITE:
-            # The index on values, read in one place, instead of the primary key.
-            # SQLite has a clause for that and SQLAlchemy none, so it is text here.
-            name = f"{target.tag.description} AS tag INDEXED BY {target.tag_index}"
-            rows = rows.select_from(text(name))
-            key, value, owner = (
-                literal_column(f"tag.{column}", Text)
-                for column in ("key", "value", owner.key)
-            )
-        same_value = equals(value, str(comparison.value), self.dialect)
-        return rows.where(key == comparison.tag, same_value, owner == target.id)
+        same_value = equals(tag.value, str(comparison.value), self.dialect)
+        return rows.where(
+            tag.key == comparison.tag, same_value, target.tag_owner == target.id
+        )
 
     def _tag_value_holds(self, comparison: Comparison) -> Condition:
         value = self.target.tag.c.value

@@ -5,10 +5,12 @@ PostgreSQL: after the wait only the locked row is read again, what is joined is 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import (
     Connection,
+    CursorResult,
     Executable,
     and_,
     bindparam,
@@ -17,7 +19,13 @@ from sqlalchemy import (
     select,
 )
 
-from registry.domain.commands.change import Reported, Snapshot, Standing, Want
+from registry.domain.commands.change import (
+    MAX_NAMED,
+    DeploymentFacts,
+    Reported,
+    Snapshot,
+    Want,
+)
 from registry.domain.documents import ModelFacts
 from registry.domain.policy import ARCHIVED, NONE
 from registry.domain.rows import (
@@ -45,6 +53,7 @@ from registry.persistence.statements import (
 from webhooks.tables import Delivery, DeliveryKind
 
 Kind = TypeVar("Kind")
+Rows = CursorResult[*tuple[Any, ...]]
 
 _OF_MODEL = and_(
     VERSIONS.c.model_id == bindparam("model_id"), VERSIONS.c.deleted_at.is_(None)
@@ -126,11 +135,18 @@ _MOVES = select(*selected(StageChangeRow)).where(
     CHANGES.c.version_id == bindparam("version_id"), CHANGES.c.from_stage.is_not(None)
 )
 _PRESENT = _MOVES.order_by(CHANGES.c.sequence.desc()).limit(1)
-_ANNOUNCED_AS = _MOVES.where(CHANGES.c.event_id == bindparam("event_id"))
-_ANNOUNCED_BY = _MOVES.join(
-    Delivery.__table__, Delivery.__table__.c.event_id == CHANGES.c.event_id
-).where(Delivery.__table__.c.id == bindparam("delivery_id"))
-_ANNOUNCED_SO = _ANNOUNCED_BY.where(CHANGES.c.event_id == bindparam("event_id"))
+_ANNOUNCED_AS = CHANGES.c.event_id == bindparam("event_id")
+_ANNOUNCED_BY = CHANGES.c.event_id == (
+    select(Delivery.event_id)
+    .where(Delivery.id == bindparam("delivery_id"))
+    .scalar_subquery()
+)
+#: By what a report names: an event, a delivery, or both.
+_ANNOUNCED = {
+    frozenset({"event_id"}): _MOVES.where(_ANNOUNCED_AS),
+    frozenset({"delivery_id"}): _MOVES.where(_ANNOUNCED_BY),
+    frozenset({"event_id", "delivery_id"}): _MOVES.where(_ANNOUNCED_AS, _ANNOUNCED_BY),
+}
 _DEPLOYMENTS = select(*selected(DeploymentRow)).where(
     DEPLOYMENTS.c.version_id == bindparam("version_id"),
     DEPLOYMENTS.c.environment == bindparam("environment"),
@@ -163,118 +179,90 @@ def lock(cx: Connection, name: str) -> ModelRow:
 
 def gather(cx: Connection, model: ModelRow, want: Want) -> Snapshot:
     """What is wanted of a model that is locked."""
-    of_model = {"model_id": model.id}
-    pointed = {**of_model, "alias": want.alias}
-    alias = _one(cx, AliasRow, _ALIAS, pointed, is_wanted=want.alias is not None)
-    holder = _number(cx, _HOLDER_BEFORE, {**of_model, "stage": want.holder_before})
-    comment_of, comment = _comment(cx, of_model, want.comment)
+    of = _OfModel(cx, model.id)
+    alias = of.one(AliasRow, _ALIAS, alias=want.alias)
+    holder = of.first(_HOLDER_BEFORE, stage=want.holder_before)
+    comment_of, comment = of.comment(want.comment)
     number = want.number or holder or comment_of or (alias.number if alias else None)
-    numbered = {**of_model, "number": number}
-    version = _one(cx, VersionRow, _VERSION, numbered, is_wanted=number is not None)
-    in_stage = _in_stage(cx, of_model, want)
+    version = of.one(VersionRow, _VERSION, number=number)
+    in_stage = of.in_stage(want)
     return Snapshot(
         model=model,
         former_names=_former_names(cx, model),
         version=version,
         in_stage=in_stage,
-        last_in=_last_in(cx, of_model, want, in_stage),
+        last_in=of.last_in(want, in_stage),
         holder_before=holder,
-        stages_before=_stages_before(cx, version, want),
+        stages_before=of.stages_before(version if want.stages_before else None),
         alias=alias,
         comment=comment,
-        facts=_facts(cx, of_model) if want.facts else None,
-        outside=_outside(cx, of_model, want.outside),
+        facts=of.facts() if want.facts else None,
+        outside=of.outside(want.outside),
         copied=_copied(cx, want.copied),
-        standing=_standing(cx, version, want.reported),
+        deployment=_deployment(cx, version, want.reported),
     )
 
 
-def _one(
-    cx: Connection,
-    kind: type[Kind],
-    statement: Executable,
-    values: Mapping[str, Any],
-    *,
-    is_wanted: bool = True,
-) -> Kind | None:
-    if not is_wanted:
-        return None
-    found = cx.execute(statement, values).first()
-    return None if found is None else row_of(kind, found)
+@dataclass(frozen=True, slots=True)
+class _OfModel:
+    """Reads what belongs to a model; nothing for what is None, as it is not wanted."""
 
+    cx: Connection
+    id: str
 
-def _number(
-    cx: Connection, statement: Executable, values: Mapping[str, Any]
-) -> int | None:
-    if values["stage"] is None:
-        return None
-    found: int | None = cx.execute(statement, values).scalar()
-    return found
+    def found(
+        self, statement: Executable, **values: object
+    ) -> CursorResult[*tuple[Any, ...]]:
+        return self.cx.execute(statement, {"model_id": self.id, **values})
 
+    def one(
+        self, kind: type[Kind], statement: Executable, **values: object
+    ) -> Kind | None:
+        row = (
+            None if None in values.values() else self.found(statement, **values).first()
+        )
+        return None if row is None else row_of(kind, row)
 
-def _comment(
-    cx: Connection, of_model: Mapping[str, Any], comment: str | None
-) -> tuple[int | None, CommentRow | None]:
-    if comment is None:
-        return None, None
-    found = cx.execute(_COMMENT, {**of_model, "comment": comment}).one_or_none()
-    if found is None:
-        return None, None
-    number, *columns = found
-    return number, row_of(CommentRow, columns)
+    def first(self, statement: Executable, *, stage: str | None) -> int | None:
+        if stage is None:
+            return None
+        number: int | None = self.found(statement, stage=stage).scalar()
+        return number
 
+    def comment(self, comment: str | None) -> tuple[int | None, CommentRow | None]:
+        row = comment and self.found(_COMMENT, comment=comment).one_or_none()
+        return (row[0], row_of(CommentRow, row[1:])) if row else (None, None)
 
-def _in_stage(
-    cx: Connection, of_model: Mapping[str, Any], want: Want
-) -> list[VersionRow]:
-    if want.stage is None:
-        return []
-    values = {**of_model, "stage": want.stage, "limit": want.limit}
-    return [row_of(VersionRow, found) for found in cx.execute(_IN_STAGE, values)]
+    def in_stage(self, want: Want) -> list[VersionRow]:
+        if want.stage is None:
+            return []
+        rows = self.found(_IN_STAGE, stage=want.stage, limit=want.limit)
+        return [row_of(VersionRow, row) for row in rows]
 
+    def last_in(self, want: Want, in_stage: Sequence[VersionRow]) -> int | None:
+        if want.last_in and want.last_in == want.stage and len(in_stage) < want.limit:
+            last = max(in_stage, key=lambda row: row.entered, default=None)
+            return None if last is None else last.number
+        return self.first(_LAST_IN, stage=want.last_in)
 
-def _last_in(
-    cx: Connection,
-    of_model: Mapping[str, Any],
-    want: Want,
-    in_stage: Sequence[VersionRow],
-) -> int | None:
-    if want.last_in is None:
-        return None
-    if want.last_in == want.stage and len(in_stage) < want.limit:
-        last = max(in_stage, key=lambda row: row.entered, default=None)
-        return None if last is None else last.number
-    return _number(cx, _LAST_IN, {**of_model, "stage": want.last_in})
+    def stages_before(self, version: VersionRow | None) -> frozenset[str]:
+        if version is None:
+            return frozenset()
+        return frozenset(self.found(_STAGES_BEFORE, version_id=version.id).scalars())
 
+    def facts(self) -> ModelFacts:
+        return model_facts(*self.found(_FACTS).one())
 
-def _stages_before(
-    cx: Connection, version: VersionRow | None, want: Want
-) -> frozenset[str]:
-    """Only a rollback asks where a version has been; nothing else waits for it."""
-    if version is None or not want.stages_before:
-        return frozenset()
-    found = cx.execute(_STAGES_BEFORE, {"version_id": version.id}).scalars()
-    return frozenset(found)
-
-
-def _facts(cx: Connection, of_model: Mapping[str, Any]) -> ModelFacts:
-    return model_facts(*cx.execute(_FACTS, of_model).one())
-
-
-def _outside(
-    cx: Connection, of_model: Mapping[str, Any], stages: frozenset[str] | None
-) -> Sequence[tuple[int, str]]:
-    if stages is None:
-        return ()
-    values = {**of_model, "stages": sorted(stages), "limit": 20}
-    return [(number, stage) for number, stage in cx.execute(_OUTSIDE, values)]
+    def outside(self, stages: frozenset[str] | None) -> Sequence[tuple[int, str]]:
+        if stages is None:
+            return ()
+        rows = self.found(_OUTSIDE, stages=sorted(stages), limit=MAX_NAMED)
+        return [(number, stage) for number, stage in rows]
 
 
 def _copied(cx: Connection, version_id: str | None) -> tuple[str, str] | None:
-    if version_id is None:
-        return None
-    found = cx.execute(_COPIED, {"id": version_id}).one_or_none()
-    return None if found is None else (found[0], found[1])
+    row = version_id and cx.execute(_COPIED, {"id": version_id}).one_or_none()
+    return (row[0], row[1]) if row else None
 
 
 def _former_names(cx: Connection, model: ModelRow) -> Sequence[str]:
@@ -286,28 +274,29 @@ def _former_names(cx: Connection, model: ModelRow) -> Sequence[str]:
     return [name for name in model.former_names if name not in taken]
 
 
-def _standing(
+def _deployment(
     cx: Connection, version: VersionRow | None, reported: Reported | None
-) -> Standing:
+) -> DeploymentFacts:
     if version is None or reported is None:
-        return Standing()
+        return DeploymentFacts()
+    of = _OfModel(cx, version.model_id)
     of_version = {"version_id": version.id}
-    present = _one(cx, StageChangeRow, _PRESENT, of_version)
-    announced = _announced(cx, of_version, reported)
+    present = of.one(StageChangeRow, _PRESENT, **of_version)
+    announced = _announced(of, of_version, reported)
     changes = [each for each in (present, announced) if each]
-    transitions = {each.transition_id for each in changes}
-    events = {each.event_id for each in changes if each.event_id}
-    rows = cx.execute(
+    rows = of.found(
         _DEPLOYMENTS,
-        {
-            **of_version,
-            "environment": reported.environment,
-            "transitions": [*transitions, reported.transition_id],
-        },
+        **of_version,
+        environment=reported.environment,
+        transitions=[
+            *{each.transition_id for each in changes},
+            reported.transition_id,
+        ],
     )
-    deployments = [row_of(DeploymentRow, each) for each in rows]
-    sent = cx.execute(_SENT_AGAIN, {"events": [*events, reported.granted_event_id]})
-    return Standing(
+    deployments = [row_of(DeploymentRow, row) for row in rows]
+    events = {each.event_id for each in changes if each.event_id}
+    sent = of.found(_SENT_AGAIN, events=[*events, reported.granted_event_id])
+    return DeploymentFacts(
         present=present,
         announced=announced,
         rows={row.transition_id: row for row in deployments},
@@ -316,15 +305,11 @@ def _standing(
 
 
 def _announced(
-    cx: Connection, of_version: Mapping[str, Any], reported: Reported
+    of: _OfModel, of_version: Mapping[str, str], reported: Reported
 ) -> StageChangeRow | None:
     """The change that the report's event, and its delivery, announced."""
-    event, delivery = reported.event_id, reported.delivery_id
-    values = {**of_version, "event_id": event, "delivery_id": delivery}
-    if event is not None and delivery is not None:
-        return _one(cx, StageChangeRow, _ANNOUNCED_SO, values)
-    if event is not None:
-        return _one(cx, StageChangeRow, _ANNOUNCED_AS, values)
-    return _one(
-        cx, StageChangeRow, _ANNOUNCED_BY, values, is_wanted=delivery is not None
-    )
+    named = {"event_id": reported.event_id, "delivery_id": reported.delivery_id}
+    given = {name: value for name, value in named.items() if value is not None}
+    if not given:
+        return None
+    return of.one(StageChangeRow, _ANNOUNCED[frozenset(given)], **of_version, **given)

@@ -166,21 +166,24 @@ UPDATE = {kind: _update(kind) for kind in _TABLES if hasattr(kind, "CHANGES")}
 DELETE = {kind: _delete(kind) for kind in _TABLES}
 
 
-def _of_version(aggregate: Any, table: Table) -> Any:  # noqa: ANN401  # SQLAlchemy's
+def _of_version(aggregate: Any, table: Table, version: Any = VERSIONS) -> Any:  # noqa: ANN401  # SQLAlchemy's
     return (
         select(aggregate)
-        .where(table.c.version_id == VERSIONS.c.id)
-        .correlate(VERSIONS)
+        .where(table.c.version_id == version.c.id)
+        .correlate(version)
         .scalar_subquery()
     )
 
 
+def version_tags(version: Any = VERSIONS) -> Any:  # noqa: ANN401  # SQLAlchemy's
+    """The tags of a row of ``VERSIONS``, or of an alias of it, as an object."""
+    tags = JSONObjectAggregate(_VERSION_TAGS.c.key, _VERSION_TAGS.c.value)
+    return _of_version(tags, _VERSION_TAGS, version)
+
+
 _READ_OF_OTHERS: dict[type, dict[str, Any]] = {
     VersionRow: {
-        "tags": _of_version(
-            JSONObjectAggregate(_VERSION_TAGS.c.key, _VERSION_TAGS.c.value),
-            _VERSION_TAGS,
-        ),
+        "tags": version_tags(),
         "aliases": _of_version(JSONArrayAggregate(ALIASES.c.alias), ALIASES),
         "entered": _of_version(func.max(CHANGES.c.sequence), CHANGES),
     }

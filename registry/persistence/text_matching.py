@@ -1,6 +1,6 @@
 """Texts compared as MLflow means it, on SQLite and PostgreSQL alike.
 
-Rules (protocol reference, section 4):
+Rules, as MLflow's server and clients have them:
 
 - LIKE minds case, ILIKE does not; ``%`` and ``_`` are wildcards, and nothing
   escapes them.

@@ -3,7 +3,7 @@
 Rules:
 
 - No database here: reading and hashing an artifact may take minutes, and a lock
-  must not wait for it (design, section 5). What is found is handed to the
+  must not wait for it. What is found is handed to the
   transaction, which checks that the version is still the one that was looked at.
 - A source the store can read gets a manifest: at once up to ``INLINE_BYTES`` and
   ``INLINE_FILES``, by the background above that.

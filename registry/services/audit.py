@@ -43,7 +43,7 @@ _OF_CHAIN = _HEADS.c.chain == bindparam("of_chain")
 _LOCK_HEAD = select(_HEADS).where(_OF_CHAIN).with_for_update()
 
 
-def record(tx: Transaction, change: Change) -> None:
+def log(tx: Transaction, change: Change) -> None:
     """Append one entry to the chain ``system``."""
     of_chain = {"of_chain": SYSTEM_CHAIN}
     row = tx.cx.execute(_LOCK_HEAD, of_chain).one_or_none()
@@ -78,7 +78,7 @@ def export(session: Session, *, with_private: bool) -> Iterator[str]:
     return audit_export.export_lines(chains, with_private=with_private)
 
 
-def sealed_entry(row: AuditEntry | Row[Any]) -> SealedEntry:
+def sealed_entry(row: Row[Any]) -> SealedEntry:
     """A stored entry, with the columns that repeat its text."""
     return SealedEntry(
         chain=row.chain,

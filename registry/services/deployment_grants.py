@@ -12,8 +12,7 @@ Rules:
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, bindparam, select
 
 from registry.domain.commands.deployments import DeploymentGrant
 from registry.domain.commands.moves import STAGE_CHANGED
@@ -40,8 +39,25 @@ def lend_token(tokens: DeploymentTokens, claim: Claim) -> Mapping[str, str]:
     return {LENT_NAME: tokens.issue(subject)}
 
 
+_GRANTED = (
+    select(RegisteredModel.name, EventRow.data, Delivery.id, Delivery.updated_at)
+    .join(Delivery, Delivery.event_id == EventRow.id)
+    .join(Subscription, Subscription.id == Delivery.subscription_id)
+    .join(RegisteredModel, RegisteredModel.id == EventRow.ordering_key)
+    .where(
+        EventRow.id == bindparam("event"),
+        EventRow.type == STAGE_CHANGED,
+        Subscription.id == bindparam("subscription"),
+        Subscription.deleted_at.is_(None),
+        RegisteredModel.deleted_at.is_(None),
+    )
+    .order_by(Delivery.updated_at.desc(), Delivery.id.desc())
+    .limit(1)
+)
+
+
 def open_grant(
-    session: Session, tokens: DeploymentTokens, secret: str, *, now: datetime
+    cx: Connection, tokens: DeploymentTokens, secret: str, *, now: datetime
 ) -> DeploymentGrant:
     """What the bearer of a deployment token may report.
 
@@ -49,21 +65,8 @@ def open_grant(
         NotSignedInError: when it is no token, or no longer one.
     """
     subject = tokens.read(secret)
-    found = session.execute(
-        select(RegisteredModel.name, EventRow.data, Delivery.id, Delivery.updated_at)
-        .join(Delivery, Delivery.event_id == EventRow.id)
-        .join(Subscription, Subscription.id == Delivery.subscription_id)
-        .join(RegisteredModel, RegisteredModel.id == EventRow.ordering_key)
-        .where(
-            EventRow.id == subject.event_id,
-            EventRow.type == STAGE_CHANGED,
-            Subscription.id == subject.subscription_id,
-            Subscription.deleted_at.is_(None),
-            RegisteredModel.deleted_at.is_(None),
-        )
-        .order_by(Delivery.updated_at.desc(), Delivery.id.desc())
-        .limit(1)
-    ).one_or_none()
+    asked = {"event": subject.event_id, "subscription": subject.subscription_id}
+    found = cx.execute(_GRANTED, asked).one_or_none()
     if found is None:
         raise NotSignedInError("what this deployment token speaks of is gone")
     model, data, delivery_id, sent_at = found

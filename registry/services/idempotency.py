@@ -20,9 +20,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
-from sqlalchemy import Table, bindparam, delete, select, tuple_
+from sqlalchemy import Connection, Table, bindparam, delete, select, tuple_
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from registry.errors import (
     ConflictError,
@@ -88,14 +87,14 @@ def keyed_request(
     return KeyedRequest(principal=principal, key=key, fingerprint=fingerprint)
 
 
-def find_answer(session: Session, request: KeyedRequest) -> StoredAnswer | None:
+def find_answer(cx: Connection, request: KeyedRequest) -> StoredAnswer | None:
     """The answer of an earlier request with this key, if there was one.
 
     Raises:
         IdempotencyMismatchError: when the key was used with another request.
     """
     found = {"of_principal": request.principal, "of_key": request.key}
-    row = session.connection().execute(_FIND, found).one_or_none()
+    row = cx.execute(_FIND, found).one_or_none()
     if row is None:
         return None
     if row.fingerprint != request.fingerprint:
@@ -106,7 +105,7 @@ def find_answer(session: Session, request: KeyedRequest) -> StoredAnswer | None:
 
 
 def keep(
-    session: Session, request: KeyedRequest, answer: StoredAnswer, *, now: datetime
+    cx: Connection, request: KeyedRequest, answer: StoredAnswer, *, now: datetime
 ) -> None:
     """Keep the answer, in the transaction of the change.
 
@@ -124,16 +123,15 @@ def keep(
         "created_at": now,
     }
     try:
-        session.connection().execute(_KEYS.insert(), row)
+        cx.execute(_KEYS.insert(), row)
     except IntegrityError as error:
         raise ConflictError(
             "a request with this idempotency key is in flight"
         ) from error
 
 
-def forget_old_keys(session: Session, *, now: datetime) -> bool:
+def forget_old_keys(cx: Connection, *, now: datetime) -> bool:
     """Remove the first keys that are older than a day; whether more may be left."""
-    cx = session.connection()
     keys = cx.execute(_OLD, {"before": now - KEPT_FOR}).all()
     if keys:
         cx.execute(_FORGET, {"keys": [tuple(key) for key in keys]})

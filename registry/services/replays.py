@@ -153,7 +153,7 @@ def _spec(given: Mapping[str, Any]) -> ReplaySpec:
 
 
 def _record(tx: Transaction, action: str, document: Document) -> None:
-    audit.record(tx, Change(action=action, after=document))
+    audit.log(tx, Change(action=action, after=document))
 
 
 def replay_document(replay: Replay) -> Document:

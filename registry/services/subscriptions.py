@@ -253,7 +253,7 @@ def _record_webhook(
             if document is not None
         },
     )
-    audit.record(tx, change)
+    audit.log(tx, change)
 
 
 def _changed_members(before: Document, after: Document) -> list[str]:
@@ -265,7 +265,7 @@ def _record(
     tx: Transaction, action: str, *, before: Document | None, after: Document | None
 ) -> None:
     change = Change(action=action, before=before, after=after)
-    audit.record(tx, change)
+    audit.log(tx, change)
 
 
 def subscription_documents(

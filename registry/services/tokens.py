@@ -1,6 +1,6 @@
 """Bearer tokens: made, listed, revoked, recognised.
 
-Rules (security reference, section 2):
+Rules:
 
 - The token is shown once; the database holds its SHA-256.
 - Every token expires, in a year at most; only the bootstrap token, which makes
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.orm import Session
 
 from registry.domain import names
@@ -101,7 +101,7 @@ def _store(
         revoked_at=None,
     )
     apply.add(tx.cx, token)
-    audit.record(tx, Change(action=CREATED, after=token_document(token)))
+    audit.log(tx, Change(action=CREATED, after=token_document(token)))
     return token
 
 
@@ -120,19 +120,17 @@ def revoke_token(tx: Transaction, token_id: str) -> None:
     revoked = replace(token, revoked_at=tx.now)
     apply.change(tx.cx, revoked)
     before, after = token_document(token), token_document(revoked)
-    audit.record(tx, Change(action=REVOKED, before=before, after=after))
+    audit.log(tx, Change(action=REVOKED, before=before, after=after))
 
 
-def list_tokens(
-    session: Session, *, after: str | None, limit: int
-) -> Sequence[TokenRow]:
+def list_tokens(cx: Connection, *, after: str | None, limit: int) -> Sequence[TokenRow]:
     """Tokens by id, the revoked ones too."""
     values = {"after": after or "", "limit": limit}
-    found = session.connection().execute(_PAGE, values)
+    found = cx.execute(_PAGE, values)
     return [row_of(TokenRow, each) for each in found]
 
 
-def sign_in(session: Session, secret: str, *, now: datetime) -> TokenRow:
+def sign_in(cx: Connection, secret: str, *, now: datetime) -> TokenRow:
     """The token that ``secret`` is.
 
     Raises:
@@ -141,7 +139,7 @@ def sign_in(session: Session, secret: str, *, now: datetime) -> TokenRow:
     if secret.startswith(PREFIX) and not is_well_formed(secret):
         raise NotSignedInError("this token is mistyped: its checksum is wrong")
     digest = {"digest": token_digest(secret)}
-    found = session.connection().execute(_BY_DIGEST, digest).one_or_none()
+    found = cx.execute(_BY_DIGEST, digest).one_or_none()
     if found is None:
         raise NotSignedInError("this token is unknown")
     token = row_of(TokenRow, found)

@@ -108,7 +108,7 @@ def complete_next(
     is waiting.
     """
     with begin() as tx:
-        job = _claim(tx)
+        job = _lease(tx)
     if job is None:
         return False
     try:
@@ -150,7 +150,7 @@ def give_up_next(
     """
     with begin() as tx:
         found = queries.oldest_unfinished_upload(
-            tx.session, created_before=tx.now - UNFINISHED_FOR
+            tx.cx, created_before=tx.now - UNFINISHED_FOR
         )
         if found is None:
             return False
@@ -167,8 +167,8 @@ def give_up_next(
     return True
 
 
-def _claim(tx: Transaction) -> _Job | None:
-    found = queries.due_for_sealing(tx.session, tx.now)
+def _lease(tx: Transaction) -> _Job | None:
+    found = queries.due_for_sealing(tx.cx, tx.now)
     if found is None:
         return None
     lease_sealing(tx.cx, found.id, tx.now + LEASE)

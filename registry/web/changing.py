@@ -27,7 +27,13 @@ from registry.errors import (
     RegistryError,
     VerificationNeededError,
 )
-from registry.persistence.database import begin_write, db, end_read
+from registry.persistence.database import (
+    begin_write,
+    db,
+    end_read,
+    end_reading,
+    reading,
+)
 from registry.services import idempotency
 from registry.services.idempotency import KeyedRequest, StoredAnswer
 from registry.services.transaction import Transaction
@@ -48,9 +54,10 @@ def answer_once(carry_out: Callable[[], Response]) -> Response:
     """Answer a repeated request from its idempotency key, else carry it out."""
     keyed = _keyed_request()
     if keyed:
-        stored = idempotency.find_answer(db.session(), keyed)
+        stored = idempotency.find_answer(reading(), keyed)
         if stored:
             return _replayed(stored)
+        end_reading()
     return carry_out()
 
 
@@ -90,16 +97,15 @@ def _committed(work: Work, keyed: KeyedRequest | None, status: int) -> Response:
     if keyed:
         # Sealed, since an answer may show a secret that is kept nowhere in clear.
         sealed = StoredAnswer(answer.status, parts().webhooks.box.seal(answer.body))
-        idempotency.keep(session, keyed, sealed, now=now)
+        idempotency.keep(tx.cx, keyed, sealed, now=now)
     session.commit()
     parts().dispatcher.wake()
     return _response(answer)
 
 
 def _stored(keyed: KeyedRequest) -> StoredAnswer | None:
-    session = db.session()
-    end_read(session)
-    return idempotency.find_answer(session, keyed)
+    end_read(db.session())
+    return idempotency.find_answer(reading(), keyed)
 
 
 def carried_out_and_undone(work: Callable[[Transaction], Found]) -> Found:

@@ -33,6 +33,8 @@ from registry.persistence import manifests, queries
 from registry.persistence.database import (
     db,
     end_read,
+    end_reading,
+    reading,
     session_factory,
     write_transaction,
 )
@@ -103,10 +105,9 @@ def verified(
 
 def verified_digest(version: VersionRow, *, records: bool = True) -> str:
     """The digest of an artifact that was hashed; raises as ``verify_artifact``."""
-    session = db.session()
-    end_read(session)
-    manifest = manifests.manifest_of(session, version)
-    end_read(session)
+    end_read(db.session())
+    manifest = manifests.manifest_of(reading(), version)
+    end_reading()
     verify_artifact(version, manifest, records=records)
     return manifest.digest
 
@@ -171,7 +172,7 @@ def change_recorder(
                     session=session, caller=caller, policy=wired.policy, now=now
                 )
                 command = MarkArtifactChanged(
-                    model=queries.model_name(session, version.model_id),
+                    model=queries.model_name(tx.cx, version.model_id),
                     number=version.number,
                     differences=differences,
                 )

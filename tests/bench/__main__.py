@@ -11,7 +11,9 @@ from tests.bench import (
     pages,
     scale,
     search,
+    sizes,
     stalling,
+    start,
 )
 
 
@@ -32,7 +34,9 @@ for _command in (
     scale.backlog,
     scale.fleet,
     search.search,
+    sizes.sizes,
     stalling.stalled_clients,
+    start.start,
 ):
     main.add_command(_command)
 

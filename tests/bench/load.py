@@ -27,6 +27,7 @@ from tests.bench.figures import percentile
 
 ROOT = "/api/2.0/mlflow/"
 BIG = "bench-big"
+TRIVIAL = "trivial"  #: the route of ``limits``
 PROCESSES = 2
 _STAGGER_SECONDS = 0.02
 _WARM_UP_SECONDS = 1.0
@@ -131,6 +132,11 @@ def move_version(registry: Registry, chance: random.Random) -> Script:
             yield transition(name, number, stage, archives=stage != "Archived")
 
 
+def trivial(_registry: Registry, _chance: random.Random) -> Script:
+    while True:
+        yield Request("GET", TRIVIAL, holds=TRIVIAL)
+
+
 def mixed(registry: Registry, chance: random.Random) -> Script:
     """40 % latest, 40 % a version, 10 % new versions, 10 % moves, of some models."""
     created, moved = create_version(registry, chance), move_version(registry, chance)
@@ -156,6 +162,7 @@ OPERATIONS: Mapping[str, Callable[[Registry, random.Random], Script]] = {
     "create version": create_version,
     "transition": move_version,
     "mixed": mixed,
+    TRIVIAL: trivial,
 }
 
 

@@ -85,7 +85,8 @@ class Outbox:
             for key in keys
         ]
         with self.begin() as session:
-            return [row.id for row in outbox.enqueue_all(session, events, now=now)]
+            outbox.enqueue_all(session, events, now=now)
+        return [event.id for event in events]
 
     def trip(self, subscription_id: str) -> None:
         """Open the breaker of a subscription for a quarter of an hour."""

@@ -108,7 +108,7 @@ def test_versions_in_a_stage_are_found_by_indexes(mlflow: Mlflow) -> None:
     crowd(mlflow.api.engine, 3000, "Archived")
     crowd(mlflow.api.engine, 2000, "Staging")
     with Session(mlflow.api.engine) as session:
-        model = queries.get_model(session, MODEL).row
+        model = queries.get_model(session.connection(), MODEL).row
     want = Want(number=1, stage="Staging", limit=101, last_in="Staging")
 
     _, first, last = plans_of(

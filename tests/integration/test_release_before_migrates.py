@@ -15,7 +15,6 @@ from urllib.parse import quote
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import Engine, create_engine, text
-from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from registry.cli.main import stagegate
@@ -144,10 +143,10 @@ def test_it_answers_as_it_did(upgraded: Upgraded) -> None:
 
 def test_manifests_and_their_digests_are_what_they_were(upgraded: Upgraded) -> None:
     found = {}
-    with Session(upgraded.api.engine) as session:
+    with upgraded.api.engine.connect() as cx:
         for name, number in upgraded.canonical:
-            version = get_version(session, name, number)
-            manifest = manifests.manifest_of(session, version)
+            version = get_version(cx, name, number)
+            manifest = manifests.manifest_of(cx, version)
             found[name, number] = (manifest.digest, manifest.canonical)
 
     assert found == upgraded.canonical

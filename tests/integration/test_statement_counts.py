@@ -133,7 +133,7 @@ def subscribe(client: FlaskClient, count: int) -> None:
 def fill(app: Flask) -> None:
     """Two hundred of everything that a list may hold, with tags and aliases."""
     with app.app_context(), Session(db.engine) as session:
-        model = get_model(session, MODEL)
+        model = get_model(session.connection(), MODEL)
         for number in range(1000, 1000 + MANY):
             add_model(session, f"model-{number}")
             add_version(session, model.row.id, number)

@@ -28,9 +28,8 @@ class SetAlias:
     alias: str
     number: int
 
-    def want(self, policy: StagePolicy) -> Want:
+    def want(self, _: StagePolicy) -> Want:
         """The version, and where the alias points."""
-        del policy
         return Want(number=self.number, alias=names.alias_name(self.alias))
 
     def decide(self, seen: Snapshot, context: Context) -> Outcome[AliasRow]:
@@ -87,9 +86,8 @@ class DeleteAlias:
     alias: str
     may_be_gone: bool = False
 
-    def want(self, policy: StagePolicy) -> Want:
+    def want(self, _: StagePolicy) -> Want:
         """Where it points."""
-        del policy
         return Want(alias=names.clean_text(self.alias, field="alias"))
 
     def decide(self, seen: Snapshot, context: Context) -> Outcome[None]:

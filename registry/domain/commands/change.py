@@ -107,7 +107,7 @@ NOTHING_MORE = Want()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class DeploymentFacts:
     """What is known of a reported deployment.
 
     Attributes:
@@ -146,7 +146,11 @@ class Snapshot:
     facts: ModelFacts | None = None
     outside: Sequence[tuple[int, str]] = ()
     copied: tuple[str, str] | None = None
-    standing: Standing = field(default_factory=Standing)
+    deployment: DeploymentFacts = field(default_factory=DeploymentFacts)
+
+    def at(self, context: "Context") -> datetime:
+        """When it is changed; never before its last change (``ModelRow.touched``)."""
+        return self.model.touched(context.now).updated_at
 
     def found(self, number: int, *, if_match: str | None = None) -> VersionRow:
         """The version that was asked for.
@@ -226,7 +230,7 @@ class Command(Protocol[Answer]):
     def model(self) -> str:
         """The name of the model to lock."""
 
-    def want(self, policy: StagePolicy) -> Want:
+    def want(self, policy: StagePolicy, /) -> Want:
         """What it must see; raises as ``decide`` for what no look could mend."""
 
     def decide(self, seen: Snapshot, context: Context) -> Outcome[Answer]:

@@ -47,9 +47,8 @@ class CreateComment:
     text: str
     new_id: Callable[[datetime], str]
 
-    def want(self, policy: StagePolicy) -> Want:
+    def want(self, _: StagePolicy) -> Want:
         """The version."""
-        del policy
         return Want(number=self.number)
 
     def decide(self, seen: Snapshot, context: Context) -> Outcome[CommentRow]:
@@ -86,9 +85,8 @@ class EditComment:
     comment: str
     text: str | None
 
-    def want(self, policy: StagePolicy) -> Want:
+    def want(self, _: StagePolicy) -> Want:
         """The comment, which may have been removed while the lock was waited for."""
-        del policy
         return Want(comment=self.comment)
 
     def decide(self, seen: Snapshot, context: Context) -> Outcome[CommentRow]:

@@ -125,9 +125,8 @@ class ReportDeployment:
     details: Document = field(default_factory=dict)
     rolls_back: bool = False
 
-    def want(self, policy: StagePolicy) -> Want:
+    def want(self, _: StagePolicy) -> Want:
         """The version, and what is known of the deployment."""
-        del policy
         grant = self.grant
         return Want(
             number=self.number,
@@ -149,7 +148,7 @@ class ReportDeployment:
             ConflictError: when the deployment has succeeded already.
         """
         version, origin = seen.found(self.number), self._origin(seen)
-        before = seen.standing.rows.get(origin.transition_id)
+        before = seen.deployment.rows.get(origin.transition_id)
         if before and self._says_the_same(before, origin) and not self.rolls_back:
             return Outcome(answer=before)
         self._expect_unfinished(before, origin, seen)
@@ -218,10 +217,10 @@ class ReportDeployment:
         return reporter.role.includes(Role.PROMOTER)
 
     def _origin(self, seen: Snapshot) -> _Origin:
-        standing, grant = seen.standing, self.grant
-        change = standing.present
+        known, grant = seen.deployment, self.grant
+        change = known.present
         if self.delivery_id is not None or self.webhook_id is not None:
-            change = standing.announced
+            change = known.announced
             if change is None:
                 raise NotFoundError(
                     "no such delivery announced a stage change of version "
@@ -229,7 +228,7 @@ class ReportDeployment:
                 )
         elif grant is not None:
             return _Origin(
-                present=standing.present,
+                present=known.present,
                 transition_id=grant.transition_id,
                 event_id=grant.event_id,
                 delivery_id=grant.delivery_id,
@@ -237,7 +236,7 @@ class ReportDeployment:
         event_id = change.event_id if change else None
         granted = grant.delivery_id if grant and grant.event_id == event_id else None
         return _Origin(
-            present=standing.present,
+            present=known.present,
             transition_id=change.transition_id if change else None,
             event_id=event_id,
             delivery_id=self.delivery_id or granted,
@@ -258,7 +257,7 @@ class ReportDeployment:
             return
         if self.status not in _UNFINISHED:
             return
-        sent_again = seen.standing.sent_again.get(origin.event_id or "")
+        sent_again = seen.deployment.sent_again.get(origin.event_id or "")
         if sent_again is None or sent_again <= row.updated_at:
             raise ConflictError(
                 f"the deployment to {row.environment} has succeeded already; it can "

@@ -122,7 +122,8 @@ class ChangeModel:
         return Want(facts=True, outside=UNUSED_STAGES & old.deletable & new.deletable)
 
     def _rules(self, policy: StagePolicy) -> tuple[StagePolicy, StagePolicy]:
-        pair = (self.model, self.name or self.model)
+        name = self.model if self.name is None else names.model_name(self.name)
+        pair = (self.model, name)
         old, new = (replace(policy.for_model(each), overrides=()) for each in pair)
         return old, new
 

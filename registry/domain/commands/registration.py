@@ -107,9 +107,8 @@ class RegisterVersion:
     at_least: int = 1
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
-    def want(self, policy: StagePolicy) -> Want:
+    def want(self, _: StagePolicy) -> Want:
         """What it is a copy of, if it is one."""
-        del policy
         return Want(copied=self.link.copied_id if self.link else None)
 
     def decide(self, seen: Snapshot, context: Context) -> Outcome[VersionRow]:
@@ -141,10 +140,10 @@ class RegisterVersion:
         return version_changed(
             seen,
             context,
-            model,
+            None,
             version,
+            model=model,
             action=REGISTERED,
-            before=None,
             added=[
                 version,
                 *tag_rows,

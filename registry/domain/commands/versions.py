@@ -54,9 +54,8 @@ class _OfVersion:
     number: int
     if_match: str | None = None
 
-    def want(self, policy: StagePolicy) -> Want:
+    def want(self, _: StagePolicy) -> Want:
         """The version."""
-        del policy
         return Want(number=self.number)
 
     def found(self, seen: Snapshot) -> VersionRow:
@@ -112,15 +111,7 @@ class ChangeVersion(_OfVersion):
         )
         removed, added = version_tag_rows(after.id, given, before.tags)
         return version_changed(
-            seen,
-            context,
-            model,
-            after,
-            action=UPDATED,
-            before=before,
-            told=told,
-            removed=removed,
-            added=added,
+            seen, context, before, after, told=told, removed=removed, added=added
         )
 
 
@@ -193,17 +184,14 @@ class SealVersion(_OfVersion):
         if before.artifact_digest == self.manifest.digest:
             return Outcome(answer=before)
         require_pending(before)
-        model = seen.model.touched(context.now)
-        after = sealed(before.touched(model.updated_at), self.manifest)
+        after = sealed(before.touched(seen.at(context)), self.manifest)
         if self.source is not None:
             after = replace(after, source=self.source)
         return version_changed(
             seen,
             context,
-            model,
+            before,
             after,
-            action=UPDATED,
-            before=before,
             also_changed=[DeclaredRow(id=after.id, declared_manifest=None)],
             added=[ManifestRow(version_id=after.id, canonical=self.manifest.canonical)],
         )
@@ -224,22 +212,14 @@ class ScheduleSealing(_OfVersion):
         """
         before = self.found(seen)
         require_pending(before)
-        model = seen.model.touched(context.now)
+        at = seen.at(context)
         after = replace(
-            before.touched(model.updated_at),
-            seal_after=model.updated_at,
+            before.touched(at),
+            seal_after=at,
             status_message="the artifact is being hashed",
         )
         declared = DeclaredRow(id=after.id, declared_manifest=self.declared.canonical)
-        return version_changed(
-            seen,
-            context,
-            model,
-            after,
-            action=UPDATED,
-            before=before,
-            also_changed=[declared],
-        )
+        return version_changed(seen, context, before, after, also_changed=[declared])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,9 +246,8 @@ class FailRegistration(_OfVersion):
         if self.only_unfinished and not (is_pending and before.seal_after is None):
             return Outcome(answer=before)
         require_pending(before)
-        model = seen.model.touched(context.now)
         after = replace(
-            before.touched(model.updated_at),
+            before.touched(seen.at(context)),
             status=VersionStatus.FAILED_REGISTRATION,
             status_message=names.told_text(self.reason),
             seal_after=None,
@@ -276,10 +255,8 @@ class FailRegistration(_OfVersion):
         return version_changed(
             seen,
             context,
-            model,
+            before,
             after,
-            action=UPDATED,
-            before=before,
             also_changed=[DeclaredRow(id=after.id, declared_manifest=None)],
         )
 
@@ -329,21 +306,18 @@ class MarkArtifactVerified(_OfVersion):
             raise ConflictError(f"version {before.number} has another artifact by now")
         if before.is_verified:
             return Outcome(answer=before)
-        model = seen.model.touched(context.now)
-        after = replace(before.touched(model.updated_at), artifact_state="verified")
-        return version_changed(
-            seen, context, model, after, action=UPDATED, before=before
-        )
+        after = replace(before.touched(seen.at(context)), artifact_state="verified")
+        return version_changed(seen, context, before, after)
 
 
 def version_changed(
     seen: Snapshot,
     context: Context,
-    model: ModelRow,
+    before: VersionRow | None,
     after: VersionRow,
     *,
-    action: str,
-    before: VersionRow | None,
+    model: ModelRow | None = None,
+    action: str = UPDATED,
     told: Sequence[Told] = (),
     **rows: Any,  # noqa: ANN401  # members of Effects
 ) -> Outcome[VersionRow]:
@@ -351,6 +325,7 @@ def version_changed(
 
     ``rows`` are members of ``Effects``, and what is ``also_changed``.
     """
+    model = model or seen.model.touched(context.now)
     change = Change(
         action=action,
         model=model.name,

@@ -13,8 +13,8 @@ from registry.mlflow_api.documents import (
     full_version_document,
 )
 from registry.mlflow_api.reading import fields_of
-from registry.mlflow_api.stages import moved
-from registry.persistence.database import db
+from registry.mlflow_api.stages import move_version
+from registry.persistence.database import reading
 from registry.persistence.latest import model_with_latest
 from registry.web.changing import parts
 
@@ -27,7 +27,7 @@ def get_registered_model() -> Response:
     """Show a model with its id and what the caller may do with it."""
     name = fields_anywhere(request).required("name")
     stages = parts().policy.for_model(name).stages
-    found = model_with_latest(db.session(), name, stages)
+    found = model_with_latest(reading(), name, stages)
     document = {
         **found_model_document(found),
         "id": found.model.id,
@@ -43,7 +43,7 @@ def transition_model_version_stage() -> Response:
     """Move a version to another stage; the comment is the reason."""
     fields = fields_of(request)
     reason = fields.text("comment", maximum=MAX_TEXT_CHARACTERS)
-    return moved(fields, reason=reason, answer=_version_answer)
+    return move_version(fields, reason=reason, answer=_version_answer)
 
 
 def _version_answer(version: VersionRow) -> Document:

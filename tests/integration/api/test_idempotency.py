@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, text
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, insert, text
 
 from registry.persistence.tables import IdempotencyKey
 from registry.services.idempotency import KeyedRequest, StoredAnswer, find_answer
@@ -279,10 +278,10 @@ def test_request_that_meets_its_twin_finds_the_answer_of_the_twin(
     first = api.post(VERSIONS, {}, headers=KEY)
     looks = iter([None])  # the first look comes before the twin has committed
 
-    def look(session: Session, request: KeyedRequest) -> StoredAnswer | None:
+    def look(cx: Connection, request: KeyedRequest) -> StoredAnswer | None:
         for answer in looks:
             return answer
-        return find_answer(session, request)
+        return find_answer(cx, request)
 
     monkeypatch.setattr("registry.services.idempotency.find_answer", look)
     second = api.post(VERSIONS, {}, headers=KEY)
