@@ -39,7 +39,6 @@ from registry.domain.commands.versions import (
     require_pending,
 )
 from registry.domain.documents import version_document
-from registry.domain.manifest_text import ManifestText
 from registry.domain.manifests import (
     MAX_SIZE_BYTES,
     FileEntry,
@@ -55,7 +54,7 @@ from registry.errors import (
     ConflictError,
     InvalidInputError,
 )
-from registry.persistence import queries
+from registry.persistence import manifests, queries
 from registry.persistence.database import end_reading, reading
 from registry.services import uploads
 from registry.services.artifacts import is_hashed_inline
@@ -239,14 +238,14 @@ def verify(name: str, number: int) -> Response:
 
 
 def _verify(name: str, number: int) -> Response:
-    version, canonical = queries.version_with_manifest(reading(), name, number)
-    if canonical is None:
+    version = queries.get_version(reading(), name, number)
+    if version.artifact_digest is None:
         raise ConflictError(
             f"version {number} has no digest to be held to: it is {version.status} "
             f"at {version.source}"
         )
+    manifest = manifests.manifest_of(reading(), version)
     end_reading()
-    manifest = Manifest.from_canonical(canonical)
     verify_artifact(version, manifest)
     return _settled(
         MarkArtifactVerified(model=name, number=number, digest=manifest.digest)
@@ -260,8 +259,7 @@ def _verify(name: str, number: int) -> Response:
 def list_artifacts(query: dict[str, Any], name: str, number: int) -> Response:
     """List the files of a version's artifact, as its manifest has them."""
     limit, after = query["limit"], decode_cursor(query["cursor"], str)
-    _, manifest = _with_manifest(name, number)
-    rows = manifest.files_behind(after, limit + 1) if manifest else []
+    rows = manifests.files_behind(reading(), name, number, after=after, limit=limit + 1)
     return page(rows, limit, document=_file_document, key=lambda file: file.path)
 
 
@@ -281,8 +279,7 @@ def download_file(name: str, number: int, path: str) -> Response:
     before its announced length, and its version is then refused.
     """
     path = check_artifact_path(path)
-    version, manifest = _with_manifest(name, number)
-    entry = manifest.find(path) if manifest else None
+    version, entry = manifests.find_file(reading(), name, number, path)
     if entry is None:
         raise _no_such_file(version, path)
     end_reading()  # nothing stays open while the file is sent
@@ -323,14 +320,6 @@ def _require_upload(version: VersionRow) -> None:
 
 def _upload_source(version: VersionRow) -> str:
     return upload_source(parts().store.root_uri, version.id)
-
-
-def _with_manifest(name: str, number: int) -> tuple[VersionRow, ManifestText | None]:
-    """A version, and its manifest where it has one."""
-    version, canonical = queries.version_with_manifest(reading(), name, number)
-    if canonical is None:
-        return version, None
-    return version, ManifestText(canonical, version.artifact_digest or "")
 
 
 def _no_such_file(version: VersionRow, path: str) -> ArtifactNotFoundError:

@@ -230,7 +230,7 @@ class DeploymentRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestRow:
-    """The manifest of a version: its canonical JSON, as digested."""
+    """The manifest of a version; each file that its canonical JSON names is a row."""
 
     version_id: str
     canonical: str

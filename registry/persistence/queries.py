@@ -34,7 +34,6 @@ from registry.domain.policy import VersionStatus
 from registry.domain.rows import VersionRow
 from registry.errors import (
     AliasNotFoundError,
-    IntegrityViolationError,
     ModelNotFoundError,
     NotFoundError,
     VersionNotFoundError,
@@ -49,28 +48,21 @@ from registry.persistence.statements import (
     row_of,
     selected,
 )
-from registry.persistence.tables import (
-    AuditEntry,
-    VersionManifest,
-)
+from registry.persistence.tables import AuditEntry
 from webhooks.portions import read_rows
 
 _LIVE_MODEL = MODELS.c.deleted_at.is_(None)
 _NAMED = (MODELS.c.name == bindparam("name"), _LIVE_MODEL)
 _LIVE = and_(_LIVE_MODEL, VERSIONS.c.deleted_at.is_(None))
-_OF_LIVE = (
+OF_LIVE = (
     select(*selected(VersionRow))
     .join(MODELS, MODELS.c.id == VERSIONS.c.model_id)
     .where(_LIVE)
 )
-_MANIFEST = VersionManifest.__table__.c
 _CHANGE = CHANGES.c
 
 _KIND = select(MODELS.c.id, MODELS.c.is_prompt).where(*_NAMED)
 _NAME = select(MODELS.c.name).where(MODELS.c.id == bindparam("id"), _LIVE_MODEL)
-_CANONICAL = select(_MANIFEST.canonical).where(
-    _MANIFEST.version_id == bindparam("of_version")
-)
 _MODEL = select(*MODEL_STATE).where(*_NAMED)
 _MODELS = (
     select(*MODEL_STATE)
@@ -82,16 +74,8 @@ _MODELS = (
     .order_by(MODELS.c.name)
     .limit(bindparam("most"))
 )
-_VERSION = _OF_LIVE.where(
+VERSION = OF_LIVE.where(
     MODELS.c.name == bindparam("name"), VERSIONS.c.number == bindparam("number")
-)
-_VERSION_AND_MANIFEST = _VERSION.outerjoin(
-    VersionManifest.__table__, _MANIFEST.version_id == VERSIONS.c.id
-).add_columns(_MANIFEST.canonical)
-_BY_ID = (
-    _OF_LIVE.where(VERSIONS.c.id == bindparam("id"))
-    .join(VersionManifest.__table__, _MANIFEST.version_id == VERSIONS.c.id)
-    .add_columns(_MANIFEST.canonical)
 )
 _ABOVE_ALL = 2**63 - 1  #: no version and no entry has that number
 _BELOW = and_(
@@ -114,7 +98,7 @@ def _versions_that(condition: ColumnElement[bool]) -> Select[Any]:
 
 _VERSIONS = _versions_that(_BELOW)
 _IN_STAGE = _versions_that(and_(_BELOW, VERSIONS.c.stage == bindparam("stage")))
-_BY_ALIAS = _OF_LIVE.join(ALIASES, ALIASES.c.version_id == VERSIONS.c.id).where(
+_BY_ALIAS = OF_LIVE.join(ALIASES, ALIASES.c.version_id == VERSIONS.c.id).where(
     MODELS.c.name == bindparam("name"), ALIASES.c.alias == bindparam("alias")
 )
 _UNFINISHED = (
@@ -270,19 +254,6 @@ def model_name(cx: Connection, model_id: str) -> str:
     return found
 
 
-def manifest(cx: Connection, version_id: str) -> str:
-    """The canonical manifest of a version that has a digest.
-
-    Raises:
-        IntegrityViolationError: when it is missing.
-    """
-    of_version = {"of_version": version_id}
-    canonical: str | None = cx.execute(_CANONICAL, of_version).scalar()
-    if canonical is None:
-        raise IntegrityViolationError(f"version {version_id} has lost its manifest")
-    return canonical
-
-
 def list_models(
     cx: Connection, *, after: str | None, limit: int, prompts: bool
 ) -> Iterator[ModelState]:
@@ -299,39 +270,10 @@ def get_version(cx: Connection, name: str, number: int) -> VersionRow:
         NotFoundError: when model or version do not exist.
     """
     values = {"name": name, "number": number}
-    found = cx.execute(_VERSION, values).one_or_none()
+    found = cx.execute(VERSION, values).one_or_none()
     if found is None:
         raise VersionNotFoundError(name, number)
     return row_of(VersionRow, found)
-
-
-def version_with_manifest(
-    cx: Connection, name: str, number: int
-) -> tuple[VersionRow, str | None]:
-    """One version, and the canonical manifest of its artifact if it has one.
-
-    Raises:
-        NotFoundError: when model or version do not exist.
-        IntegrityViolationError: when the manifest is missing.
-    """
-    values = {"name": name, "number": number}
-    found = cx.execute(_VERSION_AND_MANIFEST, values).one_or_none()
-    if found is None:
-        raise VersionNotFoundError(name, number)
-    *columns, canonical = found
-    version = row_of(VersionRow, columns)
-    if version.artifact_digest and canonical is None:
-        raise IntegrityViolationError(f"version {version.id} has lost its manifest")
-    return version, canonical
-
-
-def version_by_id(cx: Connection, version_id: str) -> tuple[VersionRow, str] | None:
-    """A version by its id and its canonical manifest; None without either."""
-    found = cx.execute(_BY_ID, {"id": version_id}).one_or_none()
-    if found is None:
-        return None
-    *columns, canonical = found
-    return row_of(VersionRow, columns), canonical
 
 
 def list_versions(

@@ -206,13 +206,19 @@ class VersionComment(Base):
     updated_at: Mapped[datetime]
 
 
-class VersionManifest(Base):
-    """The manifest of a version: its canonical JSON, as digested."""
+class ManifestFile(Base):
+    """One file of a version's artifact; all of them are its manifest."""
 
-    __tablename__ = "version_manifests"
+    __tablename__ = "manifest_files"
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
     version_id: Mapped[OfVersion] = mapped_column(primary_key=True)
-    canonical: Mapped[str]
+    #: Sorted by code points, as the canonical form is.
+    path: Mapped[str] = mapped_column(
+        Text().with_variant(Text(collation="C"), "postgresql"), primary_key=True
+    )
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
 
 
 class Alias(Base):

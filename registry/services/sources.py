@@ -25,7 +25,6 @@ from sqlalchemy import Connection
 from registry.artifacts.store import ArtifactStore
 from registry.domain import prompts
 from registry.domain.commands.registration import LinkedSource, require_copyable
-from registry.domain.manifests import Manifest
 from registry.domain.policy import StagePolicy
 from registry.domain.rows import VersionRow
 from registry.domain.sources import (
@@ -42,7 +41,7 @@ from registry.errors import (
     NotFoundError,
     TrackingServerError,
 )
-from registry.persistence import queries
+from registry.persistence import manifests, queries
 from registry.services.artifacts import (
     inspect_address,
     linked_elsewhere,
@@ -147,7 +146,7 @@ def _copy_of(
     cx: Connection, policy: StagePolicy, source: RegisteredSource, owner: Owner
 ) -> ResolvedSource:
     number = _number(cx, policy, source)
-    version, canonical = queries.version_with_manifest(cx, source.model, number)
+    version = queries.get_version(cx, source.model, number)
     name = f"models:/{source.model}/{version.number}"
     if prompts.is_prompt(version.tags):
         raise InvalidInputError(
@@ -159,11 +158,13 @@ def _copy_of(
             f"{name} is of run {version.run_id or 'none'}, not of {owner.run_id}",
             field="run_id",
         )
+    is_readable = version.artifact_digest is not None
+    manifest = manifests.manifest_of(cx, version) if is_readable else None
     return ResolvedSource(
         link=LinkedSource(
             source=name,
-            is_readable=canonical is not None,
-            manifest=Manifest.from_canonical(canonical) if canonical else None,
+            is_readable=is_readable,
+            manifest=manifest,
             download_uri=version.artifact_uri,
             copied_id=version.id,
         ),

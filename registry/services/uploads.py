@@ -63,7 +63,7 @@ class _Job:
     number: int
     version_id: str
     source: str
-    declared: Manifest | None
+    declared: str | None
 
     def failed(self, reason: str) -> FailRegistration:
         return FailRegistration(model=self.model, number=self.number, reason=reason)
@@ -117,6 +117,9 @@ def complete_next(
         reason = error.message
         _settle(begin, job, job.failed(reason))
     else:
+        # The digest is taken here, with nothing locked, and kept for what follows.
+        digest = sealed.manifest.digest
+        logger.info("artifact_hashed version=%s digest=%s", job.version_id, digest)
         is_sealed = _settle(begin, job, job.sealed(sealed))
         if job.declared and not is_sealed:
             remove(store, sealed.source)
@@ -169,19 +172,19 @@ def _lease(tx: Transaction) -> _Job | None:
     if found is None:
         return None
     lease_sealing(tx.cx, found.id, tx.now + LEASE)
-    declared = found.declared_manifest
     return _Job(
         model=found.model_name,
         number=found.number,
         version_id=found.id,
         source=found.download_uri or found.source,
-        declared=Manifest.from_canonical(declared) if declared else None,
+        declared=found.declared_manifest,
     )
 
 
 def _hash(store: ArtifactStore, job: _Job) -> Sealed:
     if job.declared:
-        return seal_upload(store, job.version_id, job.declared)
+        declared = Manifest.from_canonical(job.declared)
+        return seal_upload(store, job.version_id, declared)
     manifest = hashing.build_manifest(store, job.source)
     return Sealed(manifest=manifest, source=job.source)
 

@@ -29,7 +29,7 @@ from registry.errors import (
     VerificationBusyError,
     VerificationNeededError,
 )
-from registry.persistence import queries
+from registry.persistence import manifests, queries
 from registry.persistence.database import (
     db,
     end_read,
@@ -106,7 +106,7 @@ def verified(
 def verified_digest(version: VersionRow, *, records: bool = True) -> str:
     """The digest of an artifact that was hashed; raises as ``verify_artifact``."""
     end_read(db.session())
-    manifest = Manifest.from_canonical(queries.manifest(reading(), version.id))
+    manifest = manifests.manifest_of(reading(), version)
     end_reading()
     verify_artifact(version, manifest, records=records)
     return manifest.digest

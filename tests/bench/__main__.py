@@ -5,6 +5,7 @@ import click
 from tests.bench import (
     compared,
     delivery,
+    files,
     hostile,
     order,
     pages,
@@ -26,6 +27,7 @@ for _command in (
     delivery.latency,
     delivery.throughput,
     delivery.dead_endpoint,
+    files.files,
     hostile.hostile,
     order.order,
     pages.pages,

@@ -30,7 +30,7 @@ _STATEMENTS = {
         "insert model_versions",
         "update model_versions",
         "select version_tags",
-        "insert version_manifests",
+        "insert manifest_files",
         "select stage_changes",
         "insert stage_changes",
         "insert audit_entries",

@@ -342,6 +342,7 @@ def every_kind(client: FlaskClient, number: int) -> None:
         client.put(f"{path}/aliases/champion", json={"version": number}),
         client.get(path),
         client.get(f"{path}/versions/{number}"),
+        client.get(f"{path}/versions/{number}/artifacts"),
         client.get(f"{path}/aliases/champion"),
         client.get(f"/api/2.0/mlflow/registered-models/get?name={MODEL}"),
         client.get(
