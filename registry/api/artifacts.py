@@ -59,8 +59,8 @@ from registry.persistence.database import end_reading, reading
 from registry.services import uploads
 from registry.services.artifacts import is_hashed_inline
 from registry.services.commands import execute
-from registry.web.changing import answer_once, commit, parts
 from registry.web.checked_files import require_unchanged
+from registry.web.commands import answer_once, commit, parts
 from registry.web.files import (
     filename,
     send_file,

@@ -35,7 +35,7 @@ from registry.persistence.database import (
     session_factory,
 )
 from registry.services import audit
-from registry.web.changing import parts
+from registry.web.commands import parts
 from registry.web.paging import decode_cursor, page
 
 blueprint = Blueprint("audit", __name__, description="The audit log")

@@ -26,7 +26,7 @@ from registry.persistence.database import reading
 from registry.persistence.deployments import list_deployments as stored_deployments
 from registry.services import deployments
 from registry.services.deployments import UNPREPARED, Preparation
-from registry.web.changing import answer_once, commit
+from registry.web.commands import answer_once, commit
 from registry.web.paging import decode_cursor, page
 from registry.web.verification import verified_digest
 

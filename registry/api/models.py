@@ -29,7 +29,7 @@ from registry.persistence import queries
 from registry.persistence.database import reading
 from registry.services.commands import create, execute
 from registry.services.models import change_model
-from registry.web.changing import answer_once, commit
+from registry.web.commands import answer_once, commit
 from registry.web.paging import decode_cursor, page
 
 blueprint = Blueprint("models", __name__, description="Registered models")

@@ -18,7 +18,7 @@ from registry.persistence.database import reading
 from registry.services import rehearsals
 from registry.services.preparing import prepare_version, with_owner
 from registry.services.rehearsals import Rehearsal
-from registry.web.changing import carried_out_and_undone, parts
+from registry.web.commands import carried_out_and_undone, parts
 from registry.web.verification import verified_digest
 
 blueprint = Blueprint("rehearsals", __name__, description="Changes not made")

@@ -16,7 +16,7 @@ from registry.auth.permissions import Permission, requires
 from registry.persistence.database import db
 from registry.services import replays as service
 from registry.services.replays import replay_document
-from registry.web.changing import answer_once, commit
+from registry.web.commands import answer_once, commit
 from registry.web.paging import decode_cursor, page
 
 blueprint = Blueprint("replays", __name__, description="Replays of webhooks")

@@ -19,7 +19,7 @@ from registry.domain.documents import token_document
 from registry.persistence.database import reading
 from registry.services import tokens
 from registry.services.transaction import Transaction
-from registry.web.changing import answer_once, commit
+from registry.web.commands import answer_once, commit
 from registry.web.paging import decode_cursor, page
 
 blueprint = Blueprint("tokens", __name__, description="Bearer tokens")

@@ -23,7 +23,7 @@ from registry.persistence.database import reading
 from registry.services.commands import execute
 from registry.services.history import history_document
 from registry.services.transaction import Transaction
-from registry.web.changing import answer_once, if_match, parts
+from registry.web.commands import answer_once, if_match, parts
 from registry.web.paging import decode_cursor, page
 from registry.web.verification import commit_move
 

@@ -20,7 +20,7 @@ from registry.persistence import queries
 from registry.persistence.database import reading
 from registry.services.commands import execute
 from registry.services.preparing import prepare_version, with_owner
-from registry.web.changing import answer_once, commit, if_match, parts
+from registry.web.commands import answer_once, commit, if_match, parts
 from registry.web.paging import decode_cursor, page
 
 blueprint = Blueprint("versions", __name__, description="Model versions")

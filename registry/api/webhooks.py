@@ -32,7 +32,7 @@ from registry.services.subscriptions import (
     subscription_documents,
     translated,
 )
-from registry.web.changing import answer_once, commit, parts
+from registry.web.commands import answer_once, commit, parts
 from registry.web.paging import decode_cursor, page
 from webhooks import deliveries, subscriptions
 from webhooks.tables import AttemptOutcome, DeliveryState

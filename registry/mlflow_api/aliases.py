@@ -20,7 +20,7 @@ from registry.persistence import queries
 from registry.persistence.database import reading
 from registry.persistence.latest import newest_version
 from registry.services.commands import execute
-from registry.web.changing import commit
+from registry.web.commands import commit
 
 blueprint = Blueprint("aliases", __name__, url_prefix="/mlflow/registered-models/alias")
 

@@ -28,8 +28,8 @@ from registry.mlflow_api.versions import version_ref
 from registry.persistence import manifests, queries
 from registry.persistence.database import end_reading, reading
 from registry.services.artifacts import is_read_by
-from registry.web.changing import parts
 from registry.web.checked_files import require_unchanged
+from registry.web.commands import parts
 from registry.web.files import send_file, unchanged_file
 from registry.web.own_address import own_address
 

@@ -12,7 +12,7 @@ from registry.persistence.latest import model_with_latest
 from registry.services.commands import create, execute
 from registry.services.models import change_model
 from registry.services.transaction import Transaction
-from registry.web.changing import commit, parts
+from registry.web.commands import commit, parts
 
 blueprint = Blueprint("models", __name__, url_prefix="/mlflow/registered-models")
 

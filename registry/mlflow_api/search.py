@@ -31,7 +31,7 @@ from registry.persistence.search import (
     find_models,
     find_versions,
 )
-from registry.web.changing import parts
+from registry.web.commands import parts
 from registry.web.paging import fill
 
 MAX_PAGE_OF_VERSIONS = 10_000

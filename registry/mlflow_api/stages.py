@@ -35,7 +35,7 @@ from registry.persistence.database import reading
 from registry.persistence.latest import latest_versions
 from registry.services.commands import execute
 from registry.services.transaction import Transaction
-from registry.web.changing import answer_once, parts
+from registry.web.commands import answer_once, parts
 from registry.web.verification import commit_move
 
 Answer = Callable[[VersionRow], Document]

@@ -24,7 +24,7 @@ from registry.mlflow_api.errors import MlflowError
 from registry.mlflow_api.reading import Fields
 from registry.services import subscriptions as service
 from registry.services.transaction import Transaction
-from registry.web.changing import commit, parts
+from registry.web.commands import commit, parts
 from registry.web.paging import decode_cursor, encode_cursor, fill
 from webhooks import subscriptions
 from webhooks.errors import UnknownSubscriptionError

@@ -12,7 +12,7 @@ from registry.mlflow_api.documents import Document
 from registry.mlflow_api.reading import fields_of
 from registry.mlflow_api.versions import VersionRef, version_ref
 from registry.services.commands import execute
-from registry.web.changing import commit
+from registry.web.commands import commit
 
 blueprint = Blueprint("tags", __name__, url_prefix="/mlflow")
 

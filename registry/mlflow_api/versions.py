@@ -25,7 +25,7 @@ from registry.persistence import queries
 from registry.persistence.database import reading
 from registry.services.commands import execute
 from registry.services.preparing import prepare_version
-from registry.web.changing import answer_once, commit, parts
+from registry.web.commands import answer_once, commit, parts
 
 blueprint = Blueprint("versions", __name__, url_prefix="/mlflow/model-versions")
 

@@ -33,7 +33,7 @@ from registry.mlflow_api.subscriptions import (
 from registry.persistence.database import db
 from registry.services import subscriptions as service
 from registry.services.transaction import Transaction
-from registry.web.changing import parts
+from registry.web.commands import parts
 from webhooks import subscriptions
 from webhooks.events import matches_event_type
 from webhooks.formats.keyed import SECRET

@@ -21,7 +21,7 @@ from registry.artifacts.streams import held_to
 from registry.domain.manifests import FileEntry
 from registry.domain.rows import VersionRow
 from registry.errors import ArtifactChangedError
-from registry.web.changing import parts
+from registry.web.commands import parts
 from registry.web.verification import change_recorder, run_once
 
 

@@ -22,8 +22,8 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from registry.domain.manifests import FileEntry
 from registry.domain.rows import VersionRow
-from registry.web.changing import parts
 from registry.web.checked_files import whole, whole_under
+from registry.web.commands import parts
 
 #: What old clients misread in a ``filename`` (RFC 6266, appendix D).
 _NOT_PLAIN = re.compile(r"[^ -~]|[\"%\\]")

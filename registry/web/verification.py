@@ -41,7 +41,7 @@ from registry.persistence.database import (
 from registry.services.artifacts import is_read_by
 from registry.services.commands import execute
 from registry.services.transaction import Transaction
-from registry.web.changing import commit, parts
+from registry.web.commands import commit, parts
 from registry.web.single_flight import StillRunningError
 
 logger = logging.getLogger(__name__)

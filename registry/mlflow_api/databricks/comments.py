@@ -11,7 +11,7 @@ from registry.mlflow_api.versions import version_ref
 from registry.services.comments import create_comment as commented
 from registry.services.comments import edit_comment
 from registry.services.transaction import Transaction
-from registry.web.changing import commit
+from registry.web.commands import commit
 
 blueprint = Blueprint("comments", __name__, url_prefix="/mlflow/comments")
 

@@ -39,7 +39,7 @@ from registry.persistence import queries
 from registry.persistence.database import db
 from registry.services import subscriptions as service
 from registry.services.transaction import Transaction
-from registry.web.changing import parts
+from registry.web.commands import parts
 from webhooks import subscriptions
 from webhooks.events import matches_event_type
 from webhooks.formats.databricks import NAMES

@@ -16,7 +16,7 @@ from registry.mlflow_api.reading import fields_of
 from registry.mlflow_api.stages import move_version
 from registry.persistence.database import reading
 from registry.persistence.latest import model_with_latest
-from registry.web.changing import parts
+from registry.web.commands import parts
 
 blueprint = Blueprint("databricks", __name__, url_prefix="/mlflow/databricks")
 
