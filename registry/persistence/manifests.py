@@ -54,8 +54,8 @@ def _first(version_id: ColumnElement[str], where: ColumnElement[bool]) -> Any:  
 
 def _at(walk: CTE, column: str) -> Any:  # noqa: ANN401  # as above
     """A column of the file that a walk has come to."""
-    is_there = and_(FILES.c.version_id == walk.c.id, FILES.c.path == walk.c.path)
-    return select(FILES.c[column]).where(is_there).scalar_subquery()
+    found = select(FILES.c[column]).where(FILES.c.version_id == walk.c.id)
+    return found.where(FILES.c.path == walk.c.path).scalar_subquery()
 
 
 def _files_behind() -> Select[Any]:
@@ -74,7 +74,7 @@ def _files_behind() -> Select[Any]:
     )
     walk = walk.union_all(following.where(walk.c.most > 1, walk.c.path.is_not(None)))
     file = (walk.c.path, _at(walk, "size_bytes"), _at(walk, "sha256"))
-    return select(walk.c.artifact_digest, *file).order_by(walk.c.path.nulls_last())
+    return select(walk.c.artifact_digest, *file)
 
 
 def _children() -> Select[Any]:
@@ -130,7 +130,7 @@ def files_behind(
     rows = cx.execute(_FILES_BEHIND, values).all()
     if not rows:
         raise VersionNotFoundError(name, number)
-    found = [FileEntry(*file) for _, *file in rows if file[0] is not None]
+    found = sorted(FileEntry(*file) for _, *file in rows if file[0] is not None)
     if not found and after is None and rows[0].artifact_digest:
         raise IntegrityViolationError(f"version {number} has lost its manifest")
     return found
