@@ -1,4 +1,4 @@
-"""What Databricks' workspace registry has beside MLflow, over the same services.
+"""What Databricks' workspace registry has besides MLflow's, over the same services.
 
 Rules, as MLflow's server and clients have them:
 
