@@ -20,20 +20,17 @@ from registry.domain.manifests import FileEntry, Manifest
 from registry.persistence.database import session_factory, write_transaction
 from registry.services.commands import execute
 from registry.services.transaction import Transaction
+from tests.bench.databases import on_database, own_database
 from tests.bench.figures import describe_machine
-from tests.bench.outboxes import DATABASES
 from tests.integration.api.driver import MODEL, Driver
 from tests.integration.conftest import close_app, make_app, signed_in
-from tests.services import postgres
 
 _IN_A_DIRECTORY = 50
 _LISTS = "/api/2.0/mlflow-artifacts/artifacts?path="
 
 
 @click.command()
-@click.option(
-    "--database", type=click.Choice(DATABASES), default="sqlite", show_default=True
-)
+@on_database
 @click.option("--count", default=(50, 50_000), show_default=True, multiple=True)
 @click.option("--rounds", default=40, show_default=True, help="requests of each kind")
 def files(*, database: str, count: tuple[int, ...], rounds: int) -> None:
@@ -55,13 +52,7 @@ def files(*, database: str, count: tuple[int, ...], rounds: int) -> None:
 @contextmanager
 def _registry(database: str) -> Iterator[Driver]:
     with ExitStack() as stack:
-        settings = {}
-        if database != "sqlite":
-            binaries = postgres.find_binaries()
-            if binaries is None:
-                raise SystemExit("there is no PostgreSQL on this machine")
-            server = stack.enter_context(postgres.run_server(binaries))
-            settings["DATABASE_URL"] = stack.enter_context(server.fresh_database())
+        settings = stack.enter_context(own_database(database))
         directory = stack.enter_context(tempfile.TemporaryDirectory())
         app = make_app(Path(directory), **settings)
         stack.callback(close_app, app)

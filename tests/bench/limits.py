@@ -1,26 +1,32 @@
 """What nothing of ours could be faster than, on the machine at hand.
 
 - A Flask route that answers one small document, under the server program that serves
-  the registry: ``python -m tests.bench.limits PORT``.
+  the registry: ``python -m tests.bench.limits PORT PROCESSES``.
 - The bare statements of a promotion, sent by ``pgbench``.
 """
 
+import math
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import requests
+import uvicorn
 from flask import Flask, Response, jsonify
 from uvicorn.supervisors import Multiprocess
 
 from registry.serving.bridge import Bridge
 from registry.serving.run import listen, server_config
-from tests.bench.load import ROOT, TRIVIAL
-from tests.services.postgres import PostgresBinaries
+from tests.bench.databases import plain_url, postgresql_programs
+from tests.bench.load import PATIENCE_SECONDS, ROOT
+from tests.bench.operations import TRIVIAL
+from tests.bench.turns import Load, cpu_seconds
+from tests.services.postgres import PostgresServer
 from tests.services.processes import free_port, stop, wait_until_ready
 
 _TABLES = """
@@ -70,55 +76,58 @@ def application() -> Bridge:
 
 
 @contextmanager
-def flask_route(directory: Path) -> Iterator[tuple[int, int]]:
-    """The trivial route in two processes: its port, and their session's id."""
-    port, log_file = free_port(), directory / "route.log"
-    with log_file.open("wb") as log:
+def flask_route(processes: int) -> Iterator[tuple[int, int]]:
+    """The trivial route in so many processes: its port, and their session's id."""
+    port = free_port()
+    with tempfile.NamedTemporaryFile(prefix="stagegate-bench-") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.limits", str(port)],
+            [sys.executable, "-m", "tests.bench.limits", str(port), str(processes)],
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    try:
-        wait_until_ready(process, lambda: _is_answering(port), log_file=log_file)
-        yield port, process.pid
-    finally:
-        stop(process)
+        try:
+            wait_until_ready(
+                process, lambda: _is_answering(port), log_file=Path(log.name)
+            )
+            yield port, process.pid
+        finally:
+            stop(process)
 
 
-def promotions(
-    binaries: PostgresBinaries, url: str, *, clients: int, seconds: float
-) -> tuple[float, float]:
-    """Bare promotions in a second, and how many milliseconds one takes.
-
-    Args:
-        binaries: of the server's release; ``pgbench`` is one of them.
-        url: the SQLAlchemy URL of an empty database, or of one that it made.
-        clients: how many ask at a time.
-        seconds: for how long.
-    """
-    plain = url.replace("+psycopg", "")
-    with psycopg.connect(plain, autocommit=True) as connection:
-        if connection.execute("SELECT to_regclass('webhooks')").fetchone() == (None,):
+def bare_promotions(server: PostgresServer, load: Load) -> Iterator[str]:
+    """Drive PostgreSQL alone; give the cells of its row."""
+    program = postgresql_programs().directory / "pgbench"
+    if not program.exists():
+        yield "no pgbench"
+        return
+    with server.fresh_database() as url:
+        with psycopg.connect(plain_url(url)) as connection:
             connection.execute(_TABLES.encode())
-    program = binaries.directory / "pgbench"
-    said = subprocess.run(
-        [
-            *(program, "--no-vacuum", "--protocol=prepared", "--file=/dev/stdin"),
-            *(f"--client={clients}", "--jobs=1", f"--time={max(1, round(seconds))}"),
-            plain,
-        ],
-        input=_PROMOTION,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    return _figure("tps", said), _figure("latency average", said)
+        before = cpu_seconds(server.process.pid)
+        said = subprocess.run(
+            [
+                *(program, "--no-vacuum", "--protocol=prepared", "--file=/dev/stdin"),
+                *(f"--client={load.clients}", f"--time={math.ceil(load.seconds)}"),
+                plain_url(url),
+            ],
+            input=_PROMOTION,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=load.seconds + PATIENCE_SECONDS,
+        ).stdout
+        used = cpu_seconds(server.process.pid) - before
+    count = _figure("number of transactions actually processed:", said)
+    yield f"{_figure('tps =', said):.0f}"
+    yield ""
+    yield f"mean {_figure('latency average =', said):.1f}"
+    yield from ("", "")
+    yield f"+ {1000 * used / count:.2f}"
 
 
 def _figure(name: str, said: str) -> float:
-    found = re.search(rf"{name} = ([\d.]+)", said)
+    found = re.search(rf"{name} ([\d.]+)", said)
     assert found, said
     return float(found.group(1))
 
@@ -134,6 +143,15 @@ def _nothing() -> None:
     pass
 
 
+def _serve(port: int, processes: int) -> None:
+    listener = listen("127.0.0.1", port)
+    if processes > 1:
+        path = "tests.bench.limits:application"
+        config = server_config(path, processes=processes, grace=5)
+        Multiprocess(config, sockets=[listener]).run()
+        return
+    uvicorn.Server(server_config(application(), processes=1, grace=5)).run([listener])
+
+
 if __name__ == "__main__":
-    config = server_config("tests.bench.limits:application", processes=2, grace=5)
-    Multiprocess(config, sockets=[listen("127.0.0.1", int(sys.argv[1]))]).run()
+    _serve(*map(int, sys.argv[1:]))

@@ -1,10 +1,11 @@
-"""Ratios as a picture: one bar an operation, its spread over it."""
+"""Ratios as a picture: a panel a database, one bar an operation, its spread over it."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 
@@ -16,24 +17,29 @@ class Point:
     ratios: Sequence[float]
 
 
-def draw(file: Path, title: str, machine: str, points: Sequence[Point]) -> None:
-    """Write an SVG file; what lies right of 1 is ahead."""
-    figure = Figure(figsize=(8, 1.5 + 0.28 * len(points)), layout="constrained")
-    axes = figure.subplots()
+def draw(file: Path, machine: str, panels: Mapping[str, Sequence[Point]]) -> None:
+    """Write an SVG or PNG file; what lies right of 1 is ahead."""
+    lengths = [len(points) for points in panels.values()]
+    figure = Figure(figsize=(9, 1.2 + sum(1.0 + 0.28 * each for each in lengths)))
+    figure.set_layout_engine("constrained")
+    rows = figure.subplots(
+        len(panels), squeeze=False, gridspec_kw={"height_ratios": lengths}
+    )
+    for (axes,), (title, points) in zip(rows, panels.items(), strict=True):
+        _draw_bars(axes, points)
+        axes.set(title=title, xlabel="times as many requests a second")
+    figure.supxlabel(machine, fontsize="small")
+    figure.savefig(file)
+
+
+def _draw_bars(axes: Axes, points: Sequence[Point]) -> None:
     medians = [statistics.median(point.ratios) for point in points]
-    spread = [
-        [
-            middle - min(point.ratios)
-            for middle, point in zip(medians, points, strict=True)
-        ],
-        [
-            max(point.ratios) - middle
-            for middle, point in zip(medians, points, strict=True)
-        ],
-    ]
-    bars = axes.barh([point.name for point in points], medians, xerr=spread, capsize=2)
+    both = list(zip(points, medians, strict=True))
+    below = [middle - min(point.ratios) for point, middle in both]
+    above = [max(point.ratios) - middle for point, middle in both]
+    names = [point.name for point in points]
+    bars = axes.barh(names, medians, xerr=[below, above], capsize=2)
     axes.bar_label(bars, fmt="%.1f", padding=12)
+    axes.margins(x=0.1)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.invert_yaxis()
-    axes.set(title=title, xlabel=f"times as many requests a second\n{machine}")
-    figure.savefig(file, format="svg")

@@ -5,27 +5,26 @@
 - Then more and more clients move the versions of one model, whose row each locks.
 """
 
-import statistics
-import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import click
 from sqlalchemy import create_engine, text
 
 from tests.bench import registries
-from tests.bench.compared import Load, Side, turn
-from tests.bench.figures import describe_machine
-from tests.bench.load import Address, Registry, model_name
-from tests.mlflow.servers import POLICY_FILES
-from tests.server import running_server
-from tests.services import postgres
+from tests.bench.databases import running_postgresql, vacuum
+from tests.bench.figures import Table, describe_machine, describe_ratios
+from tests.bench.operations import Registry, model_name
+from tests.bench.servers import our_server, side_of
+from tests.bench.turns import Load, Side, in_turns, median, paired
+from tests.services.postgres import PostgresServer
 
 OPERATIONS = (
     *("get model", "get version", "latest by stage", "search versions", "search LIKE"),
     *("page of 100 models", "create version", "transition"),
 )
+#: All writes go to the last fifth of them.
+ONE_MODEL = Registry(models=5)
 _ENTRIES = text(
     "INSERT INTO audit_entries"
     " (chain, n, at, action, actor, prev_hash, hash, canonical)"
@@ -44,78 +43,47 @@ _ENTRIES = text(
 @click.option("--seconds", default=3.0, show_default=True, help="of each turn")
 @click.option("--rounds", default=3, show_default=True)
 def sizes(
-    *,
-    models: int,
-    times: int,
-    entries: int,
-    clients: str,
-    seconds: float,
-    rounds: int,
+    *, models: int, times: int, entries: int, clients: str, seconds: float, rounds: int
 ) -> None:
     """Compare a small registry with a large one, and few clients with many."""
-    click.echo(describe_machine())
-    binaries = postgres.find_binaries()
-    if binaries is None:
-        raise click.ClickException("PostgreSQL is not here")
+    click.echo(f"{describe_machine()}\n")
     with ExitStack() as stack:
-        server = stack.enter_context(
-            postgres.run_server(
-                binaries, fsync="on", full_page_writes="on", shared_buffers="512MB"
-            )
+        server = stack.enter_context(running_postgresql())
+        small, large = (
+            stack.enter_context(_seeded(server, Registry(models=count), its_entries))
+            for count, its_entries in ((models, 0), (models * times, entries))
         )
-        small = _registry(stack, server, models)
-        large = _registry(stack, server, models * times, entries)
-        click.echo(f"{'operation':22} {'small/s':>8} {'large/s':>8}  large / small")
-        for operation in OPERATIONS:
-            first: list[float] = []
-            second: list[float] = []
-            for number in range(rounds):
-                pairs = [(small, models, first), (large, models * times, second)]
-                for side, count, found in pairs if number % 2 == 0 else pairs[::-1]:
-                    load = Load(
-                        registry=Registry(models=count), clients=16, seconds=seconds
-                    )
-                    found.append(turn(side, operation, load).figures.per_second)
-            click.echo(f"{operation:22} {_row(first, second)}")
-        click.echo("one model")
-        alone = _registry(stack, server, 5)
+        table = Table(
+            {"operation": 18, "small/s": 7, "large/s": 7, "large / small": 16}
+        )
+        for name in OPERATIONS:
+            turns = in_turns([(small, name), (large, name)], Load(16, seconds, rounds))
+            per_second = (f"{median('per_second', each):.0f}" for each in turns)
+            ratios = describe_ratios(paired("per_second", *reversed(turns)))
+            table.add(name, *per_second, ratios)
+    with running_postgresql() as server, _seeded(server, ONE_MODEL) as side:
+        click.echo()
+        table = Table(
+            {"clients of one model": 20, "moves/s": 7, "p50 ms": 6, "p99 ms": 6}
+        )
         for count in map(int, clients.split(",")):
-            load = Load(registry=Registry(models=5), clients=count, seconds=seconds)
-            figures = [turn(alone, "transition", load).figures for _ in range(rounds)]
-            per_second = statistics.median(each.per_second for each in figures)
-            p99 = statistics.median(each.milliseconds(0.99) for each in figures)
-            click.echo(f"{count:4} clients {per_second:8.0f}/s  p99 {p99:.0f} ms")
+            (moves,) = in_turns([(side, "transition")], Load(count, seconds, rounds))
+            figures = (
+                f"{median(each, moves):.0f}" for each in ("per_second", "p50", "p99")
+            )
+            table.add(str(count), *figures)
 
 
-def _row(first: Sequence[float], second: Sequence[float]) -> str:
-    ratios = [large / small for small, large in zip(first, second, strict=True)]
-    return (
-        f"{statistics.median(first):8.0f} {statistics.median(second):8.0f}"
-        f"  {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
-    )
-
-
-def _registry(
-    stack: ExitStack,
-    server: postgres.PostgresServer,
-    models: int,
-    entries: int = 0,
-) -> Side:
-    directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    url = stack.enter_context(server.fresh_database())
-    running = stack.enter_context(
-        running_server(
-            directory,
-            *("--workers", "2"),
-            POLICY_FILE=str(POLICY_FILES["open"]),
-            DATABASE_URL=url,
-        )
-    )
-    engine = create_engine(url)
-    registries.seed(engine, models, name=model_name)
-    with engine.begin() as connection:
-        connection.execute(_ENTRIES, {"entries": entries})
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as plain:
-        plain.execute(text("VACUUM ANALYZE"))
-    engine.dispose()
-    return Side("ours", Address(running.port, running.token), running.pid)
+@contextmanager
+def _seeded(
+    postgresql: PostgresServer, registry: Registry, entries: int = 0
+) -> Iterator[Side]:
+    """A server of ours whose rows were stored in bulk."""
+    with postgresql.fresh_database() as url, our_server(url, workers=2) as running:
+        engine = create_engine(url)
+        registries.seed(engine, registry.models, name=model_name)
+        with engine.begin() as connection:
+            connection.execute(_ENTRIES, {"entries": entries})
+        engine.dispose()
+        vacuum(url)
+        yield side_of(running, registry, postgresql)
