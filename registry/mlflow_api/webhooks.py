@@ -30,7 +30,7 @@ from registry.mlflow_api.subscriptions import (
     send_test,
     status_of,
 )
-from registry.persistence.database import db
+from registry.persistence.database import reading_session
 from registry.services import subscriptions as service
 from registry.services.transaction import Transaction
 from registry.web.commands import parts
@@ -85,7 +85,7 @@ def list_webhooks() -> Response:
     """List webhooks, newest first."""
     limit, before = page_asked(fields_of(request))
     rows = subscriptions.list_of_format(
-        db.session(), FORMAT, limit=limit + 1, before=before
+        reading_session(), FORMAT, limit=limit + 1, before=before
     )
     return listed(rows, limit, document=webhook_document)
 
@@ -94,7 +94,7 @@ def list_webhooks() -> Response:
 @requires(Permission.ADMIN)
 def get_webhook(webhook_id: str) -> Response:
     """Show a webhook."""
-    row = find(db.session(), webhook_id, name=FORMAT)
+    row = find(reading_session(), webhook_id, name=FORMAT)
     return jsonify({"webhook": webhook_document(row)})
 
 

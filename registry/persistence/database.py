@@ -96,8 +96,19 @@ def reading() -> Connection:
     return connection
 
 
+def reading_session() -> Session:
+    """The same connection, for what is asked through the ORM."""
+    session: Session | None = g.get("reading_session")
+    if session is None or session.bind is not reading():
+        session = g.reading_session = Session(reading(), autoflush=False)
+    return session
+
+
 def end_reading(_: object = None) -> None:
     """Give back what the request reads with: something slow begins, or it is over."""
+    session: Session | None = g.pop("reading_session", None)
+    if session is not None:
+        session.close()
     connection: Connection | None = g.pop("reading", None)
     if connection is not None:
         connection.close()

@@ -36,7 +36,7 @@ from registry.mlflow_api.subscriptions import (
     status_of,
 )
 from registry.persistence import queries
-from registry.persistence.database import db
+from registry.persistence.database import reading_session
 from registry.services import subscriptions as service
 from registry.services.transaction import Transaction
 from registry.web.commands import parts
@@ -103,7 +103,9 @@ def list_webhooks() -> Response:
     model_name, asked = fields.optional("model_name"), set(_names(fields))
     rows = (
         row
-        for row in subscriptions.list_of_format(db.session(), FORMAT, before=before)
+        for row in subscriptions.list_of_format(
+            reading_session(), FORMAT, before=before
+        )
         if (model_name is None or _model_name(row) == model_name)
         and (not asked or asked & set(_event_names(row)))
     )
