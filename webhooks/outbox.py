@@ -66,13 +66,16 @@ from webhooks.tables import (
     SubscriptionState,
     state_in,
 )
+from webhooks.writing import write
 
 logger = logging.getLogger(__name__)
 
 _DELIVERIES_AT_ONCE = 1_000
 _EVENTS: Table = EventRow.__table__  # type: ignore[assignment]
 _DELIVERIES: Table = Delivery.__table__  # type: ignore[assignment]
-_STORE_EVENTS = _EVENTS.insert()
+_STORE_EVENTS = _EVENTS.insert().values(
+    {each.name: bindparam(each.name) for each in _EVENTS.c if each.name != "position"}
+)
 _STORE_DELIVERIES = _DELIVERIES.insert()
 #: The subscriptions, whose states stay what they are until the commit.
 _LIVE = (
@@ -107,7 +110,7 @@ def enqueue_all(
         _columns(event, fanout=len(chosen), now=now)
         for event, chosen in zip(events, wanted, strict=True)
     ]
-    session.connection().execute(_STORE_EVENTS, stored)
+    write(session.connection(), _STORE_EVENTS, stored)
     wishes = [
         _Wish(subscription, event)
         for event, chosen in zip(events, wanted, strict=True)
@@ -150,7 +153,7 @@ def store_event(
 ) -> EventRow:
     """Store the event alone, under a new message id."""
     stored = _columns(event, fanout=fanout, now=now)
-    session.connection().execute(_STORE_EVENTS, stored)
+    write(session.connection(), _STORE_EVENTS, [stored])
     return EventRow(**stored)
 
 

@@ -67,7 +67,7 @@ class MetricThreshold:
 
 @dataclass(frozen=True, kw_only=True)
 class Gates:
-    """What must hold of a version for one move, beside its stage."""
+    """What must hold of a version for one move, besides its stage."""
 
     verify_artifact: bool = False
     require_verified: bool = False

@@ -54,7 +54,7 @@ class Operator(StrEnum):
 
 
 class Attribute(StrEnum):
-    """What can be compared or ordered by, beside tags; the text is MLflow's."""
+    """What can be compared or ordered by, besides tags; the text is MLflow's."""
 
     NAME = "name"
     RUN_ID = "run_id"

@@ -85,7 +85,7 @@ def find_here(client: RegistryClient) -> Find:
 
 
 def facts_of(version: SourceVersion, origin: str, address: str) -> VersionFacts:
-    """What a version is registered with, beside its source."""
+    """What a version is registered with, besides its source."""
     provenance_tags = provenance(version, origin, address=address)
     facts = VersionFacts(
         description=version.description, tags={**version.tags, **provenance_tags}

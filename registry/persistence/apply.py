@@ -20,6 +20,7 @@ from registry.persistence.statements import (
     UPDATE,
     VERSIONS,
 )
+from webhooks.writing import write
 
 _LIVE_VERSIONS = VERSIONS.update().where(
     VERSIONS.c.model_id == bindparam("of_model"), VERSIONS.c.deleted_at.is_(None)
@@ -51,22 +52,22 @@ def apply(cx: Connection, effects: Effects) -> None:
     """
     _write_model(cx, effects)
     for rows in _by_kind(effects.removed):
-        cx.execute(DELETE[type(rows[0])], [_key(row) for row in rows])
+        write(cx, DELETE[type(rows[0])], [_key(row) for row in rows])
     for rows in _by_kind(effects.changed):
-        cx.execute(UPDATE[type(rows[0])], [_key(r) | _changes(r) for r in rows])
+        write(cx, UPDATE[type(rows[0])], [_key(r) | _changes(r) for r in rows])
     for rows in _by_kind(effects.added):
-        cx.execute(INSERT[type(rows[0])], [_columns(row) for row in rows])
+        write(cx, INSERT[type(rows[0])], [_columns(row) for row in rows])
     append(cx, effects.entry)
 
 
 def add(cx: Connection, row: object) -> None:
     """Insert a row."""
-    cx.execute(INSERT[type(row)], _columns(row))
+    write(cx, INSERT[type(row)], [_columns(row)])
 
 
 def change(cx: Connection, row: object) -> None:
     """Write what may change of a row."""
-    cx.execute(UPDATE[type(row)], _key(row) | _changes(row))
+    write(cx, UPDATE[type(row)], [_key(row) | _changes(row)])
 
 
 def lease_sealing(cx: Connection, version_id: str, until: datetime) -> None:
@@ -76,16 +77,16 @@ def lease_sealing(cx: Connection, version_id: str, until: datetime) -> None:
 
 def append(cx: Connection, entry: EntryRow) -> None:
     """Append a sealed entry to the audit log."""
-    cx.execute(INSERT[EntryRow], _columns(entry))
+    write(cx, INSERT[EntryRow], [_columns(entry)])
 
 
 def _write_model(cx: Connection, effects: Effects) -> None:
     model = effects.model
     try:
         if effects.is_new:
-            cx.execute(INSERT[ModelRow], _columns(model))
+            write(cx, INSERT[ModelRow], [_columns(model)])
         else:
-            cx.execute(UPDATE[ModelRow], _key(model) | _changes(model))
+            write(cx, UPDATE[ModelRow], [_key(model) | _changes(model)])
     except IntegrityError as error:
         raise NameIsTakenError from error
     of_model = {"of_model": model.id, "at": model.updated_at}

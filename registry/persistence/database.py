@@ -5,7 +5,7 @@ Rules:
 - A transaction that will write says so when it begins: ``begin_write``. On
   SQLite it begins IMMEDIATE; on PostgreSQL it is an ordinary READ COMMITTED one.
 - A request reads without a transaction, each statement by itself (``reading``).
-- What each database needs beside stands in ``sqlite`` and ``postgresql``.
+- What each database needs besides stands in ``sqlite`` and ``postgresql``.
 - Values never reach a log: an error tells its statement without them.
 """
 

@@ -13,9 +13,10 @@ Rules:
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
@@ -34,6 +35,7 @@ from registry.domain.search_filter import Search
 from registry.persistence.search_conditions import (
     OF_MODELS,
     OF_VERSIONS,
+    Asked,
     Conditions,
     Position,
     Target,
@@ -52,6 +54,9 @@ Shown = TypeVar("Shown")
 #: Each is one more join for PostgreSQL to place: with a hundred, its planner takes
 #: twenty seconds.
 _MAX_LEADS = 4
+#: Comparisons of which statements are kept: one of many is seldom asked for twice, and
+#: holds up to 4 MB.
+_MAX_KEPT = 1
 
 
 class ShownVersion(NamedTuple):
@@ -136,9 +141,15 @@ def _shown(
     statement: Select[Any],
 ) -> Iterator[tuple[Position, Sequence[Any]]]:
     """The rows of a page, each with its position."""
-    conditions = Conditions(target, cx.dialect.name)
-    query = _page(conditions, search, after).limit(limit)
-    found = cx.execute(query, execution_options=_kept_if_simple(search)).all()
+    asked = Asked(search, after)
+    find = _find if len(search.comparisons) <= _MAX_KEPT else _find.__wrapped__
+    query, binds = find(_Form(asked, target, cx.dialect.name))
+    values = {name: read(asked) for name, read in binds.items()}
+    found = cx.execute(
+        query,
+        {**values, "most": limit},
+        execution_options={} if find is _find else {"compiled_cache": None},
+    ).all()
     ids = json.dumps([row[0] for row in found])
     rows = read_rows(
         cx,
@@ -151,36 +162,38 @@ def _shown(
         yield position, row
 
 
-def _page(
-    conditions: Conditions, search: Search, after: Position | None
-) -> Select[Any]:
+@dataclass(frozen=True)
+class _Form:
+    """Searches that one statement finds; equal to any other of the same form."""
+
+    asked: Asked = field(compare=False)
+    target: Target
+    dialect: str
+    form: object = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "form", self.asked.form)
+
+
+@lru_cache(maxsize=128)
+def _find(form: _Form) -> tuple[Select[Any], Mapping[str, Callable[[Asked], Any]]]:
     """Ids in the order asked for, and the columns of that order."""
-    asked = list(dict.fromkeys(search.comparisons))
-    query = select(conditions.target.id, *conditions.columns(search.ordering)).where(
+    conditions, asked = Conditions(form.target, form.dialect), form.asked
+    ordering = asked.search.ordering
+    query = select(form.target.id, *conditions.columns(ordering)).where(
         MODELS.c.deleted_at.is_(None),
-        *(
-            conditions.holds(each, leads=place < _MAX_LEADS)
-            for place, each in enumerate(asked)
-        ),
+        *conditions.all_hold(asked, leading=_MAX_LEADS),
     )
-    if conditions.target is OF_VERSIONS:
+    if form.target is OF_VERSIONS:
         query = query.join(MODELS, VERSIONS.c.model_id == MODELS.c.id).where(
             VERSIONS.c.deleted_at.is_(None)
         )
-    if search.hides_prompts:
+    if asked.search.hides_prompts:
         query = query.where(conditions.is_no_prompt())
-    if after is not None:
-        query = query.where(conditions.behind(search.ordering, after))
-    return query.order_by(*conditions.order(search.ordering))
-
-
-def _kept_if_simple(search: Search) -> dict[str, Any]:
-    """Whether the engine keeps the compiled statement for the next search like it.
-
-    One of many comparisons is seldom asked for twice, and holds up to 4 MB; of the
-    500 statements that are kept, 300 of those had taken 1.3 GB.
-    """
-    return {} if len(search.comparisons) <= 1 else {"compiled_cache": None}
+    if asked.after is not None:
+        query = query.where(conditions.behind(asked))
+    query = query.order_by(*conditions.order(ordering)).limit(bindparam("most"))
+    return query, conditions.binds
 
 
 @cache

@@ -95,7 +95,8 @@ def _write(tx: Transaction, outcome: Outcome[Answer]) -> None:
     except NameIsTakenError as error:
         raise _name_taken(tx, effects.model.name) from error
     events = [_event(tx, effects, draft) for draft in effects.events]
-    outbox.enqueue_all(tx.session, events, now=tx.now)
+    stored = outbox.enqueue_all(tx.session, events, now=tx.now)
+    tx.fanouts.extend(event["fanout"] for event in stored)
 
 
 def _event(tx: Transaction, effects: Effects, draft: EventDraft) -> Event:

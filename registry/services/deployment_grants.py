@@ -32,7 +32,7 @@ LENT_NAME = "deployment_token"
 
 
 def lend_token(tokens: DeploymentTokens, claim: Claim) -> Mapping[str, str]:
-    """What a delivery carries beside its body: a token, where a stage changed."""
+    """What a delivery carries besides its body: a token, where a stage changed."""
     if claim.event_type != STAGE_CHANGED:
         return {}
     subject = TokenSubject(claim.event_id, claim.subscription_id)

@@ -7,7 +7,7 @@ Rules:
 - The answer is written before the commit and stored in the same transaction, once. Of
   two requests with one key that come at once, the second waits for what the first
   locks, and then finds its answer.
-- Only after the commit is the dispatcher woken.
+- Only after the commit is the dispatcher woken, where it has something to send.
 """
 
 import dataclasses
@@ -99,7 +99,8 @@ def _committed(work: Work, keyed: KeyedRequest | None, status: int) -> Response:
         sealed = StoredAnswer(answer.status, parts().webhooks.box.seal(answer.body))
         idempotency.keep(tx.cx, keyed, sealed, now=now)
     session.commit()
-    parts().dispatcher.wake()
+    if not tx.is_told_to_nobody:
+        parts().dispatcher.wake()
     return _response(answer)
 
 

@@ -1,7 +1,7 @@
 """Artifacts are verified before a move, or when asked, with no transaction open.
 
 Hashing a large one may outlast a client's patience. What it then sends again must
-not hash once more beside the first, or its repetitions would take every thread.
+not hash once more at the same time, or its repetitions would take every thread.
 """
 
 import dataclasses

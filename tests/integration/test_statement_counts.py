@@ -324,7 +324,7 @@ def test_setting_an_alias_issues_a_fixed_number_of_statements(
 def test_no_request_builds_or_compiles_a_statement(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the first of its kind; what filters, orders or pages may."""
+    """After the first of its kind; a search of several comparisons may."""
     every_kind(client, 3)
     built: list[str] = []
     for kind in (Select, Insert, Update, Delete, SQLCompiler):
@@ -337,17 +337,27 @@ def test_no_request_builds_or_compiles_a_statement(
 
 def every_kind(client: FlaskClient, number: int) -> None:
     assert register_and_move(client, ["Staging", "Production"]) == number
-    path = f"/api/v1/models/{MODEL}"
+    path, mlflow = f"/api/v1/models/{MODEL}", "/api/2.0/mlflow"
     for answer in (
         client.put(f"{path}/aliases/champion", json={"version": number}),
         client.get(path),
         client.get(f"{path}/versions/{number}"),
         client.get(f"{path}/versions/{number}/artifacts"),
         client.get(f"{path}/aliases/champion"),
-        client.get(f"/api/2.0/mlflow/registered-models/get?name={MODEL}"),
+        client.get("/api/v1/models"),
+        client.get(f"{path}/versions"),
+        client.get(f"{path}/history"),
+        client.get(f"{path}/stages/Production"),
+        client.get(f"{path}/versions/{number}/deployments"),
+        client.get(f"/api/v1/audit?model={MODEL}"),
+        client.get(f"{mlflow}/registered-models/get?name={MODEL}"),
+        client.get(f"{mlflow}/registered-models/get-latest-versions?name={MODEL}"),
         client.get(
-            f"/api/2.0/mlflow/registered-models/get-latest-versions?name={MODEL}"
+            f"{mlflow}/registered-models/search?filter=name LIKE 'm{number}%25'"
         ),
+        client.get(f"{mlflow}/registered-models/search?filter=tags.t{number} = 'x'"),
+        client.get(f"{mlflow}/model-versions/search?filter=name = '{MODEL}{number}'"),
+        client.get(f"{mlflow}/model-versions/search?filter=run_id = 'r{number}'"),
     ):
         assert answer.status_code == 200, answer.text
 

@@ -39,7 +39,7 @@ class VersionDetails:
     """What is said of a version when it is registered.
 
     Attributes:
-        run: what is known of the run beside params, metrics and data sets, as
+        run: what is known of the run besides params, metrics and data sets, as
             ``services.run_snapshots`` makes it.
     """
 

@@ -108,7 +108,20 @@ def test_dispatcher_is_woken_after_the_commit_and_only_then(
             woken.append(count.scalar())
 
     monkeypatch.setattr(api.parts.dispatcher, "wake", wake)
+    api.create_model("churn")  # nobody wants to hear of it
+    api.post("/webhooks", {"url": "http://127.0.0.1:9/hook"})
+    woken.clear()
     api.create_model()
     api.post("/models", {"name": "fraud"})  # refused: the name is taken
 
-    assert woken == [1]
+    assert woken == [2]
+
+
+def test_dispatcher_is_left_alone_where_nobody_wants_what_is_told(
+    api: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken: list[None] = []
+    monkeypatch.setattr(api.parts.dispatcher, "wake", lambda: woken.append(None))
+    api.create_model()
+
+    assert not woken
