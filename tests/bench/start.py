@@ -4,7 +4,6 @@ Beside the time of the clock stands that of the processor, which other work on t
 machine lengthens less.
 """
 
-import os
 import resource
 import subprocess
 import sys
@@ -18,12 +17,12 @@ import click
 
 from registry.domain.token_format import new_token
 from tests.bench.figures import describe_machine, describe_spread
+from tests.bench.turns import cpu_seconds
 from tests.server import RunningServer, server_environment
 from tests.services.processes import free_port
 
 Times = tuple[float, float]  # of the clock and of the processor, in seconds
 
-_TICKS = os.sysconf("SC_CLK_TCK")
 _COMMANDS = ("--help", "models list", "models list -o json", "versions show fraud 1")
 
 
@@ -70,10 +69,7 @@ def _started(server: RunningServer) -> Times:
     before = time.monotonic()
     server.start()
     seconds = time.monotonic() - before
-    stat = Path(f"/proc/{server.pid}/stat").read_text(encoding="ascii")
-    # User and system time, its own and that of children which have ended.
-    ticks = map(int, stat.rpartition(")")[2].split()[11:15])
-    return seconds, sum(ticks) / _TICKS
+    return seconds, cpu_seconds(server.pid)
 
 
 def _commanded(server: RunningServer, command: list[str]) -> Times:
