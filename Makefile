@@ -6,9 +6,14 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 	if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then echo $$name; break; fi; done)
 PIP := .venv/bin/pip --quiet --disable-pip-version-check
+# Where PYTHONDONTWRITEBYTECODE is set, each start would compile the packages anew.
+COMPILE := .venv/bin/python -m compileall -q registry webhooks
 IMAGE ?= stagegate:dev
 SERVE_ARGS ?=
 PYTEST_ARGS ?=
+# What `make bench` measures: a command of tests/bench.
+BENCH ?= mlflow --plot bench.svg
+BENCH_ARGS ?=
 # Two keep two cores busy but for their waits; each further one collects and builds anew.
 TEST_PROCESSES ?= 3
 # Lengths of `make long`.
@@ -17,13 +22,14 @@ STATEFUL_STEPS ?= 10000
 SCHEMATHESIS_SECONDS ?= 300
 LONG_ARGS ?= -m long
 
-SIDE_BY_SIDE := --numprocesses=$(TEST_PROCESSES) --dist=loadfile --durations=10
+SIDE_BY_SIDE := --numprocesses=$(TEST_PROCESSES) --dist=loadfile --no-loadscope-reorder \
+	--durations=10
 
 # Where it is set, each process that a test starts would compile all it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint services check demo serve long image clean
+.PHONY: help venv test lint services check demo serve long bench image clean
 
 help: ## say what there is
 	@echo 'make demo    the whole story on this machine; KEEP=1 leaves the server running'
@@ -33,6 +39,8 @@ help: ## say what there is
 	@echo 'make check   one part of the tests (PYTEST_ARGS="tests/unit -k policy")'
 	@echo 'make long    the long tests (CRASH_RUNS=$(CRASH_RUNS) STATEFUL_STEPS=$(STATEFUL_STEPS)'
 	@echo '             SCHEMATHESIS_SECONDS=$(SCHEMATHESIS_SECONDS))'
+	@echo 'make bench   Stagegate beside MLflow, in ten minutes, as a table and as bench.svg'
+	@echo '             (BENCH_ARGS="--only transition --seconds 3"); BENCH=sizes: as it grows'
 	@echo 'make image   the container image $(IMAGE), by docker or buildah'
 	@echo 'make venv    only the environment in .venv'
 	@echo 'make clean   remove .venv and caches; data stay'
@@ -49,17 +57,17 @@ help: ## say what there is
 
 .venv/.serve: pyproject.toml | .venv/.made
 	@echo '==> installing Stagegate into .venv (half a minute)'
-	@$(PIP) install --editable .
+	@$(PIP) install --editable . && $(COMPILE)
 	@touch $@
 
 .venv/.demo: pyproject.toml | .venv/.made
 	@echo '==> installing Stagegate and scikit-learn into .venv (a minute)'
-	@$(PIP) install --editable '.[demo]'
+	@$(PIP) install --editable '.[demo]' && $(COMPILE)
 	@touch $@ .venv/.serve
 
 .venv/.dev: pyproject.toml | .venv/.made
 	@echo '==> installing Stagegate and the tools of its tests into .venv (two minutes)'
-	@$(PIP) install --editable '.[demo]' --group dev
+	@$(PIP) install --editable '.[demo]' --group dev && $(COMPILE)
 	@touch $@ .venv/.serve .venv/.demo
 
 venv: .venv/.dev
@@ -103,6 +111,9 @@ long: services
 	STAGEGATE_TEST_STATEFUL_STEPS=$(STATEFUL_STEPS) \
 	STAGEGATE_TEST_SCHEMATHESIS_SECONDS=$(SCHEMATHESIS_SECONDS) \
 	.venv/bin/python -m pytest --hypothesis-profile=long -v -rP $(LONG_ARGS)
+
+bench: .venv/.dev
+	@.venv/bin/python -m tests.bench $(BENCH) $(BENCH_ARGS)
 
 demo: .venv/.demo
 	@exec .venv/bin/stagegate demo $(if $(filter-out 0,$(KEEP)),--keep)

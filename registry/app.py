@@ -5,39 +5,22 @@ from functools import partial
 
 from flask import Flask, Response
 
-from registry import __version__
-from registry.api import (
-    artifacts,
-    audit,
-    deployments,
-    docs,
-    events,
-    health,
-    models,
-    openapi,
-    policy,
-    rehearsals,
-    replays,
-    tokens,
-    transitions,
-    versions,
-    webhooks,
-)
-from registry.api.converters import register_converters
+from registry.api import health, mounting
 from registry.api.metrics import measure
-from registry.api.problems import ProblemApi, register_problem_handlers
+from registry.api.problems import register_problem_handlers
 from registry.artifacts.opening import open_store
 from registry.artifacts.store import ArtifactStore, S3Access
 from registry.artifacts.tracked import StoreAndTracking
-from registry.auth.permissions import Permission, check_every_route, requires
+from registry.auth.permissions import check_every_route
 from registry.auth.sign_in import require_sign_in
 from registry.domain.deployment_token import DeploymentTokens
 from registry.domain.policy import StagePolicy
 from registry.domain.policy_file import parse_policy
 from registry.errors import ConfigurationError
-from registry.mlflow_api.mounting import mount
+from registry.mlflow_api import mounting as mlflow_mounting
 from registry.persistence.database import (
     db,
+    end_reading,
     engine_options,
     prepare_engine,
     session_factory,
@@ -58,22 +41,7 @@ from webhooks.sending.address_guard import AddressGuard
 from webhooks.sending.sender import Sender
 
 MAX_BODY_BYTES = 1024 * 1024
-_DESCRIPTION = "api-docs.openapi_json"
 _LEASE = timedelta(seconds=60)
-_BLUEPRINTS = (
-    models,
-    versions,
-    transitions,
-    policy,
-    rehearsals,
-    deployments,
-    artifacts,
-    webhooks,
-    replays,
-    events,
-    audit,
-    tokens,
-)
 
 
 def create_app(settings: Settings) -> Flask:
@@ -92,16 +60,15 @@ def create_app(settings: Settings) -> Flask:
             settings.database_url, through_pgbouncer=settings.pgbouncer
         ),
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
-        API_TITLE="Stagegate",
-        API_VERSION=__version__,
-        OPENAPI_VERSION="3.0.3",
-        OPENAPI_URL_PREFIX="/api/v1",
     )
     db.init_app(app)
+    app.teardown_appcontext(end_reading)
     with app.app_context():
         prepare_engine(db.engine)
         app.extensions["stagegate"] = _parts(settings)
-    _add_routes(app)
+    app.register_blueprint(health.blueprint)
+    mounting.mount(app)
+    mlflow_mounting.mount(app)
     measure(app, keep=timedelta(days=settings.webhook_retention_days))
     require_sign_in(app, DeploymentTokens(settings.secret_keys))
     register_problem_handlers(app)
@@ -172,46 +139,6 @@ def _tracking(settings: Settings) -> TrackingServer | None:
         password=settings.tracking_password,
     )
     return TrackingServer(access)
-
-
-def _add_routes(app: Flask) -> None:
-    api = ProblemApi()
-    parts: Parts = app.extensions["stagegate"]
-    api_options = {
-        "components": {
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer"},
-                "basic": {"type": "http", "scheme": "basic"},
-            },
-            "parameters": openapi.header_parameters(),
-        },
-        "security": [{"bearer": []}, {"basic": []}],
-        # Else as seen from the document: a proxy may serve us below a path.
-        "servers": [{"url": parts.settings.public_url or "../.."}],
-    }
-    api.init_app(app, spec_kwargs=api_options)
-    register_converters(app, api)
-    for module in _BLUEPRINTS:
-        api.register_blueprint(module.blueprint, url_prefix="/api/v1")
-    app.register_blueprint(health.blueprint)
-    app.register_blueprint(docs.blueprint)
-    mount(app)
-    _serve_description(app, api)
-
-
-def _serve_description(app: Flask, api: ProblemApi) -> None:
-    """Serve flask-smorest's document, completed.
-
-    Only its bytes are kept: what it was made with would hold half a megabyte, and
-    the document would be rendered anew for each answer.
-    """
-    parts: Parts = app.extensions["stagegate"]
-    document = openapi.completed(api.spec.to_dict(), app, stages=parts.policy.stages)
-    del api.spec, api.ma_plugin
-    rendered = app.json.dumps(document).encode()
-    app.view_functions[_DESCRIPTION] = requires(Permission.PUBLIC)(
-        partial(Response, rendered, mimetype="application/json")
-    )
 
 
 def _add_security_headers(answer: Response) -> Response:

@@ -184,6 +184,18 @@ class CrowdedStageError(ConflictError):
     """Many versions must leave the stage first: name the one that is to enter it."""
 
 
+class VerificationNeededError(ConflictError):
+    """The artifact must be verified before that.
+
+    Attributes:
+        version: the version, with its digest.
+    """
+
+    def __init__(self, version: object) -> None:
+        super().__init__()
+        self.version = version
+
+
 class WebhookLoopError(ConflictError):
     """This request comes of a webhook that comes of a webhook, and so on."""
 

@@ -109,7 +109,7 @@ class BackgroundWork:
         has_more = True
         while has_more:
             with self._transaction() as tx:
-                has_more = idempotency.forget_old_keys(tx.session, now=tx.now)
+                has_more = idempotency.forget_old_keys(tx.cx, now=tx.now)
 
     def place_events(self) -> None:
         """Give events their places in the feed; mostly there is nothing to do."""

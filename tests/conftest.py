@@ -5,6 +5,7 @@ import signal
 import sys
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ OBJECT_STORE = pytest.StashKey[str]()
 #: Where files cost no waiting for a disk, if that much is free there.
 MEMORY = Path("/dev/shm")  # noqa: S108  # What tests make there has names of its own.
 ENOUGH_BYTES = 4 * 1024**3
+#: Few tests, each of which takes long.
+SLOW = ("tests/mlflow/", "tests/service/", "tests/crash/")
 #: The fixtures of services; what asks for one only sometimes is marked ``service``.
 SERVICES = {"postgres_server", "minio"}
 
@@ -74,6 +77,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     has_service = item.get_closest_marker("service") or fixtures & SERVICES
     if place and (not has_service or item.nodeid.startswith(OF_POSTGRESQL)):
         item.add_marker("measured")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that no process ends long after the others."""
+    sizes = Counter(item.path for item in items)
+    items.sort(key=lambda item: (not item.nodeid.startswith(SLOW), -sizes[item.path]))
 
 
 class _ByFile(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types

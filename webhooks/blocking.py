@@ -13,7 +13,7 @@ Rules:
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import func, select, true, update
 from sqlalchemy.orm import Session
@@ -32,7 +32,19 @@ from webhooks.tables import (
 REASON_BEHIND = "an earlier delivery is blocked"
 
 
-def given_up_state(subscription: Subscription, kind: str) -> DeliveryState:
+class Ordered(Protocol):
+    """What says what order a subscription keeps."""
+
+    @property
+    def ordering(self) -> str:
+        """As ``Ordering`` has it."""
+
+    @property
+    def on_poison(self) -> str:
+        """As ``OnPoison`` has it."""
+
+
+def given_up_state(subscription: Ordered, kind: str) -> DeliveryState:
     """Say what a delivery that is given up becomes: it may have an order to keep."""
     keeps_order = (
         kind == DeliveryKind.EVENT

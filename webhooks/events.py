@@ -23,7 +23,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
@@ -63,6 +63,7 @@ class Event:
     is_opt_in: bool = False
     hop: int = 1
     former_subjects: Sequence[str] = ()
+    id: str = field(default_factory=lambda: new_event_id())  # noqa: PLW0108  # it is defined below
 
     def __post_init__(self) -> None:
         if not EVENT_TYPE.fullmatch(self.type):

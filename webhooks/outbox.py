@@ -25,11 +25,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from importlib import import_module
+from functools import cache
 from itertools import count, repeat
 from typing import Any
 
-from sqlalchemy import Executable, insert, select, update
+from sqlalchemy import Executable, Row, Table, bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from webhooks import formats
@@ -42,7 +43,6 @@ from webhooks.events import (
     is_asked_for,
     matches_subject,
     matches_target,
-    new_event_id,
     new_sortable_id,
     operational_key,
 )
@@ -63,12 +63,27 @@ from webhooks.tables import (
     Ordering,
     OrderingKey,
     Subscription,
+    SubscriptionState,
     state_in,
 )
+from webhooks.writing import write
 
 logger = logging.getLogger(__name__)
 
 _DELIVERIES_AT_ONCE = 1_000
+_EVENTS: Table = EventRow.__table__  # type: ignore[assignment]
+_DELIVERIES: Table = Delivery.__table__  # type: ignore[assignment]
+_STORE_EVENTS = _EVENTS.insert().values(
+    {each.name: bindparam(each.name) for each in _EVENTS.c if each.name != "position"}
+)
+_STORE_DELIVERIES = _DELIVERIES.insert()
+#: The subscriptions, whose states stay what they are until the commit.
+_LIVE = (
+    select(Subscription.__table__)
+    .where(Subscription.deleted_at.is_(None))
+    .order_by(Subscription.id)
+    .with_for_update(read=True, key_share=True)
+)
 REASON_SUPERSEDED = "a newer event took its place"
 
 
@@ -78,30 +93,33 @@ def enqueue(session: Session, event: Event, *, now: datetime) -> EventRow:
     Nothing is sent and nothing is committed here. A format that cannot express
     the event makes a dead delivery, never an error.
     """
-    return enqueue_all(session, [event], now=now)[0]
+    (stored,) = enqueue_all(session, [event], now=now)
+    return EventRow(**stored)
 
 
 def enqueue_all(
     session: Session, events: Sequence[Event], *, now: datetime
-) -> list[EventRow]:
-    """Store the events of one change, in their order, as ``enqueue`` does one."""
-    subscriptions = _live(session)
+) -> list[dict[str, Any]]:
+    """Store the events of one change, in their order, as ``enqueue`` does one.
+
+    Returns their columns.
+    """
+    subscriptions = session.connection().execute(_LIVE).all()
     wanted = [[entry for entry in subscriptions if _wants(entry, e)] for e in events]
-    rows = [
-        _event_row(event, fanout=len(chosen), now=now)
+    stored = [
+        _columns(event, fanout=len(chosen), now=now)
         for event, chosen in zip(events, wanted, strict=True)
     ]
-    session.add_all(rows)
-    session.flush()
+    write(session.connection(), _STORE_EVENTS, stored)
     wishes = [
-        _Wish(subscription, event, row)
-        for event, chosen, row in zip(events, wanted, rows, strict=True)
+        _Wish(subscription, event)
+        for event, chosen in zip(events, wanted, strict=True)
         for subscription in chosen
     ]
-    given_up = _store_deliveries(session, wishes, now=now) if wishes else []
-    for subscription, delivery in given_up:
-        announce_given_up(session, delivery, subscription, now=now)
-    return rows
+    for given_up in _store_deliveries(session, wishes, now=now) if wishes else []:
+        subscription = session.get_one(Subscription, given_up.subscription_id)
+        announce_given_up(session, given_up, subscription, now=now)
+    return stored
 
 
 def announce(
@@ -134,50 +152,36 @@ def store_event(
     session: Session, event: Event, *, fanout: int, now: datetime
 ) -> EventRow:
     """Store the event alone, under a new message id."""
-    row = _event_row(event, fanout=fanout, now=now)
-    session.add(row)
-    session.flush()
-    return row
+    stored = _columns(event, fanout=fanout, now=now)
+    write(session.connection(), _STORE_EVENTS, [stored])
+    return EventRow(**stored)
 
 
-def _event_row(event: Event, *, fanout: int, now: datetime) -> EventRow:
-    return EventRow(
-        id=new_event_id(),
-        type=event.type,
-        ordering_key=event.ordering_key,
-        subject=event.subject,
-        former_subjects=compact_json(event.former_subjects)
-        if event.former_subjects
-        else None,
-        target=event.target,
-        data=dict(event.data),
-        fanout=fanout,
-        sequence=event.sequence,
-        occurred_at=event.occurred_at,
-        created_at=now,
-    )
+def _columns(event: Event, *, fanout: int, now: datetime) -> dict[str, Any]:
+    former = event.former_subjects
+    return {
+        "id": event.id,
+        "type": event.type,
+        "ordering_key": event.ordering_key,
+        "subject": event.subject,
+        "former_subjects": compact_json(former) if former else None,
+        "target": event.target,
+        "data": dict(event.data),
+        "fanout": fanout,
+        "sequence": event.sequence,
+        "occurred_at": event.occurred_at,
+        "created_at": now,
+    }
 
 
-def _live(session: Session) -> Sequence[Subscription]:
-    """Read the subscriptions afresh, and keep their states until the commit."""
-    query = (
-        select(Subscription)
-        .where(Subscription.deleted_at.is_(None))
-        .order_by(Subscription.id)
-        .with_for_update(read=True, key_share=True)
-        .execution_options(populate_existing=True)
-    )
-    return session.scalars(query).all()
-
-
-def _wants(subscription: Subscription, event: Event) -> bool:
+def _wants(subscription: Row[Any], event: Event) -> bool:
     if not formats.takes(subscription.format, event, subscription.options):
         return False
     if event.type.startswith(OPERATIONAL_PREFIX):
         # Filters of models and stages say nothing about these.
         is_about_itself = event.ordering_key == operational_key(subscription.id)
         return not is_about_itself and is_asked_for(subscription.event_types, event)
-    return (
+    return bool(
         is_asked_for(subscription.event_types, event)
         and matches_subject(
             subscription.subject_pattern, event.subject, *event.former_subjects
@@ -190,13 +194,12 @@ def _wants(subscription: Subscription, event: Event) -> bool:
 class _Wish:
     """A subscription that wants an event."""
 
-    subscription: Subscription
+    subscription: Row[Any]
     event: Event
-    row: EventRow
 
     @property
     def is_ordered(self) -> bool:
-        return self.subscription.ordering == Ordering.KEY
+        return bool(self.subscription.ordering == Ordering.KEY)
 
     @property
     def wants_latest_only(self) -> bool:
@@ -215,7 +218,7 @@ class _Wish:
 
 def _store_deliveries(
     session: Session, wishes: Sequence[_Wish], *, now: datetime
-) -> list[tuple[Subscription, Delivery]]:
+) -> list[Delivery]:
     """Store them, and give those that could not be rendered."""
     places = _allocate(session, [wish for wish in wishes if wish.is_ordered])
     latest = [wish for wish in wishes if wish.wants_latest_only]
@@ -223,43 +226,44 @@ def _store_deliveries(
     last_of = {wish.what: wish for wish in latest}
     rendered: dict[tuple[str, str], _Rendering] = {}
     values: list[dict[str, Any]] = []
-    given_up: list[tuple[Subscription, Delivery]] = []
+    given_up: list[Delivery] = []
     for wish in wishes:
         # Subscriptions that say the same get the same bytes, rendered once.
         subscription = wish.subscription
         said = json.dumps([subscription.format, subscription.options], sort_keys=True)
-        if (wish.row.id, said) not in rendered:
-            rendered[wish.row.id, said] = _render(subscription, wish.row.id, wish.event)
-        rendering = rendered[wish.row.id, said]
+        event = wish.event
+        if (event.id, said) not in rendered:
+            rendered[event.id, said] = _render(subscription, event.id, event)
+        rendering = rendered[event.id, said]
         place = next(places[wish.key]) if wish.is_ordered else None
         is_last = last_of.get(wish.what, wish) is wish
         columns = (
-            _delivery_values(subscription, wish.row, place, now)
+            _delivery_values(subscription, event, place, now)
             | _birth_state(subscription, place, rendering.trouble, is_last=is_last)
             | rendering.columns
         )
         values.append(columns)
         if is_last and rendering.trouble is not None:
-            given_up.append((subscription, Delivery(**columns)))
+            given_up.append(Delivery(**columns))
     for start in range(0, len(values), _DELIVERIES_AT_ONCE):
-        session.execute(insert(Delivery), values[start : start + _DELIVERIES_AT_ONCE])
-    for subscription, delivery in given_up:
-        _give_up(session, delivery, subscription, now)
+        session.connection().execute(
+            _STORE_DELIVERIES, values[start : start + _DELIVERIES_AT_ONCE]
+        )
+    for delivery in given_up:
+        _give_up(session, delivery, now)
     return given_up
 
 
-def _give_up(
-    session: Session, delivery: Delivery, subscription: Subscription, now: datetime
-) -> None:
+def _give_up(session: Session, delivery: Delivery, now: datetime) -> None:
     """Do for what could not be rendered what is done when all attempts have failed."""
     logger.error(
         "webhook_delivery_given_up delivery=%s subscription=%s state=%s",
-        *(delivery.id, subscription.id, delivery.state),
+        *(delivery.id, delivery.subscription_id, delivery.state),
     )
     if delivery.state == DeliveryState.BLOCKED:
         block_key(session, delivery, now=now)
     else:
-        note_dead(session, subscription.id)
+        note_dead(session, delivery.subscription_id)
 
 
 @dataclass(frozen=True)
@@ -278,11 +282,12 @@ def _allocate(
     if not counts:
         return {}
     # Sorted, so two transactions lock the rows in one order.
-    values = [
-        {"subscription_id": owner, "ordering_key": key, "next_sequence": number + 1}
-        for (owner, key), number in sorted(counts.items())
-    ]
-    rows = session.execute(_numbering(session.get_bind().dialect.name, values)).all()
+    values: dict[str, Any] = {}
+    for place, ((owner, key), number) in enumerate(sorted(counts.items())):
+        values[f"owner{place}"], values[f"key{place}"] = owner, key
+        values[f"next{place}"] = number + 1
+    database = session.get_bind().dialect.name
+    rows = session.connection().execute(_numbering(database, len(counts)), values)
     return {
         (owner, key): map(
             _Place, count(following - counts[owner, key]), repeat(is_blocked)
@@ -291,13 +296,19 @@ def _allocate(
     }
 
 
-def _numbering(database: str, values: Sequence[Mapping[str, Any]]) -> Executable:
-    """Add to the numbers of keys, beginning those that are new."""
-    # The other database's dialect would hold 2 MB for nothing.
-    new = (
-        import_module(f"sqlalchemy.dialects.{database}")
-        .insert(OrderingKey)
-        .values(values)
+@cache
+def _numbering(database: str, keys: int) -> Executable:
+    """Add to the numbers of so many keys, beginning those that are new."""
+    insert = postgresql.insert if database == "postgresql" else sqlite.insert
+    new = insert(OrderingKey).values(
+        [
+            {
+                "subscription_id": bindparam(f"owner{place}"),
+                "ordering_key": bindparam(f"key{place}"),
+                "next_sequence": bindparam(f"next{place}"),
+            }
+            for place in range(keys)
+        ]
     )
     following = OrderingKey.next_sequence + new.excluded.next_sequence - 1
     statement: Executable = new.on_conflict_do_update(
@@ -318,24 +329,31 @@ def _supersede(session: Session, latest: Sequence[_Wish], *, now: datetime) -> N
     for owner, key, target in sorted({wish.what for wish in latest}, key=str):
         owners.setdefault((key, target), []).append(owner)
     for (key, target), chosen in owners.items():
-        session.execute(
-            update(Delivery)
-            .where(
-                Delivery.subscription_id.in_(chosen),
-                Delivery.ordering_key == key,
-                Delivery.target.is_not_distinct_from(target),
-                state_in(
-                    Delivery.state,
-                    DeliveryState.PENDING,
-                    DeliveryState.HELD,
-                    DeliveryState.BLOCKED,
-                ),
-            )
-            .values(
-                state=DeliveryState.SUPERSEDED, reason=REASON_SUPERSEDED, updated_at=now
-            )
-            .execution_options(synchronize_session=False)
+        session.connection().execute(
+            _SUPERSEDE,
+            {"owners": chosen, "of_key": key, "of_target": target, "now": now},
         )
+
+
+_SUPERSEDE = (
+    update(_DELIVERIES)
+    .where(
+        Delivery.subscription_id.in_(bindparam("owners", expanding=True)),
+        Delivery.ordering_key == bindparam("of_key"),
+        Delivery.target.is_not_distinct_from(bindparam("of_target")),
+        state_in(
+            Delivery.state,
+            DeliveryState.PENDING,
+            DeliveryState.HELD,
+            DeliveryState.BLOCKED,
+        ),
+    )
+    .values(
+        state=DeliveryState.SUPERSEDED,
+        reason=REASON_SUPERSEDED,
+        updated_at=bindparam("now"),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -346,7 +364,7 @@ class _Rendering:
     trouble: str | None = None
 
 
-def _render(subscription: Subscription, event_id: str, event: Event) -> _Rendering:
+def _render(subscription: Row[Any], event_id: str, event: Event) -> _Rendering:
     """Freeze the bytes, as far as the format can express the event."""
     try:
         return _Rendering(render(subscription, event_id, event))
@@ -358,8 +376,8 @@ def _render(subscription: Subscription, event_id: str, event: Event) -> _Renderi
 
 
 def _delivery_values(
-    subscription: Subscription,
-    row: EventRow,
+    subscription: Row[Any],
+    event: Event,
     place: _Place | None,
     now: datetime,
 ) -> dict[str, Any]:
@@ -368,11 +386,11 @@ def _delivery_values(
     return {
         "id": new_sortable_id("dlv", now),
         "subscription_id": subscription.id,
-        "event_id": row.id,
-        "event_type": row.type,
-        "target": row.target,
+        "event_id": event.id,
+        "event_type": event.type,
+        "target": event.target,
         "kind": DeliveryKind.EVENT,
-        "ordering_key": row.id if place is None else row.ordering_key,
+        "ordering_key": event.id if place is None else event.ordering_key,
         "sequence": 1 if place is None else place.sequence,
         "attempt_count": 0,
         "next_attempt_at": due_at,
@@ -382,7 +400,7 @@ def _delivery_values(
 
 
 def _birth_state(
-    subscription: Subscription,
+    subscription: Row[Any],
     place: _Place | None,
     trouble: str | None,
     *,
@@ -396,6 +414,6 @@ def _birth_state(
     holds = subscription.on_poison == OnPoison.HOLD
     if place is not None and place.is_behind_blocked and holds:
         return {"state": DeliveryState.HELD, "reason": REASON_BEHIND}
-    if subscription.is_open:
+    if subscription.state == SubscriptionState.ACTIVE:
         return {"state": DeliveryState.PENDING, "reason": None}
     return {"state": DeliveryState.HELD, "reason": str(subscription.state)}

@@ -1,13 +1,26 @@
 """The frozen part of a delivery, as columns of its row."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from webhooks import formats
 from webhooks.events import HOP_HEADER, Event
-from webhooks.tables import EventRow, Subscription
+from webhooks.tables import EventRow
 
 
-def render(subscription: Subscription, message_id: str, event: Event) -> dict[str, Any]:
+class Formatted(Protocol):
+    """What says in which words a subscription is told of events."""
+
+    @property
+    def format(self) -> str:
+        """The format's name."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What the format needs to know."""
+
+
+def render(subscription: Formatted, message_id: str, event: Event) -> dict[str, Any]:
     """Put the event into the words of the subscription's format.
 
     Raises:

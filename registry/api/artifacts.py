@@ -29,7 +29,16 @@ from registry.api.schemas.versions import (
 )
 from registry.artifacts.side_by_side import check_names
 from registry.auth.permissions import Permission, requires
-from registry.domain.manifest_text import ManifestText
+from registry.domain.commands.change import Command, version_path
+from registry.domain.commands.registration import upload_source
+from registry.domain.commands.versions import (
+    FailRegistration,
+    MarkArtifactVerified,
+    ScheduleSealing,
+    SealVersion,
+    require_pending,
+)
+from registry.domain.documents import version_document
 from registry.domain.manifests import (
     MAX_SIZE_BYTES,
     FileEntry,
@@ -37,6 +46,7 @@ from registry.domain.manifests import (
     check_artifact_path,
     check_side_by_side,
 )
+from registry.domain.rows import VersionRow
 from registry.domain.timestamps import rfc3339
 from registry.errors import (
     ArtifactChangedError,
@@ -44,16 +54,13 @@ from registry.errors import (
     ConflictError,
     InvalidInputError,
 )
-from registry.persistence import queries
-from registry.persistence.database import db, end_read
-from registry.persistence.tables import ModelVersion
-from registry.services import sealing, uploads
+from registry.persistence import manifests, queries
+from registry.persistence.database import end_reading, reading
+from registry.services import uploads
 from registry.services.artifacts import is_hashed_inline
-from registry.services.changes import version_path
-from registry.services.transitions import mark_artifact_verified
-from registry.services.versions import VersionRef, require_pending
-from registry.web.changing import answer_once, commit, parts
+from registry.services.commands import execute
 from registry.web.checked_files import require_unchanged
+from registry.web.commands import answer_once, commit, parts
 from registry.web.files import (
     filename,
     send_file,
@@ -94,9 +101,9 @@ def check_upload(body: dict[str, Any]) -> Response:
     """Ask whether files of these names can be kept, before any is uploaded."""
     paths = sorted(map(check_artifact_path, body["paths"]))
     check_side_by_side(paths)
-    end_read(db.session())  # nothing stays open while the store is tried
+    end_reading()  # nothing stays open while the store is tried
     store = parts().store
-    trial = sealing.final_source(store.root_uri, uuid.uuid4().hex)
+    trial = uploads.final_source(store.root_uri, uuid.uuid4().hex)
     check_names(store, paths, trial=trial)
     return Response(status=204)
 
@@ -135,7 +142,7 @@ def upload_file(name: str, number: int, path: str) -> Response:
     """Upload a file of a pending version; the body is the file."""
     path = check_artifact_path(path)
     version = _pending(name, number)
-    end_read(db.session())  # nothing stays open while the file arrives
+    end_reading()  # nothing stays open while the file arrives
     # None would be the limit of all other bodies (Flask 3.1).
     request.max_content_length = MAX_SIZE_BYTES
     entry = parts().store.write(
@@ -168,24 +175,23 @@ def finalize(body: dict[str, Any], name: str, number: int) -> Response:
 
 
 def _finalize(name: str, number: int, declared: Manifest) -> Response:
-    version = queries.get_version(db.session(), name, number)
-    ref = VersionRef(model=name, number=number)
+    version = queries.get_version(reading(), name, number)
     if version.artifact_digest == declared.digest:
-        source = version.source
-        return commit(lambda tx: sealing.seal_version(tx, ref, declared, source=source))
+        return _settled(SealVersion(model=name, number=number, manifest=declared))
     _require_upload(version)
-    end_read(db.session())
+    end_reading()
     if not is_hashed_inline(declared.files):
-        return commit(lambda tx: sealing.schedule_sealing(tx, ref, declared))
+        return _settled(ScheduleSealing(model=name, number=number, declared=declared))
     store, waiting = parts().store, _upload_source(version)
     try:
         sealed = uploads.seal_upload(store, version.id, declared)
     except (ArtifactNotFoundError, ArtifactChangedError, InvalidInputError) as error:
-        return _give_up(ref, error.message, waiting)
+        return _give_up(version, error.message)
+    seal = SealVersion(
+        model=name, number=number, manifest=declared, source=sealed.source
+    )
     try:
-        answer = commit(
-            lambda tx: sealing.seal_version(tx, ref, declared, source=sealed.source)
-        )
+        answer = _settled(seal)
     except ConflictError:  # given up in the meantime: nothing refers to the copy
         uploads.remove(store, sealed.source)
         raise
@@ -193,9 +199,15 @@ def _finalize(name: str, number: int, declared: Manifest) -> Response:
     return answer
 
 
-def _give_up(ref: VersionRef, reason: str, waiting: str) -> Response:
-    answer = commit(lambda tx: sealing.fail_registration(tx, ref, reason))
-    uploads.remove(parts().store, waiting)
+def _settled(command: Command[VersionRow]) -> Response:
+    return commit(lambda tx: version_document(execute(tx, command)))
+
+
+def _give_up(version: VersionRow, reason: str) -> Response:
+    answer = _settled(
+        FailRegistration(model=version.model_name, number=version.number, reason=reason)
+    )
+    uploads.remove(parts().store, _upload_source(version))
     return answer
 
 
@@ -206,13 +218,10 @@ def _give_up(ref: VersionRef, reason: str, waiting: str) -> Response:
 @blueprint.alt_response(409, description="The version's artifact is settled")
 def abort_registration(body: dict[str, Any], name: str, number: int) -> Response:
     """Give a pending version up; what was uploaded for it is removed."""
-    ref = VersionRef(model=name, number=number)
-    return answer_once(lambda: _abort(ref, body["reason"]))
-
-
-def _abort(ref: VersionRef, reason: str) -> Response:
-    version = queries.get_version(db.session(), ref.model, ref.number)
-    return _give_up(ref, reason, _upload_source(version))
+    reason = body["reason"]
+    return answer_once(
+        lambda: _give_up(queries.get_version(reading(), name, number), reason)
+    )
 
 
 @blueprint.route(f"{_VERSION}/verify", methods=["POST"])
@@ -229,17 +238,18 @@ def verify(name: str, number: int) -> Response:
 
 
 def _verify(name: str, number: int) -> Response:
-    version, canonical = queries.version_with_manifest(db.session(), name, number)
-    if canonical is None:
+    version = queries.get_version(reading(), name, number)
+    if version.artifact_digest is None:
         raise ConflictError(
             f"version {number} has no digest to be held to: it is {version.status} "
             f"at {version.source}"
         )
-    end_read(db.session())
-    manifest = Manifest.from_canonical(canonical)
+    manifest = manifests.manifest_of(reading(), version)
+    end_reading()
     verify_artifact(version, manifest)
-    ref = VersionRef(model=name, number=number)
-    return commit(lambda tx: mark_artifact_verified(tx, ref, manifest.digest))
+    return _settled(
+        MarkArtifactVerified(model=name, number=number, digest=manifest.digest)
+    )
 
 
 @blueprint.route(f"{_VERSION}/artifacts", methods=["GET"])
@@ -249,8 +259,7 @@ def _verify(name: str, number: int) -> Response:
 def list_artifacts(query: dict[str, Any], name: str, number: int) -> Response:
     """List the files of a version's artifact, as its manifest has them."""
     limit, after = query["limit"], decode_cursor(query["cursor"], str)
-    _, manifest = _with_manifest(name, number)
-    rows = manifest.files_behind(after, limit + 1) if manifest else []
+    rows = manifests.files_behind(reading(), name, number, after=after, limit=limit + 1)
     return page(rows, limit, document=_file_document, key=lambda file: file.path)
 
 
@@ -270,11 +279,10 @@ def download_file(name: str, number: int, path: str) -> Response:
     before its announced length, and its version is then refused.
     """
     path = check_artifact_path(path)
-    version, manifest = _with_manifest(name, number)
-    entry = manifest.find(path) if manifest else None
+    version, entry = manifests.find_file(reading(), name, number, path)
     if entry is None:
         raise _no_such_file(version, path)
-    end_read(db.session())  # nothing stays open while the file is sent
+    end_reading()  # nothing stays open while the file is sent
     require_unchanged(version)
     return (
         unchanged_file(entry)
@@ -295,13 +303,13 @@ def _redirect(source: str, entry: FileEntry) -> Response | None:
     return with_file_headers(Response(status=307, headers={"Location": url}), entry)
 
 
-def _pending(name: str, number: int) -> ModelVersion:
-    version = queries.get_version(db.session(), name, number)
+def _pending(name: str, number: int) -> VersionRow:
+    version = queries.get_version(reading(), name, number)
     _require_upload(version)
     return version
 
 
-def _require_upload(version: ModelVersion) -> None:
+def _require_upload(version: VersionRow) -> None:
     require_pending(version)
     if version.source != _upload_source(version):
         raise InvalidInputError(
@@ -310,19 +318,11 @@ def _require_upload(version: ModelVersion) -> None:
         )
 
 
-def _upload_source(version: ModelVersion) -> str:
-    return sealing.upload_source(parts().store.root_uri, version.id)
+def _upload_source(version: VersionRow) -> str:
+    return upload_source(parts().store.root_uri, version.id)
 
 
-def _with_manifest(name: str, number: int) -> tuple[ModelVersion, ManifestText | None]:
-    """A version, and its manifest where it has one."""
-    version, canonical = queries.version_with_manifest(db.session(), name, number)
-    if canonical is None:
-        return version, None
-    return version, ManifestText(canonical, version.artifact_digest or "")
-
-
-def _no_such_file(version: ModelVersion, path: str) -> ArtifactNotFoundError:
+def _no_such_file(version: VersionRow, path: str) -> ArtifactNotFoundError:
     return ArtifactNotFoundError(
         f"version {version.number} has no file {path!r}"
         if version.artifact_digest

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from flask import Response, jsonify
+from sqlalchemy import Row
 
 from registry.api.blueprints import Blueprint
 from registry.api.schemas.admin import (
@@ -26,10 +27,15 @@ from registry.auth.sign_in import current_caller
 from registry.domain import audit_privacy
 from registry.domain.audit_chain import member
 from registry.persistence import queries
-from registry.persistence.database import begin_snapshot, db, session_factory
-from registry.persistence.tables import AuditEntry
+from registry.persistence.database import (
+    begin_snapshot,
+    db,
+    end_reading,
+    reading,
+    session_factory,
+)
 from registry.services import audit
-from registry.web.changing import parts
+from registry.web.commands import parts
 from registry.web.paging import decode_cursor, page
 
 blueprint = Blueprint("audit", __name__, description="The audit log")
@@ -43,13 +49,13 @@ def list_audit_entries(query: dict[str, Any]) -> Response:
     """List audit entries, newest first."""
     limit, name = query["limit"], _name(query["model"])
     rows = queries.list_audit_entries(
-        db.session(),
+        reading(),
         model=name,
         below=decode_cursor(query["cursor"], int),
         limit=limit + 1,
     )
 
-    def shown(row: AuditEntry) -> dict[str, Any] | None:
+    def shown(row: Row[Any]) -> dict[str, Any] | None:
         """Its document, where it is asked for; it may be what cannot be read."""
         found = _document(row)
         is_meant = name in {None, found["model"]} or found["action"] is None
@@ -66,8 +72,10 @@ def list_audit_entries(query: dict[str, Any]) -> Response:
 @blueprint.alt_response(503, description="Two others are reading it")
 def verify_audit(query: dict[str, Any]) -> Response:
     """Verify the hash chains: all of them, or one model's."""
-    session, name = db.session(), _name(query["model"])
-    chain = f"model:{queries.model_id(session, name)}" if name is not None else None
+    name = _name(query["model"])
+    chain = None if name is None else f"model:{queries.model_id(reading(), name)}"
+    end_reading()
+    session = db.session()
     begin_snapshot(session)
     with parts().rooms.audits.place():
         report = audit.verify_database(session, chain=chain)
@@ -117,7 +125,7 @@ def _sees_all() -> bool:
     return Permission.ADMIN.is_granted_to(current_caller().actor.role)
 
 
-def _document(row: AuditEntry) -> dict[str, Any]:
+def _document(row: Row[Any]) -> dict[str, Any]:
     entry = audit.sealed_entry(row)
     if not _sees_all():
         entry = audit_privacy.public(entry)

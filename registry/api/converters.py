@@ -8,7 +8,6 @@ let routing go on, and answer 405 where another method has the same path.
 from contextlib import suppress
 from typing import Any
 
-from flask import Flask
 from flask_smorest import Api
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter, IntegerConverter, Map, ValidationError
@@ -52,10 +51,11 @@ class NumberConverter(IntegerConverter):
         )
 
 
-def register_converters(app: Flask, api: Api) -> None:
-    """Make ``<name:…>`` and ``<number:…>`` known to routing and to OpenAPI."""
-    app.url_map.converters["name"] = NameConverter
-    app.url_map.converters["number"] = NumberConverter
+CONVERTERS = {"name": NameConverter, "number": NumberConverter}
+
+
+def describe_converters(api: Api) -> None:
+    """Make ``<name:…>`` and ``<number:…>`` known to OpenAPI."""
     api.register_converter(NameConverter, _name_schema)
     api.register_converter(NumberConverter, _number_schema)
 

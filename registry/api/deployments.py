@@ -1,6 +1,7 @@
 """What consumers report of the versions that they deploy."""
 
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from flask import Response
 
@@ -12,20 +13,22 @@ from registry.api.schemas.deployments import (
     ReportedDeployment,
 )
 from registry.auth.permissions import Permission, admits_deliveries, requires
-from registry.auth.sign_in import current_caller, current_grant
-from registry.errors import RegistryError, VerificationBusyError
-from registry.persistence.database import db
+from registry.auth.sign_in import current_grant
+from registry.domain.commands.deployments import DeploymentStatus, ReportDeployment
+from registry.domain.documents import deployment_document
+from registry.domain.rows import VersionRow
+from registry.errors import (
+    RegistryError,
+    VerificationBusyError,
+    VerificationNeededError,
+)
+from registry.persistence.database import reading
 from registry.persistence.deployments import list_deployments as stored_deployments
 from registry.services import deployments
-from registry.services.automatic_rollback import NO_ROLLBACK, RollbackPlan
-from registry.services.deployments import (
-    DeploymentReport,
-    DeploymentStatus,
-    deployment_document,
-)
-from registry.web.changing import answer_once, commit, parts
+from registry.services.deployments import UNPREPARED, Preparation
+from registry.web.commands import answer_once, commit
 from registry.web.paging import decode_cursor, page
-from registry.web.verification import verified_move
+from registry.web.verification import verified_digest
 
 blueprint = Blueprint("deployments", __name__, description="Deployments of versions")
 
@@ -47,25 +50,30 @@ def report_deployment(body: dict[str, Any], name: str, number: int) -> Response:
     such a deployment token, or a promoter, does so; ``automatic_rollback`` says it.
     """
     body["status"] = DeploymentStatus(body["status"])
-    report = DeploymentReport(model=name, number=number, grant=current_grant(), **body)
+    report = ReportDeployment(model=name, number=number, grant=current_grant(), **body)
     return answer_once(lambda: _report(report))
 
 
-def _report(report: DeploymentReport) -> Response:
-    """Verify what a rollback would put back, then take the report down."""
-    move = deployments.expected_rollback(
-        db.session(), parts().policy, report, current_caller().actor
-    )
-    plan = NO_ROLLBACK
-    if move is not None:
+def _report(report: ReportDeployment) -> Response:
+    """Take the report down, what a rollback would put back verified first."""
+    prepared = UNPREPARED
+    while True:
         try:
-            plan = RollbackPlan(move=verified_move(move))
-        except VerificationBusyError:
-            raise  # Sent again, the report finds it verified, and rolls back.
-        except RegistryError as error:
-            # The report stands all the same; it says why nothing was rolled back.
-            plan = RollbackPlan(refusal=error.message)
-    return commit(lambda tx: deployments.report_deployment(tx, report, plan))
+            return commit(
+                partial(deployments.report_deployment, report=report, prepared=prepared)
+            )
+        except VerificationNeededError as needed:
+            prepared = _prepared(needed)
+
+
+def _prepared(needed: VerificationNeededError) -> Preparation:
+    try:
+        return Preparation(digest=verified_digest(cast("VersionRow", needed.version)))
+    except VerificationBusyError:
+        raise  # Sent again, the report finds it verified, and rolls back.
+    except RegistryError as error:
+        # The report stands all the same; it says why nothing was rolled back.
+        return Preparation(refusal=error.message)
 
 
 @blueprint.route(
@@ -78,7 +86,7 @@ def list_deployments(query: dict[str, Any], name: str, number: int) -> Response:
     """List the deployments of a version, newest first."""
     limit = query["limit"]
     rows = stored_deployments(
-        db.session(),
+        reading(),
         name,
         number,
         transition_id=query["transition_id"],

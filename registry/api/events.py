@@ -8,7 +8,7 @@ from registry.api.blueprints import Blueprint
 from registry.api.schemas.events import EventPage, EventsQuery
 from registry.auth.permissions import Permission, requires
 from registry.errors import CursorExpiredError, InvalidInputError
-from registry.persistence.database import db
+from registry.persistence.database import reading_session
 from registry.services.events import event_document, read_events
 from registry.web.paging import decode_cursor, encode_cursor
 
@@ -29,7 +29,7 @@ def list_events(query: dict[str, Any]) -> Response:
     """
     after = decode_cursor(query["after"], int, field="after")
     page = read_events(
-        db.session(),
+        reading_session(),
         after=after,
         limit=query["limit"],
         event_type=query["type"],

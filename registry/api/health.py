@@ -5,7 +5,7 @@ from flask import Blueprint, Response, current_app, jsonify
 
 from registry.api.metrics import registry_of
 from registry.auth.permissions import Permission, requires
-from registry.web.changing import parts
+from registry.web.commands import parts
 
 blueprint = Blueprint("health", __name__)
 

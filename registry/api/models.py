@@ -16,12 +16,20 @@ from registry.api.schemas.models import (
 )
 from registry.api.schemas.versions import VersionDocument
 from registry.auth.permissions import Permission, requires
+from registry.domain.commands.aliases import DeleteAlias, SetAlias
+from registry.domain.commands.models import (
+    ChangeModel,
+    CreateModel,
+    DeleteModel,
+    ModelState,
+)
+from registry.domain.documents import Document, version_document
+from registry.domain.rows import AliasRow
 from registry.persistence import queries
-from registry.persistence.database import db
-from registry.services import aliases, models
-from registry.services.documents import model_document, version_document
-from registry.services.models import ModelChanges
-from registry.web.changing import answer_once, commit
+from registry.persistence.database import reading
+from registry.services.commands import create, execute
+from registry.services.models import change_model
+from registry.web.commands import answer_once, commit
 from registry.web.paging import decode_cursor, page
 
 blueprint = Blueprint("models", __name__, description="Registered models")
@@ -35,12 +43,16 @@ def list_models(query: dict[str, Any]) -> Response:
     """List models by name, or prompts."""
     limit = query["limit"]
     rows = queries.list_models(
-        db.session(),
+        reading(),
         after=decode_cursor(query["cursor"], str),
         limit=limit + 1,
         prompts=query["prompts"],
     )
-    return page(rows, limit, document=model_document, key=lambda m: m.name)
+    return page(rows, limit, document=_document, key=lambda m: m.row.name)
+
+
+def _document(model: ModelState) -> Document:
+    return model.document
 
 
 @blueprint.route("/models", methods=["POST"])
@@ -50,9 +62,8 @@ def list_models(query: dict[str, Any]) -> Response:
 @blueprint.alt_response(409, description="The name is taken")
 def create_model(body: dict[str, Any]) -> Response:
     """Register a model."""
-    return answer_once(
-        lambda: commit(lambda tx: models.create_model(tx, **body), status=201)
-    )
+    new = CreateModel(model=body.pop("name"), **body)
+    return answer_once(lambda: commit(lambda tx: create(tx, new).document, status=201))
 
 
 @blueprint.route("/models/<name:name>", methods=["GET"])
@@ -60,7 +71,7 @@ def create_model(body: dict[str, Any]) -> Response:
 @blueprint.response(200, ModelDocument)
 def get_model(name: str) -> Response:
     """Show a model."""
-    return jsonify(model_document(queries.get_model(db.session(), name)))
+    return jsonify(queries.get_model(reading(), name).document)
 
 
 @blueprint.route("/models/<name:name>", methods=["PATCH"])
@@ -70,8 +81,9 @@ def get_model(name: str) -> Response:
 @blueprint.alt_response(409, description="The new name is taken, or has other rules")
 def update_model(body: dict[str, Any], name: str) -> Response:
     """Describe, tag or rename a model."""
-    changes = ModelChanges(**body)
-    return commit(lambda tx: models.update_model(tx, name, changes))
+    new_name = body.pop("name", None)
+    changes = ChangeModel(model=name, name=new_name, **body)
+    return commit(lambda tx: change_model(tx, changes).document)
 
 
 @blueprint.route("/models/<name:name>", methods=["DELETE"])
@@ -80,7 +92,7 @@ def update_model(body: dict[str, Any], name: str) -> Response:
 @blueprint.alt_response(409, description="A version is in use")
 def delete_model(name: str) -> Response:
     """Delete a model; its history and audit log stay."""
-    return commit(lambda tx: models.delete_model(tx, name))
+    return commit(lambda tx: execute(tx, DeleteModel(model=name)))
 
 
 @blueprint.route("/models/<name:name>/aliases/<name:alias>", methods=["GET"])
@@ -88,8 +100,8 @@ def delete_model(name: str) -> Response:
 @blueprint.response(200, VersionDocument)
 def get_alias(name: str, alias: str) -> Response:
     """Show the version that an alias points at."""
-    version = queries.version_by_alias(db.session(), name, alias)
-    return jsonify(version_document(name, version))
+    version = queries.version_by_alias(reading(), name, alias)
+    return jsonify(version_document(version))
 
 
 @blueprint.route("/models/<name:name>/aliases/<name:alias>", methods=["PUT"])
@@ -98,7 +110,12 @@ def get_alias(name: str, alias: str) -> Response:
 @blueprint.response(200, AliasDocument)
 def set_alias(body: dict[str, Any], name: str, alias: str) -> Response:
     """Point an alias at a version, wherever it pointed before."""
-    return commit(lambda tx: aliases.set_alias(tx, name, alias, body["version"]))
+    command = SetAlias(model=name, alias=alias, number=body["version"])
+    return commit(lambda tx: _alias_document(execute(tx, command)))
+
+
+def _alias_document(row: AliasRow) -> Document:
+    return {"alias": row.alias, "version": row.number}
 
 
 @blueprint.route("/models/<name:name>/aliases/<name:alias>", methods=["DELETE"])
@@ -106,4 +123,4 @@ def set_alias(body: dict[str, Any], name: str, alias: str) -> Response:
 @blueprint.response(204)
 def delete_alias(name: str, alias: str) -> Response:
     """Remove an alias."""
-    return commit(lambda tx: aliases.delete_alias(tx, name, alias))
+    return commit(lambda tx: execute(tx, DeleteAlias(model=name, alias=alias)))

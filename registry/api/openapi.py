@@ -189,7 +189,7 @@ def _is_checked(operation: Part, headers: Sequence[str]) -> bool:
 
 
 def _has_query(operation: Part) -> bool:
-    """Whether it has parameters beside those in the path and the shared headers."""
+    """Whether it has parameters besides those in the path and the shared headers."""
     return any("$ref" not in entry for entry in operation["parameters"])
 
 

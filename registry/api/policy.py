@@ -8,7 +8,7 @@ from registry.api.blueprints import Blueprint
 from registry.api.schemas.policy import PolicyDocument, PolicyQuery
 from registry.auth.permissions import Permission, requires
 from registry.domain.names import clean_text
-from registry.web.changing import parts
+from registry.web.commands import parts
 
 blueprint = Blueprint("policy", __name__, description="The stage policy")
 

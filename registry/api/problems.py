@@ -74,18 +74,15 @@ class ProblemSchema(AnswerSchema):
 
 
 class ProblemApi(Api):
-    """flask-smorest's Api with our errors."""
+    """flask-smorest's Api, which describes our errors."""
 
     ERROR_SCHEMA = ProblemSchema
-
-    def handle_http_exception(self, error: HTTPException) -> Response:
-        """What Flask, werkzeug and webargs raise."""
-        return http_problem(error)
 
 
 def register_problem_handlers(app: Flask) -> None:
     """Turn every error of this app into a problem document."""
     app.register_error_handler(errors.RegistryError, registry_problem)
+    app.register_error_handler(HTTPException, http_problem)
     app.register_error_handler(DBAPIError, _database_problem)
     app.register_error_handler(PoolTimeoutError, _database_problem)
     app.register_error_handler(Exception, _unexpected_problem)
@@ -134,8 +131,6 @@ def _database_problem(error: Exception) -> Response:
 
 
 def _unexpected_problem(error: Exception) -> Response:
-    if isinstance(error, HTTPException):
-        return http_problem(error)
     logger.error("request_failed request_id=%s", _request_id(), exc_info=error)
     return problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -1,22 +1,25 @@
 """``/rehearsals``: what would become of changes, and no change."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 from flask import Response, jsonify
 
 from registry.api.blueprints import Blueprint
 from registry.api.schemas.versions import NewRehearsal, RehearsalDocument
 from registry.auth.permissions import Permission, requires
-from registry.persistence.database import db
+from registry.domain.commands.models import ChangeModel
+from registry.domain.commands.registration import RegisterVersion, VersionDetails
+from registry.domain.commands.versions import ChangeVersion
+from registry.domain.documents import version_document
+from registry.domain.rows import VersionRow
+from registry.errors import VerificationNeededError
+from registry.persistence.database import reading
 from registry.services import rehearsals
-from registry.services.models import ModelChanges
-from registry.services.preparing import PreparedVersion, prepare_version, with_owner
-from registry.services.registration import VersionDetails
+from registry.services.preparing import prepare_version, with_owner
 from registry.services.rehearsals import Rehearsal
-from registry.services.transitions import MoveRequest
-from registry.services.versions import VersionChanges
-from registry.web.changing import carried_out_and_undone, parts
-from registry.web.verification import verified_move
+from registry.web.commands import carried_out_and_undone, parts
+from registry.web.verification import verified_digest
 
 blueprint = Blueprint("rehearsals", __name__, description="Changes not made")
 
@@ -33,35 +36,48 @@ def rehearse(body: dict[str, Any]) -> Response:
     The model is created when it is missing; a version is registered, or one that is
     there is changed; it enters stages and gets aliases.
     """
-    name = body["name"]
-    changes = Rehearsal(
-        model=ModelChanges(**body["model"]),
-        version=_prepared(body["version"]),
-        number=body["number"],
-        changes=VersionChanges(**body["changes"]) if body["changes"] else None,
+    changes = _rehearsal(body)
+    try:
+        return _answer(changes)
+    except VerificationNeededError as needed:
+        digest = verified_digest(cast("VersionRow", needed.version), records=False)
+    return _answer(replace(changes, verified_digest=digest))
+
+
+def _answer(changes: Rehearsal) -> Response:
+    version = carried_out_and_undone(lambda tx: rehearsals.rehearse(tx, changes))
+    return jsonify({"version": version and version_document(version)})
+
+
+def _rehearsal(body: dict[str, Any]) -> Rehearsal:
+    name, number = body["name"], body["number"]
+    changed = body["changes"]
+    return Rehearsal(
+        model=ChangeModel(model=name, **body["model"]),
+        version=_registration(name, number, body["version"]),
+        number=number,
+        changes=ChangeVersion(model=name, number=number, **changed)
+        if changed
+        else None,
         through=body["through"],
-        verified_digest=_verified_digest(name, body),
         aliases=body["aliases"],
     )
-    version = carried_out_and_undone(
-        lambda tx: rehearsals.rehearse(
-            tx, name, changes, artifact_root=parts().store.root_uri
-        )
-    )
-    return jsonify({"version": version})
 
 
-def _prepared(version: dict[str, Any] | None) -> PreparedVersion | None:
+def _registration(
+    name: str, number: int | None, version: dict[str, Any] | None
+) -> RegisterVersion | None:
     if version is None:
         return None
     source = version.pop("source", None)
     details = with_owner(VersionDetails(**version), source)
-    return prepare_version(db.session(), parts().source_readers, details, source=source)
-
-
-def _verified_digest(name: str, body: dict[str, Any]) -> str | None:
-    """The digest of a version that is there, hashed if its first move asks for it."""
-    if body["version"] or body["number"] is None or not body["through"]:
-        return None
-    move = MoveRequest(model=name, number=body["number"], to_stage=body["through"][0])
-    return verified_move(move, records=False).verified_digest
+    prepared = prepare_version(
+        reading(), parts().source_readers, details, source=source
+    )
+    return RegisterVersion(
+        model=name,
+        details=prepared.details,
+        link=prepared.link,
+        artifact_root=parts().store.root_uri,
+        at_least=number or 1,
+    )

@@ -13,10 +13,10 @@ from registry.api.schemas.replays import (
     ReplayPage,
 )
 from registry.auth.permissions import Permission, requires
-from registry.persistence.database import db
+from registry.persistence.database import reading_session
 from registry.services import replays as service
 from registry.services.replays import replay_document
-from registry.web.changing import answer_once, commit
+from registry.web.commands import answer_once, commit
 from registry.web.paging import decode_cursor, page
 
 blueprint = Blueprint("replays", __name__, description="Replays of webhooks")
@@ -54,7 +54,7 @@ def list_replays(query: dict[str, Any], webhook_id: str) -> Response:
     """List a subscription's replays, newest first."""
     limit = query["limit"]
     rows = service.list_replays(
-        db.session(),
+        reading_session(),
         webhook_id,
         limit=limit + 1,
         before=decode_cursor(query["cursor"], str),
@@ -69,7 +69,7 @@ def list_replays(query: dict[str, Any], webhook_id: str) -> Response:
 @blueprint.response(200, ReplayDocument)
 def get_replay(webhook_id: str, replay_id: str) -> Response:
     """Show a replay and how far it has come."""
-    found = service.get_replay(db.session(), webhook_id, replay_id)
+    found = service.get_replay(reading_session(), webhook_id, replay_id)
     return jsonify(replay_document(found))
 
 

@@ -15,10 +15,11 @@ from registry.api.schemas.base import PageQuery
 from registry.auth.permissions import Permission, requires
 from registry.auth.sign_in import current_caller
 from registry.domain.actors import Role
-from registry.persistence.database import db
+from registry.domain.documents import token_document
+from registry.persistence.database import reading
 from registry.services import tokens
 from registry.services.transaction import Transaction
-from registry.web.changing import answer_once, commit
+from registry.web.commands import answer_once, commit
 from registry.web.paging import decode_cursor, page
 
 blueprint = Blueprint("tokens", __name__, description="Bearer tokens")
@@ -41,9 +42,9 @@ def list_tokens(query: dict[str, Any]) -> Response:
     """List tokens, the revoked ones too."""
     limit = query["limit"]
     rows = tokens.list_tokens(
-        db.session(), after=decode_cursor(query["cursor"], str), limit=limit + 1
+        reading(), after=decode_cursor(query["cursor"], str), limit=limit + 1
     )
-    return page(rows, limit, document=tokens.token_document, key=lambda t: t.id)
+    return page(rows, limit, document=token_document, key=lambda t: t.id)
 
 
 @blueprint.route("/tokens", methods=["POST"])

@@ -15,23 +15,17 @@ from registry.api.schemas.versions import (
     VersionQuery,
 )
 from registry.auth.permissions import Permission, requires
+from registry.domain.commands.moves import MoveVersion, rollback
+from registry.domain.documents import Document, version_document
 from registry.domain.timestamps import parse_rfc3339
 from registry.persistence import history, queries
-from registry.persistence.database import db
-from registry.services import transitions
-from registry.services.documents import Document, version_document
+from registry.persistence.database import reading
+from registry.services.commands import execute
 from registry.services.history import history_document
 from registry.services.transaction import Transaction
-from registry.services.transitions import MoveRequest
-from registry.web.changing import (
-    answer_once,
-    commit,
-    commit_with_room,
-    if_match,
-    parts,
-)
+from registry.web.commands import answer_once, if_match, parts
 from registry.web.paging import decode_cursor, page
-from registry.web.verification import verified_move
+from registry.web.verification import commit_move
 
 blueprint = Blueprint("transitions", __name__, description="Stage changes")
 
@@ -47,7 +41,7 @@ blueprint = Blueprint("transitions", __name__, description="Stage changes")
 @blueprint.alt_response(503, description="The artifact store did not answer")
 def create_transition(body: dict[str, Any], name: str, number: int) -> Response:
     """Move a version to another stage."""
-    request = MoveRequest(
+    move = MoveVersion(
         model=name,
         number=number,
         to_stage=body["to_stage"],
@@ -56,7 +50,7 @@ def create_transition(body: dict[str, Any], name: str, number: int) -> Response:
         expected_incumbent=body.get("expected_incumbent"),
         if_match=if_match(),
     )
-    return answer_once(lambda: _move(request))
+    return answer_once(lambda: commit_move(move, _moved))
 
 
 @blueprint.route("/models/<name:name>/rollback", methods=["POST"])
@@ -67,19 +61,12 @@ def create_transition(body: dict[str, Any], name: str, number: int) -> Response:
 @blueprint.alt_response(503, description="The artifact store did not answer")
 def create_rollback(body: dict[str, Any], name: str) -> Response:
     """Return Production to the version that served before, or to the one named."""
-    request = transitions.rollback_request(name, body.get("to_version"), body["reason"])
-    return answer_once(lambda: _move(request))
+    move = rollback(name, body.get("to_version"), body["reason"])
+    return answer_once(lambda: commit_move(move, _moved))
 
 
-def _move(request: MoveRequest) -> Response:
-    verified = verified_move(request)
-
-    def work(tx: Transaction) -> Document:
-        return transitions.move_version(tx, verified)
-
-    if request.number is None:  # another one, once those who leave served before
-        return commit(work)
-    return commit_with_room(work, lambda tx: transitions.make_room(tx, verified))
+def _moved(tx: Transaction, move: MoveVersion) -> Document:
+    return execute(tx, move).document
 
 
 @blueprint.route("/models/<name:name>/stages/<name:stage>", methods=["GET"])
@@ -89,8 +76,8 @@ def _move(request: MoveRequest) -> Response:
 def get_stage_holder(query: dict[str, Any], name: str, stage: str) -> Response:
     """Show the version that is in a stage, or was at a time."""
     at = None if query["at"] is None else parse_rfc3339(query["at"], field="at")
-    version = queries.stage_holder(db.session(), name, _stage(name, stage), at=at)
-    return jsonify(version_document(name, version))
+    version = queries.stage_holder(reading(), name, _stage(name, stage), at=at)
+    return jsonify(version_document(version))
 
 
 @blueprint.route("/models/<name:name>/history", methods=["GET"])
@@ -101,7 +88,7 @@ def list_history(query: dict[str, Any], name: str) -> Response:
     """List a model's stage changes, newest first, with what became of each."""
     limit, stage = query["limit"], query["stage"]
     rows = history.list_history(
-        db.session(),
+        reading(),
         name,
         below=decode_cursor(query["cursor"], int),
         stage=None if stage is None else _stage(name, stage),

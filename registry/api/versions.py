@@ -13,14 +13,14 @@ from registry.api.schemas.versions import (
     VersionQuery,
 )
 from registry.auth.permissions import Permission, requires
+from registry.domain.commands.registration import RegisterVersion, VersionDetails
+from registry.domain.commands.versions import ChangeVersion, DeleteVersion
+from registry.domain.documents import version_document
 from registry.persistence import queries
-from registry.persistence.database import db
-from registry.services import registration, versions
-from registry.services.documents import version_document, version_etag
+from registry.persistence.database import reading
+from registry.services.commands import execute
 from registry.services.preparing import prepare_version, with_owner
-from registry.services.registration import VersionDetails
-from registry.services.versions import VersionChanges, VersionRef
-from registry.web.changing import answer_once, commit, if_match, parts
+from registry.web.commands import answer_once, commit, if_match, parts
 from registry.web.paging import decode_cursor, page
 
 blueprint = Blueprint("versions", __name__, description="Model versions")
@@ -34,7 +34,7 @@ def list_versions(query: dict[str, Any], name: str) -> Response:
     """List the versions of a model, newest first."""
     limit, stage = query["limit"], query["stage"]
     rows = queries.list_versions(
-        db.session(),
+        reading(),
         name,
         below=decode_cursor(query["cursor"], int),
         stage=None if stage is None else _stage(name, stage),
@@ -43,7 +43,7 @@ def list_versions(query: dict[str, Any], name: str) -> Response:
     return page(
         rows,
         limit,
-        document=lambda version: version_document(name, version),
+        document=version_document,
         key=lambda version: version.number,
     )
 
@@ -63,18 +63,18 @@ def create_version(body: dict[str, Any], name: str) -> Response:
     details = with_owner(VersionDetails(**body), source)
 
     def carry_out() -> Response:
-        queries.model_id(db.session(), name)
+        queries.model_id(reading(), name)
         prepared = prepare_version(
-            db.session(), parts().source_readers, details, source=source
+            reading(), parts().source_readers, details, source=source
+        )
+        command = RegisterVersion(
+            model=name,
+            details=prepared.details,
+            link=prepared.link,
+            artifact_root=parts().store.root_uri,
         )
         return commit(
-            lambda tx: registration.create_version(
-                tx,
-                name,
-                prepared.details,
-                link=prepared.link,
-                artifact_root=parts().store.root_uri,
-            ),
+            lambda tx: version_document(execute(tx, command)),
             status=201,
         )
 
@@ -87,9 +87,9 @@ def create_version(body: dict[str, Any], name: str) -> Response:
 @blueprint.alt_response(304, description="Unchanged since the given entity tag")
 def get_version(name: str, number: int) -> Response:
     """Show a version, with its entity tag."""
-    version = queries.get_version(db.session(), name, number)
-    answer = jsonify(version_document(name, version))
-    answer.set_etag(version_etag(version))
+    version = queries.get_version(reading(), name, number)
+    answer = jsonify(version_document(version))
+    answer.set_etag(version.etag)
     answer.make_conditional(request)
     return answer
 
@@ -101,9 +101,8 @@ def get_version(name: str, number: int) -> Response:
 @blueprint.alt_response(412, description="Changed since the given entity tag")
 def update_version(body: dict[str, Any], name: str, number: int) -> Response:
     """Describe or tag a version."""
-    ref = VersionRef(model=name, number=number, if_match=if_match())
-    changes = VersionChanges(**body)
-    return commit(lambda tx: versions.update_version(tx, ref, changes))
+    changes = ChangeVersion(model=name, number=number, if_match=if_match(), **body)
+    return commit(lambda tx: version_document(execute(tx, changes)))
 
 
 @blueprint.route("/models/<name:name>/versions/<number:number>", methods=["DELETE"])
@@ -113,5 +112,5 @@ def update_version(body: dict[str, Any], name: str, number: int) -> Response:
 @blueprint.alt_response(412, description="Changed since the given entity tag")
 def delete_version(name: str, number: int) -> Response:
     """Delete a version; its number is never used again."""
-    ref = VersionRef(model=name, number=number, if_match=if_match())
-    return commit(lambda tx: versions.delete_version(tx, ref))
+    command = DeleteVersion(model=name, number=number, if_match=if_match())
+    return commit(lambda tx: execute(tx, command))

@@ -24,7 +24,7 @@ from registry.api.schemas.webhooks import (
     WebhookPatch,
 )
 from registry.auth.permissions import Permission, requires
-from registry.persistence.database import db
+from registry.persistence.database import reading_session
 from registry.services import subscriptions as service
 from registry.services.subscriptions import (
     attempt_document,
@@ -32,7 +32,7 @@ from registry.services.subscriptions import (
     subscription_documents,
     translated,
 )
-from registry.web.changing import answer_once, commit, parts
+from registry.web.commands import answer_once, commit, parts
 from registry.web.paging import decode_cursor, page
 from webhooks import deliveries, subscriptions
 from webhooks.tables import AttemptOutcome, DeliveryState
@@ -48,9 +48,9 @@ def list_webhooks(query: dict[str, Any]) -> Response:
     """List subscriptions, oldest first."""
     limit = query["limit"]
     rows = subscriptions.list_page(
-        db.session(), limit=limit + 1, after=decode_cursor(query["cursor"], str)
+        reading_session(), limit=limit + 1, after=decode_cursor(query["cursor"], str)
     )
-    shown = subscription_documents(db.session(), rows, datetime.now(UTC))
+    shown = subscription_documents(reading_session(), rows, datetime.now(UTC))
     return page(shown, limit, document=lambda each: each, key=lambda each: each["id"])
 
 
@@ -74,8 +74,8 @@ def create_webhook(body: dict[str, Any]) -> Response:
 def get_webhook(webhook_id: str) -> Response:
     """Show a subscription."""
     with translated():
-        found = subscriptions.get(db.session(), webhook_id)
-    (shown,) = subscription_documents(db.session(), [found], datetime.now(UTC))
+        found = subscriptions.get(reading_session(), webhook_id)
+    (shown,) = subscription_documents(reading_session(), [found], datetime.now(UTC))
     return jsonify(shown)
 
 
@@ -145,7 +145,7 @@ def rotate_secret(body: dict[str, Any], webhook_id: str) -> Response:
 @blueprint.response(200, DeliveryPage)
 def list_deliveries(query: dict[str, Any], webhook_id: str) -> Response:
     """List a subscription's deliveries, newest first."""
-    session, limit, state = db.session(), query["limit"], query["state"]
+    session, limit, state = reading_session(), query["limit"], query["state"]
     with translated():
         subscriptions.get(session, webhook_id)
     rows = deliveries.list_page(
@@ -166,7 +166,7 @@ def list_transition_deliveries(query: dict[str, Any]) -> Response:
     """List what a stage change sends, so that a job can wait for it."""
     limit = query["limit"]
     rows = service.deliveries_of_transition(
-        db.session(),
+        reading_session(),
         query["transition_id"],
         after=decode_cursor(query["cursor"], str),
         limit=limit + 1,
@@ -180,7 +180,7 @@ def list_transition_deliveries(query: dict[str, Any]) -> Response:
 def get_delivery(delivery_id: str) -> Response:
     """Show a delivery."""
     with translated():
-        found = deliveries.get(db.session(), delivery_id)
+        found = deliveries.get(reading_session(), delivery_id)
     return jsonify(delivery_document(found))
 
 
@@ -193,7 +193,7 @@ def list_attempts(query: dict[str, Any], delivery_id: str) -> Response:
     limit, after = query["limit"], decode_cursor(query["cursor"], int)
     with translated():
         rows = deliveries.list_attempts(
-            db.session(), delivery_id, after=after, limit=limit + 1
+            reading_session(), delivery_id, after=after, limit=limit + 1
         )
     return page(rows, limit, document=attempt_document, key=lambda a: a.number)
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from flask import Flask, Response, current_app, g, request
+from sqlalchemy.exc import DBAPIError
 
 from registry.auth.hops import READING, ask_for_no_more, hop_of_request
 from registry.auth.permissions import (
@@ -24,11 +25,13 @@ from registry.auth.permissions import (
 )
 from registry.auth.token_use import TokenUse
 from registry.domain.actors import Actor, Caller, Role
+from registry.domain.commands.deployments import DeploymentGrant
 from registry.domain.deployment_token import DeploymentTokens, is_deployment_token
+from registry.domain.rows import TokenRow
 from registry.errors import NotSignedInError, PermissionDeniedError
-from registry.persistence.database import db, end_read, session_factory
+from registry.persistence.database import db, end_reading, reading, session_factory
 from registry.services import tokens
-from registry.services.deployment_grants import DeploymentGrant, open_grant
+from registry.services.deployment_grants import open_grant
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +76,7 @@ def _authorize() -> None:
         hop=hop_of_request(),
     )
     if request.method not in READING:
-        end_read(db.session())  # no connection waits for a body that arrives slowly
+        end_reading()  # no connection waits for a body that arrives slowly
 
 
 def _signed_in(permission: Permission | None, endpoint: str, now: datetime) -> Actor:
@@ -81,7 +84,7 @@ def _signed_in(permission: Permission | None, endpoint: str, now: datetime) -> A
     if is_deployment_token(secret):
         grant = g.deployment_grant = _grant(secret, endpoint, now)
         return grant.actor
-    token = tokens.sign_in(db.session(), secret, now=now)
+    token = _token(secret, now)
     actor = tokens.actor_of(token)
     _check_role(actor.role, permission)
     if tokens.is_use_worth_noting(token, now):
@@ -89,10 +92,21 @@ def _signed_in(permission: Permission | None, endpoint: str, now: datetime) -> A
     return actor
 
 
+def _token(secret: str, now: datetime) -> TokenRow:
+    """Who signs in; a connection that had died while nobody used it is replaced."""
+    try:
+        return tokens.sign_in(reading(), secret, now=now)
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+    end_reading()
+    return tokens.sign_in(reading(), secret, now=now)
+
+
 def _grant(secret: str, endpoint: str, now: datetime) -> DeploymentGrant:
     """What the token of a delivery allows, when it is what this request asks."""
     known: DeploymentTokens = current_app.extensions[_DEPLOYMENT_TOKENS]
-    grant = open_grant(db.session(), known, secret, now=now)
+    grant = open_grant(reading(), known, secret, now=now)
     path = request.view_args or {}
     if not is_open_to_deliveries(current_app, endpoint) or not grant.allows(
         path.get("name"), path.get("number")

@@ -21,17 +21,17 @@ from registry.cli.streams import is_terminal, say_aside
 from registry.client import RegistryClient
 from registry.client.types import Record
 from registry.importing.addresses import Addresses
-from registry.importing.hands import (
-    AddressOf,
-    Find,
-    Hands,
-    RegistryHands,
-    find_here,
-)
 from registry.importing.mlflow_source import MlflowServer
 from registry.importing.report import Count, Kind, Report
 from registry.importing.run import Import, OnModel
-from registry.importing.trial import TrialHands
+from registry.importing.trial import TrialWriter
+from registry.importing.writer import (
+    AddressOf,
+    Find,
+    RegistryWriter,
+    Writer,
+    find_here,
+)
 
 _FINDINGS = (
     Column("WHAT", "kind"),
@@ -111,15 +111,15 @@ def mlflow(
                 f"Warning: {server.origin} is plain http, so its credentials can be"
                 " read on the way."
             )
-        hands: Hands
+        writer: Writer
         if dry_run:
-            hands = TrialHands(
+            writer = TrialWriter(
                 to.client,
                 server.origin,
                 lambda find: Addresses(server, find).address_of,
             )
         else:
-            hands = RegistryHands(
+            writer = RegistryWriter(
                 to.client,
                 server.origin,
                 Addresses(server, find_here(to.client)).address_of,
@@ -129,7 +129,7 @@ def mlflow(
         work = Import(
             server=server,
             client=to.client,
-            hands=hands,
+            writer=writer,
             report=report,
             patterns=patterns,
             skip_refused=skip_refused,
@@ -144,18 +144,18 @@ def mlflow(
         raise click.exceptions.Exit(code)
 
 
-def _hands(
+def _writer(
     client: RegistryClient, server: MlflowServer, *, wait_seconds: float | None
-) -> Hands:
+) -> Writer:
     """What makes the changes; without a time to wait, what only asks about them."""
 
     def looking(find: Find) -> AddressOf:
         return Addresses(server, find).address_of
 
     if wait_seconds is None:
-        return TrialHands(client, server.origin, looking)
+        return TrialWriter(client, server.origin, looking)
     addresses = looking(find_here(client))
-    return RegistryHands(client, server.origin, addresses, wait_seconds=wait_seconds)
+    return RegistryWriter(client, server.origin, addresses, wait_seconds=wait_seconds)
 
 
 def _exit_code(report: Report) -> ExitCode:

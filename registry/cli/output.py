@@ -13,7 +13,6 @@ Rules:
   sequences in it have an effect.
 """
 
-import io
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,16 +21,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from registry.addresses import masked
-from registry.cli.streams import is_terminal, json_text, say, say_aside
+from registry.cli.streams import json_text, say, say_aside
 from registry.client.types import Record
 
-#: Wide enough for any row; a table is only as wide as what stands in it.
-PIPED_WIDTH = 100_000
 NOTHING = "-"
 
 
@@ -66,12 +59,9 @@ class Output:
         if self.is_json:
             _print_json(document)
             return
-        table = Table.grid(padding=(0, 2))
-        table.add_column(style="bold")
-        table.add_column(overflow="fold")
-        for member in members:
-            table.add_row(_label(member), _cell(member_of(document, member)))
-        _print_table(table)
+        from registry.cli.drawing import grid  # noqa: PLC0415  # see there
+
+        say(grid((_label(name), _cell(document, name)) for name in members))
 
     def many(self, records: Iterable[Record], columns: Sequence[Column]) -> None:
         """Print a list: a row for each record, or the objects as JSON."""
@@ -82,13 +72,10 @@ class Output:
         if not documents:
             self.note("Nothing found.")
             return
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            # Folding keeps an identifier whole where an ellipsis would eat it.
-            table.add_column(column.title, overflow="fold")
-        for document in documents:
-            table.add_row(*(_cell(member_of(document, one.member)) for one in columns))
-        _print_table(table)
+        from registry.cli.drawing import table  # noqa: PLC0415  # see there
+
+        rows = ([_cell(each, one.member) for one in columns] for each in documents)
+        say(table([column.title for column in columns], rows))
 
     def sentence(self, document: Mapping[str, Any], sentence: str) -> None:
         """Print a sentence, or what it says as JSON."""
@@ -153,8 +140,8 @@ def _is_control(character: str) -> bool:
     return character != "\n" and unicodedata.category(character) in {"Cc", "Cf"}
 
 
-def _cell(value: object) -> Text:
-    return Text(printable(text_of(value)))
+def _cell(document: Mapping[str, Any], member: str) -> str:
+    return printable(text_of(member_of(document, member)))
 
 
 def _label(member: str) -> str:
@@ -163,15 +150,3 @@ def _label(member: str) -> str:
 
 def _print_json(document: object) -> None:
     say(json_text(document, sys.stdout, indent=2))
-
-
-def _print_table(table: Table) -> None:
-    console = Console(
-        file=sys.stdout or io.StringIO(),
-        width=None if is_terminal(sys.stdout) else PIPED_WIDTH,
-        highlight=False,
-    )
-    with console.capture() as captured:
-        console.print(table)
-    # A table pads its last column; a script that reads the line should not see it.
-    say("\n".join(line.rstrip() for line in captured.get().splitlines()))

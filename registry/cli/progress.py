@@ -7,16 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-
 from registry.cli.streams import is_terminal, say_aside
 from registry.client import Progress as Report
 
@@ -31,16 +21,10 @@ def transfer_progress(title: str) -> Iterator[Report]:
     if not is_terminal(sys.stderr):
         yield _line_report(title)
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    from registry.cli.drawing import transfer_bar  # noqa: PLC0415  # see there
+
+    with transfer_bar(title) as show:
+        yield show
 
 
 def _line_report(title: str) -> Report:

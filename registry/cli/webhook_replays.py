@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from registry.cli.client_command import Connection, client_command, example
 from registry.cli.history import instant
@@ -133,10 +131,10 @@ def _progress() -> Iterator[OnLook]:
     if not is_terminal(sys.stderr):
         yield _line_report()
         return
-    columns = (TextColumn("Replaying"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda found: bar.update(task, completed=found.done, total=found.total)
+    from registry.cli.drawing import count_bar  # noqa: PLC0415  # see there
+
+    with count_bar("Replaying") as show:
+        yield lambda found: show(found.done, found.total)
 
 
 def _line_report() -> OnLook:

@@ -8,7 +8,7 @@ from registry.client.types import DeploymentRecord
 
 
 class DeploymentFacts(TypedDict):
-    """What may be said of a deployment beside its status and its environment."""
+    """What may be said of a deployment besides its status and its environment."""
 
     url: NotRequired[str]
     description: NotRequired[str]

@@ -1,7 +1,6 @@
 """Who is calling, and from where: what the audit log records of a caller.
 
-Fields follow the security reference, section 1, item 7: the kind of credential
-and its id are recorded, never the credential.
+The kind of a credential and its id are recorded, never the credential.
 """
 
 from dataclasses import dataclass

@@ -26,9 +26,10 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from functools import cached_property
+from typing import Any, Self
 from urllib.parse import unquote_to_bytes
 
 import rfc8785
@@ -48,15 +49,6 @@ MAX_FILES = 100_000
 _MAX_DECODINGS = 8
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _SHOWN_CHARACTERS = 80
-# What a text raises that is JSON, or is not, but has not the shape of a manifest.
-_UNREADABLE = (
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    RecursionError,
-    InvalidInputError,
-)
 _ROOT = re.compile(r"[/\\]|[A-Za-z]:")
 _ENDS_OF_SEGMENTS = re.compile(r"[/\\\0]")
 # ASCII written in two to four bytes, which no sound decoder of UTF-8 accepts.
@@ -181,7 +173,7 @@ class FileEntry:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, which would leave no room for what is cached
 class Manifest:
     """The files of one artifact, sorted by path whatever order they came in.
 
@@ -201,30 +193,31 @@ class Manifest:
 
     @classmethod
     def from_canonical(cls, text: str) -> Self:
-        """Read back what ``canonical`` wrote.
+        """Read back what ``canonical`` wrote."""
+        files = json.loads(text)["files"]
+        return cls(tuple(FileEntry(f["path"], f["size"], f["sha256"]) for f in files))
+
+    @classmethod
+    def stored(cls, rows: Iterable[Iterable[Any]], digest: str) -> Self:
+        """Read back what was stored: path, size and sha256 of each file.
 
         Raises:
-            IntegrityViolationError: The text is not exactly the canonical form of
-                a manifest, so it is not what was stored.
+            IntegrityViolationError: These are not the files that were digested.
         """
         try:
-            document = json.loads(text)
-            manifest = cls(
-                tuple(
-                    FileEntry(file["path"], file["size"], file["sha256"])
-                    for file in document["files"]
-                )
-            )
-            is_canonical = manifest.canonical == text
-        except _UNREADABLE as error:
+            manifest = cls(tuple(FileEntry(*row) for row in rows))
+        except InvalidInputError as error:
             raise IntegrityViolationError(
                 f"A stored manifest cannot be read: {error}"
             ) from error
-        if not is_canonical:
-            raise IntegrityViolationError("A stored manifest is not in canonical form.")
+        if manifest.digest != digest:
+            raise IntegrityViolationError(
+                f"A stored manifest has the digest {manifest.digest}, its version has"
+                f" {digest}."
+            )
         return manifest
 
-    @property
+    @cached_property
     def canonical(self) -> str:
         """The RFC 8785 JSON that the digest is taken over."""
         # RFC 8785 sorts the members of objects, not arrays; the files are sorted.
@@ -234,7 +227,7 @@ class Manifest:
         ]
         return rfc8785.dumps({"v": 1, "files": files}).decode()
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """``sha256:`` and the hexadecimal digest of the canonical form."""
         return "sha256:" + hashlib.sha256(self.canonical.encode()).hexdigest()

@@ -9,7 +9,7 @@ Rules:
 - A model name may have all that MLflow accepts: no ``/`` and ``:``, not ``.``
   or ``..``, not blank. Control characters are refused besides.
 - The name of an environment is free text without control characters.
-- Tag keys and aliases follow MLflow's rules (protocol reference, section 4).
+- Tag keys and aliases follow MLflow's rules.
 """
 
 import re

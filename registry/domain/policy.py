@@ -1,6 +1,6 @@
 """The stage policy: which moves are allowed, decided without any I/O.
 
-Rules (design, section 4):
+Rules:
 
 - A move that no rule names is refused; the refusal names the stages allowed
   from here and, for gates, every reason at once.
@@ -28,7 +28,7 @@ ANY = "*"
 
 
 class Cause(StrEnum):
-    """Why a version changed its stage (design, section 8)."""
+    """Why a version changed its stage."""
 
     REGISTRATION = "registration"  #: it was registered, into None
     PROMOTION = "promotion"
@@ -67,7 +67,7 @@ class MetricThreshold:
 
 @dataclass(frozen=True, kw_only=True)
 class Gates:
-    """What must hold of a version for one move, beside its stage."""
+    """What must hold of a version for one move, besides its stage."""
 
     verify_artifact: bool = False
     require_verified: bool = False

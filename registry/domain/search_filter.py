@@ -1,6 +1,6 @@
 """MLflow's search language: from filter and order_by to a ``Search``, without I/O.
 
-Rules (MLflow protocol reference, section 4):
+Rules, as MLflow's server has them:
 
 - A filter is comparisons joined by AND. There is no OR, no NOT and no parenthesis
   but around the values of IN.
@@ -54,7 +54,7 @@ class Operator(StrEnum):
 
 
 class Attribute(StrEnum):
-    """What can be compared or ordered by, beside tags; the text is MLflow's."""
+    """What can be compared or ordered by, besides tags; the text is MLflow's."""
 
     NAME = "name"
     RUN_ID = "run_id"

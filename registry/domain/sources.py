@@ -1,6 +1,6 @@
 """Sources: what a caller may name as the place of an artifact, by its text alone.
 
-Rules (protocol reference, section 4, "source rules"):
+Rules, as MLflow's server and clients have them:
 
 - No ``..`` as a segment, however often the text is percent-decoded; no NUL.
 - An address is kept as it is given, in whatever Unicode form; names are not.

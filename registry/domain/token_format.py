@@ -1,7 +1,7 @@
 """The form of a bearer token: prefix, 256 random bits, checksum.
 
-``sg_pat_`` + 43 base62 characters + 6 of CRC32 over them (security reference,
-section 2: GitHub's form). The prefix lets a secret scanner find a leaked token
+``sg_pat_`` + 43 base62 characters + 6 of CRC32 over them, as GitHub's tokens
+have it. The prefix lets a secret scanner find a leaked token
 and the checksum lets it, and us, tell a real one from a fake one offline.
 """
 

@@ -12,7 +12,6 @@ Rules:
 from dataclasses import dataclass
 
 from registry.errors import InvalidInputError, NotFoundError, RegistryError
-from registry.importing.hands import Find
 from registry.importing.mlflow_source import MlflowServer, NotToldError
 from registry.importing.plan import is_address, is_same
 from registry.importing.states import (
@@ -23,6 +22,7 @@ from registry.importing.states import (
     names_registered,
     registered_version,
 )
+from registry.importing.writer import Find
 
 
 @dataclass(frozen=True)

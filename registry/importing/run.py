@@ -12,12 +12,12 @@ from registry.errors import (
     RegistryError,
     ServerUnreachableError,
 )
-from registry.importing.carry_out import ModelImport, name_here
-from registry.importing.hands import Hands
+from registry.importing.import_model import ModelImport, name_here
 from registry.importing.mlflow_source import MlflowServer
 from registry.importing.reading import read_model, read_rules
 from registry.importing.report import Kind, Report
 from registry.importing.states import SourceModel
+from registry.importing.writer import Writer
 
 #: Told how many models are done, how many there are, and which one is next.
 OnModel = Callable[[int, int, str], None]
@@ -28,7 +28,7 @@ class Import:
     """Copies models of an MLflow server into this registry.
 
     Attributes:
-        hands: makes the changes, or does not.
+        writer: makes the changes, or does not.
         patterns: globs of model names; none for all models.
         skip_refused: leave the number of a version empty that is refused.
         report: everything is taken down in it, also when the run ends early.
@@ -36,7 +36,7 @@ class Import:
 
     server: MlflowServer
     client: RegistryClient
-    hands: Hands
+    writer: Writer
     report: Report
     patterns: Sequence[str] = ()
     skip_refused: bool = False
@@ -85,7 +85,7 @@ class Import:
             self.report.add(Kind.REFUSED, name, None, str(error))
             return
         ModelImport(
-            hands=self.hands,
+            writer=self.writer,
             source=source,
             rules=rules,
             report=self.report,

@@ -16,7 +16,6 @@ from typing import Any
 
 from registry.client import RegistryClient
 from registry.client.registry_client import ExpectedIncumbent
-from registry.importing.hands import AddressOf, Find, Tags, facts_of, find_here
 from registry.importing.states import (
     PROMPT_TAG,
     SourceModel,
@@ -25,12 +24,13 @@ from registry.importing.states import (
     provenance,
     registered_version,
 )
+from registry.importing.writer import AddressOf, Find, Tags, facts_of, find_here
 
 #: A model's name, and a number.
 Key = tuple[str, int]
 
 
-class TrialHands:
+class TrialWriter:
     """Asks a registry what it would say, through its client."""
 
     def __init__(

@@ -1,6 +1,6 @@
 """``/mlflow/registered-models/alias``: set, read, deleted.
 
-Rules (protocol reference, section 4):
+Rules, as MLflow's server and clients have them:
 
 - ``latest``, in any case, is read as the highest version number and cannot be set.
 - Reading an alias that is not set is a bad parameter, not a missing resource;
@@ -10,17 +10,17 @@ Rules (protocol reference, section 4):
 from flask import Blueprint, Response, jsonify, request
 
 from registry.auth.permissions import Permission, requires
-from registry.errors import AliasNotFoundError, NotFoundError
+from registry.domain.commands.aliases import DeleteAlias, SetAlias
+from registry.domain.rows import VersionRow
+from registry.errors import NotFoundError
 from registry.mlflow_api.documents import Document, full_version_document
 from registry.mlflow_api.reading import fields_of
 from registry.mlflow_api.versions import version_number
 from registry.persistence import queries
-from registry.persistence.database import db
+from registry.persistence.database import reading
 from registry.persistence.latest import newest_version
-from registry.persistence.tables import ModelVersion
-from registry.services import aliases
-from registry.services.transaction import Transaction
-from registry.web.changing import commit
+from registry.services.commands import execute
+from registry.web.commands import commit
 
 blueprint = Blueprint("aliases", __name__, url_prefix="/mlflow/registered-models/alias")
 
@@ -35,11 +35,8 @@ def set_registered_model_alias() -> Response:
     name, alias = fields.required("name"), fields.required("alias")
     number = version_number(name, fields.required("version"))
 
-    def work(tx: Transaction) -> Document:
-        aliases.set_alias(tx, name, alias, number)
-        return {}
-
-    return commit(work)
+    command = SetAlias(model=name, alias=alias, number=number)
+    return commit(lambda tx: _done(execute(tx, command)))
 
 
 @blueprint.get("")
@@ -49,18 +46,18 @@ def get_model_version_by_alias() -> Response:
     fields = fields_of(request)
     name, alias = fields.required("name"), fields.required("alias")
     version = _newest(name) if alias.lower() == _LATEST else _pointed_at(name, alias)
-    return jsonify({"model_version": full_version_document(name, version)})
+    return jsonify({"model_version": full_version_document(version)})
 
 
-def _newest(name: str) -> ModelVersion:
-    version = newest_version(db.session(), name)
+def _newest(name: str) -> VersionRow:
+    version = newest_version(reading(), name)
     if version is None:
         raise NotFoundError(f"Latest version of Registered Model {name} not found")
     return version
 
 
-def _pointed_at(name: str, alias: str) -> ModelVersion:
-    return queries.version_by_alias(db.session(), name, alias)
+def _pointed_at(name: str, alias: str) -> VersionRow:
+    return queries.version_by_alias(reading(), name, alias)
 
 
 @blueprint.delete("")
@@ -69,12 +66,9 @@ def delete_registered_model_alias() -> Response:
     """Remove an alias."""
     fields = fields_of(request)
     name, alias = fields.required("name"), fields.required("alias")
+    command = DeleteAlias(model=name, alias=alias, may_be_gone=True)
+    return commit(lambda tx: _done(execute(tx, command)))
 
-    def work(tx: Transaction) -> Document:
-        try:
-            aliases.delete_alias(tx, name, alias)
-        except AliasNotFoundError:
-            return {}  # as it is to be
-        return {}
 
-    return commit(work)
+def _done(_: object) -> Document:
+    return {}

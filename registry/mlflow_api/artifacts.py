@@ -1,6 +1,6 @@
 """Where a version's bytes are, and the bytes themselves for those who ask here.
 
-Rules (protocol reference, sections 4 and 5):
+Rules, as MLflow's server and clients have them:
 
 - ``get-download-uri`` answers where the bytes are. With ``STAGEGATE_SERVE_ARTIFACTS``
   and an artifact of ours that is this server, so that a client needs a registry token
@@ -19,18 +19,17 @@ from urllib.parse import unquote
 from flask import Blueprint, Response, jsonify, request
 
 from registry.auth.permissions import Permission, requires
-from registry.domain.manifest_text import ManifestText
 from registry.domain.manifests import FileEntry, check_artifact_path
+from registry.domain.rows import VersionRow
 from registry.errors import ArtifactNotFoundError
 from registry.mlflow_api.errors import MlflowError
 from registry.mlflow_api.reading import fields_of
 from registry.mlflow_api.versions import version_ref
-from registry.persistence import queries
-from registry.persistence.database import db, end_read
-from registry.persistence.tables import ModelVersion
+from registry.persistence import manifests, queries
+from registry.persistence.database import end_reading, reading
 from registry.services.artifacts import is_read_by
-from registry.web.changing import parts
 from registry.web.checked_files import require_unchanged
+from registry.web.commands import parts
 from registry.web.files import send_file, unchanged_file
 from registry.web.own_address import own_address
 
@@ -48,7 +47,7 @@ page_blueprint = Blueprint("artifact_pages", __name__)
 def get_download_uri() -> Response:
     """Say where a version's bytes are."""
     ref = version_ref(fields_of(request))
-    version = queries.get_version(db.session(), ref.model, ref.number)
+    version = queries.get_version(reading(), ref.model, ref.number)
     require_unchanged(version)
     uri = version.artifact_uri
     if parts().settings.serve_artifacts and _is_ours(version):
@@ -73,14 +72,15 @@ def list_artifacts() -> Response:
     """List one directory of an artifact, its names relative to it."""
     path = fields_of(request).address("path").strip("/")
     version_id, _, directory = path.partition("/")
-    _, manifest = _artifact(version_id)
-    if directory and not any(manifest.children(directory)):
-        directory = _meant(manifest, directory) or check_artifact_path(directory)
+    found = _children(version_id, directory)
+    if found is None:
+        meant = _meant(version_id, directory) or check_artifact_path(directory)
+        found = _children(version_id, meant) or []
     files = [
         {"path": name, "is_dir": True}
         if size_bytes is None
         else {"path": name, "is_dir": False, "file_size": size_bytes}
-        for name, size_bytes in manifest.children(directory)
+        for name, size_bytes in found
     ]
     return jsonify({"files": files} if files else {})
 
@@ -90,11 +90,13 @@ def list_artifacts() -> Response:
 def download_artifact(path: str) -> Response:
     """Send a file of an artifact, or a range of it."""
     version_id, _, file = path.partition("/")
-    version, manifest = _artifact(version_id)
-    if manifest.find(file) is None:
+    version, entry = manifests.find_file_by_id(reading(), version_id, file)
+    if entry is None:
         query = request.query_string.decode(errors="replace")
-        file = _meant(manifest, f"{file}?{query}" if query else file) or file
-    return _sent(version, manifest, file)
+        meant = _meant(version_id, f"{file}?{query}" if query else file)
+        file = meant or check_artifact_path(file)
+        version, entry = manifests.find_file_by_id(reading(), version_id, file)
+    return _sent(version, entry, file)
 
 
 @blueprint.route(f"{_ARTIFACTS}/<path:path>", methods=["PUT", "DELETE"])
@@ -116,47 +118,39 @@ def get_artifact() -> Response:
     """Send a file of a version's artifact."""
     fields = fields_of(request)
     ref, path = version_ref(fields), fields.required_address("path")
-    version, canonical = queries.version_with_manifest(
-        db.session(), ref.model, ref.number
+    version, entry = manifests.find_file(
+        reading(), ref.model, ref.number, check_artifact_path(path)
     )
-    if canonical is None:
+    if version.artifact_digest is None:
         raise ArtifactNotFoundError(
             f"the artifact of version {ref.number} is not held here: it is "
             f"{version.status} at {version.artifact_uri}"
         )
-    return _sent(version, _text_of(version, canonical), path)
+    return _sent(version, entry, path)
 
 
-def _is_ours(version: ModelVersion) -> bool:
+def _is_ours(version: VersionRow) -> bool:
     """Whether there is a manifest and our store can read what it names."""
     return bool(version.artifact_digest) and is_read_by(
         parts().store, version.artifact_uri
     )
 
 
-def _artifact(version_id: str) -> tuple[ModelVersion, ManifestText]:
-    found = queries.version_by_id(db.session(), version_id)
-    if found is None:
-        raise ArtifactNotFoundError(f"there is no artifact {version_id[:80]!r}")
-    version, canonical = found
-    return version, _text_of(version, canonical)
+def _children(version_id: str, directory: str) -> list[tuple[str, int | None]] | None:
+    return manifests.children(reading(), version_id, directory)
 
 
-def _text_of(version: ModelVersion, canonical: str) -> ManifestText:
-    return ManifestText(canonical, version.artifact_digest or "")
-
-
-def _meant(manifest: ManifestText, asked: str, directory: str = "") -> str | None:
+def _meant(version_id: str, asked: str, directory: str = "") -> str | None:
     """The one path that MLflow's client would read as what it asks for."""
     asked = _as_read(asked)
     found: list[str | None] = []
-    for name, size_bytes in manifest.children(directory):
+    for name, size_bytes in _children(version_id, directory) or ():
         path = f"{directory}/{name}" if directory else name
         read = _as_read(name)
         if read == asked:
             found.append(path)
         elif size_bytes is None and asked.startswith(f"{read}/"):
-            found.append(_meant(manifest, asked.removeprefix(f"{read}/"), path))
+            found.append(_meant(version_id, asked.removeprefix(f"{read}/"), path))
     meant = [path for path in found if path is not None]
     return meant[0] if len(meant) == 1 else None
 
@@ -170,10 +164,9 @@ def _as_read(name: str) -> str:
     return name
 
 
-def _sent(version: ModelVersion, manifest: ManifestText, path: str) -> Response:
-    entry: FileEntry | None = manifest.find(check_artifact_path(path))
+def _sent(version: VersionRow, entry: FileEntry | None, path: str) -> Response:
     if entry is None:
         raise ArtifactNotFoundError(f"No such artifact: {path!r}")
-    end_read(db.session())  # nothing stays open while the file is sent
+    end_reading()  # nothing stays open while the file is sent
     require_unchanged(version)
     return unchanged_file(entry) or send_file(version, entry)

@@ -1,6 +1,6 @@
 """Models and versions in the shape that MLflow's clients read.
 
-Rules (protocol reference, sections 1 and 2):
+Rules, as MLflow's server and clients have them:
 
 - Times are whole milliseconds since 1970, as JSON numbers; ``version`` is text.
 - Empty lists and what is not set are left out.
@@ -17,7 +17,9 @@ from typing import Any, TypeVar
 
 from flask import Response
 
-from registry.persistence.tables import ModelVersion, RegisteredModel
+from registry.domain.rows import ModelRow, VersionRow
+from registry.persistence.latest import ModelWithLatest
+from registry.persistence.search import ShownModel, ShownVersion
 from registry.web.paging import EMPTY, Filled, json_answer
 
 Row = TypeVar("Row")
@@ -37,10 +39,13 @@ def list_answer(
 
 
 def model_document(
-    model: RegisteredModel, latest_versions: Sequence[ModelVersion]
+    model: ModelRow | ShownModel,
+    latest_versions: Sequence[VersionRow | ShownVersion],
+    *,
+    tags: Mapping[str, str] | None,
+    aliases: Mapping[str, int] | None,
 ) -> Document:
-    """A ``RegisteredModel``; needs the group ``DOCUMENT`` loaded."""
-    aliases = sorted((model.aliases or {}).items())
+    """A ``RegisteredModel``."""
     return _without_empty(
         {
             "name": model.name,
@@ -50,16 +55,24 @@ def model_document(
             "latest_versions": [
                 version_document(model.name, version) for version in latest_versions
             ],
-            "tags": tag_documents(model.tags),
+            "tags": tag_documents(tags),
             "aliases": [
-                {"alias": alias, "version": str(number)} for alias, number in aliases
+                {"alias": alias, "version": str(number)}
+                for alias, number in sorted((aliases or {}).items())
             ],
         }
     )
 
 
+def found_model_document(found: ModelWithLatest) -> Document:
+    """A ``RegisteredModel`` as it was found."""
+    return model_document(
+        found.model, found.latest, tags=found.tags, aliases=found.aliases
+    )
+
+
 def version_document(
-    model_name: str, version: ModelVersion, *, aliases: Sequence[str] = ()
+    model_name: str, version: VersionRow | ShownVersion, *, aliases: Sequence[str] = ()
 ) -> Document:
     """A ``ModelVersion``; needs its tags loaded.
 
@@ -87,9 +100,9 @@ def version_document(
     return {**document, **_without_empty(rest)}
 
 
-def full_version_document(model_name: str, version: ModelVersion) -> Document:
-    """A ``ModelVersion`` with its aliases; needs the group ``DOCUMENT`` loaded."""
-    return version_document(model_name, version, aliases=version.aliases or ())
+def full_version_document(version: VersionRow) -> Document:
+    """A ``ModelVersion`` with its aliases."""
+    return version_document(version.model_name, version, aliases=version.aliases)
 
 
 def tag_documents(tags: Mapping[str, str] | None) -> list[Document]:

@@ -1,6 +1,6 @@
 """Every error as MLflow's clients read it: ``{"error_code", "message"}``.
 
-Rules (protocol reference, section 1):
+Rules, as MLflow's server and clients have them:
 
 - Clients take the code from the body and decide by the status whether to send
   the request again, for four minutes: a refusal is never answered 5xx, whatever

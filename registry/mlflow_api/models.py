@@ -1,17 +1,18 @@
 """``/mlflow/registered-models``: registered, shown, described, renamed, deleted."""
 
 from flask import Blueprint, Response, jsonify, request
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from registry.auth.permissions import Permission, requires
-from registry.mlflow_api.documents import Document, model_document
+from registry.domain.commands.models import ChangeModel, CreateModel, DeleteModel
+from registry.mlflow_api.documents import Document, found_model_document
 from registry.mlflow_api.reading import fields_of
-from registry.persistence.database import db
+from registry.persistence.database import reading
 from registry.persistence.latest import model_with_latest
-from registry.services import models
-from registry.services.models import ModelChanges
+from registry.services.commands import create, execute
+from registry.services.models import change_model
 from registry.services.transaction import Transaction
-from registry.web.changing import commit, parts
+from registry.web.commands import commit, parts
 
 blueprint = Blueprint("models", __name__, url_prefix="/mlflow/registered-models")
 
@@ -25,8 +26,8 @@ def create_registered_model() -> Response:
     tags = fields.tags()
 
     def work(tx: Transaction) -> Document:
-        models.create_model(tx, name, description=description, tags=tags)
-        return _answer(tx.session, name)
+        create(tx, CreateModel(model=name, description=description, tags=tags))
+        return _answer(tx.cx, name)
 
     return commit(work)
 
@@ -35,7 +36,7 @@ def create_registered_model() -> Response:
 @requires(Permission.READ)
 def get_registered_model() -> Response:
     """Show a model with its latest version of each stage."""
-    return jsonify(_answer(db.session(), fields_of(request).required("name")))
+    return jsonify(_answer(reading(), fields_of(request).required("name")))
 
 
 @blueprint.patch("/update")
@@ -43,8 +44,8 @@ def get_registered_model() -> Response:
 def update_registered_model() -> Response:
     """Describe a model; without a description it has none."""
     fields = fields_of(request)
-    changes = ModelChanges(description=fields.description())
-    return _changed(fields.required("name"), changes)
+    name, description = fields.required("name"), fields.description()
+    return _changed(ChangeModel(model=name, description=description))
 
 
 @blueprint.post("/rename")
@@ -52,32 +53,23 @@ def update_registered_model() -> Response:
 def rename_registered_model() -> Response:
     """Rename a model with all that belongs to it."""
     fields = fields_of(request)
-    changes = ModelChanges(name=fields.required("new_name"))
-    return _changed(fields.required("name"), changes)
+    name, new_name = fields.required("name"), fields.required("new_name")
+    return _changed(ChangeModel(model=name, name=new_name))
 
 
 @blueprint.delete("/delete")
 @requires(Permission.WRITE)
 def delete_registered_model() -> Response:
     """Delete a model; its history and audit log stay."""
-    name = fields_of(request).required("name")
-
-    def work(tx: Transaction) -> Document:
-        models.delete_model(tx, name)
-        return {}
-
-    return commit(work)
+    command = DeleteModel(model=fields_of(request).required("name"))
+    return commit(lambda tx: execute(tx, command) or {})
 
 
-def _changed(name: str, changes: ModelChanges) -> Response:
-    def work(tx: Transaction) -> Document:
-        document = models.update_model(tx, name, changes)
-        return _answer(tx.session, document["name"])
-
-    return commit(work)
+def _changed(changes: ChangeModel) -> Response:
+    return commit(lambda tx: _answer(tx.cx, change_model(tx, changes).row.name))
 
 
-def _answer(session: Session, name: str) -> Document:
+def _answer(cx: Connection, name: str) -> Document:
     stages = parts().policy.for_model(name).stages
-    model, latest = model_with_latest(session, name, stages)
-    return {"registered_model": model_document(model, latest)}
+    found = model_with_latest(cx, name, stages)
+    return {"registered_model": found_model_document(found)}

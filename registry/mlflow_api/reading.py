@@ -1,6 +1,6 @@
 """The fields of a request, from its query or its JSON body.
 
-Rules (protocol reference, section 1):
+Rules, as MLflow's server and clients have them:
 
 - GET has its fields in the query; one that may stand several times is a list,
   however often it stands. Without a query, GET may have a JSON body.

@@ -1,6 +1,6 @@
 """``registered-models/search`` and ``model-versions/search``.
 
-Rules (protocol reference, sections 3 and 4):
+Rules, as MLflow's server and clients have them:
 
 - A page of versions holds 10,000 at most, however many are asked for, and any page
   ends early that has grown large: clients page on by the token whenever there is one.
@@ -16,6 +16,7 @@ from registry.domain import search_filter
 from registry.domain.search_filter import parse_search
 from registry.errors import InvalidInputError
 from registry.mlflow_api.documents import (
+    Document,
     list_answer,
     model_document,
     version_document,
@@ -23,14 +24,14 @@ from registry.mlflow_api.documents import (
 from registry.mlflow_api.errors import search_error
 from registry.mlflow_api.page_tokens import read_token, write_token
 from registry.mlflow_api.reading import Fields, fields_of
-from registry.persistence.database import db
+from registry.persistence.database import reading
 from registry.persistence.search import (
+    FoundModel,
+    FoundVersion,
     find_models,
     find_versions,
-    position_of_model,
-    position_of_version,
 )
-from registry.web.changing import parts
+from registry.web.commands import parts
 from registry.web.paging import fill
 
 MAX_PAGE_OF_VERSIONS = 10_000
@@ -58,19 +59,27 @@ def search_registered_models() -> Response:
     stages = parts().policy.stages
     with parts().rooms.searches.place():
         found = find_models(
-            db.session(), search, after=after, limit=limit + 1, stages=stages
+            reading(), search, after=after, limit=limit + 1, stages=stages
         )
         filled = fill(
             found,
             limit,
-            document=lambda each: model_document(*each),
+            document=_shown_model,
             characters=MAX_CHARACTERS,
         )
     return list_answer(
         _MODELS,
         filled,
-        lambda last: write_token(_MODELS, search, position_of_model(last, search)),
+        lambda last: write_token(_MODELS, search, last[0]),
     )
+
+
+def _shown_model(found: FoundModel) -> Document | None:
+    _, shown = found
+    if shown is None:
+        return None
+    model, latest = shown
+    return model_document(model, latest, tags=model.tags, aliases=model.aliases)
 
 
 @blueprint.get("/model-versions/search")
@@ -86,18 +95,23 @@ def search_model_versions() -> Response:
     token = fields.text("page_token")
     after = read_token(_VERSIONS, search, token) if token else None
     with parts().rooms.searches.place():
-        found = find_versions(db.session(), search, after=after, limit=limit + 1)
+        found = find_versions(reading(), search, after=after, limit=limit + 1)
         filled = fill(
             found,
             limit,
-            document=lambda each: version_document(*each),
+            document=_shown_version,
             characters=MAX_CHARACTERS,
         )
     return list_answer(
         _VERSIONS,
         filled,
-        lambda last: write_token(_VERSIONS, search, position_of_version(last, search)),
+        lambda last: write_token(_VERSIONS, search, last[0]),
     )
+
+
+def _shown_version(found: FoundVersion) -> Document | None:
+    _, shown = found
+    return None if shown is None else version_document(*shown)
 
 
 def _limit(fields: Fields, *, unasked: int, at_most: int) -> int:

@@ -1,6 +1,6 @@
 """Stages: the latest version of each, and moves between them.
 
-Rules (design, section 4; protocol reference, section 4):
+Rules:
 
 - The policy decides, as everywhere. A refusal is ``INVALID_STATE_TRANSITION`` with
   status 400: clients would repeat a 5xx for four minutes.
@@ -13,30 +13,36 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 from flask import Blueprint, Response, jsonify, request
-from sqlalchemy.orm import Session
 
 from registry.auth.permissions import Permission, requires
+from registry.domain.commands.moves import (
+    MoveVersion,
+    must_be_archived_alone,
+)
 from registry.domain.policy import ARCHIVED, NONE, StagePolicy
+from registry.domain.rows import VersionRow
 from registry.errors import (
+    CrowdedStageError,
     InvalidInputError,
-    PromptStageError,
     TransitionRefusedError,
+    VerificationNeededError,
 )
 from registry.mlflow_api.documents import Document, full_version_document
 from registry.mlflow_api.errors import MlflowError
 from registry.mlflow_api.reading import Fields, fields_of
-from registry.mlflow_api.versions import version_answer, version_ref
-from registry.persistence.database import db
+from registry.mlflow_api.versions import VersionRef, version_answer, version_ref
+from registry.persistence.database import reading
 from registry.persistence.latest import latest_versions
-from registry.services import transitions
-from registry.services.archiving import archive_first_others, archive_others
+from registry.services.commands import execute
 from registry.services.transaction import Transaction
-from registry.services.transitions import MoveRequest
-from registry.services.versions import VersionRef
-from registry.web.changing import answer_once, commit_with_room, parts
-from registry.web.verification import verified_move
+from registry.web.commands import answer_once, parts
+from registry.web.verification import commit_move
 
-Answer = Callable[[Session, VersionRef], Document]
+Answer = Callable[[VersionRow], Document]
+
+#: Each is a change of its own: these hold the lock as long as a hundred that move aside
+#: together.
+MAX_AT_ONCE = 20
 
 blueprint = Blueprint("stages", __name__, url_prefix="/mlflow")
 
@@ -50,8 +56,8 @@ def get_latest_versions() -> Response:
     policy = parts().policy.for_model(name)
     asked = {stage_named(policy, text) for text in fields.texts("stages")}
     stages = [stage for stage in policy.stages if not asked or stage in asked]
-    found = latest_versions(db.session(), name, stages)
-    documents = [full_version_document(name, version) for version in found]
+    found = latest_versions(reading(), name, stages)
+    documents = [full_version_document(version) for version in found]
     return jsonify({"model_versions": documents} if documents else {})
 
 
@@ -59,15 +65,15 @@ def get_latest_versions() -> Response:
 @requires(Permission.PROMOTE)
 def transition_model_version_stage() -> Response:
     """Move a version to another stage."""
-    return moved(fields_of(request), reason="", answer=version_answer)
+    return move_version(fields_of(request), reason="", answer=version_answer)
 
 
-def moved(fields: Fields, *, reason: str, answer: Answer) -> Response:
+def move_version(fields: Fields, *, reason: str, answer: Answer) -> Response:
     """Make the move that the fields ask for; the answer is what is true after it.
 
     Raises:
-        RegistryError: as ``transitions.move_version``, but for a version that is
-            in the stage already.
+        RegistryError: as ``MoveVersion``; for a version that is in the stage already
+            there is nothing to refuse.
     """
     return answer_once(lambda: _moved(fields, reason, answer))
 
@@ -76,24 +82,37 @@ def _moved(fields: Fields, reason: str, answer: Answer) -> Response:
     ref = version_ref(fields)
     policy = parts().policy.for_model(ref.model)
     stage = stage_named(policy, fields.required("stage"))
-    archives_others = _archives_others(fields, policy, stage)
-    move = MoveRequest(
+    move = MoveVersion(
         model=ref.model,
         number=ref.number,
         to_stage=stage,
         reason=reason,
-        archives_others=archives_others,
+        archives_others=_archives_others(fields, policy, stage),
+        may_be_there=True,
     )
     try:
-        return _carried_out(move, ref, answer)
-    except PromptStageError:
-        raise
+        return commit_move(move, lambda tx, move: answer(_version_moved(tx, move)))
     except TransitionRefusedError as refusal:
         if refusal.is_rollback_only:
             raise _rollback_only(refusal, ref) from refusal
-        if refusal.from_stage != refusal.to_stage:
-            raise
-    return _already_there(move, ref, answer)
+        raise
+
+
+def _version_moved(tx: Transaction, move: MoveVersion) -> VersionRow:
+    """The version in its stage; who is beside it leaves, each by itself, if asked."""
+    moved = execute(tx, move)
+    beside = moved.beside if move.archives_others else ()
+    if len(beside) > MAX_AT_ONCE and not move.makes_room:
+        raise CrowdedStageError
+    for number in beside[:MAX_AT_ONCE]:
+        others = MoveVersion(
+            model=move.model, number=number, to_stage=ARCHIVED, reason=move.reason
+        )
+        try:
+            execute(tx, others)
+        except VerificationNeededError as needed:
+            raise must_be_archived_alone(number) from needed
+    return moved.version
 
 
 def stage_named(policy: StagePolicy, text: str) -> str:
@@ -121,30 +140,6 @@ def _archives_others(fields: Fields, policy: StagePolicy, stage: str) -> bool:
             f"{', '.join(active)}"
         )
     return archives_others
-
-
-def _carried_out(move: MoveRequest, ref: VersionRef, answer: Answer) -> Response:
-    verified = verified_move(move)
-
-    def work(tx: Transaction) -> Document:
-        transitions.move_version(tx, verified)
-        return answer(tx.session, ref)
-
-    return commit_with_room(work, lambda tx: transitions.make_room(tx, verified))
-
-
-def _already_there(move: MoveRequest, ref: VersionRef, answer: Answer) -> Response:
-    """The version stays where it is; those beside it leave when that was asked."""
-
-    def work(tx: Transaction) -> Document:
-        if move.archives_others:
-            archive_others(tx, ref, move.to_stage, move.reason)
-        return answer(tx.session, ref)
-
-    def make_room(tx: Transaction) -> None:
-        archive_first_others(tx, ref, move.to_stage, move.reason)
-
-    return commit_with_room(work, make_room)
 
 
 def _rollback_only(refusal: TransitionRefusedError, ref: VersionRef) -> MlflowError:

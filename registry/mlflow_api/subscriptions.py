@@ -16,15 +16,15 @@ from http import HTTPStatus
 from flask import Response
 from sqlalchemy.orm import Session
 
+from registry.domain.documents import Document
 from registry.domain.names import clean_text
 from registry.errors import InvalidInputError
 from registry.mlflow_api.documents import list_answer
 from registry.mlflow_api.errors import MlflowError
 from registry.mlflow_api.reading import Fields
 from registry.services import subscriptions as service
-from registry.services.documents import Document
 from registry.services.transaction import Transaction
-from registry.web.changing import commit, parts
+from registry.web.commands import commit, parts
 from registry.web.paging import decode_cursor, encode_cursor, fill
 from webhooks import subscriptions
 from webhooks.errors import UnknownSubscriptionError
@@ -84,7 +84,7 @@ def page_asked(fields: Fields) -> tuple[int, str | None]:
     return limit, decode_cursor(token, str, field="page_token")
 
 
-def changed(work: Callable[[Transaction], Document]) -> Response:
+def commit_change(work: Callable[[Transaction], Document]) -> Response:
     """Commit the change of a subscription and answer it.
 
     Raises:
@@ -99,7 +99,7 @@ def changed(work: Callable[[Transaction], Document]) -> Response:
         raise InvalidInputError(error.message, field=field) from error
 
 
-def deleted(webhook_id: str, *, name: str) -> Response:
+def delete(webhook_id: str, *, name: str) -> Response:
     """Delete a subscription of the named format."""
 
     def work(tx: Transaction) -> Document:
@@ -110,7 +110,7 @@ def deleted(webhook_id: str, *, name: str) -> Response:
     return commit(work)
 
 
-def tested(webhook_id: str, *, name: str, sample: str | None) -> SendResult:
+def send_test(webhook_id: str, *, name: str, sample: str | None) -> SendResult:
     """Send an example now, and note who asked for it.
 
     Raises:

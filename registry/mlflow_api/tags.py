@@ -6,17 +6,13 @@ Deleting a tag that is not there is done already, and records nothing.
 from flask import Blueprint, Response, request
 
 from registry.auth.permissions import Permission, requires
-from registry.domain import names
+from registry.domain.commands.models import ChangeModel
+from registry.domain.commands.versions import ChangeVersion, Tags
 from registry.mlflow_api.documents import Document
 from registry.mlflow_api.reading import fields_of
-from registry.mlflow_api.versions import version_ref
-from registry.persistence import queries
-from registry.services import models, versions
-from registry.services.models import ModelChanges
-from registry.services.tags import Tags
-from registry.services.transaction import Transaction
-from registry.services.versions import VersionChanges, VersionRef
-from registry.web.changing import commit
+from registry.mlflow_api.versions import VersionRef, version_ref
+from registry.services.commands import execute
+from registry.web.commands import commit
 
 blueprint = Blueprint("tags", __name__, url_prefix="/mlflow")
 
@@ -56,28 +52,16 @@ def delete_model_version_tag() -> Response:
 
 
 def _tag_model(name: str, tags: Tags) -> Response:
-    def work(tx: Transaction) -> Document:
-        queries.lock_model(tx.session, name)
-        present = queries.get_model(tx.session, name).tags or {}
-        if _changes_something(tags, present):
-            models.update_model(tx, name, ModelChanges(tags=tags))
-        return {}
-
-    return commit(work)
+    command = ChangeModel(model=name, tags=tags, is_idle_without_tags=True)
+    return commit(lambda tx: _done(execute(tx, command)))
 
 
 def _tag_version(ref: VersionRef, tags: Tags) -> Response:
-    def work(tx: Transaction) -> Document:
-        _, version = versions.lock_version(tx, ref)
-        if _changes_something(tags, version.tags or {}):
-            versions.update_version(tx, ref, VersionChanges(tags=tags))
-        return {}
-
-    return commit(work)
-
-
-def _changes_something(tags: Tags, present: Tags) -> bool:
-    """Whether any of these would be set, or is there to be removed."""
-    return any(
-        value is not None or key in present for key, value in names.tags(tags).items()
+    command = ChangeVersion(
+        model=ref.model, number=ref.number, tags=tags, is_idle_without_tags=True
     )
+    return commit(lambda tx: _done(execute(tx, command)))
+
+
+def _done(_: object) -> Document:
+    return {}

@@ -1,6 +1,6 @@
 """``/mlflow/model-versions``: registered, shown, described, deleted.
 
-Rules (protocol reference, section 4):
+Rules:
 
 - A version's number travels as text. What is no number is refused; a number that
   no version can have is not found, without asking the database.
@@ -8,27 +8,35 @@ Rules (protocol reference, section 4):
   manifest is complete.
 """
 
+from typing import NamedTuple
+
 from flask import Blueprint, Response, jsonify, request
-from sqlalchemy.orm import Session
 
 from registry.auth.permissions import Permission, requires
+from registry.domain.commands.registration import RegisterVersion, VersionDetails
+from registry.domain.commands.versions import ChangeVersion, DeleteVersion
 from registry.domain.names import MAX_SHORT_TEXT_CHARACTERS
+from registry.domain.rows import VersionRow
 from registry.domain.sources import MAX_SOURCE_CHARACTERS
 from registry.errors import InvalidInputError, VersionNotFoundError
 from registry.mlflow_api.documents import Document, full_version_document
 from registry.mlflow_api.reading import Fields, fields_of
 from registry.persistence import queries
-from registry.persistence.database import db
-from registry.services import registration, versions
+from registry.persistence.database import reading
+from registry.services.commands import execute
 from registry.services.preparing import prepare_version
-from registry.services.registration import VersionDetails
-from registry.services.transaction import Transaction
-from registry.services.versions import VersionChanges, VersionRef
-from registry.web.changing import answer_once, commit, parts
+from registry.web.commands import answer_once, commit, parts
 
 blueprint = Blueprint("versions", __name__, url_prefix="/mlflow/model-versions")
 
 MAX_NUMBER = 2**31 - 1
+
+
+class VersionRef(NamedTuple):
+    """A version as a caller names it."""
+
+    model: str
+    number: int
 
 
 def version_ref(fields: Fields) -> VersionRef:
@@ -55,10 +63,9 @@ def version_number(name: str, text: str) -> int:
     return number
 
 
-def version_answer(session: Session, ref: VersionRef) -> Document:
+def version_answer(version: VersionRow) -> Document:
     """The answer of every call that ends in a version."""
-    version = queries.get_version(session, ref.model, ref.number)
-    return {"model_version": full_version_document(ref.model, version)}
+    return {"model_version": full_version_document(version)}
 
 
 @blueprint.post("/create")
@@ -79,30 +86,26 @@ def create_model_version() -> Response:
 
 
 def _created(name: str, source: str, details: VersionDetails) -> Response:
-    queries.model_id(db.session(), name)
+    queries.model_id(reading(), name)
     prepared = prepare_version(
-        db.session(), parts().source_readers, details, source=source
+        reading(), parts().source_readers, details, source=source
     )
 
-    def work(tx: Transaction) -> Document:
-        document = registration.create_version(
-            tx,
-            name,
-            prepared.details,
-            link=prepared.link,
-            artifact_root=parts().store.root_uri,
-        )
-        ref = VersionRef(model=name, number=document["version"])
-        return version_answer(tx.session, ref)
-
-    return commit(work)
+    command = RegisterVersion(
+        model=name,
+        details=prepared.details,
+        link=prepared.link,
+        artifact_root=parts().store.root_uri,
+    )
+    return commit(lambda tx: version_answer(execute(tx, command)))
 
 
 @blueprint.get("/get")
 @requires(Permission.READ)
 def get_model_version() -> Response:
     """Show a version."""
-    return jsonify(version_answer(db.session(), version_ref(fields_of(request))))
+    name, number = version_ref(fields_of(request))
+    return jsonify(version_answer(queries.get_version(reading(), name, number)))
 
 
 @blueprint.patch("/update")
@@ -111,13 +114,10 @@ def update_model_version() -> Response:
     """Describe a version; without a description it has none."""
     fields = fields_of(request)
     ref = version_ref(fields)
-    changes = VersionChanges(description=fields.description())
-
-    def work(tx: Transaction) -> Document:
-        versions.update_version(tx, ref, changes)
-        return version_answer(tx.session, ref)
-
-    return commit(work)
+    changes = ChangeVersion(
+        model=ref.model, number=ref.number, description=fields.description()
+    )
+    return commit(lambda tx: version_answer(execute(tx, changes)))
 
 
 @blueprint.delete("/delete")
@@ -125,9 +125,5 @@ def update_model_version() -> Response:
 def delete_model_version() -> Response:
     """Delete a version; its number is never used again."""
     ref = version_ref(fields_of(request))
-
-    def work(tx: Transaction) -> Document:
-        versions.delete_version(tx, ref)
-        return {}
-
-    return commit(work)
+    command = DeleteVersion(model=ref.model, number=ref.number)
+    return commit(lambda tx: execute(tx, command) or {})

@@ -1,6 +1,6 @@
 """``/mlflow/webhooks``: our subscriptions of the format ``mlflow``.
 
-Rules (protocol reference, section 6):
+Rules, as MLflow's server and clients have them:
 
 - A pair that MLflow knows and we never announce (budgets) is taken, as MLflow's
   server takes it, and stays silent.
@@ -15,25 +15,25 @@ Rules (protocol reference, section 6):
 from flask import Blueprint, Response, jsonify, request
 
 from registry.auth.permissions import Permission, requires
+from registry.domain.commands.change import OPT_IN
 from registry.errors import InvalidInputError
 from registry.mlflow_api.documents import Document, milliseconds
 from registry.mlflow_api.reading import Fields, fields_of, missing
 from registry.mlflow_api.subscriptions import (
     STATES,
     answered_text,
-    changed,
-    deleted,
+    commit_change,
+    delete,
     find,
     listed,
     page_asked,
+    send_test,
     status_of,
-    tested,
 )
-from registry.persistence.database import db
+from registry.persistence.database import reading_session
 from registry.services import subscriptions as service
-from registry.services.changes import OPT_IN
 from registry.services.transaction import Transaction
-from registry.web.changing import parts
+from registry.web.commands import parts
 from webhooks import subscriptions
 from webhooks.events import matches_event_type
 from webhooks.formats.keyed import SECRET
@@ -76,7 +76,7 @@ def create_webhook() -> Response:
         is_active = state.get("state", created["state"]) == created["state"]
         return _updated(tx, created["id"], {} if is_active else state)
 
-    return changed(work)
+    return commit_change(work)
 
 
 @blueprint.get("")
@@ -85,7 +85,7 @@ def list_webhooks() -> Response:
     """List webhooks, newest first."""
     limit, before = page_asked(fields_of(request))
     rows = subscriptions.list_of_format(
-        db.session(), FORMAT, limit=limit + 1, before=before
+        reading_session(), FORMAT, limit=limit + 1, before=before
     )
     return listed(rows, limit, document=webhook_document)
 
@@ -94,7 +94,7 @@ def list_webhooks() -> Response:
 @requires(Permission.ADMIN)
 def get_webhook(webhook_id: str) -> Response:
     """Show a webhook."""
-    row = find(db.session(), webhook_id, name=FORMAT)
+    row = find(reading_session(), webhook_id, name=FORMAT)
     return jsonify({"webhook": webhook_document(row)})
 
 
@@ -119,14 +119,14 @@ def update_webhook(webhook_id: str) -> Response:
         find(tx.session, webhook_id, name=FORMAT)
         return _updated(tx, webhook_id, changes)
 
-    return changed(work)
+    return commit_change(work)
 
 
 @blueprint.delete("/<webhook_id>")
 @requires(Permission.ADMIN)
 def delete_webhook(webhook_id: str) -> Response:
     """Delete a webhook; what it still waited for is given up."""
-    return deleted(webhook_id, name=FORMAT)
+    return delete(webhook_id, name=FORMAT)
 
 
 @blueprint.post("/<webhook_id>/test")
@@ -135,7 +135,7 @@ def test_webhook(webhook_id: str) -> Response:
     """Send an example now and answer what came of it."""
     event = fields_of(request).document("event")
     sample = None if event is None else _event_type(event)
-    result = tested(webhook_id, name=FORMAT, sample=sample)
+    result = send_test(webhook_id, name=FORMAT, sample=sample)
     said: Document = {"success": result.is_delivered}
     if result.status is not None:
         said["response_status"] = result.status

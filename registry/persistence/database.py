@@ -4,7 +4,8 @@ Rules:
 
 - A transaction that will write says so when it begins: ``begin_write``. On
   SQLite it begins IMMEDIATE; on PostgreSQL it is an ordinary READ COMMITTED one.
-- What each database needs beside stands in ``sqlite`` and ``postgresql``.
+- A request reads without a transaction, each statement by itself (``reading``).
+- What each database needs besides stands in ``sqlite`` and ``postgresql``.
 - Values never reach a log: an error tells its statement without them.
 """
 
@@ -12,13 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from flask import g
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from registry.persistence import sqlite
-from registry.persistence.purposes import PATIENCE, WRITES
+from registry.persistence.purposes import PATIENCE, READS, SNAPSHOT, WRITES
 
 #: PostgreSQL's codes; its driver's classes for them would cost SQLite's users 9 MB.
 _QUERY_CANCELED = "57014"
@@ -82,8 +84,34 @@ def end_read(session: Session) -> None:
 def begin_snapshot(session: Session) -> None:
     """Begin a read that sees one instant throughout, however long it takes."""
     session.rollback()
-    if session.get_bind().dialect.name == "postgresql":
-        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    session.connection(execution_options={SNAPSHOT: True})
+
+
+def reading() -> Connection:
+    """What the present request reads with; it holds no transaction open."""
+    connection: Connection | None = g.get("reading")
+    if connection is None or connection.closed:
+        connection = db.engine.connect().execution_options(**{READS: True})
+        g.reading = connection
+    return connection
+
+
+def reading_session() -> Session:
+    """The same connection, for what is asked through the ORM."""
+    session: Session | None = g.get("reading_session")
+    if session is None or session.bind is not reading():
+        session = g.reading_session = Session(reading(), autoflush=False)
+    return session
+
+
+def end_reading(_: object = None) -> None:
+    """Give back what the request reads with: something slow begins, or it is over."""
+    session: Session | None = g.pop("reading_session", None)
+    if session is not None:
+        session.close()
+    connection: Connection | None = g.pop("reading", None)
+    if connection is not None:
+        connection.close()
 
 
 def was_given_up(error: OperationalError) -> bool:

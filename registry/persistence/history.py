@@ -9,25 +9,34 @@ Rules:
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
+    Connection,
     ScalarSelect,
+    Select,
     Subquery,
     and_,
+    bindparam,
     func,
     select,
 )
-from sqlalchemy.orm import Session
 
+from registry.domain.rows import DeploymentRow, StageChangeRow
 from registry.errors import ModelNotFoundError
+from registry.persistence.statements import row_of, selected
 from registry.persistence.tables import Deployment, RegisteredModel, StageChange
 from webhooks.portions import read_rows
 from webhooks.tables import Delivery, DeliveryKind, DeliveryState, state_in
+
+_CHANGE = len(fields(StageChangeRow))
+_NEWEST = [StageChange.sequence.desc()]
+_ABOVE_ALL = 2**63 - 1  #: no change has that number
 
 
 @dataclass(kw_only=True)
@@ -40,15 +49,15 @@ class HistoryLine:
         last_delivered_at: when the last acknowledgement came; None without one.
     """
 
-    change: StageChange
+    change: StageChangeRow
     requested: int
     delivered: int
     last_delivered_at: datetime | None
-    deployments: list[Deployment] = field(default_factory=list)
+    deployments: list[DeploymentRow] = field(default_factory=list)
 
 
 def list_history(
-    session: Session,
+    cx: Connection,
     name: str,
     *,
     below: int | None,
@@ -60,67 +69,28 @@ def list_history(
     Raises:
         NotFoundError: when there is no such model, as the first is asked for.
     """
-    shown = _shown(name, below=below, stage=stage, limit=limit)
-    is_delivered = state_in(Delivery.state, DeliveryState.DELIVERED)
-    query = (
-        select(
-            StageChange,
-            _of_deliveries(func.count()),
-            _of_deliveries(func.count(), is_delivered),
-            _of_deliveries(func.max(Delivery.updated_at), is_delivered),
-            Deployment,
-        )
-        .select_from(shown)
-        .outerjoin(StageChange, StageChange.id == shown.c.change_id)
-        .outerjoin(
-            Deployment,
-            and_(
-                Deployment.version_id == StageChange.version_id,
-                Deployment.transition_id == StageChange.transition_id,
-            ),
-        )
-    )
-    newest_first = [StageChange.sequence.desc()]
-    rows = read_rows(session, query, limit=limit, joined_in=newest_first)
+    values = {"name": name, "below": below or _ABOVE_ALL, "most": limit}
+    if stage is not None:
+        values["stage"] = stage
+    statement = _CHANGES if stage is None else _CHANGES_OF_STAGE
+    rows = read_rows(cx, statement, limit=limit, joined_in=_NEWEST, values=values)
     is_there = False
-    for change, of_change in groupby(rows, key=lambda row: row[0]):
+    for change, of_change in groupby(rows, key=lambda row: row[:_CHANGE]):
         is_there = True
-        if change is not None:
+        if change[0] is not None:
             yield _line(of_change)
     if not is_there:
         raise ModelNotFoundError(name)
 
 
-def _shown(name: str, *, below: int | None, stage: str | None, limit: int) -> Subquery:
-    """The changes of a page; for a model without any, one row that has none."""
-    conditions = [
-        StageChange.model_id == RegisteredModel.id,
-        StageChange.from_stage.is_not(None),
-    ]
-    if below is not None:
-        conditions.append(StageChange.sequence < below)
-    if stage is not None:
-        conditions.append(
-            (StageChange.to_stage == stage) | (StageChange.from_stage == stage)
-        )
-    return (
-        select(StageChange.id.label("change_id"))
-        .select_from(RegisteredModel)
-        .outerjoin(StageChange, and_(*conditions))
-        .where(RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None))
-        .order_by(StageChange.sequence.desc())
-        .limit(limit)
-        .subquery()
-    )
-
-
 def _line(rows: Iterable[Sequence[Any]]) -> HistoryLine:
     """The line of one change, its deployments gathered."""
     found = list(rows)
-    change, requested, delivered, last_delivered_at, _ = found[0]
-    deployments = [row[-1] for row in found if row[-1] is not None]
+    requested, delivered, last_delivered_at = found[0][_CHANGE : _CHANGE + 3]
+    rows = [row[_CHANGE + 3 :] for row in found]
+    deployments = [row_of(DeploymentRow, row) for row in rows if row[0] is not None]
     return HistoryLine(
-        change=change,
+        change=row_of(StageChangeRow, found[0][:_CHANGE]),
         requested=requested,
         delivered=delivered,
         last_delivered_at=last_delivered_at,
@@ -143,3 +113,56 @@ def _of_deliveries(
         .correlate(StageChange)
         .scalar_subquery()
     )
+
+
+def _page(*conditions: ColumnElement[bool]) -> Subquery:
+    """The changes of a page; for a model without any, one row that has none."""
+    is_its = and_(
+        StageChange.model_id == RegisteredModel.id,
+        StageChange.from_stage.is_not(None),
+        StageChange.sequence < bindparam("below", type_=BigInteger),
+        *conditions,
+    )
+    return (
+        select(StageChange.id.label("change_id"))
+        .select_from(RegisteredModel)
+        .outerjoin(StageChange, is_its)
+        .where(
+            RegisteredModel.name == bindparam("name"),
+            RegisteredModel.deleted_at.is_(None),
+        )
+        .order_by(StageChange.sequence.desc())
+        .limit(bindparam("most"))
+        .subquery()
+    )
+
+
+def _changes(page: Subquery) -> Select[Any]:
+    is_delivered = state_in(Delivery.state, DeliveryState.DELIVERED)
+    return (
+        select(
+            *selected(StageChangeRow),
+            _of_deliveries(func.count()),
+            _of_deliveries(func.count(), is_delivered),
+            _of_deliveries(func.max(Delivery.updated_at), is_delivered),
+            *selected(DeploymentRow),
+        )
+        .select_from(page)
+        .outerjoin(StageChange, StageChange.id == page.c.change_id)
+        .outerjoin(
+            Deployment,
+            and_(
+                Deployment.version_id == StageChange.version_id,
+                Deployment.transition_id == StageChange.transition_id,
+            ),
+        )
+    )
+
+
+_CHANGES = _changes(_page())
+_CHANGES_OF_STAGE = _changes(
+    _page(
+        (StageChange.to_stage == bindparam("stage"))
+        | (StageChange.from_stage == bindparam("stage"))
+    )
+)

@@ -4,18 +4,37 @@ One statement each, whose cost grows with the stages and never with the versions
 the highest number of a stage is one step in ``model_versions_by_stage``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    ScalarSelect,
+    Select,
+    and_,
+    bindparam,
+    func,
+    select,
+)
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import Session, aliased, undefer, undefer_group
+from sqlalchemy.orm import aliased
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NullType
 
+from registry.domain.rows import ModelRow, VersionRow
 from registry.errors import ModelNotFoundError
-from registry.persistence.tables import DOCUMENT, ModelVersion, RegisteredModel
+from registry.persistence.statements import (
+    MODELS,
+    TAGS_AND_ALIASES,
+    VERSIONS,
+    row_of,
+    selected,
+)
+from registry.persistence.tables import ModelVersion, RegisteredModel
 
 
 class _IsOneOf(FunctionElement[Any]):
@@ -78,71 +97,100 @@ def _highest(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelWithLatest:
+    """A model, and its latest version of each stage."""
+
+    model: ModelRow
+    tags: Mapping[str, str]
+    aliases: Mapping[str, int]
+    latest: Sequence[VersionRow]
+
+
 def model_with_latest(
-    session: Session, name: str, stages: Sequence[str]
-) -> tuple[RegisteredModel, list[ModelVersion]]:
-    """A model, and its latest version of each stage with their tags.
+    cx: Connection, name: str, stages: Sequence[str]
+) -> ModelWithLatest:
+    """A model, and its latest version of each stage.
 
     Raises:
         ModelNotFoundError: when there is no model of this name.
     """
-    found = session.execute(
-        select(RegisteredModel, ModelVersion)
-        .outerjoin(ModelVersion, is_latest_in(stages))
-        .where(RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None))
-        .options(
-            undefer(RegisteredModel.tags),
-            undefer(RegisteredModel.aliases),
-            undefer(ModelVersion.tags),
-        )
-        .execution_options(populate_existing=True)
-    ).all()
+    statement = _model_with_latest(tuple(stages))
+    found = cx.execute(statement, {"name": name}).all()
     if not found:
         raise ModelNotFoundError(name)
-    return found[0][0], _in_order([version for _, version in found], stages)
+    width = len(_MODEL)
+    *columns, tags, aliases = found[0][:width]
+    return ModelWithLatest(
+        model=row_of(ModelRow, columns),
+        tags=tags or {},
+        aliases=aliases or {},
+        latest=_in_order([each[width:] for each in found], stages),
+    )
 
 
 def latest_versions(
-    session: Session, name: str, stages: Sequence[str]
-) -> list[ModelVersion]:
+    cx: Connection, name: str, stages: Sequence[str]
+) -> list[VersionRow]:
     """The latest version of each of these stages, with their documents.
 
     Raises:
         ModelNotFoundError: when there is no model of this name.
     """
-    found = session.execute(
-        select(RegisteredModel.id, ModelVersion)
-        .outerjoin(ModelVersion, is_latest_in(stages))
-        .where(RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None))
-        .options(undefer_group(DOCUMENT))
-    ).all()
+    statement = _latest_versions(tuple(stages))
+    found = cx.execute(statement, {"name": name}).all()
     if not found:
         raise ModelNotFoundError(name)
-    return _in_order([version for _, version in found], stages)
+    return _in_order(found, stages)
 
 
-def newest_version(session: Session, name: str) -> ModelVersion | None:
+def newest_version(cx: Connection, name: str) -> VersionRow | None:
     """The version with the highest number, whatever its stage; None when empty.
 
     Raises:
         ModelNotFoundError: when there is no model of this name.
     """
-    found = session.execute(
-        select(RegisteredModel.id, ModelVersion)
-        .outerjoin(ModelVersion, _has_number(_highest(aliased(ModelVersion))))
-        .where(RegisteredModel.name == name, RegisteredModel.deleted_at.is_(None))
-        .options(undefer_group(DOCUMENT))
-    ).one_or_none()
+    found = cx.execute(_NEWEST, {"name": name}).one_or_none()
     if found is None:
         raise ModelNotFoundError(name)
-    return found[1]
+    return None if found.id is None else row_of(VersionRow, found)
+
+
+_NAMED = (MODELS.c.name == bindparam("name"), MODELS.c.deleted_at.is_(None))
+_MODEL = (*selected(ModelRow), *TAGS_AND_ALIASES)
+
+
+@cache
+def _model_with_latest(stages: tuple[str, ...]) -> Select[Any]:
+    return (
+        select(*_MODEL, *selected(VersionRow))
+        .select_from(MODELS)
+        .outerjoin(VERSIONS, is_latest_in(stages))
+        .where(*_NAMED)
+    )
+
+
+@cache
+def _latest_versions(stages: tuple[str, ...]) -> Select[Any]:
+    return (
+        select(*selected(VersionRow))
+        .select_from(MODELS)
+        .outerjoin(VERSIONS, is_latest_in(stages))
+        .where(*_NAMED)
+    )
+
+
+_NEWEST = (
+    select(*selected(VersionRow))
+    .select_from(MODELS)
+    .outerjoin(VERSIONS, _has_number(_highest(aliased(ModelVersion))))
+    .where(*_NAMED)
+)
 
 
 def _in_order(
-    versions: Sequence[ModelVersion | None], stages: Sequence[str]
-) -> list[ModelVersion]:
+    found: Iterable[Sequence[Any]], stages: Sequence[str]
+) -> list[VersionRow]:
     """In the order of the stages; a model without versions comes with None."""
-    return sorted(
-        (version for version in versions if version is not None),
-        key=lambda version: stages.index(version.stage),
-    )
+    rows = [row_of(VersionRow, each) for each in found if each[0] is not None]
+    return sorted(rows, key=lambda row: stages.index(row.stage))

@@ -11,6 +11,10 @@ Rules:
   the one that writes now.
 - PgBouncer in transaction mode gives each transaction another session: nothing may be
   left in one, so no statement is prepared, and the bounds are set in each transaction.
+- A transaction begins where one is asked for: what only reads is answered without, and
+  costs no BEGIN and no ROLLBACK.
+- What is lent was not hung up on as far as its socket knows, and has ``PING_SECONDS``
+  for its first answer; nothing is asked of it in between.
 - What the server says of values (DETAIL, and all of the errors of a value) is dropped
   before anybody can log it.
 
@@ -18,8 +22,9 @@ Loaded only where PostgreSQL is used: its driver takes 9 MB.
 """
 
 import math
+import select
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -28,7 +33,7 @@ from psycopg.errors import DataError, ReadOnlySqlTransaction
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 
-from registry.persistence.purposes import PATIENCE, UNLIMITED
+from registry.persistence.purposes import PATIENCE, READS, SNAPSHOT, UNLIMITED
 
 Answer = TypeVar("Answer")
 
@@ -59,9 +64,15 @@ def options(*, through_pgbouncer: bool) -> dict[str, Any]:
     """Keyword arguments for ``create_engine``."""
     bounds = " ".join(f"-c {name}={bound}" for name, bound in _BOUNDS.items())
     return {
-        "connect_args": (
-            {"prepare_threshold": None} if through_pgbouncer else {"options": bounds}
-        ),
+        "connect_args": {
+            # Transactions begin below, and not with whatever statement comes first.
+            "autocommit": True,
+            **(
+                {"prepare_threshold": None}
+                if through_pgbouncer
+                else {"options": bounds}
+            ),
+        },
         "execution_options": {_THROUGH_PGBOUNCER: through_pgbouncer},
         "pool_size": _POOL_SIZE,
         "max_overflow": 10,
@@ -76,24 +87,26 @@ def prepare(engine: Engine) -> None:
     event.listen(engine, "do_connect", _connect)
     event.listen(engine, "set_connection_execution_options", _lift_limit)
     event.listen(engine, "handle_error", _judge_error)
-    if engine.get_execution_options().get(_THROUGH_PGBOUNCER):
-        event.listen(engine, "begin", _bound_transaction)
-    event.listen(engine, "begin", _bound_patience)
-    _bound_pings(engine.dialect)
+    event.listen(engine, "begin", _begin)
+    dialect: Any = engine.dialect  # the ping is no name that others are to set
+    dialect.do_ping = _is_open
 
 
 class ImpatientConnection(psycopg.Connection[Any]):
     """Is closed when the server says nothing for longer than its patience."""
 
     patience_seconds = SILENCE_SECONDS
+    is_newly_lent = False
 
     def wait(self, gen: PQGen[Answer], *args: Any, **kwargs: Any) -> Answer:  # noqa: ANN401  # the driver's own
         """Wait for an exchange to end, as the driver does."""
-        return super().wait(self._bounded(gen), *args, **kwargs)
+        seconds = PING_SECONDS if self.is_newly_lent else self.patience_seconds
+        self.is_newly_lent = False
+        return super().wait(self._bounded(gen, seconds), *args, **kwargs)
 
-    def _bounded(self, gen: PQGen[Answer]) -> PQGen[Answer]:
+    def _bounded(self, gen: PQGen[Answer], seconds: float) -> PQGen[Answer]:
         """The same exchange, which the driver resumes ten times a second."""
-        give_up_at = time.monotonic() + self.patience_seconds
+        give_up_at = time.monotonic() + seconds
         try:
             awaited = next(gen)
             while True:
@@ -106,29 +119,53 @@ class ImpatientConnection(psycopg.Connection[Any]):
             return answer
         self.pgconn.finish()
         raise psycopg.OperationalError(
-            f"the server has said nothing for {self.patience_seconds:.0f} s"
+            f"the server has said nothing for {seconds:.0f} s"
         )
+
+
+class _Cursor(psycopg.Cursor[Any]):
+    """Describes a column once it is looked at.
+
+    SQLAlchemy knows those of its statements, and asks with each whether there are any.
+    """
+
+    @property
+    def description(self) -> Any:  # noqa: ANN401  # a list of them to the driver
+        """The columns of the result, or None."""
+        result = self.pgresult
+        return _Columns(self, result.nfields) if result and result.nfields else None
+
+
+class _Columns(Sequence[psycopg.Column]):
+    def __init__(self, cursor: _Cursor, count: int) -> None:
+        self._places = range(count)
+        self._cursor = cursor
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, place: Any) -> Any:  # noqa: ANN401  # or a slice of them
+        places = self._places[place]
+        if isinstance(places, range):
+            return [psycopg.Column(self._cursor, each) for each in places]
+        return psycopg.Column(self._cursor, places)
 
 
 def _connect(
     _dialect: object, _record: object, args: list[Any], options: dict[str, Any]
 ) -> psycopg.Connection[Any]:
-    return ImpatientConnection.connect(*args, **{**_NETWORK, **options})
+    return ImpatientConnection.connect(
+        *args, cursor_factory=_Cursor, **{**_NETWORK, **options}
+    )
 
 
-def _bound_pings(dialect: Any) -> None:  # noqa: ANN401  # its ping is no public name
-    """A pool asks a connection whether it lives before it lends it: no statement."""
-    ping = dialect.do_ping
-
-    def ping_in_time(connection: ImpatientConnection) -> bool:
-        connection.patience_seconds = PING_SECONDS
-        try:
-            is_alive: bool = ping(connection)
-        finally:
-            connection.patience_seconds = SILENCE_SECONDS
-        return is_alive
-
-    dialect.do_ping = ping_in_time
+def _is_open(connection: ImpatientConnection) -> bool:
+    """Whether nobody has hung up: who is idle has nothing to read but that."""
+    connection.patience_seconds = SILENCE_SECONDS
+    connection.is_newly_lent = True
+    socket = select.poll()
+    socket.register(connection.fileno(), select.POLLIN)
+    return not socket.poll(0)
 
 
 def _lift_limit(connection: Connection, options: Mapping[str, Any]) -> None:
@@ -138,12 +175,16 @@ def _lift_limit(connection: Connection, options: Mapping[str, Any]) -> None:
         driver.patience_seconds = math.inf
 
 
-def _bound_transaction(connection: Connection) -> None:
-    connection.exec_driver_sql(_SET_BOUNDS)
-
-
-def _bound_patience(connection: Connection) -> None:
-    patience = connection.get_execution_options().get(PATIENCE)
+def _begin(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    is_bound_anew = options.get(_THROUGH_PGBOUNCER)
+    if options.get(READS) and not is_bound_anew:
+        return
+    level = " ISOLATION LEVEL REPEATABLE READ" if options.get(SNAPSHOT) else ""
+    connection.exec_driver_sql(f"BEGIN{level}")
+    if is_bound_anew:
+        connection.exec_driver_sql(_SET_BOUNDS)
+    patience = options.get(PATIENCE)
     if patience is not None:
         # 0 would be no bound at all.
         bound = f"{max(1, round(patience * 1000))}ms"

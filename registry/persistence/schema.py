@@ -12,10 +12,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from registry.persistence.database import writing_problem
-from registry.persistence.sqlite import REPLACED
+from registry.persistence.sqlite import REPLACED, FileReplacedError
 
 #: The newest revision in ``migrations/versions``; a test holds the two together.
-HEAD = "0011"
+HEAD = "0013"
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -42,9 +42,9 @@ def schema_problem(session: Session) -> str | None:
     """Why the database cannot be served from, or None."""
     try:
         found = session.scalar(text("SELECT version_num FROM alembic_version"))
-    except SQLAlchemyError as error:
-        if REPLACED in str(error):
-            return REPLACED
+    except FileReplacedError:
+        return REPLACED
+    except SQLAlchemyError:
         return (
             "the database does not answer, or has no schema: run stagegate db upgrade"
         )

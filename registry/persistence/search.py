@@ -1,79 +1,103 @@
-"""Pages of a search: what is found, in one statement.
+"""Pages of a search: which rows, and then what is shown of them.
 
 Rules:
 
-- A page is found first, by ids alone (``search_ways``), and what is shown of it is
-  read then: the cost of a document is paid for those shown, however many are
-  looked at.
+- A page is found by ids alone, with where each stands in the order; what is shown is
+  read by those ids. So the cost of a document is paid for those shown, however many
+  are looked at, and only the first statement is made for the search.
 - A page begins behind the last row of the page before: the hundredth costs what
   the first does.
-- Rows are read as they are asked for, so that who has enough of large ones stops.
+- Documents are read as they are asked for, so that who has enough of large ones stops.
+- What was deleted since the page was found is not shown, and counts.
 - The indexes are those of migration 0005.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache, lru_cache
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Row, ScalarSelect, Select, select
-from sqlalchemy.orm import Session, aliased, load_only
-from sqlalchemy.orm.interfaces import ORMOption
+from sqlalchemy import (
+    JSON,
+    Connection,
+    Select,
+    TableValuedAlias,
+    Text,
+    bindparam,
+    cast,
+    func,
+    select,
+)
 
-from registry.domain.search_filter import Attribute, Search
+from registry.domain.search_filter import Search
 from registry.persistence.search_conditions import (
-    MODELS,
-    VERSIONS,
+    OF_MODELS,
+    OF_VERSIONS,
+    Asked,
     Conditions,
     Position,
+    Target,
 )
-from registry.persistence.search_ways import page_of
-from registry.persistence.tables import ModelVersion, RegisteredModel
-from webhooks.portions import Columns, read_rows
-
-FoundModel = tuple[RegisteredModel, list[ModelVersion]]
-FoundVersion = tuple[str, ModelVersion]
-
-_FIELDS = {
-    Attribute.NAME: "name",
-    Attribute.VERSION_NUMBER: "number",
-    Attribute.CREATION_TIMESTAMP: "created_at",
-    Attribute.LAST_UPDATED_TIMESTAMP: "mlflow_updated_at",
-}
-
-# What MLflow's documents show; to read anything else of these rows is an error, so
-# that no list can come to load row by row.
-_SHOWN_OF_MODEL = load_only(
-    RegisteredModel.name,
-    RegisteredModel.description,
-    RegisteredModel.created_at,
-    RegisteredModel.mlflow_updated_at,
-    RegisteredModel.tags,
-    RegisteredModel.aliases,
-    raiseload=True,
+from registry.persistence.statements import (
+    MODELS,
+    TAGS_AND_ALIASES,
+    VERSIONS,
+    version_tags,
 )
+from registry.persistence.text_matching import SQLITE
+from webhooks.portions import read_rows
+
+Shown = TypeVar("Shown")
+
+#: Each is one more join for PostgreSQL to place: with a hundred, its planner takes
+#: twenty seconds.
+_MAX_LEADS = 4
+#: Comparisons of which statements are kept: one of many is seldom asked for twice, and
+#: holds up to 4 MB.
+_MAX_KEPT = 1
 
 
-def _shown_of(version: type[ModelVersion]) -> ORMOption:
-    return load_only(
-        version.number,
-        version.model_name,
-        version.stage,
-        version.status,
-        version.status_message,
-        version.source,
-        version.run_id,
-        version.run_link,
-        version.logged_model_id,
-        version.description,
-        version.created_at,
-        version.created_by,
-        version.mlflow_updated_at,
-        version.tags,
-        raiseload=True,
-    )
+class ShownVersion(NamedTuple):
+    """What MLflow's documents show of a version, by columns and tags."""
+
+    number: int
+    stage: str
+    status: str
+    status_message: str
+    source: str
+    run_id: str | None
+    run_link: str
+    logged_model_id: str | None
+    description: str
+    created_at: datetime
+    created_by: str
+    mlflow_updated_at: datetime
+    tags: Mapping[str, str] | None
+
+
+class ShownModel(NamedTuple):
+    """What MLflow's documents show of a model."""
+
+    name: str
+    description: str
+    created_at: datetime
+    mlflow_updated_at: datetime
+    tags: Mapping[str, str] | None
+    aliases: Mapping[str, int] | None
+
+
+Found = tuple[Position, Shown | None]
+FoundModel = Found[tuple[ShownModel, list[ShownVersion]]]
+FoundVersion = Found[tuple[str, ShownVersion]]
+
+_OF_MODEL = len(ShownModel._fields)
+_OF_VERSION = len(ShownVersion._fields)
 
 
 def find_models(
-    session: Session,
+    cx: Connection,
     search: Search,
     *,
     after: Position | None,
@@ -81,98 +105,160 @@ def find_models(
     stages: Sequence[str],
 ) -> Iterator[FoundModel]:
     """Models, each with its latest version of each of ``stages``."""
-    conditions = Conditions(MODELS, session.get_bind().dialect.name)
-    page = page_of(conditions, search, after=after, limit=limit)
-    latest = [aliased(ModelVersion) for _ in stages]
+    statement = _models(cx.dialect.name, tuple(stages))
+    for position, (_, *found) in _shown(
+        cx, OF_MODELS, search, after=after, limit=limit, statement=statement
+    ):
+        if found[0] is None:
+            yield position, None
+            continue
+        latest = [
+            ShownVersion._make(found[at : at + _OF_VERSION])
+            for at in range(_OF_MODEL, len(found), _OF_VERSION)
+            if found[at] is not None  # the model has a version in that stage
+        ]
+        yield position, (ShownModel._make(found[:_OF_MODEL]), latest)
+
+
+def find_versions(
+    cx: Connection, search: Search, *, after: Position | None, limit: int
+) -> Iterator[FoundVersion]:
+    """Versions with the names of their models."""
+    statement = _versions(cx.dialect.name)
+    for position, (_, name, *found) in _shown(
+        cx, OF_VERSIONS, search, after=after, limit=limit, statement=statement
+    ):
+        yield position, None if name is None else (name, ShownVersion._make(found))
+
+
+def _shown(
+    cx: Connection,
+    target: Target,
+    search: Search,
+    *,
+    after: Position | None,
+    limit: int,
+    statement: Select[Any],
+) -> Iterator[tuple[Position, Sequence[Any]]]:
+    """The rows of a page, each with its position."""
+    asked = Asked(search, after)
+    find = _find if len(search.comparisons) <= _MAX_KEPT else _find.__wrapped__
+    query, binds = find(_Form(asked, target, cx.dialect.name))
+    values = {name: read(asked) for name, read in binds.items()}
+    found = cx.execute(
+        query,
+        {**values, "most": limit},
+        execution_options={} if find is _find else {"compiled_cache": None},
+    ).all()
+    ids = json.dumps([row[0] for row in found])
+    rows = read_rows(
+        cx,
+        statement,
+        limit=len(found),
+        joined_in=[statement.selected_columns[0]],
+        values={"ids": ids},
+    )
+    for (_, *position), row in zip(found, rows, strict=True):
+        yield position, row
+
+
+@dataclass(frozen=True)
+class _Form:
+    """Searches that one statement finds; equal to any other of the same form."""
+
+    asked: Asked = field(compare=False)
+    target: Target
+    dialect: str
+    form: object = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "form", self.asked.form)
+
+
+@lru_cache(maxsize=128)
+def _find(form: _Form) -> tuple[Select[Any], Mapping[str, Callable[[Asked], Any]]]:
+    """Ids in the order asked for, and the columns of that order."""
+    conditions, asked = Conditions(form.target, form.dialect), form.asked
+    ordering = asked.search.ordering
+    query = select(form.target.id, *conditions.columns(ordering)).where(
+        MODELS.c.deleted_at.is_(None),
+        *conditions.all_hold(asked, leading=_MAX_LEADS),
+    )
+    if form.target is OF_VERSIONS:
+        query = query.join(MODELS, VERSIONS.c.model_id == MODELS.c.id).where(
+            VERSIONS.c.deleted_at.is_(None)
+        )
+    if asked.search.hides_prompts:
+        query = query.where(conditions.is_no_prompt())
+    if asked.after is not None:
+        query = query.where(conditions.behind(asked))
+    query = query.order_by(*conditions.order(ordering)).limit(bindparam("most"))
+    return query, conditions.binds
+
+
+@cache
+def _models(dialect: str, stages: tuple[str, ...]) -> Select[Any]:
+    page = _ids(dialect)
+    latest = [VERSIONS.alias() for _ in stages]
     query = (
-        select(RegisteredModel, *latest)
+        select(
+            page.c.key,
+            *(MODELS.c[name] for name in ShownModel._fields[:4]),
+            *TAGS_AND_ALIASES,
+            *(column for version in latest for column in _columns(version)),
+        )
         .select_from(page)
-        .outerjoin(RegisteredModel, RegisteredModel.id == page.c.id)
+        .outerjoin(MODELS, _is_live(MODELS) & (MODELS.c.id == page.c.value))
     )
     for version, stage in zip(latest, stages, strict=True):
-        query = query.outerjoin(version, version.id == _latest_in(stage))
-    shown = query.options(_SHOWN_OF_MODEL, *(_shown_of(version) for version in latest))
-    for model, *versions in _rows(
-        session, shown, conditions, search=search, limit=limit
-    ):
-        yield model, [version for version in versions if version is not None]
+        query = query.outerjoin(version, version.c.id == _latest_in(stage))
+    return query
 
 
-def _rows(
-    session: Session,
-    query: Select[*Columns],
-    conditions: Conditions,
-    *,
-    search: Search,
-    limit: int,
-) -> Iterator[Row[*Columns]]:
-    """What is shown of a page, in the order of the page."""
-    order = conditions.order(search.ordering)
-    return read_rows(
-        session, query, limit=limit, joined_in=order, **_kept_if_simple(search)
+@cache
+def _versions(dialect: str) -> Select[Any]:
+    page, version = _ids(dialect), VERSIONS.alias()
+    return (
+        select(page.c.key, MODELS.c.name, *_columns(version))
+        .select_from(page)
+        .outerjoin(version, _is_live(version) & (version.c.id == page.c.value))
+        .outerjoin(MODELS, _is_live(MODELS) & (MODELS.c.id == version.c.model_id))
     )
 
 
-def _kept_if_simple(search: Search) -> dict[str, Any]:
-    """Whether the engine keeps the compiled statement for the next search like it.
+def _ids(dialect: str) -> TableValuedAlias:
+    """The ids of a page, one JSON array: ``value``, in the order of ``key``."""
+    ids = bindparam("ids", type_=Text)
+    if dialect == SQLITE:
+        return func.json_each(ids).table_valued("key", "value")
+    elements = func.json_array_elements_text(cast(ids, JSON))
+    return elements.table_valued("value", with_ordinality="key").render_derived()
 
-    One of many comparisons is seldom asked for twice, and holds up to 4 MB; of the
-    500 statements that are kept, 300 of those had taken 1.3 GB.
-    """
-    return {} if len(search.comparisons) <= 1 else {"compiled_cache": None}
+
+def _columns(version: Any) -> Iterator[Any]:  # noqa: ANN401  # an alias of VERSIONS
+    yield from (version.c[name] for name in ShownVersion._fields[:-1])
+    yield version_tags(version)
 
 
-def _latest_in(stage: str) -> ScalarSelect[str]:
+def _is_live(table: Any) -> Any:  # noqa: ANN401  # either table, or an alias of it
+    return table.c.deleted_at.is_(None)
+
+
+def _latest_in(stage: str) -> Any:  # noqa: ANN401  # SQLAlchemy's
     """The id of a model's latest version in a stage: one step in an index.
 
     One join for each stage, each by an id, leaves no planner the choice to read all
     versions there are.
     """
     return (
-        select(ModelVersion.id)
+        select(VERSIONS.c.id)
         .where(
-            ModelVersion.model_id == RegisteredModel.id,
-            ModelVersion.stage == stage,
-            ModelVersion.deleted_at.is_(None),
+            VERSIONS.c.model_id == MODELS.c.id,
+            VERSIONS.c.stage == stage,
+            VERSIONS.c.deleted_at.is_(None),
         )
-        .order_by(ModelVersion.number.desc())
+        .order_by(VERSIONS.c.number.desc())
         .limit(1)
-        .correlate(RegisteredModel)
+        .correlate(MODELS)
         .scalar_subquery()
-    )
-
-
-def find_versions(
-    session: Session, search: Search, *, after: Position | None, limit: int
-) -> Iterator[FoundVersion]:
-    """Versions with the names of their models."""
-    conditions = Conditions(VERSIONS, session.get_bind().dialect.name)
-    page = page_of(conditions, search, after=after, limit=limit)
-    query = (
-        select(RegisteredModel.name, ModelVersion)
-        .select_from(page)
-        .outerjoin(ModelVersion, ModelVersion.id == page.c.id)
-        .outerjoin(RegisteredModel, RegisteredModel.id == ModelVersion.model_id)
-        .options(_shown_of(ModelVersion))
-    )
-    yield from _rows(session, query, conditions, search=search, limit=limit)
-
-
-def position_of_model(found: FoundModel, search: Search) -> Position:
-    """Where a page ends that has this model as its last."""
-    model, _ = found
-    return tuple(getattr(model, _FIELDS[each.column]) for each in search.ordering)
-
-
-def position_of_version(found: FoundVersion, search: Search) -> Position:
-    """Where a page ends that has this version as its last."""
-    name, version = found
-    if search.ordering[0].column is Attribute.VERSION_NUMBER:
-        # As the index has it: empty where the release before registered the version.
-        name = version.model_name
-    return tuple(
-        name
-        if each.column is Attribute.NAME
-        else getattr(version, _FIELDS[each.column])
-        for each in search.ordering
     )

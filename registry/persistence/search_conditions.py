@@ -1,20 +1,19 @@
 """Each comparison of a search as a condition of SQL, on either database.
 
-Rules (protocol reference, section 4):
+Rules, as MLflow's server and clients have them:
 
 - A comparison of a tag, ``!=`` too, needs the tag to be there.
 - A run that is not set is an empty text, as MLflow's server stores it.
-- A condition leads when an index may say by it what to look at; otherwise it is
-  only asked of what something else leads to. On PostgreSQL all lead and the planner
-  chooses. SQLite takes whatever index it sees, so there a column is hidden from the
-  indexes (by an empty text behind it) where it must not lead.
+- A comparison of a tag leads when an index may say by it what to look at; otherwise
+  it is only asked of what something else leads to.
 """
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -22,13 +21,10 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Select,
-    Text,
     and_,
     exists,
-    literal,
     literal_column,
     select,
-    text,
 )
 
 from registry.domain.prompts import PROMPT_TAG
@@ -37,6 +33,7 @@ from registry.domain.search_filter import (
     Comparison,
     Operator,
     Ordering,
+    Search,
 )
 from registry.persistence.tables import (
     ModelTag,
@@ -45,12 +42,15 @@ from registry.persistence.tables import (
     VersionTag,
 )
 from registry.persistence.text_matching import (
-    HEAD_CHARACTERS,
     SQLITE,
+    Given,
+    beginning,
     by_code_point,
+    end,
     equals,
     equals_any,
     head,
+    is_long,
     long_matches,
     matches,
     within_beginning,
@@ -62,7 +62,6 @@ Position = Sequence[str | int | datetime]
 
 _MODEL = RegisteredModel.__table__.c
 _VERSION = ModelVersion.__table__.c
-_PROMPT = Comparison(tag=PROMPT_TAG, operator=Operator.EQUAL, value="true")
 _COMPARE: Mapping[Operator, Callable[[Any, Any], Any]] = {
     Operator.EQUAL: operator.eq,
     Operator.UNEQUAL: operator.ne,
@@ -76,20 +75,15 @@ _PATTERNS = frozenset({Operator.LIKE, Operator.ILIKE})
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Target:
-    """What is searched.
-
-    Attributes:
-        tag_index: the index on its tags' keys and values.
-    """
+    """What is searched."""
 
     id: ColumnElement[Any]
     columns: Mapping[Attribute, ColumnElement[Any]]
     tag: FromClause
     tag_owner: ColumnElement[Any]
-    tag_index: str
 
 
-MODELS = Target(
+OF_MODELS = Target(
     id=_MODEL.id,
     columns={
         Attribute.NAME: _MODEL.name,
@@ -97,9 +91,8 @@ MODELS = Target(
     },
     tag=ModelTag.__table__,
     tag_owner=ModelTag.__table__.c.model_id,
-    tag_index="model_tags_by_value",
 )
-VERSIONS = Target(
+OF_VERSIONS = Target(
     id=_VERSION.id,
     columns={
         Attribute.NAME: _MODEL.name,
@@ -111,72 +104,114 @@ VERSIONS = Target(
     },
     tag=VersionTag.__table__,
     tag_owner=VersionTag.__table__.c.version_id,
-    tag_index="version_tags_by_value",
 )
+
+
+class Asked(NamedTuple):
+    """A search, and where its page begins."""
+
+    search: Search
+    after: Position | None
+
+    @property
+    def form(self) -> object:
+        """What another one has in common with it that the same statement finds."""
+        return (
+            tuple(
+                (each.attribute, each.tag is None, each.operator, _form(each))
+                for each in self.comparisons
+            ),
+            self.search.ordering,
+            self.search.hides_prompts,
+            self.after is None,
+        )
+
+    @property
+    def comparisons(self) -> Sequence[Comparison]:
+        """Each comparison once."""
+        return tuple(dict.fromkeys(self.search.comparisons))
+
+
+def _form(comparison: Comparison) -> object:
+    """What of a value decides how it is compared, and not only with what."""
+    value = comparison.value
+    if isinstance(value, int):
+        return None
+    holds_of_empty = _holds_of_empty(comparison)
+    if isinstance(value, tuple):
+        long = (place for place, each in enumerate(value) if is_long(each))
+        return holds_of_empty, *long
+    bounds = bool(beginning(value)), bool(end(value))
+    return holds_of_empty, bounds, is_long(value)
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """Writes the conditions of one search, for one database."""
+    """Writes the conditions of searches of one form, for one database.
+
+    Attributes:
+        binds: gathers how to find the value of each parameter in what is asked.
+    """
 
     target: Target
     dialect: str
+    binds: dict[str, Callable[[Asked], Any]] = field(default_factory=dict)
 
-    def holds(self, comparison: Comparison, *, leads: bool) -> Condition:
-        """Whether a comparison holds."""
+    def all_hold(self, asked: Asked, *, leading: int) -> Iterator[Condition]:
+        """Whether the comparisons hold; the first ``leading`` may lead."""
+        for place, comparison in enumerate(asked.comparisons):
+            yield self._holds(comparison, place, leads=place < leading)
+
+    def _holds(self, comparison: Comparison, place: int, *, leads: bool) -> Condition:
+        given = Given(
+            comparison.value, lambda it: it.comparisons[place].value, self.binds
+        )
         if comparison.tag is not None:
-            return self._tag_holds(comparison, leads=leads)
+            tag = Given(
+                comparison.tag, lambda it: it.comparisons[place].tag, self.binds
+            )
+            return self._tag_holds(comparison.operator, tag, given, leads=leads)
         column = self.target.columns[Attribute(str(comparison.attribute))]
         if comparison.attribute is Attribute.VERSION_NUMBER:
-            number = literal(comparison.value, BigInteger)
+            number = given.bind(type_=BigInteger)
             compared: Condition = _COMPARE[comparison.operator](column, number)
             return compared
+        is_name = comparison.attribute is Attribute.NAME
         if comparison.operator in _PATTERNS:
-            condition = self._is_like(column, comparison, leads=leads)
+            condition = self._is_like(column, comparison.operator, given, is_name)
         else:
-            condition = self._text_compares(column, comparison)
+            condition = self._text_compares(
+                column, comparison.operator, given, is_short=is_name
+            )
         is_optional = comparison.attribute is Attribute.RUN_ID
         if is_optional and _holds_of_empty(comparison):
             return column.is_(None) | condition
         return condition
 
-    def candidates(self, comparison: Comparison) -> Select[Any] | None:
-        """All that a comparison could lead to at most; None when it cannot lead.
-
-        What the planner leads by anyway, as an equal name, is not asked for.
-        """
-        one = select(literal_column("1", Integer))
-        if comparison.tag is not None:
-            return one.where(*self._tag_bounds(comparison))
-        if comparison.operator not in _PATTERNS:
-            return None
-        if comparison.attribute is Attribute.NAME:
-            if self.target is MODELS:
-                return None
-            holds = self.holds(comparison, leads=True)
-            return one.where(_MODEL.deleted_at.is_(None), holds)
-        column = self.target.columns[Attribute(str(comparison.attribute))]
-        bounds = list(self._bounds(column, comparison))
-        if not bounds:
-            return None
-        return one.where(_VERSION.deleted_at.is_(None), *bounds)
-
     def is_no_prompt(self) -> Condition:
         """Whether what is found is not tagged as a prompt."""
-        return ~exists(self._tags_of_row(_PROMPT))
-
-    def behind(self, ordering: Sequence[Ordering], position: Position) -> Condition:
-        """Whether a row comes behind a position; both go by the same columns."""
-        return _behind(
-            list(zip(ordering, self._columns(ordering), strict=True)), position
+        tag, value = (
+            Given(each, partial(_always, each), self.binds)
+            for each in (PROMPT_TAG, "true")
         )
+        return ~exists(self._tags_of_row(Operator.EQUAL, tag, value))
+
+    def behind(self, asked: Asked) -> Condition:
+        """Whether a row comes behind the position; both go by the same columns."""
+        ordering = asked.search.ordering
+        columns = list(zip(ordering, self.columns(ordering), strict=True))
+        places = [
+            Given(None, partial(_at, place), self.binds)
+            for place in range(len(columns))
+        ]
+        return _behind(columns, places)
 
     def order(self, ordering: Sequence[Ordering]) -> Iterator[ColumnElement[Any]]:
         """The columns of ORDER BY."""
-        for each, column in zip(ordering, self._columns(ordering), strict=True):
+        for each, column in zip(ordering, self.columns(ordering), strict=True):
             yield column.desc() if each.is_descending else column
 
-    def _columns(self, ordering: Sequence[Ordering]) -> Iterator[ColumnElement[Any]]:
+    def columns(self, ordering: Sequence[Ordering]) -> Iterator[ColumnElement[Any]]:
         """The columns that an ordering goes by."""
         by_number = ordering[0].column is Attribute.VERSION_NUMBER
         for each in ordering:
@@ -192,115 +227,94 @@ class Conditions:
                 yield column
 
     def _is_like(
-        self, column: ColumnElement[Any], comparison: Comparison, *, leads: bool
+        self,
+        column: ColumnElement[Any],
+        how: Operator,
+        pattern: Given,
+        is_name: bool,  # noqa: FBT001  # as the column is
     ) -> Condition:
-        compare = matches if comparison.attribute is Attribute.NAME else long_matches
-        hides = self.dialect == SQLITE and not leads and self.target is VERSIONS
-        bounds = () if hides else self._bounds(column, comparison)
+        compare = matches if is_name else long_matches
+        ignore_case = how is Operator.ILIKE
+        indexed = column if is_name else head(column, self.dialect)
         return and_(
-            compare(
-                column.concat("") if hides else column,
-                str(comparison.value),
-                ignore_case=comparison.operator is Operator.ILIKE,
-                dialect=self.dialect,
+            compare(column, pattern, ignore_case=ignore_case, dialect=self.dialect),
+            *(
+                within_beginning(indexed, pattern, self.dialect)
+                if how is Operator.LIKE
+                else ()
             ),
-            *bounds,
         )
 
     def _text_compares(
-        self, column: ColumnElement[Any], comparison: Comparison
+        self, column: ColumnElement[Any], how: Operator, given: Given, *, is_short: bool
     ) -> Condition:
-        value = comparison.value
-        if comparison.operator is Operator.UNEQUAL:
-            return column != value
-        is_short = comparison.attribute is Attribute.NAME
-        if isinstance(value, tuple):
-            if comparison.operator is Operator.NOT_IN:
-                return column.not_in(value)
+        if how is Operator.UNEQUAL:
+            return column != given.bind()
+        if how is Operator.NOT_IN:
+            return column.not_in(given.bind(list, expanding=True))
+        if how is Operator.IN:
             return (
-                column.in_(value)
+                column.in_(given.bind(list, expanding=True))
                 if is_short
-                else equals_any(column, value, self.dialect)
+                else equals_any(column, given, self.dialect)
             )
-        return column == value if is_short else equals(column, str(value), self.dialect)
+        return (
+            column == given.bind() if is_short else equals(column, given, self.dialect)
+        )
 
-    def _bounds(
-        self, column: ColumnElement[Any], comparison: Comparison
-    ) -> Iterator[Condition]:
-        """What an index can find of a pattern."""
-        if comparison.operator is Operator.LIKE:
-            is_name = comparison.attribute is Attribute.NAME
-            indexed = column if is_name else head(column, self.dialect)
-            beginning = str(comparison.value)[:HEAD_CHARACTERS]
-            yield from within_beginning(indexed, beginning, self.dialect)
-
-    def _tag_holds(self, comparison: Comparison, *, leads: bool) -> Condition:
+    def _tag_holds(
+        self, how: Operator, tag: Given, value: Given, *, leads: bool
+    ) -> Condition:
         """The lookup that leads, or the question asked of one row."""
         if not leads:
-            asked = self._tags_of_row(comparison)
+            asked = self._tags_of_row(how, tag, value)
             # PostgreSQL would make one more join of it, but for the offset.
             return exists(asked if self.dialect == SQLITE else asked.offset(0))
-        rows = select(self.target.tag_owner).where(*self._tag_bounds(comparison))
-        if comparison.operator is not Operator.EQUAL:
-            rows = rows.where(self._tag_value_holds(comparison))
+        rows = select(self.target.tag_owner).where(
+            self.target.tag.c.key == tag.bind(), self._tag_value_holds(how, value)
+        )
         return self.target.id.in_(rows)
 
-    def _tags_of_row(self, comparison: Comparison) -> Select[Any]:
+    def _tags_of_row(self, how: Operator, tag: Given, value: Given) -> Select[Any]:
         """The tag of one row for which a comparison holds."""
-        target, tag = self.target, self.target.tag.c
-        rows = select(literal_column("1", Integer))
-        if comparison.operator is not Operator.EQUAL:
-            return rows.where(
-                target.tag_owner == target.id,
-                tag.key == comparison.tag,
-                self._tag_value_holds(comparison),
-            )
-        key, value, owner = tag.key, tag.value, target.tag_owner
-        if self.dialect == SQLITE:
-            # The index on values, read in one place, instead of the primary key.
-            # SQLite has a clause for that and SQLAlchemy none, so it is text here.
-            name = f"{target.tag.description} AS tag INDEXED BY {target.tag_index}"
-            rows = rows.select_from(text(name))
-            key, value, owner = (
-                literal_column(f"tag.{column}", Text)
-                for column in ("key", "value", owner.key)
-            )
-        same_value = equals(value, str(comparison.value), self.dialect)
-        return rows.where(key == comparison.tag, same_value, owner == target.id)
+        return select(literal_column("1", Integer)).where(
+            self.target.tag_owner == self.target.id,
+            self.target.tag.c.key == tag.bind(),
+            self._tag_value_holds(how, value),
+        )
 
-    def _tag_value_holds(self, comparison: Comparison) -> Condition:
+    def _tag_value_holds(self, how: Operator, given: Given) -> Condition:
         value = self.target.tag.c.value
-        if comparison.operator in _PATTERNS:
-            return long_matches(
-                value,
-                str(comparison.value),
-                ignore_case=comparison.operator is Operator.ILIKE,
-                dialect=self.dialect,
-            )
-        return value != comparison.value
+        if how is Operator.EQUAL:
+            return equals(value, given, self.dialect)
+        if how in _PATTERNS:
+            return self._is_like(value, how, given, is_name=False)
+        return value != given.bind()
 
-    def _tag_bounds(self, comparison: Comparison) -> Iterator[Condition]:
-        """What the index on keys and values can find."""
-        value = self.target.tag.c.value
-        yield self.target.tag.c.key == comparison.tag
-        if comparison.operator is Operator.EQUAL:
-            yield equals(value, str(comparison.value), self.dialect)
-        else:
-            yield from self._bounds(value, comparison)
+
+def _always(value: object, _: Asked) -> object:
+    return value
+
+
+def _at(place: int, asked: Asked) -> object:
+    return (asked.after or ())[place]
 
 
 def _behind(
-    columns: Sequence[tuple[Ordering, ColumnElement[Any]]], position: Position
+    columns: Sequence[tuple[Ordering, ColumnElement[Any]]], places: Sequence[Given]
 ) -> Condition:
     (first, column), *rest = columns
-    value = position[0]
     down = first.is_descending
-    beyond: Condition = column < value if down else column > value
+
+    def value() -> Any:  # noqa: ANN401  # a parameter
+        return places[0].bind(type_=column.type)
+
+    beyond: Condition = column < value() if down else column > value()
     if not rest:
         return beyond
     # Said apart from the rest, so that an index finds where to begin.
-    not_before: Condition = column <= value if down else column >= value
-    return not_before & (beyond | _behind(rest, position[1:]))
+    not_before: Condition = column <= value() if down else column >= value()
+    return not_before & (beyond | _behind(rest, places[1:]))
 
 
 def _holds_of_empty(comparison: Comparison) -> bool:

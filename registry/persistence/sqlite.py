@@ -24,7 +24,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from registry.domain.like import Pattern
-from registry.persistence.purposes import PATIENCE, UNLIMITED, WRITES
+from registry.persistence.purposes import PATIENCE, READS, UNLIMITED, WRITES
 
 #: The function in SQL that compares long texts: ``text, pattern, ignore_case``.
 LIKE_FUNCTION: Final = "stagegate_like"
@@ -34,6 +34,14 @@ REPLACED = (
     "the file of the database was removed or replaced while it was open; put it back, "
     "or start the server anew"
 )
+
+
+class FileReplacedError(OperationalError):
+    """The file of the database is not the one that was opened."""
+
+    def __init__(self) -> None:
+        super().__init__(None, None, sqlite3.OperationalError(REPLACED))
+
 
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -112,7 +120,7 @@ class _DatabaseFile:
 
     def _expect(self, is_same: bool) -> None:  # noqa: FBT001  # what is asserted
         if not is_same:
-            raise OperationalError(None, None, sqlite3.OperationalError(REPLACED))
+            raise FileReplacedError
 
 
 class _Limit:
@@ -151,10 +159,12 @@ def _set_up(connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN4
 
 
 def _begin(connection: Connection) -> None:
-    if not _writes(connection):
-        connection.exec_driver_sql("BEGIN")
+    options = connection.get_execution_options()
+    if not options.get(WRITES):
+        if not options.get(READS):
+            connection.exec_driver_sql("BEGIN")
         return
-    patience = connection.get_execution_options().get(PATIENCE)
+    patience = options.get(PATIENCE)
     if patience is None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         return

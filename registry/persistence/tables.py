@@ -3,21 +3,19 @@
 Rules:
 
 - A model row is the lock for all that belongs to the model: its versions,
-  history, events and audit chain (design, section 5).
+  history, events and audit chain.
 - Rows are marked deleted, not removed: history and audit outlive them, and a
   version number is never used again.
 - Counters on the model row (versions, events, history) are moved under its lock,
   so what they number has no gap.
 - ``exclusive_stage`` repeats the stage while the policy calls it exclusive; its
   unique index is what makes "one incumbent" the database's own rule.
-- Aggregates over other tables are deferred: a statement that locks must not
-  read them, since PostgreSQL would take them from the snapshot before the wait.
 
 "model" always means a machine learning model, so this module is ``tables``.
 """
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any, ClassVar
 
 from sqlalchemy import (
     JSON,
@@ -30,30 +28,27 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
-    func,
-    select,
 )
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
-    column_property,
     mapped_column,
-    relationship,
 )
 
-from registry.domain.policy import ARCHIVED, NONE
-from registry.persistence.aggregates import JSONArrayAggregate, JSONObjectAggregate
+from registry.domain.audit_chain import GENESIS_HASH
+from registry.domain.policy import NONE
 from webhooks.columns import UTCDateTime
 from webhooks.indexes import partial_index
 
-#: The group of deferred columns that the API's documents need.
-DOCUMENT = "document"
-
+OfModel = Annotated[str, mapped_column(ForeignKey("registered_models.id"))]
+OfVersion = Annotated[str, mapped_column(ForeignKey("model_versions.id"))]
 _BIG = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER
 
 
 class Base(DeclarativeBase):
     """The base of the registry's own tables."""
+
+    type_annotation_map: ClassVar = {str: Text, datetime: UTCDateTime}
 
 
 class RegisteredModel(Base):
@@ -76,30 +71,29 @@ class RegisteredModel(Base):
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    name: Mapped[str] = mapped_column(Text)
+    name: Mapped[str]
     #: As its tag says it (``domain.prompts``), where a lock shows it too.
     is_prompt: Mapped[bool] = mapped_column(default=False, server_default=false())
     #: The newest last; webhooks' filters find the model by them, too.
     former_names: Mapped[list[str]] = mapped_column(
         JSON, default=list, server_default="[]"
     )
-    description: Mapped[str] = mapped_column(Text, default="")
-    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    created_by: Mapped[str] = mapped_column(Text)
-    updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    description: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
+    updated_at: Mapped[datetime]
     #: MLflow's last_updated_timestamp: tags and aliases do not move it.
-    mlflow_updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    mlflow_updated_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
     row_version: Mapped[int] = mapped_column(default=1)
     last_number: Mapped[int] = mapped_column(default=0)
     last_event: Mapped[int] = mapped_column(default=0)
     last_history: Mapped[int] = mapped_column(default=0)
-
-    if TYPE_CHECKING:  # mapped at the end of this module
-        tags: Mapped[Any]
-        aliases: Mapped[Any]
-        held_stages: Mapped[Any]
-        latest_version: Mapped[int | None]
+    #: The head of its audit chain: the last entry's number, and its hash.
+    chain_n: Mapped[int] = mapped_column(default=0, server_default="0")
+    chain_hash: Mapped[str] = mapped_column(
+        String(64), default=GENESIS_HASH, server_default=GENESIS_HASH
+    )
 
 
 class ModelTag(Base):
@@ -107,11 +101,9 @@ class ModelTag(Base):
 
     __tablename__ = "model_tags"
 
-    model_id: Mapped[str] = mapped_column(
-        ForeignKey("registered_models.id"), primary_key=True
-    )
-    key: Mapped[str] = mapped_column(Text, primary_key=True)
-    value: Mapped[str] = mapped_column(Text)
+    model_id: Mapped[OfModel] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]
 
 
 class ModelVersion(Base):
@@ -148,58 +140,41 @@ class ModelVersion(Base):
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    model_id: Mapped[str] = mapped_column(ForeignKey("registered_models.id"))
+    model_id: Mapped[OfModel]
     #: The model's name again: indexes order by number and name.
-    model_name: Mapped[str] = mapped_column(Text, default="", server_default="")
+    model_name: Mapped[str] = mapped_column(default="", server_default="")
     number: Mapped[int]
-    stage: Mapped[str] = mapped_column(Text, default=NONE)
-    exclusive_stage: Mapped[str | None] = mapped_column(Text)
-    status: Mapped[str] = mapped_column(Text)
-    status_message: Mapped[str] = mapped_column(Text, default="")
-    source: Mapped[str] = mapped_column(Text)
-    artifact_state: Mapped[str] = mapped_column(Text, default="unverified")
-    artifact_digest: Mapped[str | None] = mapped_column(Text)
+    stage: Mapped[str] = mapped_column(default=NONE)
+    exclusive_stage: Mapped[str | None]
+    status: Mapped[str]
+    status_message: Mapped[str] = mapped_column(default="")
+    source: Mapped[str]
+    artifact_state: Mapped[str] = mapped_column(default="unverified")
+    artifact_digest: Mapped[str | None]
     artifact_size_bytes: Mapped[int | None] = mapped_column(BigInteger)
     #: Where the bytes are, when that is not ``source``.
-    download_uri: Mapped[str | None] = mapped_column(Text)
-    run_id: Mapped[str | None] = mapped_column(Text)
-    run_link: Mapped[str] = mapped_column(Text, default="")
+    download_uri: Mapped[str | None]
+    run_id: Mapped[str | None]
+    run_link: Mapped[str] = mapped_column(default="")
     #: What the tracking server said of the run when the version was registered.
     run: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    logged_model_id: Mapped[str | None] = mapped_column(Text)
-    git_commit: Mapped[str | None] = mapped_column(Text)
-    description: Mapped[str] = mapped_column(Text, default="")
+    logged_model_id: Mapped[str | None]
+    git_commit: Mapped[str | None]
+    description: Mapped[str] = mapped_column(default="")
     params: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
     metrics: Mapped[dict[str, float]] = mapped_column(JSON, default=dict)
     datasets: Mapped[list[dict[str, str]]] = mapped_column(JSON, default=list)
-    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    created_by: Mapped[str] = mapped_column(Text)
-    updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
+    updated_at: Mapped[datetime]
     #: MLflow's last_updated_timestamp: tags and aliases do not move it.
-    mlflow_updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    mlflow_updated_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
     row_version: Mapped[int] = mapped_column(default=1)
     #: When the background may (again) try to complete the manifest.
-    seal_after: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    seal_after: Mapped[datetime | None]
     #: What the uploader says the artifact holds, until that is checked.
-    declared_manifest: Mapped[str | None] = mapped_column(Text, deferred=True)
-
-    model: Mapped[RegisteredModel] = relationship(lazy="raise")
-
-    if TYPE_CHECKING:  # mapped at the end of this module
-        tags: Mapped[Any]
-        aliases: Mapped[Any]
-        is_prompt: Mapped[bool]
-
-    @property
-    def artifact_uri(self) -> str:
-        """Where the bytes are."""
-        return self.download_uri or self.source
-
-    @property
-    def is_verified(self) -> bool:
-        """Whether it is pinned, and was as registered when it was last looked at."""
-        return self.artifact_state == "verified"
+    declared_manifest: Mapped[str | None]
 
 
 class VersionTag(Base):
@@ -207,11 +182,9 @@ class VersionTag(Base):
 
     __tablename__ = "version_tags"
 
-    version_id: Mapped[str] = mapped_column(
-        ForeignKey("model_versions.id"), primary_key=True
-    )
-    key: Mapped[str] = mapped_column(Text, primary_key=True)
-    value: Mapped[str] = mapped_column(Text)
+    version_id: Mapped[OfVersion] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]
 
 
 class VersionComment(Base):
@@ -224,24 +197,28 @@ class VersionComment(Base):
     __tablename__ = "version_comments"
     __table_args__ = (Index("version_comments_by_version", "version_id", "id"),)
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True)
-    version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.id"))
-    author: Mapped[str] = mapped_column(Text)
-    author_token: Mapped[str] = mapped_column(Text)
-    text: Mapped[str] = mapped_column(Text)
-    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    version_id: Mapped[OfVersion]
+    author: Mapped[str]
+    author_token: Mapped[str]
+    text: Mapped[str]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
 
 
-class VersionManifest(Base):
-    """The manifest of a version: its canonical JSON, as digested."""
+class ManifestFile(Base):
+    """One file of a version's artifact; all of them are its manifest."""
 
-    __tablename__ = "version_manifests"
+    __tablename__ = "manifest_files"
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
-    version_id: Mapped[str] = mapped_column(
-        ForeignKey("model_versions.id"), primary_key=True
+    version_id: Mapped[OfVersion] = mapped_column(primary_key=True)
+    #: Sorted by code points, as the canonical form is.
+    path: Mapped[str] = mapped_column(
+        Text().with_variant(Text(collation="C"), "postgresql"), primary_key=True
     )
-    canonical: Mapped[str] = mapped_column(Text)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
 
 
 class Alias(Base):
@@ -250,11 +227,9 @@ class Alias(Base):
     __tablename__ = "aliases"
     __table_args__ = (Index("aliases_by_version", "version_id"),)
 
-    model_id: Mapped[str] = mapped_column(
-        ForeignKey("registered_models.id"), primary_key=True
-    )
-    alias: Mapped[str] = mapped_column(Text, primary_key=True)
-    version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.id"))
+    model_id: Mapped[OfModel] = mapped_column(primary_key=True)
+    alias: Mapped[str] = mapped_column(primary_key=True)
+    version_id: Mapped[OfVersion]
     number: Mapped[int]
 
 
@@ -275,22 +250,22 @@ class StageChange(Base):
     )
 
     id: Mapped[int] = mapped_column(_BIG, primary_key=True, autoincrement=True)
-    model_id: Mapped[str] = mapped_column(ForeignKey("registered_models.id"))
-    version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.id"))
+    model_id: Mapped[OfModel]
+    version_id: Mapped[OfVersion]
     number: Mapped[int]
     sequence: Mapped[int]
-    transition_id: Mapped[str] = mapped_column(Text)
-    from_stage: Mapped[str | None] = mapped_column(Text)
-    to_stage: Mapped[str] = mapped_column(Text)
-    cause: Mapped[str] = mapped_column(Text)
-    reason: Mapped[str] = mapped_column(Text, default="")
-    actor_kind: Mapped[str] = mapped_column(Text)
-    actor_name: Mapped[str] = mapped_column(Text)
-    at: Mapped[datetime] = mapped_column(UTCDateTime)
+    transition_id: Mapped[str]
+    from_stage: Mapped[str | None]
+    to_stage: Mapped[str]
+    cause: Mapped[str]
+    reason: Mapped[str] = mapped_column(default="")
+    actor_kind: Mapped[str]
+    actor_name: Mapped[str]
+    at: Mapped[datetime]
     #: Whether the artifact was known to be as registered; unknown of old changes.
     verified: Mapped[bool | None]
     #: The event that announced it; registrations have their own event type.
-    event_id: Mapped[str | None] = mapped_column(Text)
+    event_id: Mapped[str | None]
 
 
 class Deployment(Base):
@@ -310,26 +285,26 @@ class Deployment(Base):
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    model_id: Mapped[str] = mapped_column(ForeignKey("registered_models.id"))
-    version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.id"))
+    model_id: Mapped[OfModel]
+    version_id: Mapped[OfVersion]
     number: Mapped[int]
-    transition_id: Mapped[str | None] = mapped_column(Text)
-    delivery_id: Mapped[str | None] = mapped_column(Text)
-    environment: Mapped[str] = mapped_column(Text)
-    status: Mapped[str] = mapped_column(Text)
-    url: Mapped[str | None] = mapped_column(Text)
-    description: Mapped[str] = mapped_column(Text, default="")
-    reported_by: Mapped[str] = mapped_column(Text)
-    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    transition_id: Mapped[str | None]
+    delivery_id: Mapped[str | None]
+    environment: Mapped[str]
+    status: Mapped[str]
+    url: Mapped[str | None]
+    description: Mapped[str] = mapped_column(default="")
+    reported_by: Mapped[str]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
 
 
 class AuditChain(Base):
-    """The head of one chain; its row is locked while an entry is appended."""
+    """The head of a chain that is no model's; locked while an entry is appended."""
 
     __tablename__ = "audit_chains"
 
-    chain: Mapped[str] = mapped_column(Text, primary_key=True)
+    chain: Mapped[str] = mapped_column(primary_key=True)
     n: Mapped[int]
     hash: Mapped[str] = mapped_column(String(64))
 
@@ -350,17 +325,17 @@ class AuditEntry(Base):
     )
 
     id: Mapped[int] = mapped_column(_BIG, primary_key=True, autoincrement=True)
-    chain: Mapped[str] = mapped_column(Text)
+    chain: Mapped[str]
     n: Mapped[int]
-    at: Mapped[str] = mapped_column(Text)
-    action: Mapped[str] = mapped_column(Text)
-    actor: Mapped[str] = mapped_column(Text)
-    model: Mapped[str | None] = mapped_column(Text)
+    at: Mapped[str]
+    action: Mapped[str]
+    actor: Mapped[str]
+    model: Mapped[str | None]
     version: Mapped[int | None]
     prev_hash: Mapped[str] = mapped_column(String(64))
     hash: Mapped[str] = mapped_column(String(64))
-    canonical: Mapped[str] = mapped_column(Text)
-    private: Mapped[str | None] = mapped_column(Text)
+    canonical: Mapped[str]
+    private: Mapped[str | None]
 
 
 class Token(Base):
@@ -374,14 +349,14 @@ class Token(Base):
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    name: Mapped[str] = mapped_column(Text)
-    role: Mapped[str] = mapped_column(Text)
+    name: Mapped[str]
+    role: Mapped[str]
     digest: Mapped[str] = mapped_column(String(64), unique=True)
-    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    created_by: Mapped[str] = mapped_column(Text)
-    expires_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    last_used_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    revoked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
 
 
 class IdempotencyKey(Base):
@@ -390,75 +365,9 @@ class IdempotencyKey(Base):
     __tablename__ = "idempotency_keys"
     __table_args__ = (Index("idempotency_keys_by_age", "created_at"),)
 
-    principal: Mapped[str] = mapped_column(Text, primary_key=True)
-    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    principal: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[str] = mapped_column(String(64))
     status: Mapped[int] = mapped_column(default=0)
-    body: Mapped[str] = mapped_column(Text, default="")
-    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
-
-
-RegisteredModel.tags = column_property(
-    select(JSONObjectAggregate(ModelTag.key, ModelTag.value))
-    .where(ModelTag.model_id == RegisteredModel.id)
-    .correlate_except(ModelTag)
-    .scalar_subquery(),
-    deferred=True,
-    group=DOCUMENT,
-)
-RegisteredModel.aliases = column_property(
-    select(JSONObjectAggregate(Alias.alias, Alias.number))
-    .where(Alias.model_id == RegisteredModel.id)
-    .correlate_except(Alias)
-    .scalar_subquery(),
-    deferred=True,
-    group=DOCUMENT,
-)
-#: ``{number: stage}`` of the versions that are in use: neither None nor Archived.
-RegisteredModel.held_stages = column_property(
-    select(JSONObjectAggregate(ModelVersion.number, ModelVersion.stage))
-    .where(
-        ModelVersion.model_id == RegisteredModel.id,
-        ModelVersion.stage.not_in([NONE, ARCHIVED]),
-        ModelVersion.deleted_at.is_(None),
-    )
-    .correlate_except(ModelVersion)
-    .scalar_subquery(),
-    deferred=True,
-    group=DOCUMENT,
-)
-RegisteredModel.latest_version = column_property(
-    select(func.max(ModelVersion.number))
-    .where(
-        ModelVersion.model_id == RegisteredModel.id,
-        ModelVersion.deleted_at.is_(None),
-    )
-    .correlate_except(ModelVersion)
-    .scalar_subquery(),
-    deferred=True,
-    group=DOCUMENT,
-)
-ModelVersion.tags = column_property(
-    select(JSONObjectAggregate(VersionTag.key, VersionTag.value))
-    .where(VersionTag.version_id == ModelVersion.id)
-    .correlate_except(VersionTag)
-    .scalar_subquery(),
-    deferred=True,
-    group=DOCUMENT,
-)
-ModelVersion.aliases = column_property(
-    select(JSONArrayAggregate(Alias.alias))
-    .where(Alias.version_id == ModelVersion.id)
-    .correlate_except(Alias)
-    .scalar_subquery(),
-    deferred=True,
-    group=DOCUMENT,
-)
-ModelVersion.is_prompt = column_property(
-    select(RegisteredModel.is_prompt)
-    .where(RegisteredModel.id == ModelVersion.model_id)
-    .correlate_except(RegisteredModel)
-    .scalar_subquery(),
-    deferred=True,
-    group=DOCUMENT,
-)
+    body: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime]

@@ -1,6 +1,6 @@
 """Texts compared as MLflow means it, on SQLite and PostgreSQL alike.
 
-Rules (protocol reference, section 4):
+Rules, as MLflow's server and clients have them:
 
 - LIKE minds case, ILIKE does not; ``%`` and ``_`` are wildcards, and nothing
   escapes them.
@@ -19,17 +19,24 @@ Rules (protocol reference, section 4):
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Integer,
+    bindparam,
     case,
     collate,
     func,
     literal_column,
     or_,
+)
+from sqlalchemy import (
+    Text as TextType,
 )
 
 from registry.domain.like import cases_of
@@ -46,32 +53,65 @@ _LAST_BEFORE_SURROGATES, _FIRST_BEHIND_SURROGATES = 0xD7FF, 0xE000
 _LAST = 0x10FFFF
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value of a search, and where another search of the same form has its own.
+
+    Attributes:
+        value: says what the statement is to look like, and nothing else.
+        read: gives the value of a search.
+        binds: how to find the value of each parameter; ``bind`` adds to them.
+    """
+
+    value: Any
+    read: Callable[[Any], Any]
+    binds: dict[str, Callable[[Any], Any]]
+
+    def bind(
+        self,
+        convert: Callable[[Any], Any] | None = None,
+        **options: Any,  # noqa: ANN401  # bindparam's
+    ) -> BindParameter[Any]:
+        """A parameter that is the value, converted."""
+        name, read = f"given_{len(self.binds)}", self.read
+        self.binds[name] = (
+            read if convert is None else lambda search: convert(read(search))
+        )
+        return bindparam(name, **{"type_": TextType, **options})
+
+    def at(self, place: int) -> "Given":
+        """One value of a list."""
+        read = self.read
+        return Given(self.value[place], lambda search: read(search)[place], self.binds)
+
+
 def by_code_point(text: Text, dialect: str) -> Text:
     """The text, to be ordered and compared by its code points."""
     return text if dialect == SQLITE else collate(text, "C")
 
 
 def matches(
-    text: Text, pattern: str, *, ignore_case: bool, dialect: str
+    text: Text, pattern: Given, *, ignore_case: bool, dialect: str
 ) -> ColumnElement[bool]:
     """Whether a short text is like a pattern."""
     if dialect == SQLITE:
-        return text.op("GLOB")(_glob(pattern, ignore_case=ignore_case))
+        return text.op("GLOB")(pattern.bind(partial(_glob, ignore_case=ignore_case)))
     # An empty ESCAPE leaves the backslash without meaning.
     if ignore_case:
-        return text.ilike(pattern, escape="")
-    return text.like(pattern, escape="")
+        return text.ilike(pattern.bind(), escape="")
+    return text.like(pattern.bind(), escape="")
 
 
 def long_matches(
-    text: Text, pattern: str, *, ignore_case: bool, dialect: str
+    text: Text, pattern: Given, *, ignore_case: bool, dialect: str
 ) -> ColumnElement[bool]:
     """Whether a text of any length is like a pattern."""
     if dialect == SQLITE:
-        in_one_pass = getattr(func, LIKE_FUNCTION)(text, pattern, int(ignore_case))
+        like = getattr(func, LIKE_FUNCTION)
+        in_one_pass = like(text, pattern.bind(), int(ignore_case))
     else:
         flags = "i" if ignore_case else None
-        in_one_pass = text.regexp_match(_regular_expression(pattern), flags)
+        in_one_pass = text.regexp_match(pattern.bind(_regular_expression), flags)
     is_long = func.length(text) > HEAD_CHARACTERS
     at_once = matches(text, pattern, ignore_case=ignore_case, dialect=dialect)
     return case((is_long, in_one_pass), else_=at_once)
@@ -100,20 +140,24 @@ def _glob_of(character: str, *, ignore_case: bool) -> str:
 
 
 def within_beginning(
-    text: Text, pattern: str, dialect: str
+    text: Text, pattern: Given, dialect: str
 ) -> Iterator[ColumnElement[bool]]:
     """The range of texts that begin as a LIKE pattern does; for an index to use."""
-    beginning = _WILDCARD.split(pattern, maxsplit=1)[0]
-    if beginning:
+    if beginning(pattern.value):
         ordered = by_code_point(text, dialect)
-        yield ordered >= beginning
-        if end := _behind(beginning):
-            yield ordered < end
+        yield ordered >= pattern.bind(beginning)
+        if end(pattern.value):
+            yield ordered < pattern.bind(end)
 
 
-def _behind(beginning: str) -> str:
+def beginning(pattern: str) -> str:
+    """How all begin that are like a pattern, as far as an index has it."""
+    return _WILDCARD.split(pattern[:HEAD_CHARACTERS], maxsplit=1)[0]
+
+
+def end(pattern: str) -> str:
     """The first text behind all that begin so; empty when there is none."""
-    kept = beginning.rstrip(chr(_LAST))
+    kept = beginning(pattern).rstrip(chr(_LAST))
     if not kept:
         return ""
     last = ord(kept[-1])
@@ -128,24 +172,30 @@ def head(text: Text, dialect: str) -> Text:
     return by_code_point(func.substr(text, first, count), dialect)
 
 
-def equals(text: Text, value: str, dialect: str) -> ColumnElement[bool]:
-    """Whether a long text is ``value``, by the index on its head.
+def is_long(value: str) -> bool:
+    """Whether an index has but the head of it."""
+    return len(value) >= HEAD_CHARACTERS
+
+
+def equals(text: Text, value: Given, dialect: str) -> ColumnElement[bool]:
+    """Whether a long text is a value, by the index on its head.
 
     The text itself is not compared: SQLite would put the value in its place in the
     head too, and find no index for a constant.
     """
-    same_head = head(text, dialect) == value[:HEAD_CHARACTERS]
-    if len(value) < HEAD_CHARACTERS:
+    same_head = head(text, dialect) == value.bind(lambda it: it[:HEAD_CHARACTERS])
+    if not is_long(value.value):
         return same_head
     behind = literal_column(str(HEAD_CHARACTERS + 1), Integer)
-    return same_head & (func.substr(text, behind) == value[HEAD_CHARACTERS:])
+    rest = value.bind(lambda it: it[HEAD_CHARACTERS:])
+    return same_head & (func.substr(text, behind) == rest)
 
 
-def equals_any(text: Text, values: Sequence[str], dialect: str) -> ColumnElement[bool]:
-    """Whether a long text is one of ``values``, by the index on its head."""
-    short = [value for value in values if len(value) < HEAD_CHARACTERS]
-    long = [value for value in values if len(value) >= HEAD_CHARACTERS]
+def equals_any(text: Text, values: Given, dialect: str) -> ColumnElement[bool]:
+    """Whether a long text is one of several, by the index on its head."""
+    short = values.bind(lambda it: [v for v in it if not is_long(v)], expanding=True)
+    long = [place for place, value in enumerate(values.value) if is_long(value)]
     return or_(
         head(text, dialect).in_(short),
-        *(equals(text, value, dialect) for value in long),
+        *(equals(text, values.at(place), dialect) for place in long),
     )

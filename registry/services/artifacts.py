@@ -3,7 +3,7 @@
 Rules:
 
 - No database here: reading and hashing an artifact may take minutes, and a lock
-  must not wait for it (design, section 5). What is found is handed to the
+  must not wait for it. What is found is handed to the
   transaction, which checks that the version is still the one that was looked at.
 - A source the store can read gets a manifest: at once up to ``INLINE_BYTES`` and
   ``INLINE_FILES``, by the background above that.
@@ -12,19 +12,17 @@ Rules:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 from registry.artifacts import hashing
 from registry.artifacts.store import ArtifactStore, StoredFile
-from registry.domain.manifests import FileEntry, Manifest
-from registry.domain.policy import VersionStatus
+from registry.domain.commands.registration import LinkedSource
+from registry.domain.manifests import FileEntry
 from registry.domain.sources import Address
 from registry.errors import (
     ArtifactAccessDeniedError,
     ArtifactNotFoundError,
     BucketNotFoundError,
-    ConflictError,
     InvalidInputError,
 )
 
@@ -34,24 +32,6 @@ INLINE_BYTES = 64 * 1024 * 1024
 INLINE_FILES = 1_000
 
 _LOCAL_SCHEMES = frozenset({"", "file"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinkedSource:
-    """A source that was looked at.
-
-    Attributes:
-        is_readable: whether the store can read it.
-        manifest: None while it is too large to have been hashed, or unreadable.
-        download_uri: where the bytes are; None for at ``source`` itself.
-        copied_id: the id of the version of this registry that ``source`` names.
-    """
-
-    source: str
-    is_readable: bool
-    manifest: Manifest | None
-    download_uri: str | None = None
-    copied_id: str | None = None
 
 
 def inspect_address(store: ArtifactStore, address: Address) -> LinkedSource:
@@ -94,18 +74,6 @@ def linked_elsewhere(source: str, *, download_uri: str | None = None) -> LinkedS
     return LinkedSource(
         source=source, is_readable=False, manifest=None, download_uri=download_uri
     )
-
-
-def require_copyable(name: str, status: str, artifact_state: str) -> None:
-    """Refuse to copy a version whose artifact is not settled, or has changed.
-
-    Raises:
-        ConflictError: it may be copied at another time, or never.
-    """
-    if status != VersionStatus.READY:
-        raise ConflictError(f"{name} is {status}; only what is READY is copied")
-    if artifact_state == "changed":
-        raise ConflictError(f"the artifact of {name} is not what was registered")
 
 
 def is_hashed_inline(files: Sequence[StoredFile] | Sequence[FileEntry]) -> bool:

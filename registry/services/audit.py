@@ -1,126 +1,60 @@
-"""The audit log: one entry for each change, in the change's own transaction.
+"""The audit log: entries of what belongs to no model, and all of it read again.
 
 Rules:
 
 - An entry that cannot be written fails the change.
-- Each model has its chain; tokens and webhooks share the chain ``system``.
-- The caller holds the model row's lock; the chain's row is locked besides, so
-  that the system chain has one writer at a time too.
-- Credentials never enter an entry, only their ids. What only admins may read enters
-  its private part (``domain.audit_privacy``).
-- A change's entry, its head and every head that is verified are read here alone.
+- Each model has its chain, whose head stands in the model's row (``services.commands``
+  appends to it); tokens and webhooks share the chain ``system``, whose row is locked.
 """
 
-import secrets
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, cast
 
-from sqlalchemy import Row, String, exists, literal, select, tuple_
+from sqlalchemy import (
+    Row,
+    String,
+    Table,
+    bindparam,
+    exists,
+    func,
+    literal,
+    select,
+    tuple_,
+)
 from sqlalchemy.orm import Session
 
 from registry.domain import audit_chain, audit_export, audit_privacy
-from registry.domain.actors import Caller
 from registry.domain.audit_chain import (
     Chain,
     Head,
     SealedEntry,
     VerificationReport,
 )
-from registry.domain.timestamps import rfc3339
+from registry.domain.entries import Change, appended
+from registry.persistence.apply import append
 from registry.persistence.tables import AuditChain, AuditEntry, RegisteredModel, Token
 from registry.services.transaction import Transaction
 
 SYSTEM_CHAIN = audit_chain.SYSTEM_CHAIN
-#: 1 had the source address in the text that everybody may read.
-_ENTRY_VERSION = 2
-_SALT_BYTES = 16
 _PORTION_ROWS = 25
+_HEADS = cast("Table", AuditChain.__table__)
+_OF_CHAIN = _HEADS.c.chain == bindparam("of_chain")
+_LOCK_HEAD = select(_HEADS).where(_OF_CHAIN).with_for_update()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """What an entry says of a change, besides who made it and when.
-
-    ``private`` is what it says to admins alone.
-    """
-
-    action: str
-    model: str | None = None
-    version: int | None = None
-    before: Mapping[str, object] | None = None
-    after: Mapping[str, object] | None = None
-    reason: str = ""
-    details: Mapping[str, object] = field(default_factory=dict)
-    private: Mapping[str, object] = field(default_factory=dict)
-
-
-def chain_of(model: RegisteredModel) -> str:
-    """The name of a model's chain; it outlives renaming."""
-    return f"model:{model.id}"
-
-
-def record(
-    tx: Transaction, change: Change, *, chain: str, at: datetime | None = None
-) -> AuditEntry:
-    """Append one entry to ``chain``; ``at`` is the change's instant, else now."""
-    session, at = tx.session, at or tx.now
-    row = session.scalar(
-        select(AuditChain).where(AuditChain.chain == chain).with_for_update()
-    )
-    head = Head(chain=chain, n=row.n, hash=row.hash) if row else None
-    sealed = audit_chain.seal(
-        chain,
-        head,
-        _text(tx.caller, change, at),
-        private={
-            **change.private,
-            audit_privacy.SOURCE_IP: tx.caller.source_ip,
-            "salt": secrets.token_hex(_SALT_BYTES),
-        },
-    )
-    if row is None:
-        session.add(AuditChain(chain=chain, n=sealed.n, hash=sealed.hash))
+def log(tx: Transaction, change: Change) -> None:
+    """Append one entry to the chain ``system``."""
+    of_chain = {"of_chain": SYSTEM_CHAIN}
+    row = tx.cx.execute(_LOCK_HEAD, of_chain).one_or_none()
+    head = None if row is None else Head(chain=row.chain, n=row.n, hash=row.hash)
+    entry = appended(SYSTEM_CHAIN, head, change, caller=tx.caller, at=tx.now)
+    new = {"n": entry.n, "hash": entry.hash}
+    if head is None:
+        tx.cx.execute(_HEADS.insert(), {"chain": SYSTEM_CHAIN, **new})
     else:
-        row.n, row.hash = sealed.n, sealed.hash
-    entry = AuditEntry(
-        chain=chain,
-        n=sealed.n,
-        at=rfc3339(at),
-        action=change.action,
-        actor=tx.caller.actor.name,
-        model=change.model,
-        version=change.version,
-        prev_hash=sealed.prev_hash,
-        hash=sealed.hash,
-        canonical=sealed.canonical,
-        private=sealed.private,
-    )
-    session.add(entry)
-    session.flush()
-    return entry
-
-
-def _text(caller: Caller, change: Change, at: datetime) -> dict[str, object]:
-    actor = caller.actor
-    return {
-        "v": _ENTRY_VERSION,
-        "at": rfc3339(at),
-        "action": change.action,
-        "outcome": "done",
-        "actor": {"kind": actor.kind, "name": actor.name, "role": actor.role.value},
-        "token_id": actor.token_id,
-        "request_id": caller.request_id,
-        "user_agent": caller.user_agent,
-        "idempotency_key_hash": caller.idempotency_key_hash,
-        "model": change.model,
-        "version": change.version,
-        "before": dict(change.before) if change.before is not None else None,
-        "after": dict(change.after) if change.after is not None else None,
-        "reason": change.reason,
-        **change.details,
-    }
+        tx.cx.execute(_HEADS.update().where(_OF_CHAIN), {**of_chain, **new})
+    append(tx.cx, entry)
 
 
 def verify_database(
@@ -144,7 +78,7 @@ def export(session: Session, *, with_private: bool) -> Iterator[str]:
     return audit_export.export_lines(chains, with_private=with_private)
 
 
-def sealed_entry(row: AuditEntry | Row[Any]) -> SealedEntry:
+def sealed_entry(row: Row[Any]) -> SealedEntry:
     """A stored entry, with the columns that repeat its text."""
     return SealedEntry(
         chain=row.chain,
@@ -177,9 +111,16 @@ def _chains(session: Session, name: str | None) -> Iterator[Chain]:
         )
         .subquery()
     )
+    of_model = names.c.chain == literal("model:", String) + RegisteredModel.id
     query = (
-        select(names.c.chain, AuditChain.n, AuditChain.hash, exists(Token.id))
+        select(
+            names.c.chain,
+            func.coalesce(RegisteredModel.chain_n, AuditChain.n),
+            func.coalesce(RegisteredModel.chain_hash, AuditChain.hash),
+            exists(Token.id),
+        )
         .outerjoin(AuditChain, AuditChain.chain == names.c.chain)
+        .outerjoin(RegisteredModel, of_model)
         .order_by(names.c.chain)
     )
     if name is not None:

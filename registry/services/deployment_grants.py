@@ -10,13 +10,12 @@ Rules:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, bindparam, select
 
-from registry.domain.actors import Actor, Role
+from registry.domain.commands.deployments import DeploymentGrant
+from registry.domain.commands.moves import STAGE_CHANGED
 from registry.domain.deployment_token import (
     DeploymentTokens,
     TokenSubject,
@@ -25,7 +24,6 @@ from registry.domain.deployment_token import (
 from registry.domain.timestamps import rfc3339
 from registry.errors import NotSignedInError
 from registry.persistence.tables import RegisteredModel
-from registry.services.transitions import STAGE_CHANGED
 from webhooks.claims import Claim
 from webhooks.tables import Delivery, EventRow, Subscription
 
@@ -33,47 +31,33 @@ from webhooks.tables import Delivery, EventRow, Subscription
 LENT_NAME = "deployment_token"
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeploymentGrant:
-    """The one version that may be reported on, and why.
-
-    Attributes:
-        event_id: the event that was delivered; its ``webhook-id``.
-        delivery_id: the delivery that was sent last.
-    """
-
-    model: str
-    number: int
-    transition_id: str
-    event_id: str
-    subscription_id: str
-    delivery_id: str
-
-    @property
-    def actor(self) -> Actor:
-        """Who reports. The role is the least one: the grant says what is allowed."""
-        return Actor(
-            kind="delivery",
-            name=f"webhook {self.subscription_id}",
-            role=Role.VIEWER,
-            token_id=f"{self.event_id}.{self.subscription_id}",
-        )
-
-    def allows(self, model: object, number: object) -> bool:
-        """Whether this version may be reported on."""
-        return (model, number) == (self.model, self.number)
-
-
 def lend_token(tokens: DeploymentTokens, claim: Claim) -> Mapping[str, str]:
-    """What a delivery carries beside its body: a token, where a stage changed."""
+    """What a delivery carries besides its body: a token, where a stage changed."""
     if claim.event_type != STAGE_CHANGED:
         return {}
     subject = TokenSubject(claim.event_id, claim.subscription_id)
     return {LENT_NAME: tokens.issue(subject)}
 
 
+_GRANTED = (
+    select(RegisteredModel.name, EventRow.data, Delivery.id, Delivery.updated_at)
+    .join(Delivery, Delivery.event_id == EventRow.id)
+    .join(Subscription, Subscription.id == Delivery.subscription_id)
+    .join(RegisteredModel, RegisteredModel.id == EventRow.ordering_key)
+    .where(
+        EventRow.id == bindparam("event"),
+        EventRow.type == STAGE_CHANGED,
+        Subscription.id == bindparam("subscription"),
+        Subscription.deleted_at.is_(None),
+        RegisteredModel.deleted_at.is_(None),
+    )
+    .order_by(Delivery.updated_at.desc(), Delivery.id.desc())
+    .limit(1)
+)
+
+
 def open_grant(
-    session: Session, tokens: DeploymentTokens, secret: str, *, now: datetime
+    cx: Connection, tokens: DeploymentTokens, secret: str, *, now: datetime
 ) -> DeploymentGrant:
     """What the bearer of a deployment token may report.
 
@@ -81,21 +65,8 @@ def open_grant(
         NotSignedInError: when it is no token, or no longer one.
     """
     subject = tokens.read(secret)
-    found = session.execute(
-        select(RegisteredModel.name, EventRow.data, Delivery.id, Delivery.updated_at)
-        .join(Delivery, Delivery.event_id == EventRow.id)
-        .join(Subscription, Subscription.id == Delivery.subscription_id)
-        .join(RegisteredModel, RegisteredModel.id == EventRow.ordering_key)
-        .where(
-            EventRow.id == subject.event_id,
-            EventRow.type == STAGE_CHANGED,
-            Subscription.id == subject.subscription_id,
-            Subscription.deleted_at.is_(None),
-            RegisteredModel.deleted_at.is_(None),
-        )
-        .order_by(Delivery.updated_at.desc(), Delivery.id.desc())
-        .limit(1)
-    ).one_or_none()
+    asked = {"event": subject.event_id, "subscription": subject.subscription_id}
+    found = cx.execute(_GRANTED, asked).one_or_none()
     if found is None:
         raise NotSignedInError("what this deployment token speaks of is gone")
     model, data, delivery_id, sent_at = found

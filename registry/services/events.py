@@ -3,9 +3,9 @@
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from registry.domain.documents import Document
 from registry.domain.timestamps import rfc3339
 from registry.persistence.database import begin_write, is_away
-from registry.services.documents import Document
 from webhooks import feed
 from webhooks.feed import FeedPage
 from webhooks.tables import EventRow

@@ -1,8 +1,8 @@
 """A line of a model's history: requested, delivered, deployed."""
 
+from registry.domain.documents import Document, stage_change_document
 from registry.domain.timestamps import rfc3339
 from registry.persistence.history import HistoryLine
-from registry.services.documents import Document, stage_change_document
 
 
 def history_document(line: HistoryLine) -> Document:

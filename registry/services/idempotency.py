@@ -1,11 +1,11 @@
 """Idempotency keys: a repeated request is answered, not carried out again.
 
-Rules (security reference, section 4):
+Rules:
 
 - The key's row is written in the transaction of the change, so a lost COMMIT
   acknowledgement and a retry have one effect.
-- The row is written before anything is locked: of two requests with one key the
-  second waits for the first and then finds its answer.
+- It is written once, with the answer: of two requests with one key the second waits
+  for the first, by the lock of what both change or by the key, and finds its answer.
 - Only what was carried out is kept. A refusal leaves nothing behind, so the same
   key may be used again when the reason is gone.
 - A key belongs to one caller and one request: used with another, it is an error.
@@ -18,12 +18,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import cast
 
-from sqlalchemy import delete, insert, select, tuple_, update
+from sqlalchemy import Connection, Table, bindparam, delete, select, tuple_
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
-from registry.errors import IdempotencyMismatchError, InvalidInputError
+from registry.errors import (
+    ConflictError,
+    IdempotencyMismatchError,
+    InvalidInputError,
+)
 from registry.persistence.tables import IdempotencyKey
 
 MAX_KEY_CHARACTERS = 255
@@ -32,6 +36,20 @@ KEY_PATTERN = r"[!-~]+"
 _KEY = re.compile(KEY_PATTERN)
 KEPT_FOR = timedelta(hours=24)
 FORGOTTEN_AT_ONCE = 1_000
+
+_KEYS = cast("Table", IdempotencyKey.__table__)
+_FIND = select(_KEYS).where(
+    _KEYS.c.principal == bindparam("of_principal"), _KEYS.c.key == bindparam("of_key")
+)
+_OLD = (
+    select(_KEYS.c.principal, _KEYS.c.key)
+    .where(_KEYS.c.created_at < bindparam("before"))
+    .order_by(_KEYS.c.created_at)
+    .limit(FORGOTTEN_AT_ONCE)
+)
+_FORGET = delete(_KEYS).where(
+    tuple_(_KEYS.c.principal, _KEYS.c.key).in_(bindparam("keys", expanding=True))
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,15 +87,14 @@ def keyed_request(
     return KeyedRequest(principal=principal, key=key, fingerprint=fingerprint)
 
 
-def find_answer(session: Session, request: KeyedRequest) -> StoredAnswer | None:
+def find_answer(cx: Connection, request: KeyedRequest) -> StoredAnswer | None:
     """The answer of an earlier request with this key, if there was one.
 
     Raises:
         IdempotencyMismatchError: when the key was used with another request.
     """
-    row = session.get(
-        IdempotencyKey, (request.principal, request.key), populate_existing=True
-    )
+    found = {"of_principal": request.principal, "of_key": request.key}
+    row = cx.execute(_FIND, found).one_or_none()
     if row is None:
         return None
     if row.fingerprint != request.fingerprint:
@@ -87,57 +104,35 @@ def find_answer(session: Session, request: KeyedRequest) -> StoredAnswer | None:
     return StoredAnswer(status=row.status, body=row.body)
 
 
-def claim(session: Session, request: KeyedRequest, *, now: datetime) -> bool:
-    """Take the key for this transaction; False when another has it.
+def keep(
+    cx: Connection, request: KeyedRequest, answer: StoredAnswer, *, now: datetime
+) -> None:
+    """Keep the answer, in the transaction of the change.
 
     Waits for a transaction that is carrying the same key out.
+
+    Raises:
+        ConflictError: when that did; this transaction is of no more use.
     """
+    row = {
+        "principal": request.principal,
+        "key": request.key,
+        "fingerprint": request.fingerprint,
+        "status": answer.status,
+        "body": answer.body,
+        "created_at": now,
+    }
     try:
-        session.execute(
-            insert(IdempotencyKey).values(
-                principal=request.principal,
-                key=request.key,
-                fingerprint=request.fingerprint,
-                status=0,
-                body="",
-                created_at=now,
-            )
-        )
-    except IntegrityError:
-        session.rollback()
-        return False
-    return True
+        cx.execute(_KEYS.insert(), row)
+    except IntegrityError as error:
+        raise ConflictError(
+            "a request with this idempotency key is in flight"
+        ) from error
 
 
-def store_answer(session: Session, request: KeyedRequest, answer: StoredAnswer) -> None:
-    """Keep the answer, in the transaction of the change."""
-    session.execute(
-        update(IdempotencyKey)
-        .where(
-            IdempotencyKey.principal == request.principal,
-            IdempotencyKey.key == request.key,
-        )
-        .values(status=answer.status, body=answer.body)
-        .execution_options(synchronize_session=False)
-    )
-
-
-def forget_old_keys(session: Session, *, now: datetime) -> bool:
+def forget_old_keys(cx: Connection, *, now: datetime) -> bool:
     """Remove the first keys that are older than a day; whether more may be left."""
-    keys = session.execute(
-        select(IdempotencyKey.principal, IdempotencyKey.key)
-        .where(IdempotencyKey.created_at < now - KEPT_FOR)
-        .order_by(IdempotencyKey.created_at)
-        .limit(FORGOTTEN_AT_ONCE)
-    ).all()
+    keys = cx.execute(_OLD, {"before": now - KEPT_FOR}).all()
     if keys:
-        session.execute(
-            delete(IdempotencyKey)
-            .where(
-                tuple_(IdempotencyKey.principal, IdempotencyKey.key).in_(
-                    [tuple(key) for key in keys]
-                )
-            )
-            .execution_options(synchronize_session=False)
-        )
+        cx.execute(_FORGET, {"keys": [tuple(key) for key in keys]})
     return len(keys) == FORGOTTEN_AT_ONCE

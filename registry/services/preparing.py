@@ -1,17 +1,16 @@
 """Everything that a registration looks up before it locks anything.
 
 Both APIs register in two steps: ``prepare_version``, which may take seconds, and
-``registration.create_version`` under the model's lock.
+``RegisterVersion`` under the model's lock.
 """
 
 from dataclasses import dataclass, replace
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from registry.domain import prompts
-from registry.persistence.database import end_read
-from registry.services.artifacts import LinkedSource, linked_elsewhere
-from registry.services.registration import VersionDetails
+from registry.domain.commands.registration import LinkedSource, VersionDetails
+from registry.services.artifacts import linked_elsewhere
 from registry.services.run_snapshots import with_run
 from registry.services.sources import (
     Owner,
@@ -23,7 +22,7 @@ from registry.services.sources import (
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedVersion:
-    """What ``create_version`` takes; without a link the artifact will be uploaded."""
+    """What ``RegisterVersion`` takes; without a link the artifact will be uploaded."""
 
     details: VersionDetails
     link: LinkedSource | None
@@ -40,25 +39,25 @@ def with_owner(details: VersionDetails, source: str | None) -> VersionDetails:
 
 
 def prepare_version(
-    session: Session,
+    cx: Connection,
     readers: SourceReaders,
     details: VersionDetails,
     *,
     source: str | None,
 ) -> PreparedVersion:
-    """Look up the source and the run of a version to be; the session's read ends.
+    """Look up the source and the run of a version to be; ``cx`` is closed then.
 
     Raises:
         ArtifactNotFoundError, ConflictError, InvalidInputError, ArtifactStoreError:
             as ``sources.resolve_source``.
     """
     if prompts.is_prompt(details.tags):
-        return _prepare_prompt(session, details, source)
+        return _prepare_prompt(cx, details, source)
     if source is None:
-        end_read(session)
+        cx.close()
         return PreparedVersion(details=with_run(details, readers.tracking), link=None)
     owner = Owner(run_id=details.run_id, logged_model_id=details.logged_model_id)
-    resolved = resolve_source(session, readers, source, owner)
+    resolved = resolve_source(cx, readers, source, owner)
     details = replace(
         details,
         run_id=resolved.owner.run_id,
@@ -70,10 +69,10 @@ def prepare_version(
 
 
 def _prepare_prompt(
-    session: Session, details: VersionDetails, source: str | None
+    cx: Connection, details: VersionDetails, source: str | None
 ) -> PreparedVersion:
     """There is nothing to look up: its text is in its tags."""
     source = prompts.SOURCE if source is None else source
     prompts.check_source(source)
-    end_read(session)
+    cx.close()
     return PreparedVersion(details=details, link=linked_elsewhere(source))

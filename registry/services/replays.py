@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from registry.domain.documents import Document
+from registry.domain.entries import Change
 from registry.domain.timestamps import parse_rfc3339, rfc3339
 from registry.errors import ConflictError, InvalidInputError, NotFoundError
 from registry.services import audit, subscriptions
-from registry.services.audit import Change
-from registry.services.documents import Document
 from registry.services.transaction import Transaction
 from webhooks import replays
 from webhooks.errors import (
@@ -153,7 +153,7 @@ def _spec(given: Mapping[str, Any]) -> ReplaySpec:
 
 
 def _record(tx: Transaction, action: str, document: Document) -> None:
-    audit.record(tx, Change(action=action, after=document), chain=audit.SYSTEM_CHAIN)
+    audit.log(tx, Change(action=action, after=document))
 
 
 def replay_document(replay: Replay) -> Document:

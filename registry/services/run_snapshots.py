@@ -23,10 +23,10 @@ from typing import Any
 
 from registry.addresses import without_user
 from registry.domain import names
+from registry.domain.commands.registration import VersionDetails
+from registry.domain.rows import VersionRow
 from registry.domain.timestamps import rfc3339
 from registry.errors import InvalidInputError, NotFoundError, TrackingServerError
-from registry.persistence.tables import ModelVersion
-from registry.services.registration import VersionDetails
 from registry.services.sources import ResolvedSource
 from registry.tracking.client import TrackingServer
 from registry.tracking.documents import DatasetInput, LoggedModel, Run
@@ -89,7 +89,7 @@ def with_run(
     return replace(completed, run_link=details.run_link or link)
 
 
-def _as_copied(details: VersionDetails, version: ModelVersion) -> VersionDetails:
+def _as_copied(details: VersionDetails, version: VersionRow) -> VersionDetails:
     return replace(
         details,
         params={**version.params, **details.params},

@@ -11,7 +11,7 @@ Rules:
   stored unread: an MLflow client resolves them itself.
 - A tracking server that is down makes such a registration wait (503): stored unread
   it would never be pinned. What the server refuses is the caller's to mend (422).
-- The session reads before anything is asked of a store or server, and holds nothing
+- The database is read before anything is asked of a store or server, and holds nothing
   open while it is.
 """
 
@@ -20,11 +20,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
 
 from registry.artifacts.store import ArtifactStore
-from registry.domain.manifests import Manifest
+from registry.domain import prompts
+from registry.domain.commands.registration import LinkedSource, require_copyable
 from registry.domain.policy import StagePolicy
+from registry.domain.rows import VersionRow
 from registry.domain.sources import (
     Address,
     LoggedModelSource,
@@ -39,14 +41,10 @@ from registry.errors import (
     NotFoundError,
     TrackingServerError,
 )
-from registry.persistence import queries
-from registry.persistence.database import end_read
-from registry.persistence.tables import ModelVersion
+from registry.persistence import manifests, queries
 from registry.services.artifacts import (
-    LinkedSource,
     inspect_address,
     linked_elsewhere,
-    require_copyable,
 )
 from registry.tracking.client import TrackingServer
 from registry.tracking.documents import LoggedModel, Run
@@ -92,7 +90,7 @@ class ResolvedSource:
     owner: Owner
     run: Run | None = None
     logged_model: LoggedModel | None = None
-    copied: ModelVersion | None = None
+    copied: VersionRow | None = None
 
 
 def owner_named_by(source: str) -> Owner:
@@ -111,7 +109,7 @@ def owner_named_by(source: str) -> Owner:
 
 
 def resolve_source(
-    session: Session, readers: SourceReaders, text: str, owner: Owner
+    cx: Connection, readers: SourceReaders, text: str, owner: Owner
 ) -> ResolvedSource:
     """Look up what a version is to be linked to.
 
@@ -125,14 +123,14 @@ def resolve_source(
     source = parse_source(text)
     if isinstance(source, RegisteredSource):
         try:
-            resolved = _copy_of(session, readers.policy, source, owner)
+            resolved = _copy_of(cx, readers.policy, source, owner)
         except NotFoundError as error:
             raise ArtifactNotFoundError(
                 f"{text[:200]!r} is not in this registry: {error.message}"
             ) from error
-        end_read(session)
+        cx.close()
         return resolved
-    end_read(session)
+    cx.close()
     match source:
         case Address():
             link = inspect_address(readers.store, source)
@@ -145,12 +143,12 @@ def resolve_source(
 
 
 def _copy_of(
-    session: Session, policy: StagePolicy, source: RegisteredSource, owner: Owner
+    cx: Connection, policy: StagePolicy, source: RegisteredSource, owner: Owner
 ) -> ResolvedSource:
-    number = _number(session, policy, source)
-    version, canonical = queries.version_with_manifest(session, source.model, number)
+    number = _number(cx, policy, source)
+    version = queries.get_version(cx, source.model, number)
     name = f"models:/{source.model}/{version.number}"
-    if version.is_prompt:
+    if prompts.is_prompt(version.tags):
         raise InvalidInputError(
             f"{name} is a prompt, which has no artifact", field="source"
         )
@@ -160,11 +158,13 @@ def _copy_of(
             f"{name} is of run {version.run_id or 'none'}, not of {owner.run_id}",
             field="run_id",
         )
+    is_readable = version.artifact_digest is not None
+    manifest = manifests.manifest_of(cx, version) if is_readable else None
     return ResolvedSource(
         link=LinkedSource(
             source=name,
-            is_readable=canonical is not None,
-            manifest=Manifest.from_canonical(canonical) if canonical else None,
+            is_readable=is_readable,
+            manifest=manifest,
             download_uri=version.artifact_uri,
             copied_id=version.id,
         ),
@@ -176,17 +176,15 @@ def _copy_of(
     )
 
 
-def _number(session: Session, policy: StagePolicy, source: RegisteredSource) -> int:
+def _number(cx: Connection, policy: StagePolicy, source: RegisteredSource) -> int:
     if source.number is not None:
         return source.number
     if source.alias is not None:
-        return queries.version_by_alias(session, source.model, source.alias).number
+        return queries.version_by_alias(cx, source.model, source.alias).number
     stage = source.stage
     if stage is not None:
         stage = policy.for_model(source.model).stage(stage, field="source")
-    found = queries.list_versions(
-        session, source.model, below=None, stage=stage, limit=1
-    )
+    found = queries.list_versions(cx, source.model, below=None, stage=stage, limit=1)
     newest = next(found, None)
     if newest is None:
         where = f" in {stage}" if stage else ""

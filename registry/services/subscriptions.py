@@ -16,12 +16,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry.domain import audit_privacy
+from registry.domain.documents import Document
+from registry.domain.entries import Change
 from registry.domain.timestamps import rfc3339
 from registry.errors import ConflictError, InvalidInputError, NotFoundError
 from registry.persistence.tables import StageChange
 from registry.services import audit
-from registry.services.audit import Change
-from registry.services.documents import Document
 from registry.services.transaction import Transaction
 from webhooks import deliveries, signing_keys, subscriptions
 from webhooks.credentials import credential_names
@@ -253,7 +253,7 @@ def _record_webhook(
             if document is not None
         },
     )
-    audit.record(tx, change, chain=audit.SYSTEM_CHAIN)
+    audit.log(tx, change)
 
 
 def _changed_members(before: Document, after: Document) -> list[str]:
@@ -265,7 +265,7 @@ def _record(
     tx: Transaction, action: str, *, before: Document | None, after: Document | None
 ) -> None:
     change = Change(action=action, before=before, after=after)
-    audit.record(tx, change, chain=audit.SYSTEM_CHAIN)
+    audit.log(tx, change)
 
 
 def subscription_documents(

@@ -1,6 +1,6 @@
 """Bearer tokens: made, listed, revoked, recognised.
 
-Rules (security reference, section 2):
+Rules:
 
 - The token is shown once; the database holds its SHA-256.
 - Every token expires, in a year at most; only the bootstrap token, which makes
@@ -10,20 +10,24 @@ Rules (security reference, section 2):
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.orm import Session
 
 from registry.domain import names
 from registry.domain.actors import Actor, Role
+from registry.domain.documents import Document, token_document
+from registry.domain.entries import Change
+from registry.domain.rows import TokenRow
 from registry.domain.timestamps import rfc3339
 from registry.domain.token_format import PREFIX, is_well_formed, new_token, token_digest
 from registry.errors import NotFoundError, NotSignedInError
+from registry.persistence import apply
+from registry.persistence.statements import row_of, selected
 from registry.persistence.tables import Token
 from registry.services import audit
-from registry.services.audit import Change
-from registry.services.documents import Document
 from registry.services.transaction import Transaction
 
 DEFAULT_DAYS = 90
@@ -34,19 +38,14 @@ _LAST_USED_EVERY = timedelta(minutes=5)
 CREATED = "token.created"
 REVOKED = "token.revoked"
 
-
-def token_document(token: Token) -> Document:
-    """A token as the API shows it: without the token."""
-    return {
-        "id": token.id,
-        "name": token.name,
-        "role": token.role,
-        "created_at": rfc3339(token.created_at),
-        "created_by": token.created_by,
-        "expires_at": token.expires_at and rfc3339(token.expires_at),
-        "last_used_at": token.last_used_at and rfc3339(token.last_used_at),
-        "revoked_at": token.revoked_at and rfc3339(token.revoked_at),
-    }
+_TOKENS = select(*selected(TokenRow))
+_BY_DIGEST = _TOKENS.where(Token.digest == bindparam("digest"))
+_LOCK = _TOKENS.where(Token.id == bindparam("of_id")).with_for_update()
+_PAGE = (
+    _TOKENS.where(Token.id > bindparam("after"))
+    .order_by(Token.id)
+    .limit(bindparam("limit"))
+)
 
 
 def create_token(
@@ -71,7 +70,7 @@ def ensure_bootstrap_token(tx: Transaction, secret: str) -> bool:
     A revoked bootstrap token stays revoked.
     """
     digest = token_digest(secret)
-    if tx.session.scalar(select(Token.id).where(Token.digest == digest)):
+    if tx.cx.execute(_BY_DIGEST, {"digest": digest}).first():
         return False
     _store(tx, BOOTSTRAP_NAME, Role.ADMIN, secret=secret, expires_at=None)
     return True
@@ -89,8 +88,8 @@ def _store(
     *,
     secret: str,
     expires_at: datetime | None,
-) -> Token:
-    token = Token(
+) -> TokenRow:
+    token = TokenRow(
         id=uuid.uuid4().hex,
         name=name,
         role=role.value,
@@ -98,11 +97,11 @@ def _store(
         created_at=tx.now,
         created_by=tx.caller.actor.name,
         expires_at=expires_at,
+        last_used_at=None,
+        revoked_at=None,
     )
-    tx.session.add(token)
-    tx.session.flush()
-    change = Change(action=CREATED, after=token_document(token))
-    audit.record(tx, change, chain=audit.SYSTEM_CHAIN)
+    apply.add(tx.cx, token)
+    audit.log(tx, Change(action=CREATED, after=token_document(token)))
     return token
 
 
@@ -112,27 +111,26 @@ def revoke_token(tx: Transaction, token_id: str) -> None:
     Raises:
         NotFoundError: when there is no such token.
     """
-    token = tx.session.get(Token, token_id, with_for_update=True)
-    if token is None:
+    found = tx.cx.execute(_LOCK, {"of_id": token_id}).one_or_none()
+    if found is None:
         raise NotFoundError(f"there is no token {token_id!r}")
+    token = row_of(TokenRow, found)
     if token.revoked_at is not None:
         return
-    before = token_document(token)
-    token.revoked_at = tx.now
-    tx.session.flush()
-    change = Change(action=REVOKED, before=before, after=token_document(token))
-    audit.record(tx, change, chain=audit.SYSTEM_CHAIN)
+    revoked = replace(token, revoked_at=tx.now)
+    apply.change(tx.cx, revoked)
+    before, after = token_document(token), token_document(revoked)
+    audit.log(tx, Change(action=REVOKED, before=before, after=after))
 
 
-def list_tokens(session: Session, *, after: str | None, limit: int) -> Sequence[Token]:
+def list_tokens(cx: Connection, *, after: str | None, limit: int) -> Sequence[TokenRow]:
     """Tokens by id, the revoked ones too."""
-    query = select(Token).order_by(Token.id).limit(limit)
-    if after is not None:
-        query = query.where(Token.id > after)
-    return session.scalars(query).all()
+    values = {"after": after or "", "limit": limit}
+    found = cx.execute(_PAGE, values)
+    return [row_of(TokenRow, each) for each in found]
 
 
-def sign_in(session: Session, secret: str, *, now: datetime) -> Token:
+def sign_in(cx: Connection, secret: str, *, now: datetime) -> TokenRow:
     """The token that ``secret`` is.
 
     Raises:
@@ -140,9 +138,11 @@ def sign_in(session: Session, secret: str, *, now: datetime) -> Token:
     """
     if secret.startswith(PREFIX) and not is_well_formed(secret):
         raise NotSignedInError("this token is mistyped: its checksum is wrong")
-    token = session.scalar(select(Token).where(Token.digest == token_digest(secret)))
-    if token is None:
+    digest = {"digest": token_digest(secret)}
+    found = cx.execute(_BY_DIGEST, digest).one_or_none()
+    if found is None:
         raise NotSignedInError("this token is unknown")
+    token = row_of(TokenRow, found)
     if token.revoked_at is not None:
         raise NotSignedInError("this token has been revoked")
     if token.expires_at is not None and token.expires_at <= now:
@@ -150,13 +150,13 @@ def sign_in(session: Session, secret: str, *, now: datetime) -> Token:
     return token
 
 
-def actor_of(token: Token) -> Actor:
+def actor_of(token: TokenRow) -> Actor:
     """Who signs in with this token."""
     return Actor(
         kind="token", name=token.name, role=Role(token.role), token_id=token.id
     )
 
 
-def is_use_worth_noting(token: Token, now: datetime) -> bool:
+def is_use_worth_noting(token: TokenRow, now: datetime) -> bool:
     """Whether ``last_used_at`` is old enough to be written again."""
     return token.last_used_at is None or now - token.last_used_at > _LAST_USED_EVERY

@@ -16,6 +16,7 @@ leaves files behind, never a version without its files.
 """
 
 import logging
+import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -23,8 +24,9 @@ from datetime import UTC, datetime, timedelta
 
 from registry.artifacts import hashing
 from registry.artifacts.store import ArtifactStore
+from registry.domain.commands.registration import upload_source
+from registry.domain.commands.versions import FailRegistration, SealVersion
 from registry.domain.manifests import Manifest
-from registry.domain.policy import VersionStatus
 from registry.errors import (
     ArtifactChangedError,
     ArtifactNotFoundError,
@@ -33,15 +35,9 @@ from registry.errors import (
     InvalidInputError,
 )
 from registry.persistence import queries
-from registry.persistence.tables import ModelVersion
-from registry.services.sealing import (
-    fail_registration,
-    final_source,
-    seal_version,
-    upload_source,
-)
+from registry.persistence.apply import lease_sealing
+from registry.services.commands import execute
 from registry.services.transaction import Transaction
-from registry.services.versions import VersionRef, lock_version
 
 logger = logging.getLogger(__name__)
 
@@ -63,10 +59,31 @@ class Sealed:
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    ref: VersionRef
+    model: str
+    number: int
     version_id: str
     source: str
-    declared: Manifest | None
+    declared: str | None
+
+    def failed(self, reason: str) -> FailRegistration:
+        return FailRegistration(model=self.model, number=self.number, reason=reason)
+
+    def sealed(self, sealed: Sealed) -> SealVersion:
+        return SealVersion(
+            model=self.model,
+            number=self.number,
+            manifest=sealed.manifest,
+            source=sealed.source if self.declared else None,
+        )
+
+
+def final_source(artifact_root: str, version_id: str) -> str:
+    """A fresh address for the sealed artifact: one for each attempt.
+
+    An upload is copied there, pinned to what was hashed: whoever still holds an upload
+    URL cannot reach it.
+    """
+    return f"{artifact_root}/artifacts/{version_id}/{uuid.uuid4().hex}"
 
 
 def seal_upload(store: ArtifactStore, version_id: str, declared: Manifest) -> Sealed:
@@ -91,21 +108,19 @@ def complete_next(
     is waiting.
     """
     with begin() as tx:
-        job = _claim(tx)
+        job = _lease(tx)
     if job is None:
         return False
     try:
         sealed = _hash(store, job)
     except (ArtifactNotFoundError, ArtifactChangedError, InvalidInputError) as error:
         reason = error.message
-        _settle(begin, job, lambda tx: fail_registration(tx, job.ref, reason))
+        _settle(begin, job, job.failed(reason))
     else:
-        moved_to = sealed.source if job.declared else None
-        is_sealed = _settle(
-            begin,
-            job,
-            lambda tx: seal_version(tx, job.ref, sealed.manifest, source=moved_to),
-        )
+        # The digest is taken here, with nothing locked, and kept for what follows.
+        digest = sealed.manifest.digest
+        logger.info("artifact_hashed version=%s digest=%s", job.version_id, digest)
+        is_sealed = _settle(begin, job, job.sealed(sealed))
         if job.declared and not is_sealed:
             remove(store, sealed.source)
     if job.declared:
@@ -135,50 +150,41 @@ def give_up_next(
     """
     with begin() as tx:
         found = queries.oldest_unfinished_upload(
-            tx.session, created_before=tx.now - UNFINISHED_FOR
+            tx.cx, created_before=tx.now - UNFINISHED_FOR
         )
         if found is None:
             return False
-        name, version = found
-        ref = VersionRef(model=name, number=version.number)
-        _, version = lock_version(tx, ref)
-        is_unfinished = _is_unfinished(version)
-        if is_unfinished:
-            fail_registration(tx, ref, _UNFINISHED)
-    if is_unfinished:
-        remove(store, upload_source(store.root_uri, version.id))
-        logger.info("upload_given_up version=%s", version.id)
+        version_id, name, number = found.id, found.name, found.number
+        given_up = execute(
+            tx,
+            FailRegistration(
+                model=name, number=number, reason=_UNFINISHED, only_unfinished=True
+            ),
+        )
+    if given_up.status_message == _UNFINISHED:
+        remove(store, upload_source(store.root_uri, version_id))
+        logger.info("upload_given_up version=%s", version_id)
     return True
 
 
-def _is_unfinished(version: ModelVersion) -> bool:
-    """Whether nobody has finalized, aborted or deleted it meanwhile."""
-    is_pending = version.status == VersionStatus.PENDING_REGISTRATION
-    return is_pending and version.seal_after is None
-
-
-def _claim(tx: Transaction) -> _Job | None:
-    version = queries.due_for_sealing(tx.session, tx.now)
-    if version is None:
+def _lease(tx: Transaction) -> _Job | None:
+    found = queries.due_for_sealing(tx.cx, tx.now)
+    if found is None:
         return None
-    version.seal_after = tx.now + LEASE
-    tx.session.flush()
-    declared = version.declared_manifest
+    lease_sealing(tx.cx, found.id, tx.now + LEASE)
     return _Job(
-        ref=_ref(version),
-        version_id=version.id,
-        source=version.artifact_uri,
-        declared=Manifest.from_canonical(declared) if declared else None,
+        model=found.model_name,
+        number=found.number,
+        version_id=found.id,
+        source=found.download_uri or found.source,
+        declared=found.declared_manifest,
     )
-
-
-def _ref(version: ModelVersion) -> VersionRef:
-    return VersionRef(model=version.model.name, number=version.number)
 
 
 def _hash(store: ArtifactStore, job: _Job) -> Sealed:
     if job.declared:
-        return seal_upload(store, job.version_id, job.declared)
+        declared = Manifest.from_canonical(job.declared)
+        return seal_upload(store, job.version_id, declared)
     manifest = hashing.build_manifest(store, job.source)
     return Sealed(manifest=manifest, source=job.source)
 
@@ -186,12 +192,12 @@ def _hash(store: ArtifactStore, job: _Job) -> Sealed:
 def _settle(
     begin: Callable[[], AbstractContextManager[Transaction]],
     job: _Job,
-    work: Callable[[Transaction], object],
+    command: SealVersion | FailRegistration,
 ) -> bool:
-    """Do the work, unless somebody settled the version in the meantime."""
+    """Settle the version, unless somebody did in the meantime."""
     try:
         with begin() as tx:
-            work(tx)
+            execute(tx, command)
     except ConflictError as error:
         logger.info(
             "registration_settled_elsewhere version=%s at=%s reason=%r",

@@ -6,7 +6,7 @@ Rules:
   a version from being registered.
 - A metric may be NaN or infinite: it is not another one's value, nor none. MLflow's
   database writes infinity as the largest number there is.
-- The shapes are those of the protocol reference, section 5.
+- The shapes are those of MLflow's tracking API.
 """
 
 import json

@@ -19,13 +19,13 @@ from contextlib import contextmanager
 from registry.artifacts import hashing
 from registry.artifacts.streams import held_to
 from registry.domain.manifests import FileEntry
+from registry.domain.rows import VersionRow
 from registry.errors import ArtifactChangedError
-from registry.persistence.tables import ModelVersion
-from registry.web.changing import parts
+from registry.web.commands import parts
 from registry.web.verification import change_recorder, run_once
 
 
-def require_unchanged(version: ModelVersion) -> None:
+def require_unchanged(version: VersionRow) -> None:
     """Refuse to hand out what a verification found changed.
 
     Raises:
@@ -38,7 +38,7 @@ def require_unchanged(version: ModelVersion) -> None:
         )
 
 
-def whole_under(version: ModelVersion, entry: FileEntry) -> str | None:
+def whole_under(version: VersionRow, entry: FileEntry) -> str | None:
     """The store's ETag of a file that was found whole; None where it has none.
 
     Raises:
@@ -61,7 +61,7 @@ def whole_under(version: ModelVersion, entry: FileEntry) -> str | None:
 
 
 @contextmanager
-def whole(version: ModelVersion, entry: FileEntry) -> Iterator[Iterator[bytes]]:
+def whole(version: VersionRow, entry: FileEntry) -> Iterator[Iterator[bytes]]:
     """The file, hashed; its first piece has been read by then.
 
     Raises:

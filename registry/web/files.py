@@ -21,15 +21,15 @@ from werkzeug.datastructures import Range
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from registry.domain.manifests import FileEntry
-from registry.persistence.tables import ModelVersion
-from registry.web.changing import parts
+from registry.domain.rows import VersionRow
 from registry.web.checked_files import whole, whole_under
+from registry.web.commands import parts
 
 #: What old clients misread in a ``filename`` (RFC 6266, appendix D).
 _NOT_PLAIN = re.compile(r"[^ -~]|[\"%\\]")
 
 
-def send_file(version: ModelVersion, entry: FileEntry) -> Response:
+def send_file(version: VersionRow, entry: FileEntry) -> Response:
     """The file, or the range of it that was asked for.
 
     Raises:

@@ -98,14 +98,14 @@ def fill(
     shown, and counts.
     """
     texts: list[str] = []
-    size, last = 0, None
+    dumps, size, last = current_app.json.dumps, 0, None
     most = MAX_CHARACTERS if characters is None else characters
     for count, row in enumerate(rows):
         if count == limit or size > most:
             break
         last, shown = row, document(row)
         if shown is not None:
-            texts.append(current_app.json.dumps(shown, separators=(",", ":")))
+            texts.append(dumps(shown, separators=(",", ":")))
             size += len(texts[-1])
     else:
         last = None

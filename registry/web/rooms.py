@@ -45,6 +45,6 @@ class Rooms:
     tests: Room = field(default_factory=lambda: Room("test sends", 2))
     searches: Room = field(
         # Most take milliseconds: a place is soon free.
-        default_factory=lambda: Room("searches", 4, wait_seconds=0.25)
+        default_factory=lambda: Room("searches", 4, wait_seconds=1.0)
     )
     audits: Room = field(default_factory=lambda: Room("readings of the audit log", 2))

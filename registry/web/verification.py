@@ -1,71 +1,119 @@
 """Artifacts are verified before a move, or when asked, with no transaction open.
 
 Hashing a large one may outlast a client's patience. What it then sends again must
-not hash once more beside the first, or its repetitions would take every thread.
+not hash once more at the same time, or its repetitions would take every thread.
 """
 
 import dataclasses
 import logging
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from typing import Protocol, cast
+
+from flask import Response
 
 from registry.artifacts import hashing
 from registry.auth.sign_in import current_caller
+from registry.domain.commands.moves import MoveVersion, new_transition_id
+from registry.domain.commands.versions import MarkArtifactChanged
+from registry.domain.documents import Document
 from registry.domain.manifests import Manifest
+from registry.domain.rows import VersionRow
 from registry.errors import (
     ArtifactChangedError,
     ConflictError,
+    CrowdedStageError,
     NotFoundError,
     VerificationBusyError,
+    VerificationNeededError,
 )
-from registry.persistence import queries
+from registry.persistence import manifests, queries
 from registry.persistence.database import (
     db,
     end_read,
+    end_reading,
+    reading,
     session_factory,
     write_transaction,
 )
-from registry.persistence.tables import ModelVersion
-from registry.services import transitions
 from registry.services.artifacts import is_read_by
+from registry.services.commands import execute
 from registry.services.transaction import Transaction
-from registry.services.transitions import MoveRequest
-from registry.services.versions import VersionRef
-from registry.web.changing import parts
+from registry.web.commands import commit, parts
 from registry.web.single_flight import StillRunningError
 
 logger = logging.getLogger(__name__)
 
+
+class MoveWork(Protocol):
+    """What is done in a move's transaction."""
+
+    def __call__(self, tx: Transaction, move: MoveVersion) -> Document:
+        """Move, and answer."""
+
+
 #: How long a request waits for a verification that another one has begun.
 WAIT_SECONDS = 20.0
+#: Who waits for SQLite's lock looks again after 1 to 100 ms, the longer the later.
+TURN_SECONDS = 0.05
 
 
-def verified_move(request: MoveRequest, *, records: bool = True) -> MoveRequest:
-    """The move, with the digest of the artifact as it was hashed for it.
+def commit_move(move: MoveVersion, work: MoveWork) -> Response:
+    """Commit a move with what must be done before it, each with nothing locked.
 
-    A changed artifact is recorded as such, in a transaction of its own, unless
-    nothing is to be changed.
+    The artifact is hashed, where that is asked for; a changed one is recorded as such.
+    Room is made in a stage that too many must leave, in parts, each in a transaction of
+    its own, with a pause in between in which others have their turn. What a crash
+    leaves then is true, and the same request goes on from there.
 
     Raises:
-        RegistryError: as ``transitions.artifact_to_verify``.
+        RegistryError: as ``work``; room that was made by then is not undone.
         ArtifactChangedError: when the artifact is not what was registered.
         ArtifactStoreError: when the store does not answer.
         VerificationBusyError: when another request is still at it.
     """
-    session = db.session()
-    version = transitions.artifact_to_verify(session, parts().policy, request)
-    if version is None:
-        return request
-    manifest = Manifest.from_canonical(queries.manifest(session, version.id))
-    end_read(session)
+    is_named = move.number is not None
+    while True:
+        try:
+            return commit(partial(work, move=move))
+        except VerificationNeededError as needed:
+            move = verified(move, needed)
+        except CrowdedStageError:
+            if not is_named:  # another one, once those who leave served before
+                raise
+            room = dataclasses.replace(
+                move, makes_room=True, transition_id=new_transition_id()
+            )
+            commit(partial(work, move=room), is_answer=False)
+            time.sleep(TURN_SECONDS)
+
+
+def verified(
+    move: MoveVersion, needed: VerificationNeededError, *, records: bool = True
+) -> MoveVersion:
+    """The move, with the digest of the artifact as it was hashed for it.
+
+    Raises:
+        RegistryError: as ``verify_artifact``.
+    """
+    version = cast("VersionRow", needed.version)
+    digest = verified_digest(version, records=records)
+    return dataclasses.replace(move, number=version.number, verified_digest=digest)
+
+
+def verified_digest(version: VersionRow, *, records: bool = True) -> str:
+    """The digest of an artifact that was hashed; raises as ``verify_artifact``."""
+    end_read(db.session())
+    manifest = manifests.manifest_of(reading(), version)
+    end_reading()
     verify_artifact(version, manifest, records=records)
-    return dataclasses.replace(
-        request, number=version.number, verified_digest=manifest.digest
-    )
+    return manifest.digest
 
 
 def verify_artifact(
-    version: ModelVersion, manifest: Manifest, *, records: bool = True
+    version: VersionRow, manifest: Manifest, *, records: bool = True
 ) -> None:
     """Hash an artifact; what is found is recorded, unless nothing may be changed.
 
@@ -108,7 +156,7 @@ def run_once(key: tuple[str, ...], verify: Callable[[], list[str]]) -> list[str]
 
 
 def change_recorder(
-    version: ModelVersion,
+    version: VersionRow,
 ) -> Callable[[Sequence[str]], ArtifactChangedError]:
     """What records that an artifact has changed, and gives the error to raise.
 
@@ -120,14 +168,15 @@ def change_recorder(
         try:
             with write_transaction(sessions) as session:
                 now = datetime.now(UTC)
-                ref = VersionRef(
-                    model=queries.model_name(session, version.model_id),
-                    number=version.number,
-                )
                 tx = Transaction(
                     session=session, caller=caller, policy=wired.policy, now=now
                 )
-                transitions.mark_artifact_changed(tx, ref, differences)
+                command = MarkArtifactChanged(
+                    model=queries.model_name(tx.cx, version.model_id),
+                    number=version.number,
+                    differences=differences,
+                )
+                execute(tx, command)
             wired.dispatcher.wake()
         except NotFoundError:  # it was deleted meanwhile: nobody gets it any more
             logger.info("changed_artifact_was_deleted version=%s", version.id)
@@ -136,7 +185,7 @@ def change_recorder(
     return found_changed
 
 
-def _changed(version: ModelVersion, differences: Sequence[str]) -> ArtifactChangedError:
+def _changed(version: VersionRow, differences: Sequence[str]) -> ArtifactChangedError:
     return ArtifactChangedError(
         f"the artifact of version {version.number} is not what was registered: "
         f"{'; '.join(differences[:5])}",

@@ -5,12 +5,15 @@ import click
 from tests.bench import (
     compared,
     delivery,
+    files,
     hostile,
     order,
     pages,
     scale,
     search,
+    sizes,
     stalling,
+    start,
 )
 
 
@@ -24,13 +27,16 @@ for _command in (
     delivery.latency,
     delivery.throughput,
     delivery.dead_endpoint,
+    files.files,
     hostile.hostile,
     order.order,
     pages.pages,
     scale.backlog,
     scale.fleet,
     search.search,
+    sizes.sizes,
     stalling.stalled_clients,
+    start.start,
 ):
     main.add_command(_command)
 

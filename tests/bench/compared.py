@@ -1,217 +1,160 @@
-"""``python -m tests.bench mlflow``: Stagegate beside MLflow's own server.
+"""``make bench``: Stagegate beside MLflow's own server, and beside what limits it.
 
-- Both servers are started here, on one PostgreSQL that waits for its disk, or each on a
-  SQLite file; both under policies that allow any move, and seeded with the same data.
+- All servers are started here, on one PostgreSQL that waits for its disk, or each on a
+  SQLite file; both registries under policies that allow any move, with the same data.
 - Each operation is driven in turns, ours and theirs, then theirs and ours: a ratio is
-  of two runs beside each other in time. Its median is given with its extremes.
+  of two turns beside each other in time. Its median is given with its extremes.
+- "delivered" is ours with one subscription, its time ending with the last delivery;
+  beside MLflow's without one, which has no event for a change of stage.
+- A share is of the requests a second of a trivial route, which has its turns too, but
+  for one client, where most of what either takes is waiting.
+- Processor time is the server's and, where it is another process, the database's.
 """
 
-import os
-import statistics
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
-from tests.bench.figures import describe_machine
-from tests.bench.load import OPERATIONS, Address, Figures, Registry, drive, seed
-from tests.mlflow import environment
-from tests.mlflow.servers import POLICY_FILES, mlflow_server
-from tests.server import running_server
-from tests.services import postgres
-
-MLFLOW_WORKERS = "2"
-_FIELDS = (
-    "operation",
-    "clients",
-    "req/s",
-    "MLflow",
-    "ratio",
-    "p50 ratio",
-    "p99 ms",
-    "ms CPU",
-    "MLflow",
+from tests.bench.databases import DATABASES
+from tests.bench.figures import Table, describe_machine, describe_ratios
+from tests.bench.limits import bare_promotions
+from tests.bench.operations import OPERATIONS, TRIVIAL, Registry
+from tests.bench.plot import Point, draw
+from tests.bench.receiving import running_receiver
+from tests.bench.servers import (
+    MLFLOW_WORKERS,
+    WORKERS,
+    Servers,
+    running_servers,
+    subscribed,
 )
+from tests.bench.turns import Load, Turn, in_turns, median, paired
+from tests.mlflow import environment
 
-
-@dataclass(frozen=True)
-class Side:
-    """One of the two servers; ``session`` is the id of its processes' session."""
-
-    address: Address
-    session: int
-
-    def cpu_seconds(self) -> float:
-        """The processor time of all its processes so far."""
-        ticks = 0
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                fields = stat.read_text().rpartition(")")[2].split()
-            except OSError:  # it has ended meanwhile
-                continue
-            if int(fields[3]) == self.session:
-                ticks += sum(map(int, fields[11:15]))
-        return ticks / os.sysconf("SC_CLK_TCK")
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One server under one load."""
-
-    figures: Figures
-    cpu_seconds: float
-
-    @property
-    def cpu_milliseconds(self) -> float:
-        """Of one request."""
-        return 1000 * self.cpu_seconds / max(1, len(self.figures.times))
+CLIENTS = {"sqlite": "8,1", "postgresql": "16,1"}
+MOVED, DELIVERED = "transition", "transition, delivered"
+_COLUMNS = {
+    "operation": 25,
+    "clients": 7,
+    "requests/s": 11,
+    "ratio": 19,
+    "p50 ms": 14,
+    "ratio of p50": 16,
+    "p99 ms": 13,
+    "CPU ms": 30,
+    "share of the route": 18,
+}
 
 
 @click.command(name="mlflow")
 @click.option(
     "--database",
-    type=click.Choice(["postgresql", "sqlite"]),
-    default="postgresql",
+    "databases",
+    type=click.Choice(DATABASES),
+    default=DATABASES[::-1],
     show_default=True,
+    multiple=True,
 )
-@click.option("--clients", default="16,1", show_default=True)
-@click.option("--workers", type=int, help="of ours  [default: 2, with SQLite 1]")
-@click.option("--models", default=1000, show_default=True)
-@click.option("--seconds", default=3.0, show_default=True, help="of each turn")
+@click.option("--clients", help="at a time  [default: 16,1, on SQLite 8,1]")
+@click.option("--workers", type=int, help="of ours  [default: 2, on SQLite 1]")
+@click.option("--models", default=200, show_default=True)
+@click.option("--seconds", default=0.8, show_default=True, help="of each turn")
 @click.option("--rounds", default=3, show_default=True)
-@click.option("--only", default="", help="what the operations begin with")
+@click.option("--only", multiple=True, help="what the operations begin with")
+@click.option("--plot", type=click.Path(path_type=Path), help=".svg or .png, to draw")
 def compare(
     *,
-    database: str,
-    clients: str,
+    databases: Sequence[str],
+    clients: str | None,
     workers: int | None,
     models: int,
     seconds: float,
     rounds: int,
-    only: str,
+    only: tuple[str, ...],
+    plot: Path | None,
 ) -> None:
     """Compare with MLflow's own server, in turns."""
-    click.echo(describe_machine())
-    registry = Registry(models=models)
-    processes = workers or (1 if database == "sqlite" else 2)
-    with _both(database, processes) as (ours, theirs):
-        for side in (ours, theirs):
-            seed(side.address, registry)
-        click.echo(_line(_FIELDS))
-        for count in map(int, clients.split(",")):
-            for operation in OPERATIONS:
-                if operation.startswith(only):
-                    load = (operation, registry, count, seconds)
-                    turns = _turns((ours, theirs), load, rounds)
-                    click.echo(_line([operation, str(count), *_compared(turns)]))
+    machine = describe_machine()
+    click.echo(f"{machine}; {models} models, {rounds} turns of {seconds} s each")
+    panels = {}
+    for database in databases:
+        loads = [
+            Load(int(count), seconds, rounds)
+            for count in (clients or CLIENTS[database]).split(",")
+        ]
+        ours = workers or WORKERS[database]
+        title = (
+            f"{database}: Stagegate (--workers {ours}) : "
+            f"MLflow {environment.VERSION} (--workers {MLFLOW_WORKERS})"
+        )
+        with running_servers(database, Registry(models=models), workers=ours) as found:
+            click.echo(f"\n{title}\n")
+            panels[title] = list(_compare(found, loads, only or ("",)))
+    if plot is not None:
+        draw(plot, machine, panels)
 
 
-@contextmanager
-def _both(database: str, workers: int) -> Iterator[tuple[Side, Side]]:
-    found = environment.provide()
-    if found is None:
-        raise click.ClickException(environment.WITHOUT_MLFLOW)
-    with ExitStack() as stack:
-        base = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        settings: dict[str, str] = {}
-        backend = None
-        if database == "postgresql":
-            binaries = postgres.find_binaries()
-            if binaries is None:
-                raise click.ClickException("PostgreSQL is not here")
-            server = stack.enter_context(
-                postgres.run_server(
-                    binaries,
-                    fsync="on",
-                    full_page_writes="on",
-                    shared_buffers="512MB",
-                )
-            )
-            settings["DATABASE_URL"] = stack.enter_context(server.fresh_database())
-            backend = stack.enter_context(server.fresh_database())
-        ours_in, theirs_in = base / "stagegate", base / "mlflow"
-        ours_in.mkdir()
-        theirs_in.mkdir()
-        ours = stack.enter_context(
-            running_server(
-                ours_in,
-                *("--workers", str(workers)),
-                POLICY_FILE=str(POLICY_FILES["open"]),
-                **settings,
-            )
-        )
-        theirs = stack.enter_context(
-            mlflow_server(
-                found,
-                theirs_in,
-                backend_store_uri=backend,
-                workers=MLFLOW_WORKERS,
-            )
-        )
-        yield (
-            Side(Address(ours.port, ours.token), ours.pid),
-            Side(Address(int(theirs.url.rpartition(":")[2])), theirs.process.pid),
+def _compare(
+    servers: Servers, loads: Sequence[Load], only: tuple[str, ...]
+) -> Iterator[Point]:
+    table = Table(_COLUMNS)
+    for load in loads:
+        _add_limits(table, servers, load)
+        for name in OPERATIONS:
+            if name.startswith(only) and name != TRIVIAL:
+                yield _measure(table, servers, load, (name, name))
+    if not DELIVERED.startswith(only):
+        return
+    with running_receiver(0.0) as receiver:
+        finish = subscribed(servers.stagegate, receiver)
+        ours = dataclasses.replace(servers.ours, finish=finish)
+        servers = dataclasses.replace(servers, ours=ours)
+        for load in loads:
+            yield _measure(table, servers, load, (DELIVERED, MOVED))
+
+
+def _add_limits(table: Table, servers: Servers, load: Load) -> None:
+    """Measure and print what nothing of ours could be faster than."""
+    route = in_turns([(servers.route, TRIVIAL)], load)
+    table.add("a trivial Flask route", str(load.clients), *_cells(route))
+    if servers.ours.postgresql is not None:
+        table.add(
+            "bare promotions (pgbench)",
+            str(load.clients),
+            *bare_promotions(servers.ours.postgresql, load),
         )
 
 
-def _turns(
-    sides: tuple[Side, Side], load: tuple[str, Registry, int, float], rounds: int
-) -> Mapping[Side, list[Turn]]:
-    turns: dict[Side, list[Turn]] = {side: [] for side in sides}
-    for number in range(rounds):
-        for side in sides if number % 2 == 0 else reversed(sides):
-            turns[side].append(_turn(side, load))
-    return turns
+def _measure(
+    table: Table, servers: Servers, load: Load, named: tuple[str, str]
+) -> Point:
+    """Measure and print an operation, under a label."""
+    label, name = named
+    asked = [(servers.ours, name), (servers.theirs, name), (servers.route, TRIVIAL)]
+    if load.clients == 1:
+        asked.pop()
+    ours, theirs, *route = in_turns(asked, load)
+    shares = [describe_ratios(paired("per_second", ours, each)) for each in route]
+    table.add(label, str(load.clients), *_cells([ours, theirs]), *shares)
+    return Point(f"{label}, {load.clients}", paired("per_second", ours, theirs))
 
 
-def _turn(side: Side, load: tuple[str, Registry, int, float]) -> Turn:
-    operation, registry, clients, seconds = load
-    before = 0.0
+def _cells(sides: Sequence[Sequence[Turn]]) -> Iterator[str]:
+    """The figures of each side, and the ratios where there are two."""
 
-    def start() -> None:
-        nonlocal before
-        before = side.cpu_seconds()
+    def of_each(figure: str, digits: int) -> str:
+        return " : ".join(f"{median(figure, turns):.{digits}f}" for turns in sides)
 
-    figures = drive(
-        side.address,
-        operation,
-        registry,
-        clients=clients,
-        seconds=seconds,
-        on_start=start,
-    )
-    for failure in figures.failures[:1]:
-        click.echo(f"{len(figures.failures)} failed: {failure}", err=True)
-    return Turn(figures, side.cpu_seconds() - before)
+    def ratio(figure: str) -> str:
+        return describe_ratios(paired(figure, *sides)) if len(sides) > 1 else ""
+
+    yield from (of_each("per_second", 0), ratio("per_second"))
+    yield from (of_each("p50", 1), ratio("p50"), of_each("p99", 0))
+    yield " : ".join(map(_processor_time, sides))
 
 
-def _compared(turns: Mapping[Side, list[Turn]]) -> list[str]:
-    ours, theirs = turns.values()
-    ratios = [
-        mine.figures.per_second / other.figures.per_second
-        for mine, other in zip(ours, theirs, strict=True)
-    ]
-    p50 = statistics.median(
-        mine.figures.milliseconds(0.5) / other.figures.milliseconds(0.5)
-        for mine, other in zip(ours, theirs, strict=True)
-    )
-    return [
-        f"{statistics.median(turn.figures.per_second for turn in ours):.0f}",
-        f"{statistics.median(turn.figures.per_second for turn in theirs):.0f}",
-        f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})",
-        f"{p50:.2f}",
-        f"{statistics.median(turn.figures.milliseconds(0.99) for turn in ours):.0f}",
-        f"{statistics.median(turn.cpu_milliseconds for turn in ours):.2f}",
-        f"{statistics.median(turn.cpu_milliseconds for turn in theirs):.2f}",
-    ]
-
-
-def _line(cells: Sequence[str]) -> str:
-    widths = (22, 7, 7, 7, 19, 9, 7, 7, 7)
-    return " ".join(
-        cell.ljust(width) if index == 0 else cell.rjust(width)
-        for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    )
+def _processor_time(turns: Sequence[Turn]) -> str:
+    server, database = median("server_cpu", turns), median("database_cpu", turns)
+    return f"{server:.2f}" + (f" + {database:.2f}" if database else "")

@@ -8,21 +8,18 @@ from collections.abc import Callable, Sequence
 
 import click
 
+from tests.bench.databases import on_database
 from tests.bench.figures import (
     describe_machine,
     describe_seconds,
     describe_spread,
 )
-from tests.bench.outboxes import DATABASES, Outbox, dispatching, opened_outbox
+from tests.bench.outboxes import Outbox, dispatching, opened_outbox
 from tests.bench.receiving import BenchReceiver, running_receiver
 
 RECEIVER_SECONDS = 0.005
 PATIENCE_SECONDS = 120.0
 HEALTHY_ENDPOINTS = 19
-
-on_database = click.option(
-    "--database", type=click.Choice(DATABASES), default="sqlite", show_default=True
-)
 
 
 @click.command()

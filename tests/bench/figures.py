@@ -3,8 +3,10 @@
 import os
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import click
 
 
 def describe_machine() -> str:
@@ -42,3 +44,27 @@ def describe_spread(values: Sequence[float], unit: str) -> str:
         f"median {statistics.median(values):.0f} {unit}"
         f" ({min(values):.0f} to {max(values):.0f}, {len(values)} runs)"
     )
+
+
+def describe_ratios(ratios: Sequence[float]) -> str:
+    """Say the median of several ratios and the extremes."""
+    if not ratios:
+        return ""
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+
+
+class Table:
+    """A table in Markdown that is printed row by row, as its figures are found.
+
+    Args:
+        columns: their names and widths.
+    """
+
+    def __init__(self, columns: Mapping[str, int]) -> None:
+        self._widths = list(columns.values())
+        self.add(*columns)
+        self.add(*("-" * width for width in self._widths))
+
+    def add(self, *cells: str) -> None:
+        padded = map(str.ljust, cells, self._widths)
+        click.echo(f"| {' | '.join(padded)} |")

@@ -23,8 +23,9 @@ from typing import cast
 
 import click
 
+from tests.bench.databases import on_database
 from tests.bench.figures import describe_machine
-from tests.bench.outboxes import DATABASES, EVENT_TYPE, Outbox, opened_outbox
+from tests.bench.outboxes import EVENT_TYPE, Outbox, opened_outbox
 from tests.services.processes import free_port
 from webhooks import outbox as queue
 from webhooks.dispatcher import Dispatcher
@@ -196,7 +197,7 @@ class _Dispatchers:
 
 
 @click.command()
-@click.option("--database", type=click.Choice(DATABASES), default="sqlite")
+@on_database
 @click.option("--count", default=10_000, show_default=True, help="deliveries")
 @click.option("--seed", default=1, show_default=True)
 def order(database: str, count: int, seed: int) -> None:

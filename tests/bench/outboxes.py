@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from sqlalchemy import create_engine, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -17,7 +16,7 @@ from registry.persistence.database import (
     session_factory,
     write_transaction,
 )
-from tests.services import postgres
+from tests.bench.databases import own_database
 from webhooks import outbox, subscriptions
 from webhooks.dispatcher import Dispatcher
 from webhooks.events import Event
@@ -27,7 +26,6 @@ from webhooks.sending.sender import Sender
 from webhooks.specs import SubscriptionSpec
 from webhooks.tables import Base, Delivery
 
-DATABASES = ("sqlite", "postgresql")
 EVENT_TYPE = "model_version.stage_changed"
 _KEYS = ["a key for the bench"]
 
@@ -85,7 +83,8 @@ class Outbox:
             for key in keys
         ]
         with self.begin() as session:
-            return [row.id for row in outbox.enqueue_all(session, events, now=now)]
+            outbox.enqueue_all(session, events, now=now)
+        return [event.id for event in events]
 
     def trip(self, subscription_id: str) -> None:
         """Open the breaker of a subscription for a quarter of an hour."""
@@ -130,13 +129,5 @@ def _database_url(database: str) -> Iterator[str]:
         with tempfile.TemporaryDirectory(prefix="stagegate-bench-") as directory:
             yield f"sqlite:///{Path(directory) / 'outbox.db'}"
         return
-    binaries = postgres.find_binaries()
-    if binaries is None:
-        raise SystemExit("there is no PostgreSQL on this machine")
-    with postgres.run_server(binaries) as server, server.fresh_database() as url:
-        plain = url.replace("postgresql+psycopg", "postgresql")
-        with psycopg.connect(plain, autocommit=True) as connection:
-            for name in ("fsync", "full_page_writes"):
-                connection.execute(f"ALTER SYSTEM SET {name} = on")
-            connection.execute("SELECT pg_reload_conf()")
-        yield url
+    with own_database(database) as settings:
+        yield settings["DATABASE_URL"]

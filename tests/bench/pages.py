@@ -8,17 +8,16 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 
 import click
 import requests
 
+from tests.bench.databases import on_database, own_database
 from tests.bench.figures import describe_machine
-from tests.bench.outboxes import DATABASES
 from tests.server import RunningServer, running_server
-from tests.services import postgres
 
 _TAGS = {f"note-{number}": "n" * 100_000 for number in range(9)}
 _LISTS = (
@@ -33,9 +32,7 @@ _LISTS = (
 
 
 @click.command()
-@click.option(
-    "--database", type=click.Choice(DATABASES), default="sqlite", show_default=True
-)
+@on_database
 @click.option("--versions", default=100, show_default=True)
 @click.option("--at-once", default=(1, 4), show_default=True, multiple=True)
 def pages(*, database: str, versions: int, at_once: Sequence[int]) -> None:
@@ -51,19 +48,12 @@ def pages(*, database: str, versions: int, at_once: Sequence[int]) -> None:
 
 @contextmanager
 def _server(database: str) -> Iterator[RunningServer]:
-    with ExitStack() as stack:
-        settings = {}
-        if database != "sqlite":
-            binaries = postgres.find_binaries()
-            if binaries is None:
-                raise SystemExit("there is no PostgreSQL on this machine")
-            running = stack.enter_context(postgres.run_server(binaries))
-            url = stack.enter_context(running.fresh_database())
-            settings["DATABASE_URL"] = url
-        directory = stack.enter_context(
-            tempfile.TemporaryDirectory(prefix="stagegate-bench-")
-        )
-        yield stack.enter_context(running_server(Path(directory), **settings))
+    with (
+        own_database(database) as settings,
+        tempfile.TemporaryDirectory(prefix="stagegate-bench-") as directory,
+        running_server(Path(directory), **settings) as server,
+    ):
+        yield server
 
 
 def _size(tags: dict[str, str]) -> float:

@@ -109,14 +109,15 @@ class BenchReceiver:
             TimeoutError: fewer came in time.
         """
         give_up_at = time.monotonic() + seconds
-        while (found := self._count()) < count:
+        while (found := self.count()) < count:
             if time.monotonic() > give_up_at:
                 raise TimeoutError(f"{found} of {count} arrived in {seconds} s")
             # Asking is work for the machine that is being measured.
             time.sleep(0.01 if count < 100 else 0.05)
         return self.take()
 
-    def _count(self) -> int:
+    def count(self) -> int:
+        """How many live paths have got since the last ``take``."""
         self._pipe.send("count")
         return cast("int", self._pipe.recv())
 

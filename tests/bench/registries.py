@@ -9,7 +9,7 @@
 
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,13 +33,20 @@ _START = datetime(2026, 1, 1, tzinfo=UTC)
 Row = dict[str, Any]
 
 
-def seed(engine: Engine, models: int) -> None:
+def model_name(number: int) -> str:
+    """The name of the model with this number, from 0."""
+    return f"model-{number:05}"
+
+
+def seed(
+    engine: Engine, models: int, *, name: Callable[[int], str] = model_name
+) -> None:
     """Store ``models`` models with their versions, the same ones every time."""
     chance = random.Random(models)  # noqa: S311  # It guards nothing.
     with Session(engine) as session:
         for start in range(0, models, _BATCH):
             numbers = range(start, min(start + _BATCH, models))
-            rows = [_model(chance, number) for number in numbers]
+            rows = [_model(chance, name(number)) for number in numbers]
             session.execute(insert(RegisteredModel), rows)
             versions = [version for row in rows for version in _versions(chance, row)]
             session.execute(insert(ModelVersion), versions)
@@ -48,16 +55,11 @@ def seed(engine: Engine, models: int) -> None:
         session.commit()
 
 
-def model_name(number: int) -> str:
-    """The name of the model with this number, from 0."""
-    return f"model-{number:05}"
-
-
-def _model(chance: random.Random, number: int) -> Row:
+def _model(chance: random.Random, name: str) -> Row:
     at = _instant(chance)
     return {
         "id": uuid.UUID(int=chance.getrandbits(128)).hex,
-        "name": model_name(number),
+        "name": name,
         "description": "",
         "created_at": at,
         "created_by": "bench",

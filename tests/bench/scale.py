@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import click
 from sqlalchemy import create_engine, text
 
-from tests.bench.delivery import PATIENCE_SECONDS, on_database
+from tests.bench.databases import on_database
+from tests.bench.delivery import PATIENCE_SECONDS
 from tests.bench.figures import describe_machine, describe_seconds, percentile
 from tests.bench.outboxes import Outbox, dispatching, opened_outbox
 from tests.bench.receiving import running_receiver

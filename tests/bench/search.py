@@ -13,14 +13,12 @@ from pathlib import Path
 
 import click
 from flask.testing import FlaskClient
-from sqlalchemy import text
 
 from registry.persistence.database import db
+from tests.bench.databases import on_database, own_database, vacuum
 from tests.bench.figures import describe_machine, percentile
-from tests.bench.outboxes import DATABASES
 from tests.bench.registries import model_name, seed
 from tests.integration.conftest import close_app, make_app, signed_in
-from tests.services import postgres
 
 _ROOT = "/api/2.0/mlflow"
 _MODELS, _VERSIONS = "registered-models/search", "model-versions/search"
@@ -64,9 +62,7 @@ _CASES: tuple[tuple[str, str, Fields, bool], ...] = (
 
 
 @click.command()
-@click.option(
-    "--database", type=click.Choice(DATABASES), default="sqlite", show_default=True
-)
+@on_database
 @click.option("--models", default=20_000, show_default=True, help="in the large one")
 @click.option("--compared-with", default=1_000, show_default=True)
 @click.option("--rounds", default=40, show_default=True, help="requests of each kind")
@@ -93,28 +89,18 @@ def search(
 @contextmanager
 def _registries(database: str, sizes: tuple[int, ...]) -> Iterator[list[FlaskClient]]:
     with ExitStack() as stack:
-        if database != "sqlite":
-            binaries = postgres.find_binaries()
-            if binaries is None:
-                raise SystemExit("there is no PostgreSQL on this machine")
-            server = stack.enter_context(postgres.run_server(binaries))
         clients = []
         for size in sizes:
             directory = stack.enter_context(
                 tempfile.TemporaryDirectory(prefix="stagegate-bench-")
             )
-            settings = {}
-            if database != "sqlite":
-                url = stack.enter_context(server.fresh_database())
-                settings["DATABASE_URL"] = url
+            settings = stack.enter_context(own_database(database))
             app = make_app(Path(directory), **settings)
             stack.callback(close_app, app)
             with app.app_context():
                 seed(db.engine, size)
-                if database != "sqlite":  # as its autovacuum would
-                    with db.engine.connect() as connection:
-                        connection.execution_options(isolation_level="AUTOCOMMIT")
-                        connection.execute(text("VACUUM ANALYZE"))
+            if settings:
+                vacuum(settings["DATABASE_URL"])
             clients.append(signed_in(app))
         yield clients
 

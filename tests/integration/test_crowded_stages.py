@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 import requests
 from sqlalchemy import Engine, create_engine, func, select, update
+from sqlalchemy.orm import Session
 
-from registry.persistence import queries
+from registry.domain.commands.change import Want
+from registry.domain.commands.moves import MAX_LEAVING
+from registry.mlflow_api.stages import MAX_AT_ONCE
+from registry.persistence import queries, snapshot
 from registry.persistence.tables import ModelVersion, StageChange
-from registry.services.archiving import MAX_AT_ONCE
-from registry.services.transitions import MAX_LEAVING
 from registry.settings import packaged_config
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Document
 from tests.integration.conftest import close_app, make_app
@@ -105,19 +107,13 @@ def test_expected_incumbent_of_a_shared_stage_is_who_entered_last(
 def test_versions_in_a_stage_are_found_by_indexes(mlflow: Mlflow) -> None:
     crowd(mlflow.api.engine, 3000, "Archived")
     crowd(mlflow.api.engine, 2000, "Staging")
-    with mlflow.api.engine.connect() as connection:
-        model_id = connection.scalar(select(ModelVersion.model_id).limit(1))
-    assert model_id is not None
+    with Session(mlflow.api.engine) as session:
+        model = queries.get_model(session.connection(), MODEL).row
+    want = Want(number=1, stage="Staging", limit=101, last_in="Staging")
 
-    (first,) = plans_of(
+    _, first, last = plans_of(
         mlflow.api.engine,
-        lambda session: queries.versions_in_stage(
-            session, model_id, "Staging", limit=101
-        ),
-    )
-    (last,) = plans_of(
-        mlflow.api.engine,
-        lambda session: queries.last_in_stage(session, model_id, "Staging"),
+        lambda session: snapshot.gather(session.connection(), model, want),
     )
 
     assert "model_versions_by_stage" in first, first

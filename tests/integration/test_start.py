@@ -26,7 +26,7 @@ from registry.worker import BackgroundWork, run_worker
 from tests.integration.api.driver import Driver, document_of
 from tests.integration.conftest import close_app, make_app, signed_in
 from tests.receiver import Receiver
-from tests.server import server_environment
+from tests.server import running_server, server_environment
 
 
 def settings_of(directory: Path, **settings: str) -> Settings:
@@ -202,6 +202,26 @@ def test_background_delivers_and_completes_registrations(
         "READY",
     ]
     close_app(app)
+
+
+def test_server_loads_nothing_that_only_others_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others have a schema to upgrade, an S3 store, or PostgreSQL."""
+    with running_server(tmp_path):
+        pass  # it has made the schema
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+
+    with running_server(tmp_path) as server:
+        assert server.is_answering()
+
+    loaded = {
+        line.rpartition("|")[2].strip()
+        for line in server.log_file.read_text("utf-8").splitlines()
+        if line.startswith("import time:")
+    }
+    assert {"registry.app", "sqlalchemy", "uvicorn"} <= loaded
+    assert not {"alembic", "minio", "psycopg", "registry.client"} & loaded
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -5,10 +5,34 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import URL
 
 from tests.services.fresh_database import Contents, connect
+
+if TYPE_CHECKING:  # it imports what imports this
+    from tests.integration.api.driver import Driver
+
+Told = TypeVar("Told")
+
+_MADE: dict[tuple[object, ...], tuple[Any, Callable[[], None]]] = {}
+
+
+def made_once(make: "Callable[[Driver], Told]", api: "Driver") -> Told:
+    """What ``make`` tells of what it makes of an empty registry.
+
+    From the second time on in the same place it is put there as it was.
+    """
+    url, root = api.engine.url, Path(api.parts.settings.artifact_root)
+    place = (make, str(url), root)
+    if place in _MADE:
+        told, put_back = _MADE[place]
+        put_back()
+    else:
+        told = make(api)
+        _MADE[place] = told, keep(url, root)
+    return told  # type: ignore[no-any-return]
 
 
 def keep(url: URL, root: Path) -> Callable[[], None]:

@@ -112,10 +112,10 @@ def _is_answering(server: MLflowServer) -> bool:
 
 @contextmanager
 def stagegate_server(
-    directory: Path, *, policy: str, **settings: str
+    directory: Path, *options: str, policy: str, **settings: str
 ) -> Iterator[RunningServer]:
     """Our server under the policy ``strict`` (the default one) or ``open``."""
     with running_server(
-        directory, POLICY_FILE=str(POLICY_FILES[policy]), **settings
+        directory, *options, POLICY_FILE=str(POLICY_FILES[policy]), **settings
     ) as server:
         yield server

@@ -42,7 +42,10 @@ class Team:
             return client.get_version(model, number)
 
 
-@pytest.fixture(scope="module", params=["directory", "bucket"])
+@pytest.fixture(
+    scope="module",
+    params=["directory", pytest.param("bucket", marks=pytest.mark.long)],
+)
 def team(
     request: pytest.FixtureRequest,
     mlflow_environment: MLflowEnvironment,

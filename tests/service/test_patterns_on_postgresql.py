@@ -10,6 +10,7 @@ from sqlalchemy import Connection, create_engine, literal, select, text
 
 from registry.domain.like import Pattern
 from registry.persistence.text_matching import HEAD_CHARACTERS, long_matches
+from tests.given import Constant
 
 pytestmark = pytest.mark.service
 
@@ -31,7 +32,10 @@ def is_like(
     connection: Connection, compared: str, pattern: str, *, ignore_case: bool
 ) -> bool:
     condition = long_matches(
-        literal(compared), pattern, ignore_case=ignore_case, dialect="postgresql"
+        literal(compared),
+        Constant(pattern),
+        ignore_case=ignore_case,
+        dialect="postgresql",
     )
     return bool(connection.scalar(select(condition)))
 

@@ -1,4 +1,4 @@
-"""How fast a server answers and how much memory it holds (design, section 9).
+"""How fast a server answers and how much memory it holds.
 
 - Both figures are printed (``pytest -rP``). Memory decides; time does not, since
   a busy machine is not a failing test, and only a generous bound is asserted.
@@ -42,12 +42,13 @@ def fresh_server(tmp_path: Path) -> Iterator[RunningServer]:
 
 
 def test_server_answers_soon_after_its_start(fresh_server: RunningServer) -> None:
-    before = time.monotonic()
-    fresh_server.start()
-    seconds = time.monotonic() - before
+    first = seconds_to_start(fresh_server)
+    fresh_server.stop()
+    again = seconds_to_start(fresh_server)
 
-    show(f"answering after {seconds:.2f} s (bar: {BAR_ANSWERING_SECONDS} s)")
-    assert seconds < GENEROUS_SECONDS
+    show(f"answering after {first:.2f} s, when it has to make its database first")
+    show(f"answering after {again:.2f} s (bar: {BAR_ANSWERING_SECONDS} s)")
+    assert max(first, again) < GENEROUS_SECONDS
 
 
 def test_memory_after_a_thousand_requests_stays_below_the_bar(
@@ -67,6 +68,12 @@ def test_memory_after_a_thousand_requests_stays_below_the_bar(
     assert requests_done == REQUESTS
     assert len(by_process) == 1
     assert max(by_process.values()) <= BAR_RESIDENT_MB
+
+
+def seconds_to_start(server: RunningServer) -> float:
+    before = time.monotonic()
+    server.start()
+    return time.monotonic() - before
 
 
 def show(line: str) -> None:

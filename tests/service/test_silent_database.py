@@ -144,8 +144,10 @@ def test_requests_are_answered_while_the_database_is_silent_and_served_after(
 
 
 def test_probes_are_answered_at_once_and_take_one_thread_in_all(
-    api: Driver, proxy: SilentProxy
+    api: Driver, proxy: SilentProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Longer than a probe waits, as it is outside of these tests.
+    monkeypatch.setattr(postgresql, "PING_SECONDS", readiness.WAIT_SECONDS + 2)
     assert api.app.test_client().get("/readyz").status_code == 200
     proxy.fall_silent()
     with ThreadPoolExecutor(PROBES) as asking:

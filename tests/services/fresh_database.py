@@ -13,10 +13,12 @@ from psycopg.rows import tuple_row
 
 from tests.services.postgres import PostgresServer
 
-#: What a test may have changed of the schema: tables, indexes, triggers, the version.
+#: What a test may have changed of the schema: tables, columns, indexes, triggers.
 _SHAPE = """
-    SELECT (SELECT string_agg(version_num, ',') FROM alembic_version),
-           (SELECT string_agg(relname, ',' ORDER BY relname) FROM pg_class
+    SELECT (SELECT string_agg(relname, ',' ORDER BY relname) FROM pg_class
+             WHERE relnamespace = 'public'::regnamespace),
+           (SELECT string_agg(attname || atttypid::text, ',' ORDER BY relname, attnum)
+              FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
              WHERE relnamespace = 'public'::regnamespace),
            (SELECT string_agg(tgname || tgenabled::text, ',' ORDER BY tgname)
               FROM pg_trigger WHERE NOT tgisinternal),
@@ -57,6 +59,7 @@ class Contents:
 
     def write(self, connection: Connection) -> None:
         """Put it in the place of what is there."""
+        connection.execute("SET lock_timeout = '5s'")
         # Else triggers forbid it of the audit log.
         connection.execute("SET session_replication_role = replica")
         tables = sql.SQL(", ").join(map(sql.Identifier, self.rows))
@@ -99,7 +102,7 @@ class FreshDatabase:
                 is_whole = connection.execute(_SHAPE).fetchone() == self._shape
                 if is_whole:
                     self._contents.write(connection)
-        except psycopg.Error:  # a table that the question names is gone
+        except psycopg.Error:  # somebody holds a table still
             is_whole = False
         if not is_whole:
             self._server.drop_database(self._copy)

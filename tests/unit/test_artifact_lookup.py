@@ -9,6 +9,7 @@ import pytest
 from registry.artifacts.hashing import build_manifest, seal_upload, verify_manifest
 from registry.artifacts.local import LocalArtifactStore
 from registry.artifacts.store import StoredFile
+from registry.domain.commands.registration import LinkedSource
 from registry.domain.manifests import MAX_FILES, FileEntry, Manifest
 from registry.domain.sources import Address
 from registry.errors import (
@@ -18,7 +19,7 @@ from registry.errors import (
     InvalidInputError,
     RegistryError,
 )
-from registry.services.artifacts import INLINE_FILES, LinkedSource, inspect_address
+from registry.services.artifacts import INLINE_FILES, inspect_address
 
 
 class Endless(LocalArtifactStore):

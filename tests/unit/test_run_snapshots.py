@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from registry.domain.commands.registration import VersionDetails
 from registry.services.artifacts import linked_elsewhere
-from registry.services.registration import VersionDetails
 from registry.services.run_snapshots import (
     MAX_DATASETS,
     MAX_DATASETS_CHARACTERS,

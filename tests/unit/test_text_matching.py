@@ -21,6 +21,7 @@ from registry.persistence.text_matching import (
     matches,
     within_beginning,
 )
+from tests.given import Constant
 
 ENGINE = create_engine("sqlite://", poolclass=StaticPool)
 prepare_engine(ENGINE)
@@ -41,12 +42,12 @@ LONG = "x" * HEAD_CHARACTERS
 @pytest.mark.parametrize("beginning", ["", LONG])
 @pytest.mark.parametrize("ignore_case", [False, True])
 @given(text=texts, pattern=texts)
-def test_text_is_like_a_pattern_as_the_definition_has_it(
+def test_text_is_like_a_itselfas_the_definition_has_it(
     text: str, pattern: str, beginning: str, *, ignore_case: bool
 ) -> None:
     text, pattern = beginning + text, beginning + pattern
     condition = long_matches(
-        literal(text), pattern, ignore_case=ignore_case, dialect=SQLITE
+        literal(text), Constant(pattern), ignore_case=ignore_case, dialect=SQLITE
     )
 
     by_definition = Pattern(pattern, ignore_case=ignore_case)
@@ -54,9 +55,11 @@ def test_text_is_like_a_pattern_as_the_definition_has_it(
 
 
 @given(texts)
-def test_pattern_of_wildcards_alone_is_like_any_text_of_its_length(text: str) -> None:
+def test_itselfof_wildcards_alone_is_like_any_text_of_its_length(text: str) -> None:
     for pattern in ("%", "_" * len(text), "%" + "_" * len(text)):
-        assert holds(matches(literal(text), pattern, ignore_case=True, dialect=SQLITE))
+        assert holds(
+            matches(literal(text), Constant(pattern), ignore_case=True, dialect=SQLITE)
+        )
 
 
 @given(texts)
@@ -64,17 +67,19 @@ def test_text_is_like_itself_in_other_cases_when_case_is_ignored(text: str) -> N
     for pattern in (text, text.swapcase()):
         if len(pattern) == len(text) and "İ" not in text:
             is_met = holds(
-                matches(literal(text), pattern, ignore_case=True, dialect=SQLITE)
+                matches(
+                    literal(text), Constant(pattern), ignore_case=True, dialect=SQLITE
+                )
             )
 
             assert is_met
 
 
 @given(texts, texts)
-def test_what_is_like_a_pattern_lies_within_its_beginning(
+def test_what_is_like_a_itselflies_within_its_beginning(
     text: str, pattern: str
 ) -> None:
-    is_within = holds(*within_beginning(literal(text), pattern, SQLITE))
+    is_within = holds(*within_beginning(literal(text), Constant(pattern), SQLITE))
 
     assert is_within or not Pattern(pattern, ignore_case=False).matches(text)
 
@@ -82,7 +87,9 @@ def test_what_is_like_a_pattern_lies_within_its_beginning(
 @given(texts, texts)
 def test_what_begins_otherwise_lies_outside(text: str, beginning: str) -> None:
     literally = beginning.translate(str.maketrans("%_", "--"))
-    is_within = holds(*within_beginning(literal(text), literally + "%", SQLITE))
+    is_within = holds(
+        *within_beginning(literal(text), Constant(literally + "%"), SQLITE)
+    )
 
     assert is_within == text.startswith(literally)
 
@@ -92,17 +99,19 @@ def test_long_text_equals_itself_alone(length: int) -> None:
     text = "é" * length
     for other in (text + "x", text[:-1], text[:-1] + "x", ""):
         if other != text:
-            assert not holds(equals(literal(text), other, SQLITE))
-            assert not holds(equals_any(literal(text), [other, "y"], SQLITE))
-            assert holds(equals_any(literal(text), ["y", other, text], SQLITE))
-    assert holds(equals(literal(text), text, SQLITE))
+            assert not holds(equals(literal(text), Constant(other), SQLITE))
+            assert not holds(equals_any(literal(text), Constant([other, "y"]), SQLITE))
+            assert holds(
+                equals_any(literal(text), Constant(["y", other, text]), SQLITE)
+            )
+    assert holds(equals(literal(text), Constant(text), SQLITE))
 
 
 @pytest.mark.parametrize("length", [HEAD_CHARACTERS, 2_000])
-def test_pattern_at_its_limit_is_one_that_sqlite_takes(length: int) -> None:
+def test_itselfat_its_limit_is_one_that_sqlite_takes(length: int) -> None:
     longest = "ǆ" * 2_000
     condition = long_matches(
-        literal("ǆ" * length), longest, ignore_case=True, dialect=SQLITE
+        literal("ǆ" * length), Constant(longest), ignore_case=True, dialect=SQLITE
     )
 
     assert holds(condition) == (length == 2_000)
@@ -115,10 +124,10 @@ def test_pattern_at_its_limit_is_one_that_sqlite_takes(length: int) -> None:
 
 @pytest.mark.parametrize("repeated", ["%a", "a", "_a"])
 @pytest.mark.parametrize("length", [HEAD_CHARACTERS, 100_000])
-def test_hostile_pattern_is_answered_in_one_pass(repeated: str, length: int) -> None:
+def test_hostile_itselfis_answered_in_one_pass(repeated: str, length: int) -> None:
     pattern = "%" + repeated * (1_990 // len(repeated)) + "b%"
     condition = long_matches(
-        literal("a" * length), pattern, ignore_case=True, dialect=SQLITE
+        literal("a" * length), Constant(pattern), ignore_case=True, dialect=SQLITE
     )
 
     began = time.process_time()

@@ -9,8 +9,8 @@ from registry.api.schemas.base import (
     RequestSchema,
     text,
 )
+from registry.domain.commands.deployments import DeploymentStatus
 from registry.domain.names import MAX_ENVIRONMENT_CHARACTERS
-from registry.services.deployments import DeploymentStatus
 
 _MAX_URL = 2000
 _URL = r"""^[Hh][Tt][Tt][Pp][Ss]?://[!-\[\]-~]+$"""

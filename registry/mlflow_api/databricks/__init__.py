@@ -1,6 +1,6 @@
-"""What Databricks' workspace registry has beside MLflow, over the same services.
+"""What Databricks' workspace registry has besides MLflow's, over the same services.
 
-Rules (protocol reference, section 7):
+Rules, as Databricks' API has them:
 
 - Fields of DELETE and GET come in the query, as the SDK sends them, or in a body, as
   the documentation's examples do.

@@ -3,14 +3,15 @@
 from flask import Blueprint, Response, request
 
 from registry.auth.permissions import Permission, requires
+from registry.domain.rows import CommentRow
 from registry.mlflow_api.databricks.reading import fields_anywhere
 from registry.mlflow_api.documents import Document, milliseconds
 from registry.mlflow_api.reading import fields_of
 from registry.mlflow_api.versions import version_ref
-from registry.persistence.tables import VersionComment
-from registry.services import comments
+from registry.services.comments import create_comment as commented
+from registry.services.comments import edit_comment
 from registry.services.transaction import Transaction
-from registry.web.changing import commit
+from registry.web.commands import commit
 
 blueprint = Blueprint("comments", __name__, url_prefix="/mlflow/comments")
 
@@ -21,9 +22,7 @@ def create_comment() -> Response:
     """Comment on a version."""
     fields = fields_of(request)
     ref, text = version_ref(fields), fields.required("comment")
-    return commit(
-        lambda tx: _shown(comments.create_comment(tx, ref.model, ref.number, text))
-    )
+    return commit(lambda tx: _shown(commented(tx, ref.model, ref.number, text)))
 
 
 @blueprint.patch("/update")
@@ -32,7 +31,7 @@ def update_comment() -> Response:
     """Write a comment anew."""
     fields = fields_of(request)
     comment_id, text = fields.required("id"), fields.required("comment")
-    return commit(lambda tx: _shown(comments.update_comment(tx, comment_id, text)))
+    return commit(lambda tx: _shown(edit_comment(tx, comment_id, text)))
 
 
 @blueprint.delete("/delete")
@@ -42,13 +41,13 @@ def delete_comment() -> Response:
     comment_id = fields_anywhere(request).required("id")
 
     def work(tx: Transaction) -> Document:
-        comments.delete_comment(tx, comment_id)
+        edit_comment(tx, comment_id, None)
         return {}
 
     return commit(work)
 
 
-def _shown(comment: VersionComment) -> Document:
+def _shown(comment: CommentRow) -> Document:
     """A ``Comment``; only who may edit it is shown one in an answer."""
     return {
         "comment": {

@@ -17,6 +17,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from registry.auth.permissions import Permission, requires
+from registry.domain.commands.change import OPT_IN
 from registry.errors import InvalidInputError
 from registry.mlflow_api.databricks.reading import fields_anywhere
 from registry.mlflow_api.documents import Document, milliseconds
@@ -26,20 +27,19 @@ from registry.mlflow_api.subscriptions import (
     DISABLED,
     STATES,
     answered_text,
-    changed,
-    deleted,
+    commit_change,
+    delete,
     find,
     listed,
     page_asked,
+    send_test,
     status_of,
-    tested,
 )
 from registry.persistence import queries
-from registry.persistence.database import db
+from registry.persistence.database import reading_session
 from registry.services import subscriptions as service
-from registry.services.changes import OPT_IN
 from registry.services.transaction import Transaction
-from registry.web.changing import parts
+from registry.web.commands import parts
 from webhooks import subscriptions
 from webhooks.events import matches_event_type
 from webhooks.formats.databricks import NAMES
@@ -73,7 +73,7 @@ def create_webhook() -> Response:
 
     def work(tx: Transaction) -> Document:
         if model_name is not None:
-            queries.model_id(tx.session, model_name)
+            queries.model_id(tx.cx, model_name)
         new = {
             **given,
             "format": FORMAT,
@@ -91,7 +91,7 @@ def create_webhook() -> Response:
             _update(tx, created["id"], {"state": state})
         return _answer(tx, created["id"])
 
-    return changed(work)
+    return commit_change(work)
 
 
 @blueprint.get("/list")
@@ -103,7 +103,9 @@ def list_webhooks() -> Response:
     model_name, asked = fields.optional("model_name"), set(_names(fields))
     rows = (
         row
-        for row in subscriptions.list_of_format(db.session(), FORMAT, before=before)
+        for row in subscriptions.list_of_format(
+            reading_session(), FORMAT, before=before
+        )
         if (model_name is None or _model_name(row) == model_name)
         and (not asked or asked & set(_event_names(row)))
     )
@@ -128,14 +130,14 @@ def update_webhook() -> Response:
         _update(tx, webhook_id, {**given, **_choices(row.options, names, status)})
         return _answer(tx, webhook_id)
 
-    return changed(work)
+    return commit_change(work)
 
 
 @blueprint.delete("/delete")
 @requires(Permission.ADMIN)
 def delete_webhook() -> Response:
     """Delete a webhook; what it still waited for is given up."""
-    return deleted(fields_anywhere(request).required("id"), name=FORMAT)
+    return delete(fields_anywhere(request).required("id"), name=FORMAT)
 
 
 @blueprint.post("/test")
@@ -146,7 +148,7 @@ def test_webhook() -> Response:
     sample = fields.optional("event")
     if sample is not None:
         _check_name(sample)
-    result = tested(fields.required("id"), name=FORMAT, sample=sample)
+    result = send_test(fields.required("id"), name=FORMAT, sample=sample)
     if result.status is None:
         return jsonify({"body": result.error})
     return jsonify({"status_code": result.status, "body": answered_text(result)})

@@ -1,24 +1,22 @@
 """``/mlflow/databricks/…``: a model with what one may do; moves with a comment."""
 
 from flask import Blueprint, Response, jsonify, request
-from sqlalchemy.orm import Session
 
 from registry.auth.permissions import Permission, requires
 from registry.domain.names import MAX_TEXT_CHARACTERS
+from registry.domain.rows import VersionRow
 from registry.mlflow_api.databricks.permission_levels import permission_level
 from registry.mlflow_api.databricks.reading import fields_anywhere
 from registry.mlflow_api.documents import (
     Document,
+    found_model_document,
     full_version_document,
-    model_document,
 )
 from registry.mlflow_api.reading import fields_of
-from registry.mlflow_api.stages import moved
-from registry.persistence import queries
-from registry.persistence.database import db
+from registry.mlflow_api.stages import move_version
+from registry.persistence.database import reading
 from registry.persistence.latest import model_with_latest
-from registry.services.versions import VersionRef
-from registry.web.changing import parts
+from registry.web.commands import parts
 
 blueprint = Blueprint("databricks", __name__, url_prefix="/mlflow/databricks")
 
@@ -29,11 +27,11 @@ def get_registered_model() -> Response:
     """Show a model with its id and what the caller may do with it."""
     name = fields_anywhere(request).required("name")
     stages = parts().policy.for_model(name).stages
-    model, latest = model_with_latest(db.session(), name, stages)
+    found = model_with_latest(reading(), name, stages)
     document = {
-        **model_document(model, latest),
-        "id": model.id,
-        "user_id": model.created_by,
+        **found_model_document(found),
+        "id": found.model.id,
+        "user_id": found.model.created_by,
         "permission_level": permission_level(),
     }
     return jsonify({"registered_model_databricks": document})
@@ -45,11 +43,10 @@ def transition_model_version_stage() -> Response:
     """Move a version to another stage; the comment is the reason."""
     fields = fields_of(request)
     reason = fields.text("comment", maximum=MAX_TEXT_CHARACTERS)
-    return moved(fields, reason=reason, answer=_version_answer)
+    return move_version(fields, reason=reason, answer=_version_answer)
 
 
-def _version_answer(session: Session, ref: VersionRef) -> Document:
-    version = queries.get_version(session, ref.model, ref.number)
-    document = full_version_document(ref.model, version)
+def _version_answer(version: VersionRow) -> Document:
+    document = full_version_document(version)
     level = permission_level()
     return {"model_version_databricks": {**document, "permission_level": level}}

@@ -4,9 +4,7 @@ The tests of audit, atomicity and idempotency run over this table, and one of th
 holds it to the application's own routes: a new route without a line here fails.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import text
 from werkzeug.test import TestResponse
@@ -19,7 +17,7 @@ from tests.integration.api.driver import (
     declared,
     document_of,
 )
-from tests.integration.world import keep
+from tests.integration.world import made_once
 
 VERSIONS = f"/models/{MODEL}/versions"
 RECEIVER = "http://127.0.0.1:9/hook"  # discard: nobody answers there
@@ -58,21 +56,9 @@ class Mutation:
         )
 
 
-_PREPARED: dict[str, Callable[[], None]] = {}
-
-
 def prepare(api: Driver) -> None:
-    """Versions 1 and 2 have served, 3 is READY, 4 has its upload, 5 waits.
-
-    Made by its 25 requests once in a place, and copied there from then on.
-    """
-    url, root = api.engine.url, api.parts.settings.artifact_root
-    place = f"{url} {root}"
-    if place in _PREPARED:
-        _PREPARED[place]()
-    else:
-        _make(api)
-        _PREPARED[place] = keep(url, Path(root))
+    """Versions 1 and 2 have served, 3 is READY, 4 has its upload, 5 waits."""
+    made_once(_make, api)
 
 
 def _make(api: Driver) -> None:

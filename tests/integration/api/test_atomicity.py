@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from registry.services import audit
+from registry.persistence import apply
 from tests.integration.api.driver import ON_BOTH_DATABASES, Driver, problem_of
 from tests.integration.api.mutations import MUTATIONS, Mutation, prepare, resolve
 from webhooks import outbox
@@ -37,7 +37,11 @@ def test_change_whose_audit_entry_fails_leaves_nothing_behind(
     before = api.dump()
 
     with monkeypatch.context() as broken:
-        broken.setattr("registry.services.audit.record", failing_after(audit.record))
+        for name in (
+            "registry.persistence.apply.append",
+            "registry.services.audit.append",
+        ):
+            broken.setattr(name, failing_after(apply.append))
         failed = mutation.send(api, path, Idempotency_Key="job-1")
 
     problem_of(failed, 500, "internal")
@@ -75,9 +79,9 @@ def test_rollback_that_fails_at_any_step_leaves_the_incumbent(
     prepare(api)
     before = api.dump()
     targets: dict[str, tuple[str, Callable[..., Any]]] = {
-        "audit": ("registry.services.audit.record", audit.record),
+        "audit": ("registry.persistence.apply.append", apply.append),
         "event": ("webhooks.outbox.enqueue_all", outbox.enqueue_all),
-        "answer": ("registry.services.idempotency.store_answer", lambda *_: None),
+        "answer": ("registry.services.idempotency.keep", lambda *_, **__: None),
     }
     name, function = targets[step]
 
@@ -104,7 +108,20 @@ def test_dispatcher_is_woken_after_the_commit_and_only_then(
             woken.append(count.scalar())
 
     monkeypatch.setattr(api.parts.dispatcher, "wake", wake)
+    api.create_model("churn")  # nobody wants to hear of it
+    api.post("/webhooks", {"url": "http://127.0.0.1:9/hook"})
+    woken.clear()
     api.create_model()
     api.post("/models", {"name": "fraud"})  # refused: the name is taken
 
-    assert woken == [1]
+    assert woken == [2]
+
+
+def test_dispatcher_is_left_alone_where_nobody_wants_what_is_told(
+    api: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken: list[None] = []
+    monkeypatch.setattr(api.parts.dispatcher, "wake", lambda: woken.append(None))
+    api.create_model()
+
+    assert not woken

@@ -244,6 +244,7 @@ _COPY = """
 """
 
 # The chain has five entries. The damage is what the first bad entry is called.
+_HEAD = "UPDATE registered_models SET {} WHERE 'model:' || id = :chain"  # constants
 TAMPERING: dict[str, tuple[list[str], DamageKind, int]] = {
     "an edited text": (
         [
@@ -292,24 +293,16 @@ TAMPERING: dict[str, tuple[list[str], DamageKind, int]] = {
         DamageKind.TRUNCATED,
         1,
     ),
-    "everything removed, the head as well": (
-        [
-            "DELETE FROM audit_entries WHERE chain = :chain",
-            "DELETE FROM audit_chains WHERE chain = :chain",
-        ],
-        DamageKind.TRUNCATED,
-        1,
-    ),
     "everything removed, the head set to zero": (
         [
             "DELETE FROM audit_entries WHERE chain = :chain",
-            "UPDATE audit_chains SET n = 0, hash = :zeros WHERE chain = :chain",
+            _HEAD.format("chain_n = 0, chain_hash = :zeros"),
         ],
         DamageKind.TRUNCATED,
         1,
     ),
     "the head set to zero": (
-        ["UPDATE audit_chains SET n = 0, hash = :zeros WHERE chain = :chain"],
+        [_HEAD.format("chain_n = 0, chain_hash = :zeros")],
         DamageKind.INSERTED,
         1,
     ),
@@ -323,13 +316,8 @@ TAMPERING: dict[str, tuple[list[str], DamageKind, int]] = {
         DamageKind.EDITED,
         4,
     ),
-    "a removed head": (
-        ["DELETE FROM audit_chains WHERE chain = :chain"],
-        DamageKind.REMOVED,
-        5,
-    ),
     "an edited head": (
-        ["UPDATE audit_chains SET hash = :zeros WHERE chain = :chain"],
+        [_HEAD.format("chain_hash = :zeros")],
         DamageKind.EDITED,
         5,
     ),

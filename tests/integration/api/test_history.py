@@ -32,7 +32,7 @@ def _clock_that_moves(monkeypatch: pytest.MonkeyPatch) -> None:
             start = cls(2026, 11, 20, 12, tzinfo=UTC)
             return start + timedelta(seconds=next(seconds))
 
-    monkeypatch.setattr("registry.web.changing.datetime", Clock)
+    monkeypatch.setattr("registry.web.commands.datetime", Clock)
 
 
 def times(api: Driver) -> list[str]:

@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, text
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, insert, text
 
 from registry.persistence.tables import IdempotencyKey
 from registry.services.idempotency import KeyedRequest, StoredAnswer, find_answer
@@ -128,6 +127,21 @@ def test_refusal_is_not_kept_and_the_key_may_be_used_again(api: Driver) -> None:
     assert stored == before
     assert made.status_code == 200
     assert "Idempotent-Replayed" not in made.headers
+
+
+@ON_BOTH_DATABASES
+def test_refusal_under_the_lock_leaves_the_key_alone(api: Driver) -> None:
+    api.ready_versions(1)
+    path, body = f"{VERSIONS}/1/transitions", {"to_stage": "Staging"}
+    before = api.dump()
+
+    refused = api.post(path, body, headers={**KEY, "If-Match": '"other"'})
+    stored = api.dump()
+    made = api.post(path, body, headers=KEY)
+
+    problem_of(refused, 412, "stale")
+    assert stored == before
+    assert made.status_code == 200
 
 
 def test_refusal_for_a_changed_artifact_leaves_the_key_alone(api: Driver) -> None:
@@ -264,10 +278,10 @@ def test_request_that_meets_its_twin_finds_the_answer_of_the_twin(
     first = api.post(VERSIONS, {}, headers=KEY)
     looks = iter([None])  # the first look comes before the twin has committed
 
-    def look(session: Session, request: KeyedRequest) -> StoredAnswer | None:
+    def look(cx: Connection, request: KeyedRequest) -> StoredAnswer | None:
         for answer in looks:
             return answer
-        return find_answer(session, request)
+        return find_answer(cx, request)
 
     monkeypatch.setattr("registry.services.idempotency.find_answer", look)
     second = api.post(VERSIONS, {}, headers=KEY)

@@ -18,6 +18,7 @@ from registry.persistence.tables import (
 from registry.services import subscriptions
 from registry.web import paging
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Driver, document_of
+from tests.integration.world import made_once
 from tests.receiver import Receiver
 from webhooks import feed, portions
 from webhooks.clock import utc_now
@@ -52,10 +53,18 @@ def api(app: Flask, client: FlaskClient) -> Driver:
 
 
 @pytest.fixture
-def names(api: Driver, receiver: Receiver) -> dict[str, str]:
+def names(api: Driver) -> dict[str, str]:
     """A registry in which every list has several items, and what they are called."""
-    receiver.answers = [500] * MANY
-    body = {"url": receiver.url, "description": "d" * MUCH}
+    return made_once(full, api)
+
+
+def full(api: Driver) -> dict[str, str]:
+    with Receiver(answers=[500] * MANY) as receiver:
+        return fill(api, receiver.url)
+
+
+def fill(api: Driver, url: str) -> dict[str, str]:
+    body = {"url": url, "description": "d" * MUCH}
     made = [document_of(api.post("/webhooks", body)) for _ in range(MANY)]
     for name in (MODEL, "spam", "churn", "price", "fares", "leads"):
         api.create_model(name, description="d" * MUCH)

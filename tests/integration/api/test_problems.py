@@ -52,7 +52,7 @@ def test_stored_data_that_contradicts_itself_is_a_failure_of_ours(
 ) -> None:
     api.ready_versions(1)
     with api.engine.begin() as connection:
-        connection.execute(text("DELETE FROM version_manifests"))
+        connection.execute(text("DELETE FROM manifest_files"))
 
     problem_of(api.get(f"/models/{MODEL}/versions/1/artifacts"), 500, "internal")
     problem_of(api.move(1, "Staging"), 500, "internal")

@@ -101,7 +101,7 @@ def test_role_of_each_kind_of_route_is_the_one_that_is_promised(api: Driver) -> 
     }
     expected: dict[str, Permission] = {}
     for endpoint, rule in rules.items():
-        group, _, name = endpoint.partition(".")
+        group, _, name = endpoint.rpartition(".")
         if name in PUBLIC:
             expected[endpoint] = Permission.PUBLIC
         elif group in {"webhooks", "replays"} or name.endswith(("token", "tokens")):

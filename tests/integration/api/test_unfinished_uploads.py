@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from registry.persistence import queries
-from registry.persistence.database import session_factory
 from registry.worker import BackgroundWork
 from tests.integration.api.driver import FILES, ON_BOTH_DATABASES, Driver
 from tests.receiver import Receiver
@@ -119,9 +118,9 @@ def test_what_is_settled_finalized_or_deleted_is_no_unfinished_upload(
 def test_upload_that_is_finalized_while_it_is_looked_for_is_kept(
     pending: Driver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with session_factory(pending.engine)() as session:
+    with pending.engine.connect() as cx:
         later = datetime.now(UTC) + WEEK
-        looked_for = [queries.oldest_unfinished_upload(session, created_before=later)]
+        looked_for = [queries.oldest_unfinished_upload(cx, created_before=later)]
     monkeypatch.setattr("registry.services.artifacts.INLINE_BYTES", 0)
     pending.upload(1, {"model.bin": b"weights"})
     monkeypatch.setattr(

@@ -101,7 +101,7 @@ def mlflow_client(app: Flask) -> Mlflow:
 
 
 def refusal_of(answer: TestResponse, code: str) -> str:
-    """The message of an error; the statuses are those of the protocol reference."""
+    """The message of an error; the statuses are those of MLflow's server."""
     document = document_of(answer)
     assert document["error_code"] == code, document
     assert answer.status_code == STATUSES[code]

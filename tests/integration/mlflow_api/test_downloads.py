@@ -108,13 +108,23 @@ def test_each_read_is_one_statement_beside_the_sign_in(uploaded: Mlflow) -> None
 
     for url in (
         f"/api/2.0/mlflow/model-versions/get-download-uri?name={MODEL}&version=1",
+        f"{ARTIFACTS}?path={version_id}",
         f"{ARTIFACTS}?path={version_id}/data",
+        f"{ARTIFACTS}?path={version_id}/model.bin",
         f"{root}/model.bin",
         f"{page}&path=model.bin",
     ):
         with statements_of(uploaded.app) as statements:
             assert uploaded.api.client.get(url).status_code == 200
         assert len(statements) <= 2, statements
+
+
+@ON_BOTH_DATABASES
+def test_what_no_database_can_be_asked_for_is_not_there(uploaded: Mlflow) -> None:
+    root, get = path_of(download_uri(uploaded)), uploaded.api.client.get
+
+    refusal_of(get(f"{root}/a%00b"), "INVALID_PARAMETER_VALUE")
+    refusal_of(get(f"{ARTIFACTS}/%00/model.bin"), "RESOURCE_DOES_NOT_EXIST")
 
 
 def answer_to(mlflow: Mlflow, base_url: str) -> TestResponse:

@@ -330,4 +330,4 @@ def later(monkeypatch: pytest.MonkeyPatch) -> None:
         def now(cls, tz: tzinfo | None = None) -> "datetime":  # type: ignore[override]  # a plain one is meant
             return datetime.now(tz) + timedelta(minutes=1)
 
-    monkeypatch.setattr("registry.web.changing.datetime", LaterClock)
+    monkeypatch.setattr("registry.web.commands.datetime", LaterClock)

@@ -229,7 +229,7 @@ def test_change_that_fails_in_the_middle_leaves_nothing(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("the answer cannot be made")
 
-    monkeypatch.setattr("registry.mlflow_api.stages.transitions.move_version", fail)
+    monkeypatch.setattr("registry.mlflow_api.stages.execute", fail)
     mlflow.app.config["PROPAGATE_EXCEPTIONS"] = False
     answer = mlflow.send(
         "POST", "/model-versions/transition-stage", **FIRST, stage="Staging"

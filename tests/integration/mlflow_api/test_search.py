@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from registry.persistence import search_ways
 from tests.integration.conftest import close_app, make_app
 from tests.integration.mlflow_api.driver import (
     AJAX_ROOT,
@@ -174,37 +173,18 @@ FOUND = [
 ]
 
 
-def each_way(mlflow: Mlflow, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let more and more rows be few: on SQLite that decides the way to find some.
-
-    It never decides what is found.
-    """
-    for few in (0, 2, 1_000) if is_sqlite(mlflow) else (1_000,):
-        monkeypatch.setattr(search_ways, "RARE", few)
-        yield
-
-
-def is_sqlite(mlflow: Mlflow) -> bool:
-    address: str = mlflow.app.config["SQLALCHEMY_DATABASE_URI"]
-    return address.startswith("sqlite")
-
-
 @pytest.mark.parametrize(("text", "names"), FOUND)
-def test_filter_finds_models(
-    mlflow: Mlflow, monkeypatch: pytest.MonkeyPatch, text: str, names: set[str]
-) -> None:
-    for _ in each_way(mlflow, monkeypatch):
-        assert models(mlflow, text) == names
+def test_filter_finds_models(mlflow: Mlflow, text: str, names: set[str]) -> None:
+    assert models(mlflow, text) == names
 
 
 @pytest.mark.parametrize(("text", "names"), FOUND)
 def test_filter_finds_versions_by_their_own_tags_and_the_name_of_their_model(
-    mlflow: Mlflow, monkeypatch: pytest.MonkeyPatch, text: str, names: set[str]
+    mlflow: Mlflow, text: str, names: set[str]
 ) -> None:
-    for _ in each_way(mlflow, monkeypatch):
-        found = versions(mlflow, text)
+    found = versions(mlflow, text)
 
-        assert found - {"runs:1", "runs:2"} == {f"{name}:1" for name in names}
+    assert found - {"runs:1", "runs:2"} == {f"{name}:1" for name in names}
 
 
 @pytest.mark.parametrize(
@@ -244,10 +224,9 @@ def test_filter_finds_versions_by_their_own_tags_and_the_name_of_their_model(
     ],
 )
 def test_filter_finds_versions_by_what_only_they_have(
-    mlflow: Mlflow, monkeypatch: pytest.MonkeyPatch, text: str, numbers: set[int]
+    mlflow: Mlflow, text: str, numbers: set[int]
 ) -> None:
-    for _ in each_way(mlflow, monkeypatch):
-        assert versions(mlflow, text) == {f"runs:{number}" for number in numbers}
+    assert versions(mlflow, text) == {f"runs:{number}" for number in numbers}
 
 
 def test_no_filter_finds_all_but_prompts_and_what_is_deleted(mlflow: Mlflow) -> None:
@@ -283,7 +262,7 @@ def test_version_without_a_run_has_an_empty_one(
 def test_names_compare_without_case_in_every_alphabet_on_sqlite(
     mlflow: Mlflow,
 ) -> None:
-    if not is_sqlite(mlflow):
+    if mlflow.api.engine.dialect.name != "sqlite":
         pytest.skip("PostgreSQL folds what the locale of its database folds")
 
     assert models(mlflow, "name ILIKE 'äPFEL'") == {"Äpfel", "äpfel"}

@@ -29,7 +29,7 @@ def plan_of(mlflow: Mlflow, path: str, **fields: Any) -> str:  # noqa: ANN401  #
         mlflow.done("GET", path, **fields)
         event.remove(engine, "before_cursor_execute", note)
         statement, parameters = next(
-            each for each in seen if each[0].startswith("SELECT") and "page" in each[0]
+            each for each in seen if "LIMIT" in each[0] and "json_each" not in each[0]
         )
         with engine.connect() as connection:
             steps = connection.exec_driver_sql(
@@ -55,10 +55,7 @@ def plan_of(mlflow: Mlflow, path: str, **fields: Any) -> str:  # noqa: ANN401  #
         (
             MODELS,
             {"filter": "tags.team = 'risk'"},
-            [
-                "model_tags_by_value (key=? AND <expr>=?)",
-                "model_tags_by_value (key=? AND <expr>=? AND model_id=?)",
-            ],
+            ["model_tags_by_value (key=? AND <expr>=?)"],
         ),
         (VERSIONS, {}, ["model_versions_by_mlflow_update"]),
         (
@@ -97,11 +94,7 @@ def plan_of(mlflow: Mlflow, path: str, **fields: Any) -> str:  # noqa: ANN401  #
         (
             VERSIONS,
             {"filter": "tags.git_sha = 'abc'"},
-            [
-                "version_tags_by_value (key=? AND <expr>=?)",
-                "version_tags_by_value (key=? AND <expr>=? AND version_id=?)",
-                "model_versions_by_mlflow_update",
-            ],
+            ["version_tags_by_value (key=? AND <expr>=?)"],
         ),
         (
             VERSIONS,

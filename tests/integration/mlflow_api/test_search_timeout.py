@@ -37,8 +37,8 @@ def test_search_that_postgresql_gives_up_is_refused_and_not_sent_again(
         engine = db.engine
 
     def hurry(_connection: object, cursor: Any, statement: str, *_: object) -> None:  # noqa: ANN401  # the driver's own
-        if "page" in statement:  # the search, and not the sign-in
-            cursor.connection.execute(f"SET LOCAL {setting} = 100")
+        if "registered_models" in statement:  # the search, and not the sign-in
+            cursor.connection.execute(f"SET {setting} = 100")
 
     event.listen(engine, "before_cursor_execute", hurry)
     with engine.begin() as locking:  # for as long as the search may wait

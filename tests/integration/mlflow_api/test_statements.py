@@ -1,4 +1,4 @@
-"""How many statements a call issues, sign-in included (design, section 9)."""
+"""How many statements a call issues, sign-in included."""
 
 from collections.abc import Sequence
 

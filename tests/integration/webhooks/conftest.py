@@ -1,5 +1,6 @@
 """A database with the package's tables alone, once per kind of database."""
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from tests.receiver import Receiver
+from tests.services.fresh_database import FreshDatabase
+from tests.services.postgres import PostgresServer
 from webhooks import outbox, subscriptions
 from webhooks.claims import Claim, claim_due, claim_probes
 from webhooks.dispatcher import Dispatcher
@@ -149,16 +152,42 @@ def make_event(
     return Event(**(values | parts))
 
 
+@pytest.fixture(scope="session")
+def outbox_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database with the package's tables, to be copied."""
+    file = tmp_path_factory.mktemp("outbox") / "outbox.db"
+    Base.metadata.create_all(embedded_engine(file))
+    return file
+
+
+@pytest.fixture(scope="session")
+def fresh_postgres(postgres_server: PostgresServer) -> Iterator[FreshDatabase]:
+    """A database that has the package's empty tables whenever it is asked for."""
+    template, copy = "outbox_template", "outbox"
+    postgres_server.create_database(template)
+    url = postgres_server.url(template)
+    Base.metadata.create_all(create_engine(url, poolclass=NullPool))
+    yield FreshDatabase(postgres_server, template, copy)
+    for name in (copy, template):
+        postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def postgres_url(fresh_postgres: FreshDatabase) -> str:
+    fresh_postgres.restore()
+    return fresh_postgres.url
+
+
 @pytest.fixture(
     params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)]
 )
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("outbox_file"), tmp_path / "outbox.db")
         engine = embedded_engine(tmp_path / "outbox.db")
     else:
         url = request.getfixturevalue("postgres_url")
         engine = create_engine(url, poolclass=NullPool)
-    Base.metadata.create_all(engine)
     yield World(engine)
     engine.dispose()
 

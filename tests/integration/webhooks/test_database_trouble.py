@@ -22,7 +22,6 @@ from webhooks import outbox
 from webhooks.clock import utc_now
 from webhooks.dispatcher import Dispatcher
 from webhooks.sending.sender import Timeouts
-from webhooks.tables import Base
 
 ON_SQLITE = pytest.mark.parametrize("world", ["sqlite"], indirect=True)
 
@@ -31,7 +30,6 @@ ON_SQLITE = pytest.mark.parametrize("world", ["sqlite"], indirect=True)
 def on_postgresql(postgres_url: str) -> Iterator[World]:
     """A world of connections that are made anew each time: the test's own."""
     engine = create_engine(postgres_url, poolclass=NullPool)
-    Base.metadata.create_all(engine)
     yield World(engine)
     engine.dispose()
 

@@ -14,11 +14,11 @@ from tests.hostile_receivers import (
     make_sender,
     send_to,
 )
-from tests.waiting import STALL_SECONDS
 from webhooks.sending.sender import MAX_BODY_BYTES, Timeouts
 
 DEADLINE_SECONDS = 0.6
 # Far more than a loaded machine needs; what hangs, hangs for ever.
+PATIENCE_SECONDS = 15
 SENTENCES = {
     "no complete answer before the deadline",
     "the receiver stopped answering",
@@ -46,7 +46,7 @@ def test_a_send_ends_and_believes_complete_heads_alone(
 
     result = send_to(case, sender, certificates)
 
-    assert time.monotonic() - started < STALL_SECONDS
+    assert time.monotonic() - started < PATIENCE_SECONDS
     assert result.is_delivered is case.is_delivered
     assert result.status == (200 if case.is_delivered else None)
     assert result.error in ({None} if case.is_delivered else SENTENCES)

@@ -18,8 +18,9 @@ def enqueue_many(world: World, count: int, keys: int) -> dict[str, list[str]]:
     expected: dict[str, list[str]] = defaultdict(list)
     events = [make_event(ordering_key=f"key-{n % keys}") for n in range(count)]
     with world.begin() as session:
-        for row in outbox.enqueue_all(session, events, now=utc_now()):
-            expected[row.ordering_key].append(row.id)
+        outbox.enqueue_all(session, events, now=utc_now())
+    for event in events:
+        expected[event.ordering_key].append(event.id)
     return expected
 
 

@@ -99,7 +99,8 @@ def test_a_process_that_is_told_to_end_records_what_it_sends(
     with Receiver(answers=ending.answer) as receiver:
         world.subscribe(receiver.url)
         with world.begin() as session:
-            outbox.enqueue_all(session, [make_event()] * 100, now=datetime.now(UTC))
+            events = [make_event() for _ in range(100)]
+            outbox.enqueue_all(session, events, now=datetime.now(UTC))
         with sending(world, tmp_path / "child.log") as child:
             ending.aim_at(child)
             code = child.wait(STALL_SECONDS)

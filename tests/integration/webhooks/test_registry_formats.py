@@ -97,8 +97,8 @@ def test_opt_in_events_go_to_those_who_name_their_type(world: World) -> None:
     with world.begin() as session:
         opt_in, ordinary = enqueue_all(session, events, now=NOW)
 
-    assert (opt_in.fanout, ordinary.fanout) == (1, 3)
-    (told,) = (d for d in world.deliveries() if d.event_id == opt_in.id)
+    assert (opt_in["fanout"], ordinary["fanout"]) == (1, 3)
+    (told,) = (d for d in world.deliveries() if d.event_id == opt_in["id"])
     assert told.subscription_id == named
 
 

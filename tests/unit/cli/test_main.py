@@ -15,6 +15,7 @@ from registry.cli.client_command import Connection, client_command
 from registry.cli.lazy import LazyCommand, LazyGroup
 from registry.cli.main import COMMANDS, main, stagegate
 from tests.unit.cli.conftest import Run
+from tests.unit.cli.pages import page
 from tests.unit.fake_registry import FakeRegistry, model_document
 
 SERVER_COMMANDS = {"serve", "worker", "db", "demo"}
@@ -103,6 +104,46 @@ def test_help_and_version_import_no_command() -> None:
         assert done.returncode == 0, done.stderr
 
     assert __version__ in done.stdout
+
+
+def test_a_command_imports_nothing_of_the_server_and_draws_only_tables(
+    fake: FakeRegistry,
+) -> None:
+    program = (
+        "import sys; from registry.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "known = {'rich', 'flask', 'sqlalchemy', 'marshmallow', 'alembic'}\n"
+        "print(*sorted(known & sys.modules.keys()), file=sys.stderr)"
+    )
+    imported = []
+
+    for output in ("json", "table"):
+        fake.json("GET", "/models", page(model_document()))
+        arguments = ["models", "list", "--url", fake.url, "-o", output]
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "fraud" in done.stdout
+        imported.append(done.stderr.split())
+
+    assert imported == [[], ["rich"]]
+
+
+def test_a_command_is_loaded_without_a_search_for_garbage() -> None:
+    program = (
+        "import gc; from registry.cli.main import COMMANDS\n"
+        "gc.collect()\n"
+        "before = gc.get_stats()\n"
+        "COMMANDS['models'].load()\n"
+        "assert gc.get_stats() == before\n"
+        "assert gc.isenabled() and gc.get_freeze_count() > 1000"
+    )
+
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_the_entry_point_runs_the_command(

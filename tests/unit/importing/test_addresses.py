@@ -7,7 +7,6 @@ import pytest
 from registry.client import RegistryClient
 from registry.errors import InvalidInputError, RegistryError
 from registry.importing.addresses import Addresses
-from registry.importing.hands import find_here
 from registry.importing.mlflow_source import MlflowServer
 from registry.importing.states import (
     FROM_TAG,
@@ -17,6 +16,7 @@ from registry.importing.states import (
     names_registered,
     registered_version,
 )
+from registry.importing.writer import find_here
 from tests.unit.fake_registry import FakeRegistry, version_document
 from tests.unit.importing.mlflow_pages import MlflowPages, error_answer
 

@@ -14,8 +14,7 @@ from registry.errors import (
     StaleExpectationError,
     TransitionRefusedError,
 )
-from registry.importing.carry_out import ModelImport
-from registry.importing.hands import NumberTakenError, Tags
+from registry.importing.import_model import ModelImport
 from registry.importing.report import Report
 from registry.importing.states import (
     PLACEHOLDER_TAG,
@@ -27,6 +26,7 @@ from registry.importing.states import (
     TargetVersion,
     provenance,
 )
+from registry.importing.writer import NumberTakenError, Tags
 
 ORIGIN = "http://mlflow.example"
 STAGES = ("None", "Staging", "Production", "Archived")
@@ -71,7 +71,7 @@ class World:
     def run(self, source: SourceModel, *, skip_refused: bool = False) -> Report:
         report = Report(ORIGIN)
         ModelImport(
-            hands=self,
+            writer=self,
             source=source,
             rules=self.rules,
             report=report,

@@ -16,16 +16,22 @@ BENCHES = {"order", "latency", "throughput", "dead-endpoint", "fleet", "hostile"
 
 @pytest.mark.parametrize(("file", "name"), NAMED)
 def test_every_test_that_is_named_is_there(file: str, name: str) -> None:
-    folder, _, module = file.rpartition("/")
+    *folders, module = file.split("/")
     module = module if module.startswith("test_") else f"test_{module}"
-    found = [
-        path
-        for path in (CHECKOUT / "tests").rglob(f"{module}.py")
-        if folder in path.parent.parts or not folder
-    ]
+    found = list((CHECKOUT / "tests").rglob("/".join([*folders, f"{module}.py"])))
 
     texts = [path.read_text("utf-8") for path in found]
     assert any(f"\ndef test_{name}(" in text for text in texts), found
+
+
+def test_every_planted_fault_is_in_a_module_that_is_there() -> None:
+    table = FAULTS.partition("## Planted faults")[2]
+    places = set(re.findall(r"^\| ([\w/]+) \| .* \| `", table, flags=re.MULTILINE))
+
+    assert "persistence/apply" in places
+    for place in places:
+        paths = [CHECKOUT / "registry" / place, CHECKOUT / place]
+        assert any(path.with_suffix(".py").exists() for path in paths), place
 
 
 def test_every_benchmark_that_is_named_is_there() -> None:

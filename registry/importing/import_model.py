@@ -26,7 +26,6 @@ from registry.errors import (
     StaleExpectationError,
     TransitionRefusedError,
 )
-from registry.importing.hands import Hands
 from registry.importing.moves import Route, plan_moves
 from registry.importing.plan import (
     Describe,
@@ -49,6 +48,7 @@ from registry.importing.states import (
     is_prompt,
     nobodys_prompt,
 )
+from registry.importing.writer import Writer
 
 _ENDING = (NotSignedInError, PermissionDeniedError, ServerUnreachableError)
 
@@ -62,7 +62,7 @@ def name_here(model: SourceModel) -> str:
 class ModelImport:
     """The import of one model."""
 
-    hands: Hands
+    writer: Writer
     source: SourceModel
     rules: Rules
     report: Report
@@ -89,7 +89,7 @@ class ModelImport:
         self.report.counts[Count.MODELS] += 1
         if here is None:
             if not self._try(
-                None, lambda: self.hands.create_model(self.name, self.source)
+                None, lambda: self.writer.create_model(self.name, self.source)
             ):
                 return
             self.report.counts[Count.MODELS_CREATED] += 1
@@ -133,13 +133,13 @@ class ModelImport:
                 self._add(Kind.CONFLICT, step.number, step.reason)
 
     def _remove(self, number: int) -> None:
-        if self._try(number, lambda: self.hands.remove(self.name, number)):
+        if self._try(number, lambda: self.writer.remove(self.name, number)):
             self.report.counts[Count.NUMBERS_LEFT_EMPTY] += 1
 
     def _describe(self, step: Describe) -> None:
         done = self._try(
             step.number,
-            lambda: self.hands.describe(
+            lambda: self.writer.describe(
                 self.name, step.number, step.description, step.tags
             ),
         )
@@ -159,7 +159,7 @@ class ModelImport:
             return
         try:
             self._fill_empty_numbers()
-            made = self.hands.register(self.name, self.source, step.version)
+            made = self.writer.register(self.name, self.source, step.version)
         except _ENDING:
             raise
         except RegistryError as error:
@@ -196,10 +196,10 @@ class ModelImport:
 
     def _leave_empty(self, number: int) -> None:
         if not self.source.is_prompt:
-            self.hands.leave_empty(self.name, number)
+            self.writer.leave_empty(self.name, number)
             return
-        self.hands.register(self.name, self.source, nobodys_prompt(number))
-        self.hands.remove(self.name, number)
+        self.writer.register(self.name, self.source, nobodys_prompt(number))
+        self.writer.remove(self.name, number)
 
     def _move(self, here: TargetModel) -> None:
         if self.source.is_prompt:
@@ -223,7 +223,7 @@ class ModelImport:
 
         def follow() -> None:
             if self.copied[number].status != READY:
-                self.hands.wait_until_ready(self.name, number)
+                self.writer.wait_until_ready(self.name, number)
             for stage in route.stages:
                 self._enter(number, stage, stages)
 
@@ -234,7 +234,7 @@ class ModelImport:
         expected: ExpectedIncumbent = None
         if stage in self.rules.exclusive:
             expected = holders[0] if holders else "none"
-        self.hands.move(self.name, number, stage, expected)
+        self.writer.move(self.name, number, stage, expected)
         for holder in holders if expected is not None else ():
             stages[holder] = self.rules.exclusive[stage]
             self._touched.add(holder)
@@ -254,7 +254,7 @@ class ModelImport:
                 self._touched.add(number)
 
     def _pointing(self, alias: str, number: int) -> Callable[[], None]:
-        return lambda: self.hands.set_alias(self.name, alias, number)
+        return lambda: self.writer.set_alias(self.name, alias, number)
 
     def _count_unchanged(self, changes_before: int) -> None:
         self.report.counts[Count.VERSIONS_UNCHANGED] += len(

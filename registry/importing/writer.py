@@ -39,7 +39,7 @@ class NumberTakenError(ConflictError):
     """The number was given to somebody else meanwhile."""
 
 
-class Hands(Protocol):
+class Writer(Protocol):
     """The changes; each raises a ``RegistryError`` when it is refused."""
 
     def create_model(self, name: str, model: SourceModel) -> None:
@@ -85,7 +85,7 @@ def find_here(client: RegistryClient) -> Find:
 
 
 def facts_of(version: SourceVersion, origin: str, address: str) -> VersionFacts:
-    """What a version is registered with, beside its source."""
+    """What a version is registered with, besides its source."""
     provenance_tags = provenance(version, origin, address=address)
     facts = VersionFacts(
         description=version.description, tags={**version.tags, **provenance_tags}
@@ -99,7 +99,7 @@ def facts_of(version: SourceVersion, origin: str, address: str) -> VersionFacts:
     return facts
 
 
-class RegistryHands:
+class RegistryWriter:
     """Changes a registry through its client."""
 
     def __init__(

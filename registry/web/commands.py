@@ -1,40 +1,47 @@
 """How a request changes something: one transaction, committed once, then a wake.
 
-Rules (design, section 5; security reference, section 4):
+Rules:
 
 - The answer to an idempotency key is looked up first, so that a repeated
   request is answered before anything is verified again.
-- What must not happen under a lock (hashing an artifact) is done before.
-- The answer is written before the commit and stored in the same transaction.
-- Only after the commit is the dispatcher woken.
-- What would hold the lock for as long as a stage is full is done in parts, each in a
-  transaction of its own, with a pause in between in which others have their turn.
+- The answer is written before the commit and stored in the same transaction, once. Of
+  two requests with one key that come at once, the second waits for what the first
+  locks, and then finds its answer.
+- Only after the commit is the dispatcher woken, where it has something to send.
 """
 
 import dataclasses
 import hashlib
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Response, current_app, json, request
 from werkzeug.http import parse_dict_header
 
 from registry.auth.sign_in import current_caller
 from registry.domain.actors import Caller
-from registry.errors import ConflictError, CrowdedStageError, InvalidInputError
-from registry.persistence.database import begin_write, db, end_read
+from registry.errors import (
+    CrowdedStageError,
+    InvalidInputError,
+    RegistryError,
+    VerificationNeededError,
+)
+from registry.persistence.database import (
+    begin_write,
+    db,
+    end_read,
+    end_reading,
+    reading,
+)
 from registry.services import idempotency
 from registry.services.idempotency import KeyedRequest, StoredAnswer
 from registry.services.transaction import Transaction
 from registry.web.own_address import own_address
 from registry.web.parts import Parts
 
+Found = TypeVar("Found")
 Work = Callable[[Transaction], dict[str, Any] | None]
-
-#: Who waits for SQLite's lock looks again after 1 to 100 ms, the longer the later.
-_TURN_SECONDS = 0.05
 
 
 def parts() -> Parts:
@@ -47,9 +54,10 @@ def answer_once(carry_out: Callable[[], Response]) -> Response:
     """Answer a repeated request from its idempotency key, else carry it out."""
     keyed = _keyed_request()
     if keyed:
-        stored = idempotency.find_answer(db.session(), keyed)
+        stored = idempotency.find_answer(reading(), keyed)
         if stored:
             return _replayed(stored)
+        end_reading()
     return carry_out()
 
 
@@ -62,14 +70,22 @@ def commit(work: Work, *, status: int = 200, is_answer: bool = True) -> Response
     Raises:
         RegistryError: as ``work`` does; nothing is left behind then.
     """
-    session, now = db.session(), datetime.now(UTC)
     keyed = _keyed_request() if is_answer else None
-    begin_write(session)
-    if keyed and not idempotency.claim(session, keyed, now=now):
-        stored = idempotency.find_answer(session, keyed)
-        if stored is None:
-            raise ConflictError("a request with this idempotency key is in flight")
+    try:
+        return _committed(work, keyed, status)
+    except (CrowdedStageError, VerificationNeededError):
+        raise
+    except RegistryError:
+        # It may be refused because the same request, sent before, was carried out.
+        stored = keyed and _stored(keyed)
+        if not stored:
+            raise
         return _replayed(stored)
+
+
+def _committed(work: Work, keyed: KeyedRequest | None, status: int) -> Response:
+    session, now = db.session(), datetime.now(UTC)
+    begin_write(session)
     tx = Transaction(
         session=session, caller=_caller(keyed), policy=parts().policy, now=now
     )
@@ -81,29 +97,19 @@ def commit(work: Work, *, status: int = 200, is_answer: bool = True) -> Response
     if keyed:
         # Sealed, since an answer may show a secret that is kept nowhere in clear.
         sealed = StoredAnswer(answer.status, parts().webhooks.box.seal(answer.body))
-        idempotency.store_answer(session, keyed, sealed)
+        idempotency.keep(tx.cx, keyed, sealed, now=now)
     session.commit()
-    parts().dispatcher.wake()
+    if not tx.is_told_to_nobody:
+        parts().dispatcher.wake()
     return _response(answer)
 
 
-def commit_with_room(work: Work, make_room: Callable[[Transaction], None]) -> Response:
-    """As ``commit``; while the stage is too crowded for that, make room in it first.
-
-    What a crash in between leaves is true, and the same request goes on from there.
-
-    Raises:
-        RegistryError: as either does; room that was made by then is not undone.
-    """
-    while True:
-        try:
-            return commit(work)
-        except CrowdedStageError:
-            commit(make_room, is_answer=False)
-            time.sleep(_TURN_SECONDS)
+def _stored(keyed: KeyedRequest) -> StoredAnswer | None:
+    end_read(db.session())
+    return idempotency.find_answer(reading(), keyed)
 
 
-def carried_out_and_undone(work: Work) -> dict[str, Any] | None:
+def carried_out_and_undone(work: Callable[[Transaction], Found]) -> Found:
     """What ``work`` returns, in a transaction that leaves nothing behind.
 
     Raises:

@@ -6,7 +6,6 @@ import pytest
 
 from registry.client import RegistryClient
 from registry.errors import RegistryError, WaitTimeoutError
-from registry.importing.hands import NumberTakenError, RegistryHands
 from registry.importing.reading import read_model
 from registry.importing.states import (
     SourceModel,
@@ -14,6 +13,7 @@ from registry.importing.states import (
     TargetModel,
     provenance,
 )
+from registry.importing.writer import NumberTakenError, RegistryWriter
 from tests.unit.fake_registry import (
     FakeRegistry,
     model_document,
@@ -41,32 +41,32 @@ def address_of(_model: SourceModel, version: SourceVersion) -> str:
 
 
 @pytest.fixture
-def hands(client: RegistryClient) -> RegistryHands:
-    return RegistryHands(client, ORIGIN, address_of, wait_seconds=0)
+def writer(client: RegistryClient) -> RegistryWriter:
+    return RegistryWriter(client, ORIGIN, address_of, wait_seconds=0)
 
 
 def test_a_version_that_got_another_number_is_deleted_at_once(
-    fake: FakeRegistry, hands: RegistryHands
+    fake: FakeRegistry, writer: RegistryWriter
 ) -> None:
     fake.json("POST", VERSIONS, version_document(3), status=201)
     fake.json("DELETE", f"{VERSIONS}/3", {})
     source = source_model({2: "None"})
 
     with pytest.raises(NumberTakenError, match="the next one was 3"):
-        hands.register("fraud", source, source.versions[2])
+        writer.register("fraud", source, source.versions[2])
     with pytest.raises(NumberTakenError, match="number 2 was not to be had"):
-        hands.leave_empty("fraud", 2)
+        writer.leave_empty("fraud", 2)
 
     assert len(fake.asked_for("DELETE", f"{VERSIONS}/3")) == 2
 
 
 def test_only_what_is_known_of_a_version_is_sent(
-    fake: FakeRegistry, hands: RegistryHands
+    fake: FakeRegistry, writer: RegistryWriter
 ) -> None:
     fake.json("POST", VERSIONS, version_document(1, source=None), status=201)
     source = source_model({1: "None"})
 
-    made = hands.register("fraud", source, source.versions[1])
+    made = writer.register("fraud", source, source.versions[1])
 
     asked = fake.asked_for("POST", VERSIONS)[0]
     assert asked.json == {
@@ -79,14 +79,14 @@ def test_only_what_is_known_of_a_version_is_sent(
 
 
 def test_run_and_logged_model_are_sent_where_there_are_any(
-    fake: FakeRegistry, hands: RegistryHands
+    fake: FakeRegistry, writer: RegistryWriter
 ) -> None:
     fake.json("POST", VERSIONS, version_document(1), status=201)
     version = source_version(
         1, source="models:/m-0a", run_id="r", run_link="https://runs.example/r"
     )
 
-    hands.register("fraud", source_model({}, version), version)
+    writer.register("fraud", source_model({}, version), version)
 
     asked = fake.asked_for("POST", VERSIONS)[0].json
     assert asked["run_id"] == "r"
@@ -95,13 +95,13 @@ def test_run_and_logged_model_are_sent_where_there_are_any(
 
 
 def test_only_what_a_version_lacks_is_sent(
-    fake: FakeRegistry, hands: RegistryHands
+    fake: FakeRegistry, writer: RegistryWriter
 ) -> None:
     fake.json("PATCH", "/models/fraud", model_document())
     fake.json("PATCH", f"{VERSIONS}/1", version_document())
 
-    hands.describe("fraud", None, "a model", {})
-    hands.describe("fraud", 1, None, {"team": "risk"})
+    writer.describe("fraud", None, "a model", {})
+    writer.describe("fraud", 1, None, {"team": "risk"})
 
     assert fake.asked_for("PATCH", "/models/fraud")[0].json == {
         "description": "a model"
@@ -112,13 +112,13 @@ def test_only_what_a_version_lacks_is_sent(
 
 
 def test_an_artifact_that_takes_long_is_no_failure(
-    fake: FakeRegistry, hands: RegistryHands
+    fake: FakeRegistry, writer: RegistryWriter
 ) -> None:
     pending = version_document(status="PENDING_REGISTRATION")
     fake.json("GET", f"{VERSIONS}/1", pending)
 
     with pytest.raises(WaitTimeoutError, match="still being checked: run the import"):
-        hands.wait_until_ready("fraud", 1)
+        writer.wait_until_ready("fraud", 1)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_an_artifact_that_takes_long_is_no_failure(
     [("no such object", "no such object"), ("", "it is FAILED_REGISTRATION")],
 )
 def test_an_artifact_that_failed_its_check_says_why(
-    fake: FakeRegistry, hands: RegistryHands, status_message: str, reason: str
+    fake: FakeRegistry, writer: RegistryWriter, status_message: str, reason: str
 ) -> None:
     failed = version_document(
         status="FAILED_REGISTRATION", status_message=status_message
@@ -134,7 +134,7 @@ def test_an_artifact_that_failed_its_check_says_why(
     fake.json("GET", f"{VERSIONS}/1", failed)
 
     with pytest.raises(RegistryError, match=reason):
-        hands.wait_until_ready("fraud", 1)
+        writer.wait_until_ready("fraud", 1)
 
 
 def test_tags_say_what_the_history_cannot() -> None:

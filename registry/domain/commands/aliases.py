@@ -1,0 +1,123 @@
+"""Aliases: names that point at a version of a model."""
+
+from dataclasses import dataclass
+
+from registry.domain import names
+from registry.domain.commands.change import (
+    Context,
+    Outcome,
+    Snapshot,
+    Want,
+    effects,
+    version_event,
+)
+from registry.domain.entries import Change
+from registry.domain.policy import StagePolicy
+from registry.domain.rows import AliasRow
+from registry.errors import AliasNotFoundError
+
+SET = "model_version.alias_set"
+DELETED = "model_version.alias_deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAlias:
+    """Point an alias at a version, wherever it pointed before."""
+
+    model: str
+    alias: str
+    number: int
+
+    def want(self, _: StagePolicy) -> Want:
+        """The version, and where the alias points."""
+        return Want(number=self.number, alias=names.alias_name(self.alias))
+
+    def decide(self, seen: Snapshot, context: Context) -> Outcome[AliasRow]:
+        """Where it points from now on.
+
+        Raises:
+            NotFoundError: when there is no such version.
+            InvalidInputError: for an alias that breaks the rules.
+        """
+        name = names.alias_name(self.alias)
+        before = seen.found(self.number)
+        previous = seen.alias.number if seen.alias else None
+        model = seen.model.touched(context.now)
+        version = before.touched(model.updated_at)
+        alias = AliasRow(
+            model_id=model.id,
+            alias=name,
+            version_id=version.id,
+            number=version.number,
+        )
+        change = Change(
+            action=SET,
+            model=model.name,
+            version=version.number,
+            before={"alias": name, "version": previous},
+            after={"alias": name, "version": version.number},
+        )
+        data = {
+            **version_event(context, model, version),
+            "alias": name,
+            "previous_version": previous,
+        }
+        written = effects(
+            seen,
+            context,
+            model,
+            change,
+            told=[(SET, data)],
+            changed=[version, *([alias] if seen.alias else [])],
+            added=[] if seen.alias else [alias],
+        )
+        return Outcome(effects=written, answer=alias)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteAlias:
+    """Remove an alias.
+
+    Attributes:
+        may_be_gone: whether one that is not there is no refusal.
+    """
+
+    model: str
+    alias: str
+    may_be_gone: bool = False
+
+    def want(self, _: StagePolicy) -> Want:
+        """Where it points."""
+        return Want(alias=names.clean_text(self.alias, field="alias"))
+
+    def decide(self, seen: Snapshot, context: Context) -> Outcome[None]:
+        """Whether there is one.
+
+        Raises:
+            NotFoundError: when the alias does not exist.
+        """
+        alias = seen.alias
+        if alias is None:
+            if self.may_be_gone:
+                return Outcome(answer=None)
+            raise AliasNotFoundError(seen.model.name, self.alias)
+        before = seen.found(alias.number)
+        model = seen.model.touched(context.now)
+        version = before.touched(model.updated_at)
+        change = Change(
+            action=DELETED,
+            model=model.name,
+            version=version.number,
+            before={"alias": alias.alias, "version": version.number},
+        )
+        data = {**version_event(context, model, version), "alias": alias.alias}
+        written = effects(
+            seen,
+            context,
+            model,
+            change,
+            told=[(DELETED, data)],
+            removed=[alias],
+            changed=[version],
+        )
+        return Outcome(effects=written, answer=None)

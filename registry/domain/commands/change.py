@@ -1,0 +1,351 @@
+"""How a change of a model is told: what it must see, what it decides, what is written.
+
+A command says what it must see (``Want``), is shown it under the model's lock
+(``Snapshot``) and decides (``Outcome``). It is pure: nothing here reads or writes.
+
+What every change of a model does besides the change itself is made by ``effects``: the
+row of the model, the entry of its audit chain, the events with their numbers. A change
+that would forget one of them cannot be written.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+from urllib.parse import quote
+
+from registry.domain import prompts
+from registry.domain.actors import Caller, Role
+from registry.domain.audit_chain import Head
+from registry.domain.documents import NO_FACTS, Document, ModelFacts
+from registry.domain.entries import Change, EntryRow, appended
+from registry.domain.policy import ARCHIVED, NONE, StagePolicy
+from registry.domain.rows import (
+    AliasRow,
+    CommentRow,
+    DeploymentRow,
+    ModelRow,
+    StageChangeRow,
+    VersionRow,
+)
+from registry.domain.timestamps import rfc3339
+from registry.errors import (
+    PermissionDeniedError,
+    StaleExpectationError,
+    VersionNotFoundError,
+)
+
+Answer = TypeVar("Answer")
+Told = tuple[str, Document]  #: an event's type, and what it says
+
+TAG_SET = "model_version.tag_set"
+TAG_DELETED = "model_version.tag_deleted"
+COMMENTED = "model_version.commented"
+COMMENT_UPDATED = "model_version.comment_updated"
+COMMENT_DELETED = "model_version.comment_deleted"
+PROMPT_TAG_SET = "prompt.tag_set"
+PROMPT_TAG_DELETED = "prompt.tag_deleted"
+_OF_VERSIONS = {TAG_SET, TAG_DELETED, COMMENTED, COMMENT_UPDATED, COMMENT_DELETED}
+#: Announced to those who name the type: neither ``*`` nor a prefix asks for them.
+OPT_IN = frozenset(
+    {*_OF_VERSIONS, *map(prompts.event_type, _OF_VERSIONS)}
+    | {PROMPT_TAG_SET, PROMPT_TAG_DELETED}
+)
+UNUSED_STAGES = frozenset({NONE, ARCHIVED})  #: nobody reads a version by these
+MAX_NAMED = 20  #: versions that a refusal names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """Which stage change of a version a deployment is a consequence of.
+
+    Attributes:
+        event_id: the event that announced it, and ``delivery_id`` its delivery.
+        transition_id: the change itself, where it is known by that.
+    """
+
+    environment: str
+    event_id: str | None
+    delivery_id: str | None
+    transition_id: str | None
+    granted_event_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Want:
+    """What a command must see of its model, besides the model's row.
+
+    Attributes:
+        number: the version of that number.
+        stage: versions in that stage, the first ``limit`` of them by number.
+        last_in: who entered that stage last.
+        holder_before: the version that was in that stage before.
+        stages_before: whether to look where the version has been.
+        alias: where that alias points, and the version there.
+        comment: the comment of that id, and its version.
+        facts: whether the model's document is needed.
+        outside: the first versions in other stages than these.
+        copied: the version of that id, of whatever model.
+        reported: the deployment that is reported on, and its change.
+    """
+
+    number: int | None = None
+    stage: str | None = None
+    limit: int = 0
+    last_in: str | None = None
+    holder_before: str | None = None
+    stages_before: bool = False
+    alias: str | None = None
+    comment: str | None = None
+    facts: bool = False
+    outside: frozenset[str] | None = None
+    copied: str | None = None
+    reported: Reported | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentFacts:
+    """What is known of a reported deployment.
+
+    Attributes:
+        present: what put the version where it is; None when it was never moved.
+        announced: the change that the report's event, or delivery, announced.
+        rows: the last words on the environment, by the change's transition id.
+        sent_again: when each event was last delivered again.
+    """
+
+    present: StageChangeRow | None = None
+    announced: StageChangeRow | None = None
+    rows: Mapping[str | None, DeploymentRow] = field(default_factory=dict)
+    sent_again: Mapping[str, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What was found under the model's lock; members are as ``Want`` asked.
+
+    Attributes:
+        former_names: names that the model had and that no other has taken since.
+        copied: status and artifact state of the version to copy; None if it is gone.
+        holder_before: the number of who held the stage, and ``holder`` the version,
+            None when it was deleted.
+    """
+
+    model: ModelRow
+    former_names: Sequence[str] = ()
+    version: VersionRow | None = None
+    in_stage: Sequence[VersionRow] = ()
+    last_in: int | None = None
+    holder_before: int | None = None
+    stages_before: frozenset[str] = frozenset()
+    alias: AliasRow | None = None
+    comment: CommentRow | None = None
+    facts: ModelFacts = NO_FACTS
+    outside: Sequence[tuple[int, str]] = ()
+    copied: tuple[str, str] | None = None
+    deployment: DeploymentFacts = field(default_factory=DeploymentFacts)
+
+    def at(self, context: "Context") -> datetime:
+        """When it is changed; never before its last change (``ModelRow.touched``)."""
+        return self.model.touched(context.now).updated_at
+
+    def found(self, number: int, *, if_match: str | None = None) -> VersionRow:
+        """The version that was asked for.
+
+        Raises:
+            VersionNotFoundError: when there is none of that number.
+            StaleExpectationError: when its entity tag is another.
+        """
+        if self.version is None:
+            raise VersionNotFoundError(self.model.name, number)
+        if if_match is not None and if_match != self.version.etag:
+            raise StaleExpectationError(
+                f"version {number} has changed since; its entity tag is "
+                f'now "{self.version.etag}"'
+            )
+        return self.version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """By whom and when a change is made, and by which rules."""
+
+    caller: Caller
+    policy: StagePolicy
+    now: datetime
+    new_event_id: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventDraft:
+    """An event of a model, as it is to be published."""
+
+    id: str
+    type: str
+    data: Document
+    sequence: int
+    is_opt_in: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effects:
+    """All that will be written of one change, in this order.
+
+    Attributes:
+        removed: rows to delete, by their keys.
+        changed: rows to update; those that leave a stage before one that enters it.
+        added: rows to insert, what others refer to first.
+        renamed: whether the model's versions get its name.
+        emptied: whether its versions and aliases go with it.
+        former_names: by which others may still ask for the events.
+    """
+
+    model: ModelRow
+    is_new: bool = False
+    removed: Sequence[Any] = ()
+    changed: Sequence[Any] = ()
+    added: Sequence[Any] = ()
+    renamed: bool = False
+    emptied: bool = False
+    entry: EntryRow
+    events: Sequence[EventDraft]
+    former_names: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(Generic[Answer]):
+    """What a command decided; without effects there is nothing to change."""
+
+    effects: Effects | None = None
+    answer: Answer
+
+
+class Command(Protocol[Answer]):
+    """A change of one model, by name."""
+
+    @property
+    def model(self) -> str:
+        """The name of the model to lock."""
+
+    def want(self, policy: StagePolicy, /) -> Want:
+        """What it must see; raises as ``decide`` for what no look could mend."""
+
+    def decide(self, seen: Snapshot, context: Context) -> Outcome[Answer]:
+        """What is to be written and answered.
+
+        Raises:
+            RegistryError: why nothing may be.
+        """
+
+
+def effects(
+    seen: Snapshot,
+    context: Context,
+    model: ModelRow,
+    change: Change,
+    *,
+    told: Sequence[Told],
+    **rows: Any,  # noqa: ANN401  # members of Effects
+) -> Effects:
+    """The effects of a change of ``model``, which is as it is to be.
+
+    ``told`` are the events to publish, by type and data; the change's action and all
+    types are named as those of a model, and a prompt's are renamed here.
+    """
+    if model.is_prompt:
+        change = replace(change, action=prompts.event_type(change.action))
+        told = [(prompts.event_type(name), data) for name, data in told]
+    head = Head(chain=model.chain, n=model.chain_n, hash=model.chain_hash)
+    entry = appended(
+        model.chain,
+        head if model.chain_n else None,
+        change,
+        caller=context.caller,
+        at=model.updated_at,
+    )
+    actor = context.caller.actor
+    events = [
+        EventDraft(
+            id=context.new_event_id(),
+            type=name,
+            data={
+                "model": model.name,
+                **data,
+                "sequence": model.last_event + 1 + place,
+                "actor": {"kind": actor.kind, "name": actor.name},
+            },
+            sequence=model.last_event + 1 + place,
+            is_opt_in=name in OPT_IN,
+        )
+        for place, (name, data) in enumerate(told)
+    ]
+    model = replace(
+        model,
+        last_event=model.last_event + len(events),
+        chain_n=entry.n,
+        chain_hash=entry.hash,
+    )
+    return Effects(
+        model=model,
+        entry=entry,
+        events=events,
+        former_names=seen.former_names,
+        **rows,
+    )
+
+
+def version_event(context: Context, model: ModelRow, version: VersionRow) -> Document:
+    """What every event about a version says.
+
+    A prompt has neither stages nor an artifact, so its events say its text instead.
+    """
+    standing = (
+        prompts.content(version.tags)
+        if model.is_prompt
+        else {
+            "stage": version.stage,
+            "status": version.status,
+            "source": version.source,
+            "download_uri": version.artifact_uri,
+            "artifact_digest": version.artifact_digest,
+            "verified": version.is_verified,
+            "run_id": version.run_id,
+            "tags": dict(version.tags),
+        }
+    )
+    return {
+        "version": version.number,
+        **standing,
+        "links": version_links(context.caller, model.name, version.number),
+        "updated_at": rfc3339(version.updated_at),
+    }
+
+
+def version_links(caller: Caller, model: str, number: int) -> dict[str, str]:
+    """Where a receiver reads more, and reports what became of it.
+
+    Nothing, when it is not known where we are: receivers send their tokens there.
+    """
+    if not caller.base_url:
+        return {}
+    base = caller.base_url + version_path(model, number)
+    return {"version": base, "deployments": f"{base}/deployments"}
+
+
+def version_path(name: str, number: int) -> str:
+    """The path of a version below the server's root."""
+    return f"/api/v1/models/{quote(name, safe='')}/versions/{number}"
+
+
+def require_promoter(caller: Caller, in_use: Sequence[int]) -> None:
+    """Versions in use are taken from where they are read by who may move them.
+
+    Raises:
+        PermissionDeniedError: when the caller may not, and there are any.
+    """
+    role = caller.actor.role
+    if in_use and not role.includes(Role.PROMOTER):
+        raise PermissionDeniedError(
+            f"versions {', '.join(map(str, in_use[:MAX_NAMED]))} are in use: role "
+            f"{role} may not take them away; it takes {Role.PROMOTER}"
+        )

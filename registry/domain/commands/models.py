@@ -1,0 +1,302 @@
+"""Registered models: created, described, tagged, renamed, deleted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from registry.domain import names, prompts
+from registry.domain.audit_chain import GENESIS_HASH
+from registry.domain.commands.change import (
+    MAX_NAMED,
+    PROMPT_TAG_DELETED,
+    PROMPT_TAG_SET,
+    UNUSED_STAGES,
+    Context,
+    Outcome,
+    Snapshot,
+    Told,
+    Want,
+    effects,
+    require_promoter,
+)
+from registry.domain.commands.versions import (
+    Tags,
+    changes_something,
+    new_id,
+    tag_events,
+    tags_after,
+)
+from registry.domain.documents import NO_FACTS, Document, ModelFacts, model_document
+from registry.domain.entries import Change
+from registry.domain.policy import StagePolicy
+from registry.domain.rows import ModelRow, ModelTagRow
+from registry.errors import ConflictError, DeletionRefusedError, InvalidInputError
+
+CREATED = "registered_model.created"
+UPDATED = "registered_model.updated"
+RENAMED = "registered_model.renamed"
+DELETED = "registered_model.deleted"
+MAX_FORMER_NAMES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelState:
+    """A model, and what its document says besides its row."""
+
+    row: ModelRow
+    facts: ModelFacts
+
+    @property
+    def document(self) -> Document:
+        """As the API shows it."""
+        return model_document(self.row, self.facts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateModel:
+    """Register a model. There is nothing to lock, and only its name to be taken."""
+
+    model: str
+    description: str = ""
+    tags: Tags = field(default_factory=dict)
+    id: str = field(default_factory=new_id)
+
+    def decide(self, context: Context) -> Outcome[ModelState]:
+        """The model, if its name is free.
+
+        Raises:
+            InvalidInputError: for a name or tag that breaks the rules.
+        """
+        tags = names.tags(self.tags)
+        names.require_room_for_tags({}, tags)
+        model = ModelRow(
+            id=self.id,
+            name=names.model_name(self.model),
+            is_prompt=prompts.is_prompt(self.tags),
+            former_names=[],
+            description=names.clean_text(self.description, field="description"),
+            created_at=context.now,
+            created_by=context.caller.actor.name,
+            updated_at=context.now,
+            mlflow_updated_at=context.now,
+            deleted_at=None,
+            row_version=1,
+            last_number=0,
+            last_event=0,
+            last_history=0,
+            chain_n=0,
+            chain_hash=GENESIS_HASH,
+        )
+        state = ModelState(
+            row=model, facts=replace(NO_FACTS, tags=tags_after({}, tags))
+        )
+        change = Change(action=CREATED, model=model.name, after=state.document)
+        seen = Snapshot(model=model)
+        _, added = _tag_rows(model, tags, {})
+        written = effects(
+            seen, context, model, change, told=[(CREATED, _said(state))], added=added
+        )
+        return Outcome(effects=replace(written, is_new=True), answer=state)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeModel:
+    """Describe, tag or rename a model; None leaves a member as it is.
+
+    Attributes:
+        tags: to set; a value of None removes the tag.
+        is_idle_without_tags: whether it is no change to remove tags that are not there.
+    """
+
+    model: str
+    name: str | None = None
+    description: str | None = None
+    tags: Tags | None = None
+    is_idle_without_tags: bool = False
+
+    def want(self, policy: StagePolicy) -> Want:
+        """Its document; for another name, the versions that other rules may touch."""
+        if self.name is None:
+            return Want(facts=True)
+        old, new = self._rules(policy)
+        return Want(facts=True, outside=UNUSED_STAGES & old.deletable & new.deletable)
+
+    def _rules(self, policy: StagePolicy) -> tuple[StagePolicy, StagePolicy]:
+        name = self.model if self.name is None else names.model_name(self.name)
+        pair = (self.model, name)
+        old, new = (replace(policy.for_model(each), overrides=()) for each in pair)
+        return old, new
+
+    def decide(self, seen: Snapshot, context: Context) -> Outcome[ModelState]:
+        """What the model is from now on.
+
+        Raises:
+            InvalidInputError: for a name or tag that breaks the rules.
+            ConflictError: when the policy has other rules for the new name while
+                versions are in use.
+            PermissionDeniedError: for another name while versions are in use, when the
+                caller may not move them: it is by the name that they are read.
+        """
+        before = ModelState(row=seen.model, facts=seen.facts)
+        tags = names.tags(self.tags or {})
+        if self.is_idle_without_tags and not changes_something(tags, before.facts.tags):
+            return Outcome(answer=before)
+        row = self._row(seen, context)
+        names.require_room_for_tags(before.facts.tags, tags)
+        after = ModelState(
+            row=row,
+            facts=replace(before.facts, tags=tags_after(before.facts.tags, tags)),
+        )
+        after = _with_kind(before, after)
+        row = after.row
+        is_renamed = row.name != seen.model.name
+        change = Change(
+            action=RENAMED if is_renamed else UPDATED,
+            model=row.name,
+            before=before.document,
+            after=after.document,
+        )
+        data = {
+            **_said(after),
+            **({"previous_name": seen.model.name} if is_renamed else {}),
+        }
+        removed, added = _tag_rows(row, tags, before.facts.tags)
+        written = effects(
+            seen,
+            context,
+            row,
+            change,
+            told=[(change.action, data), *_told_of_prompt(before, after, tags)],
+            removed=removed,
+            added=added,
+            renamed=self.name is not None,
+        )
+        if is_renamed:  # whoever asks by the name that it had is told of this, too
+            former = [each for each in seen.former_names if each != row.name]
+            names_before = [*former, seen.model.name][-MAX_FORMER_NAMES:]
+            written = replace(written, former_names=names_before)
+        return Outcome(effects=written, answer=after)
+
+    def _row(self, seen: Snapshot, context: Context) -> ModelRow:
+        before = seen.model
+        changes: dict[str, Any] = {}
+        if self.description is not None:
+            changes["description"] = names.clean_text(
+                self.description, field="description"
+            )
+        if self.name is not None:
+            changes.update(self._named(seen, context, names.model_name(self.name)))
+        row = before.touched(context.now)
+        if self.description is not None or self.name is not None:
+            changes["mlflow_updated_at"] = row.updated_at
+        return replace(row, **changes)
+
+    def _named(self, seen: Snapshot, context: Context, name: str) -> dict[str, Any]:
+        before = seen.model
+        self._refuse_other_rules(seen, context.policy)
+        if name == before.name:
+            return {}
+        require_promoter(context.caller, sorted(seen.facts.held_stages))
+        former = [each for each in before.former_names if each != name]
+        return {
+            "name": name,
+            "former_names": [*former, before.name][-MAX_FORMER_NAMES:],
+        }
+
+    def _refuse_other_rules(self, seen: Snapshot, policy: StagePolicy) -> None:
+        """A name chooses its rules: taking another must not be a way around them."""
+        old, new = self._rules(policy)
+        if old == new or seen.model.is_prompt or not seen.outside:
+            return
+        in_use = seen.outside[:MAX_NAMED]
+        named = ", ".join(f"{number} in {stage}" for number, stage in in_use)
+        raise ConflictError(
+            "the policy has other rules for models of that name; they were not asked "
+            f"about versions {named}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteModel:
+    """Delete a model with its versions; history and audit log stay."""
+
+    model: str
+
+    def want(self, policy: StagePolicy) -> Want:
+        """Its document, and the versions that the policy protects."""
+        return Want(facts=True, outside=policy.for_model(self.model).deletable)
+
+    def decide(self, seen: Snapshot, context: Context) -> Outcome[None]:
+        """Whether the policy lets all of them go.
+
+        Raises:
+            DeletionRefusedError: while a version is in a stage that it protects.
+            PermissionDeniedError: when one is in use and the caller may not move it.
+        """
+        if not seen.model.is_prompt:
+            _refuse_protected(seen, context.policy.for_model(self.model))
+            require_promoter(context.caller, sorted(seen.facts.held_stages))
+        row = seen.model.touched(context.now)
+        row = replace(row, deleted_at=row.updated_at)
+        before = model_document(seen.model, seen.facts)
+        change = Change(action=DELETED, model=row.name, before=before)
+        written = effects(
+            seen, context, row, change, told=[(DELETED, {})], emptied=True
+        )
+        return Outcome(effects=written, answer=None)
+
+
+def _refuse_protected(seen: Snapshot, policy: StagePolicy) -> None:
+    if seen.outside:
+        numbers = [str(number) for number, _ in seen.outside[:MAX_NAMED]]
+        raise DeletionRefusedError(
+            f"versions {', '.join(numbers)} are in use; only "
+            f"versions in {', '.join(sorted(policy.deletable)) or 'no stage'} "
+            "may be deleted"
+        )
+
+
+def _with_kind(before: ModelState, after: ModelState) -> ModelState:
+    """What has had no version may still become a prompt, or a model."""
+    is_prompt = prompts.is_prompt(after.facts.tags)
+    if is_prompt == prompts.is_prompt(before.facts.tags):
+        return after
+    if after.row.last_number:
+        raise InvalidInputError(
+            "what has had versions stays the prompt or the model that it is: "
+            f"tag {prompts.PROMPT_TAG!r} cannot be changed any more",
+            field="tags",
+        )
+    return replace(after, row=replace(after.row, is_prompt=is_prompt))
+
+
+def _said(state: ModelState) -> Document:
+    """What every event about a model says."""
+    tags = state.facts.tags
+    return {
+        "description": state.row.description,
+        "tags": prompts.own_tags(tags) if state.row.is_prompt else dict(tags),
+    }
+
+
+def _told_of_prompt(before: ModelState, after: ModelState, tags: Tags) -> list[Told]:
+    """The events of a prompt's tags; of a model's, MLflow tells nobody either."""
+    return tag_events(
+        {},
+        before=before.facts.tags,
+        tags=tags if after.row.is_prompt else {},
+        types=(PROMPT_TAG_SET, PROMPT_TAG_DELETED),
+    )
+
+
+def _tag_rows(
+    model: ModelRow, given: Tags, present: Mapping[str, str]
+) -> tuple[Sequence[ModelTagRow], Sequence[ModelTagRow]]:
+    rows = [
+        ModelTagRow(model_id=model.id, key=key, value=value)
+        for key, value in given.items()
+    ]
+    return (
+        [row for row in rows if row.key in present],
+        [row for row in rows if row.value is not None],
+    )

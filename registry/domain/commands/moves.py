@@ -1,0 +1,401 @@
+"""Stage changes.
+
+Rules:
+
+- The policy decides, under the model's lock, and nothing else writes a stage.
+- Incumbents leave before the version enters: the unique index on the exclusive stage
+  cannot wait.
+- One audit entry for the whole change; one event for each version that moved, the
+  incumbent's first, with one ``transition_id``.
+- An artifact is not hashed under the lock: a move that needs it says so, and is asked
+  again with the digest, which is compared then.
+- Of those who leave a stage at most ``MAX_LEAVING`` leave with a version. Where there
+  are more, room is made first, by changes of their own.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import NamedTuple
+
+from registry.domain import names
+from registry.domain.commands.change import (
+    Context,
+    Outcome,
+    Snapshot,
+    Want,
+    effects,
+    version_event,
+)
+from registry.domain.documents import Document, version_document
+from registry.domain.entries import Change
+from registry.domain.policy import (
+    ARCHIVED,
+    PRODUCTION,
+    Cause,
+    Decision,
+    StagePolicy,
+    VersionFacts,
+    VersionStatus,
+)
+from registry.domain.rows import ModelRow, StageChangeRow, VersionRow
+from registry.errors import (
+    ConflictError,
+    CrowdedStageError,
+    PromptStageError,
+    StaleExpectationError,
+    VerificationNeededError,
+)
+
+STAGE_CHANGED = "model_version.stage_changed"
+MAX_LEAVING = 100
+
+
+def new_transition_id() -> str:
+    """The id of a change that has not been made yet."""
+    return f"trn_{uuid.uuid4().hex}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """What a move did.
+
+    Attributes:
+        transition_id: None when the version was there already.
+        superseded: the incumbent that moved aside last.
+        beside: others in the stage, where the version was there already and they are
+            to leave it; of more than ``MAX_LEAVING``, at least one more than that.
+    """
+
+    version: VersionRow
+    transition_id: str | None = None
+    cause: str | None = None
+    superseded: int | None = None
+    beside: Sequence[int] = ()
+
+    @property
+    def document(self) -> Document:
+        """As the API shows it."""
+        return {
+            "transition_id": self.transition_id,
+            "cause": self.cause,
+            "superseded": self.superseded,
+            "verified": self.version.is_verified,
+            "version": version_document(self.version),
+        }
+
+
+class _Step(NamedTuple):
+    """Where a version goes, and why."""
+
+    version: VersionRow
+    to_stage: str
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveVersion:
+    """Move a version to another stage, with everything that belongs to it.
+
+    Attributes:
+        number: None leaves the choice to the serving history (rollback).
+        expects_incumbent: whether ``expected_incumbent`` is to be compared.
+        expected_incumbent: the version expected in the stage; None for none.
+        verified_digest: the artifact's digest as hashed for this move; None when it
+            was not.
+        archives_others: whether who is in a shared stage moves to Archived; who is
+            in an exclusive one moves aside in any case.
+        may_be_there: whether a version that is in the stage already is no refusal.
+        makes_room: whether only the first of those who must leave do, as long as they
+            are too many; the last one to enter stays, for whom expectations ask.
+    """
+
+    model: str
+    number: int | None
+    to_stage: str
+    reason: str = ""
+    is_rollback: bool = False
+    expects_incumbent: bool = False
+    expected_incumbent: int | None = None
+    if_match: str | None = None
+    verified_digest: str | None = None
+    archives_others: bool = False
+    may_be_there: bool = False
+    makes_room: bool = False
+    transition_id: str = field(default_factory=new_transition_id)
+
+    def want(self, policy: StagePolicy) -> Want:
+        """The version, who may have to leave, and what else was expected."""
+        rules = policy.for_model(self.model)
+        stage = rules.stage(self.to_stage)
+        empties = stage in rules.exclusive or self.archives_others
+        return Want(
+            number=self.number,
+            holder_before=stage if self.number is None else None,
+            stage=stage if empties else None,
+            limit=MAX_LEAVING + 2,
+            last_in=stage if self.expects_incumbent else None,
+            stages_before=self.is_rollback,
+        )
+
+    def decide(self, seen: Snapshot, context: Context) -> Outcome[Moved]:
+        """Hold policy and expectations against what is there.
+
+        Raises:
+            InvalidInputError: for an unknown stage.
+            VersionNotFoundError: when there is no such version.
+            TransitionRefusedError: when the policy refuses.
+            StaleExpectationError: when incumbent or entity tag are not as expected.
+            VerificationNeededError: when the artifact is to be hashed first.
+            CrowdedStageError: when room is to be made first.
+            ConflictError: when there is nothing to roll back to, or the artifact is
+                not the one that was hashed.
+        """
+        rules = context.policy.for_model(self.model)
+        stage = rules.stage(self.to_stage)
+        version = self._version(seen, stage)
+        if seen.model.is_prompt:
+            raise PromptStageError(stage)
+        if self.may_be_there and version.stage == stage:
+            beside = [row.number for row in seen.in_stage if row != version]
+            return Outcome(answer=Moved(version=version, beside=beside))
+        facts = _facts(version, seen.stages_before)
+        decision = rules.decide(facts, stage, rollback=self.is_rollback)
+        seen.found(version.number, if_match=self.if_match)
+        self._expect_incumbent(seen, stage)
+        self._expect_verified(version, decision)
+        steps = self._leaving(seen, rules, decision)
+        if not self.makes_room:
+            steps.append(_Step(version, stage, decision.cause))
+        elif not steps:
+            return Outcome(answer=Moved(version=version))
+        return self._moved(
+            seen, context, version=version, steps=steps, decision=decision
+        )
+
+    def _version(self, seen: Snapshot, stage: str) -> VersionRow:
+        if self.number is not None:
+            return seen.found(self.number)
+        if seen.model.is_prompt:
+            raise PromptStageError(stage)
+        if seen.holder_before is None:
+            raise ConflictError(
+                f"no earlier version of {self.model!r} has been in {stage}: "
+                "there is nothing to roll back to"
+            )
+        if seen.version is None:
+            raise ConflictError(
+                f"version {seen.holder_before} was in {stage} before, but has been "
+                "deleted; name the version to roll back to"
+            )
+        return seen.version
+
+    def _expect_incumbent(self, seen: Snapshot, stage: str) -> None:
+        if self.expects_incumbent and seen.last_in != self.expected_incumbent:
+            raise StaleExpectationError(
+                f"expected {_named(self.expected_incumbent)} in {stage}, "
+                f"found {_named(seen.last_in)}"
+            )
+
+    def _expect_verified(self, version: VersionRow, decision: Decision) -> None:
+        digest = version.artifact_digest
+        if not decision.verify_artifact or digest == self.verified_digest:
+            return
+        if digest and self.verified_digest is None:
+            raise VerificationNeededError(version)
+        raise ConflictError(
+            f"version {version.number} changed while its artifact was being "
+            "verified; try again"
+        )
+
+    def _leaving(
+        self, seen: Snapshot, rules: StagePolicy, decision: Decision
+    ) -> list[_Step]:
+        """Who moves aside, the last one to enter at the end."""
+        leaving = sorted(seen.in_stage, key=lambda row: row.entered)
+        if not decision.is_exclusive:
+            _allow_archival(rules, leaving)
+        if len(leaving) > MAX_LEAVING and not self.makes_room:
+            raise CrowdedStageError
+        if self.makes_room and len(leaving) <= MAX_LEAVING:
+            return []
+        aside = decision.incumbent_to or ARCHIVED
+        return [_Step(row, aside, Cause.SUPERSEDED) for row in leaving[:MAX_LEAVING]]
+
+    def _moved(
+        self,
+        seen: Snapshot,
+        context: Context,
+        *,
+        version: VersionRow,
+        steps: Sequence[_Step],
+        decision: Decision,
+    ) -> Outcome[Moved]:
+        model = seen.model.touched(context.now)
+        rows = [_entered(step, decision, model.updated_at) for step in steps]
+        history = self._history(context, model, steps, rows)
+        after = version if self.makes_room else rows[-1]
+        superseded = [line.number for line in history if line.cause == Cause.SUPERSEDED]
+        told = [
+            {**version_event(context, model, row), **_move_event(line, superseded)}
+            for row, line in zip(rows, history, strict=True)
+        ]
+        written = effects(
+            seen,
+            context,
+            replace(
+                model,
+                mlflow_updated_at=model.updated_at,
+                last_history=history[-1].sequence,
+            ),
+            self._change(context, version, after, history),
+            told=[(STAGE_CHANGED, data) for data in told],
+            changed=rows,
+        )
+        announced = [
+            replace(line, event_id=event.id)
+            for line, event in zip(history, written.events, strict=True)
+        ]
+        return Outcome(
+            effects=replace(written, added=announced),
+            answer=Moved(
+                version=after,
+                transition_id=self.transition_id,
+                cause=history[-1].cause,
+                superseded=superseded[-1] if superseded else None,
+            ),
+        )
+
+    def _history(
+        self,
+        context: Context,
+        model: ModelRow,
+        steps: Sequence[_Step],
+        rows: Sequence[VersionRow],
+    ) -> list[StageChangeRow]:
+        reason = names.clean_text(self.reason, field="reason")
+        actor = context.caller.actor
+        return [
+            StageChangeRow(
+                model_id=model.id,
+                version_id=row.id,
+                number=row.number,
+                sequence=sequence,
+                transition_id=self.transition_id,
+                from_stage=step.version.stage,
+                to_stage=step.to_stage,
+                cause=step.cause,
+                reason=reason,
+                actor_kind=actor.kind,
+                actor_name=actor.name,
+                at=model.updated_at,
+                verified=row.is_verified,
+                event_id=None,
+            )
+            for sequence, (step, row) in enumerate(
+                zip(steps, rows, strict=True), start=model.last_history + 1
+            )
+        ]
+
+    def _change(
+        self,
+        context: Context,
+        before: VersionRow,
+        after: VersionRow,
+        history: Sequence[StageChangeRow],
+    ) -> Change:
+        return Change(
+            action=STAGE_CHANGED,
+            model=self.model,
+            version=after.number,
+            before={"stage": before.stage},
+            after={
+                "stage": after.stage,
+                "superseded": [
+                    line.number for line in history if line.cause == Cause.SUPERSEDED
+                ],
+            },
+            reason=history[-1].reason,
+            details={
+                "transition_id": self.transition_id,
+                "cause": history[-1].cause,
+                "artifact_digest": after.artifact_digest,
+                "verified": after.is_verified,
+                "policy": context.policy.digest,
+            },
+        )
+
+
+def rollback(model: str, number: int | None, reason: str) -> MoveVersion:
+    """A rollback of Production: to ``number``, or to what served before."""
+    return MoveVersion(
+        model=model,
+        number=number,
+        to_stage=PRODUCTION,
+        reason=reason,
+        is_rollback=True,
+    )
+
+
+def _entered(step: _Step, decision: Decision, at: datetime) -> VersionRow:
+    """The version in its new stage; nothing else writes one."""
+    row = replace(
+        step.version.touched(at),
+        stage=step.to_stage,
+        exclusive_stage=None,
+        mlflow_updated_at=at,
+    )
+    if step.cause is Cause.SUPERSEDED:
+        return row
+    is_pinned = decision.verify_artifact and row.artifact_digest
+    return replace(
+        row,
+        exclusive_stage=step.to_stage if decision.is_exclusive else None,
+        artifact_state="verified" if is_pinned else row.artifact_state,
+    )
+
+
+def _move_event(line: StageChangeRow, superseded: Sequence[int]) -> Document:
+    is_main = line.cause != Cause.SUPERSEDED
+    return {
+        "from_stage": line.from_stage,
+        "to_stage": line.to_stage,
+        "cause": line.cause,
+        "transition_id": line.transition_id,
+        "previous_version": superseded[-1] if is_main and superseded else None,
+        "reason": line.reason,
+    }
+
+
+def _allow_archival(policy: StagePolicy, versions: Sequence[VersionRow]) -> None:
+    """In a shared stage nobody must leave: the policy is asked about each who does."""
+    for version in versions:
+        if policy.decide(_facts(version), ARCHIVED).verify_artifact:
+            raise must_be_archived_alone(version.number)
+
+
+def must_be_archived_alone(number: int) -> ConflictError:
+    """What to raise for a version that is not archived with another's move."""
+    return ConflictError(
+        f"version {number} must be archived by itself: its artifact is verified for "
+        "that"
+    )
+
+
+def _facts(
+    version: VersionRow, stages_before: frozenset[str] = frozenset()
+) -> VersionFacts:
+    return VersionFacts(
+        number=version.number,
+        stage=version.stage,
+        status=VersionStatus(version.status),
+        is_verified=version.is_verified,
+        tags=version.tags,
+        metrics=version.metrics,
+        stages_before=stages_before,
+    )
+
+
+def _named(number: int | None) -> str:
+    return "no version" if number is None else f"version {number}"

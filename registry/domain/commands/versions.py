@@ -1,0 +1,427 @@
+"""Versions as they stand: described, tagged, deleted, their artifacts settled."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from registry.domain import names, prompts
+from registry.domain.commands.change import (
+    TAG_DELETED,
+    TAG_SET,
+    UNUSED_STAGES,
+    Context,
+    Outcome,
+    Snapshot,
+    Told,
+    Want,
+    effects,
+    require_promoter,
+    version_event,
+    version_links,
+)
+from registry.domain.documents import Document, version_document
+from registry.domain.entries import Change
+from registry.domain.manifests import Manifest
+from registry.domain.policy import StagePolicy, VersionStatus
+from registry.domain.rows import (
+    AliasRow,
+    DeclaredRow,
+    ManifestRow,
+    ModelRow,
+    VersionRow,
+    VersionTagRow,
+)
+from registry.errors import ConflictError, DeletionRefusedError
+
+UPDATED = "model_version.updated"
+DELETED = "model_version.deleted"
+ARTIFACT_CHANGED = "model_version.artifact_changed"
+MAX_DIFFERENCES = 50
+
+Tags = Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OfVersion:
+    """A command about one version.
+
+    Attributes:
+        if_match: the entity tag the caller last saw; None accepts any.
+    """
+
+    model: str
+    number: int
+    if_match: str | None = None
+
+    def want(self, _: StagePolicy) -> Want:
+        """The version."""
+        return Want(number=self.number)
+
+    def found(self, seen: Snapshot) -> VersionRow:
+        """The version; raises as ``Snapshot.found``."""
+        return seen.found(self.number, if_match=self.if_match)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeVersion(_OfVersion):
+    """Describe or tag a version; None leaves a member as it is.
+
+    Attributes:
+        is_idle_without_tags: whether it is no change to remove tags that are not there.
+    """
+
+    description: str | None = None
+    tags: Tags | None = None
+    is_idle_without_tags: bool = False
+
+    def decide(self, seen: Snapshot, context: Context) -> Outcome[VersionRow]:
+        """What is said of the version from now on.
+
+        Raises:
+            NotFoundError: when there is no such version.
+            InvalidInputError: for a text or tag that breaks the rules.
+            StaleExpectationError: when the entity tag is not the present one.
+        """
+        before = self.found(seen)
+        given = names.tags(self.tags or {})
+        if self.is_idle_without_tags and not changes_something(given, before.tags):
+            return Outcome(answer=before)
+        if seen.model.is_prompt:
+            prompts.check_version_tags(before.tags, self.tags or {})
+        names.require_room_for_tags(before.tags, given)
+        model = seen.model.touched(context.now)
+        after = replace(
+            before.touched(model.updated_at), tags=tags_after(before.tags, given)
+        )
+        if self.description is not None:
+            after = replace(
+                after,
+                mlflow_updated_at=model.updated_at,
+                description=names.clean_text(self.description, field="description"),
+            )
+        told = tag_events(
+            {
+                "version": after.number,
+                "links": version_links(context.caller, model.name, after.number),
+            },
+            before=before.tags,
+            tags=given,
+            types=(TAG_SET, TAG_DELETED),
+        )
+        removed, added = version_tag_rows(after.id, given, before.tags)
+        return version_changed(
+            seen, context, before, after, told=told, removed=removed, added=added
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteVersion(_OfVersion):
+    """Delete a version; its number, history and audit entries stay."""
+
+    def decide(self, seen: Snapshot, context: Context) -> Outcome[None]:
+        """Whether the policy lets it go.
+
+        Raises:
+            NotFoundError: when there is no such version.
+            DeletionRefusedError: when the policy protects versions in its stage.
+            PermissionDeniedError: when it is in use and the caller may not move it.
+            StaleExpectationError: when the entity tag is not the present one.
+        """
+        before = self.found(seen)
+        deletable = context.policy.for_model(self.model).deletable
+        if not seen.model.is_prompt and before.stage not in deletable:
+            raise DeletionRefusedError(
+                f"version {before.number} is in {before.stage}; only versions in "
+                f"{', '.join(sorted(deletable)) or 'no stage'} may be deleted"
+            )
+        if before.stage not in UNUSED_STAGES:
+            require_promoter(context.caller, [before.number])
+        model = seen.model.touched(context.now)
+        at = model.updated_at
+        model = replace(model, mlflow_updated_at=at)
+        after = replace(
+            before.touched(at), deleted_at=at, exclusive_stage=None, seal_after=None
+        )
+        change = Change(
+            action=DELETED,
+            model=model.name,
+            version=before.number,
+            before=version_document(before),
+        )
+        written = effects(
+            seen,
+            context,
+            model,
+            change,
+            told=[(DELETED, version_event(context, model, after))],
+            removed=[_pointing(after, alias) for alias in before.aliases],
+            changed=[after],
+        )
+        return Outcome(effects=written, answer=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealVersion(_OfVersion):
+    """Complete a pending version: its manifest, and where an upload was copied to.
+
+    A sealed artifact never changes: sealing again with the same manifest answers the
+    version, with another one it is refused.
+    """
+
+    manifest: Manifest
+    source: str | None = None
+
+    def decide(self, seen: Snapshot, context: Context) -> Outcome[VersionRow]:
+        """Whether it may be completed with this.
+
+        Raises:
+            NotFoundError: when there is no such version.
+            ConflictError: when the version is complete with another artifact, or its
+                registration has failed.
+        """
+        before = self.found(seen)
+        if before.artifact_digest == self.manifest.digest:
+            return Outcome(answer=before)
+        require_pending(before)
+        after = sealed(before.touched(seen.at(context)), self.manifest)
+        if self.source is not None:
+            after = replace(after, source=self.source)
+        return version_changed(
+            seen,
+            context,
+            before,
+            after,
+            also_changed=[DeclaredRow(id=after.id, declared_manifest=None)],
+            added=[ManifestRow(version_id=after.id, canonical=self.manifest.canonical)],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleSealing(_OfVersion):
+    """Leave an uploaded artifact to the background, to be hashed and sealed."""
+
+    declared: Manifest
+
+    def decide(self, seen: Snapshot, context: Context) -> Outcome[VersionRow]:
+        """Whether it still waits for that.
+
+        Raises:
+            NotFoundError: when there is no such version.
+            ConflictError: when the version is no longer pending.
+        """
+        before = self.found(seen)
+        require_pending(before)
+        at = seen.at(context)
+        after = replace(
+            before.touched(at),
+            seal_after=at,
+            status_message="the artifact is being hashed",
+        )
+        declared = DeclaredRow(id=after.id, declared_manifest=self.declared.canonical)
+        return version_changed(seen, context, before, after, also_changed=[declared])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailRegistration(_OfVersion):
+    """Give a pending version up, with the reason.
+
+    Attributes:
+        only_unfinished: whether only an upload that nobody finalized is given up; of
+            another, nothing is changed.
+    """
+
+    reason: str
+    only_unfinished: bool = False
+
+    def decide(self, seen: Snapshot, context: Context) -> Outcome[VersionRow]:
+        """Whether it is still pending.
+
+        Raises:
+            NotFoundError: when there is no such version.
+            ConflictError: when the version is complete.
+        """
+        before = self.found(seen)
+        is_pending = before.status == VersionStatus.PENDING_REGISTRATION
+        if self.only_unfinished and not (is_pending and before.seal_after is None):
+            return Outcome(answer=before)
+        require_pending(before)
+        after = replace(
+            before.touched(seen.at(context)),
+            status=VersionStatus.FAILED_REGISTRATION,
+            status_message=names.told_text(self.reason),
+            seal_after=None,
+        )
+        return version_changed(
+            seen,
+            context,
+            before,
+            after,
+            also_changed=[DeclaredRow(id=after.id, declared_manifest=None)],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkArtifactChanged(_OfVersion):
+    """Record that an artifact is no longer what was registered, once."""
+
+    differences: Sequence[str]
+
+    def decide(self, seen: Snapshot, context: Context) -> Outcome[VersionRow]:
+        """Whether it was known; raises ``NotFoundError`` without such a version."""
+        before = self.found(seen)
+        if before.artifact_state == "changed":
+            return Outcome(answer=before)
+        model = seen.model.touched(context.now)
+        after = replace(before.touched(model.updated_at), artifact_state="changed")
+        found = list(self.differences)[:MAX_DIFFERENCES]
+        change = Change(
+            action=ARTIFACT_CHANGED,
+            model=model.name,
+            version=after.number,
+            before={"verified": before.is_verified},
+            after={"verified": False, "differences": found},
+        )
+        data = {**version_event(context, model, after), "differences": found}
+        told = [(ARTIFACT_CHANGED, data)]
+        written = effects(seen, context, model, change, told=told, changed=[after])
+        return Outcome(effects=written, answer=after)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkArtifactVerified(_OfVersion):
+    """Record that an artifact was found as it was registered, if it was in doubt."""
+
+    digest: str
+
+    def decide(self, seen: Snapshot, context: Context) -> Outcome[VersionRow]:
+        """Whether that is what the version has.
+
+        Raises:
+            NotFoundError: when there is no such version.
+            ConflictError: when the digest is not what the version has.
+        """
+        before = self.found(seen)
+        if before.artifact_digest != self.digest:
+            raise ConflictError(f"version {before.number} has another artifact by now")
+        if before.is_verified:
+            return Outcome(answer=before)
+        after = replace(before.touched(seen.at(context)), artifact_state="verified")
+        return version_changed(seen, context, before, after)
+
+
+def version_changed(
+    seen: Snapshot,
+    context: Context,
+    before: VersionRow | None,
+    after: VersionRow,
+    *,
+    model: ModelRow | None = None,
+    action: str = UPDATED,
+    told: Sequence[Told] = (),
+    **rows: Any,  # noqa: ANN401  # members of Effects
+) -> Outcome[VersionRow]:
+    """The outcome of a change of one version, which is new without ``before``.
+
+    ``rows`` are members of ``Effects``, and what is ``also_changed``.
+    """
+    model = model or seen.model.touched(context.now)
+    change = Change(
+        action=action,
+        model=model.name,
+        version=after.number,
+        before=None if before is None else version_document(before),
+        after=version_document(after),
+    )
+    data = {**version_event(context, model, after), "description": after.description}
+    written = effects(
+        seen,
+        context,
+        model,
+        change,
+        told=[(action, data), *told],
+        changed=[*([after] if before else []), *rows.pop("also_changed", ())],
+        **rows,
+    )
+    return Outcome(effects=written, answer=after)
+
+
+def require_pending(version: VersionRow) -> None:
+    """An artifact may change only while its registration is pending.
+
+    Raises:
+        ConflictError: when it is complete or has failed.
+    """
+    if version.status != VersionStatus.PENDING_REGISTRATION:
+        raise ConflictError(
+            f"version {version.number} is {version.status}: its artifact is settled"
+        )
+
+
+def sealed(version: VersionRow, manifest: Manifest) -> VersionRow:
+    """The version, READY with this manifest."""
+    return replace(
+        version,
+        status=VersionStatus.READY,
+        status_message="",
+        artifact_state="verified",
+        artifact_digest=manifest.digest,
+        artifact_size_bytes=manifest.size_bytes,
+        seal_after=None,
+    )
+
+
+def changes_something(given: Tags, present: Tags) -> bool:
+    """Whether any of these would be set, or is there to be removed."""
+    return any(value is not None or key in present for key, value in given.items())
+
+
+def tags_after(present: Mapping[str, str], given: Tags) -> dict[str, str]:
+    """The tags that are there when these were set or, as None, removed."""
+    after = {**present, **given}
+    return {key: value for key, value in after.items() if value is not None}
+
+
+def version_tag_rows(
+    version_id: str, given: Tags, present: Mapping[str, str]
+) -> tuple[list[VersionTagRow], list[VersionTagRow]]:
+    """The rows to remove and to add when these tags are set."""
+    rows = [
+        VersionTagRow(version_id=version_id, key=key, value=value)
+        for key, value in given.items()
+    ]
+    return (
+        [row for row in rows if row.key in present],
+        [row for row in rows if row.value is not None],
+    )
+
+
+def tag_events(
+    about: Document, *, before: Mapping[str, str], tags: Tags, types: tuple[str, str]
+) -> list[Told]:
+    """One event for each tag that was set, or was there and is no longer.
+
+    ``types`` are the event's types, of a tag that is set and of one that is deleted.
+    """
+    is_set, is_deleted = types
+    return [
+        (is_deleted, {**about, "key": key})
+        if value is None
+        else (is_set, {**about, "key": key, "value": value})
+        for key, value in tags.items()
+        if value is not None or key in before
+    ]
+
+
+def _pointing(version: VersionRow, alias: str) -> AliasRow:
+    return AliasRow(
+        model_id=version.model_id,
+        alias=alias,
+        version_id=version.id,
+        number=version.number,
+    )
+
+
+def new_id() -> str:
+    """An id that nobody can guess."""
+    return uuid.uuid4().hex

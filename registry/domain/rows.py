@@ -1,0 +1,263 @@
+"""What the registry keeps, as values: rows that are read, decided on and written.
+
+A field is a column of its table; only ``tags``, ``aliases`` and ``entered`` are read
+from others. ``CHANGES`` are the columns that may change once a row is there.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRow:
+    """A registered model.
+
+    Attributes:
+        mlflow_updated_at: MLflow's last_updated_timestamp: tags and aliases do not
+            move it.
+        chain_n: the number of its audit chain's last entry; 0 before the first.
+        chain_hash: that entry's hash.
+    """
+
+    CHANGES: ClassVar = (
+        *("name", "is_prompt", "former_names", "description", "updated_at"),
+        *("mlflow_updated_at", "deleted_at", "row_version", "last_number"),
+        *("last_event", "last_history", "chain_n", "chain_hash"),
+    )
+
+    id: str
+    name: str
+    is_prompt: bool
+    former_names: Sequence[str]
+    description: str
+    created_at: datetime
+    created_by: str
+    updated_at: datetime
+    mlflow_updated_at: datetime
+    deleted_at: datetime | None
+    row_version: int
+    last_number: int
+    last_event: int
+    last_history: int
+    chain_n: int
+    chain_hash: str
+
+    @property
+    def chain(self) -> str:
+        """The name of its audit chain; it outlives renaming."""
+        return f"model:{self.id}"
+
+    def touched(self, now: datetime) -> "ModelRow":
+        """The row as it is changed now, at its ``updated_at``.
+
+        That never lies before its last change, even when the clock went back, so that
+        "who held this stage at" stays true.
+        """
+        at = max(now, self.updated_at)
+        return replace(self, updated_at=at, row_version=self.row_version + 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionRow:
+    """A numbered version of a model and where its artifact lies.
+
+    Attributes:
+        model_name: the model's name again: indexes order by number and name.
+        exclusive_stage: the stage, while the policy calls it exclusive.
+        download_uri: where the bytes are, when that is not ``source``.
+        run: what the tracking server said of the run at registration.
+        seal_after: when the background may (again) try to complete the manifest.
+        entered: the number of its last line in the model's history; 0 for none.
+    """
+
+    CHANGES: ClassVar = (
+        *("stage", "exclusive_stage", "status", "status_message", "source"),
+        *("artifact_state", "artifact_digest", "artifact_size_bytes", "description"),
+        *("updated_at", "mlflow_updated_at", "deleted_at", "row_version", "seal_after"),
+    )
+
+    id: str
+    model_id: str
+    model_name: str
+    number: int
+    stage: str
+    exclusive_stage: str | None
+    status: str
+    status_message: str
+    source: str
+    artifact_state: str
+    artifact_digest: str | None
+    artifact_size_bytes: int | None
+    download_uri: str | None
+    run_id: str | None
+    run_link: str
+    run: Mapping[str, Any] | None
+    logged_model_id: str | None
+    git_commit: str | None
+    description: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    datasets: Sequence[Mapping[str, str]]
+    created_at: datetime
+    created_by: str
+    updated_at: datetime
+    mlflow_updated_at: datetime
+    deleted_at: datetime | None
+    row_version: int
+    seal_after: datetime | None
+    tags: Mapping[str, str]
+    aliases: Sequence[str]
+    entered: int
+
+    @property
+    def artifact_uri(self) -> str:
+        """Where the bytes are."""
+        return self.download_uri or self.source
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether it is pinned, and was as registered when it was last looked at."""
+        return self.artifact_state == "verified"
+
+    @property
+    def etag(self) -> str:
+        """The strong entity tag: it changes with every change."""
+        return f"{self.id}.{self.row_version}"
+
+    def touched(self, at: datetime) -> "VersionRow":
+        """The row as it is changed at that instant."""
+        return replace(self, updated_at=at, row_version=self.row_version + 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageChangeRow:
+    """One version entering one stage; never changed once written.
+
+    Attributes:
+        verified: whether the artifact was known to be as registered.
+        event_id: the event that announced it; a registration has its own.
+    """
+
+    model_id: str
+    version_id: str
+    number: int
+    sequence: int
+    transition_id: str
+    from_stage: str | None
+    to_stage: str
+    cause: str
+    reason: str
+    actor_kind: str
+    actor_name: str
+    at: datetime
+    verified: bool | None
+    event_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelTagRow:
+    """A tag of a model."""
+
+    model_id: str
+    key: str
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionTagRow:
+    """A tag of a version."""
+
+    version_id: str
+    key: str
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AliasRow:
+    """A name that points at one version of a model."""
+
+    CHANGES: ClassVar = ("version_id", "number")
+
+    model_id: str
+    alias: str
+    version_id: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommentRow:
+    """What somebody wrote about a version.
+
+    Attributes:
+        author_token: the token that wrote it, whose bearer may edit it.
+    """
+
+    CHANGES: ClassVar = ("text", "updated_at")
+
+    id: str
+    version_id: str
+    author: str
+    author_token: str
+    text: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentRow:
+    """The last word on one version in one environment, because of one change."""
+
+    CHANGES: ClassVar = (
+        *("delivery_id", "status", "url", "description", "reported_by", "updated_at"),
+    )
+
+    id: str
+    model_id: str
+    version_id: str
+    number: int
+    transition_id: str | None
+    delivery_id: str | None
+    environment: str
+    status: str
+    url: str | None
+    description: str
+    reported_by: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestRow:
+    """The manifest of a version; each file that its canonical JSON names is a row."""
+
+    version_id: str
+    canonical: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredRow:
+    """What an uploader says that an artifact holds; None once that is settled."""
+
+    CHANGES: ClassVar = ("declared_manifest",)
+
+    id: str
+    declared_manifest: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRow:
+    """A bearer token: its SHA-256 and what it may do, never the token."""
+
+    CHANGES: ClassVar = ("revoked_at",)
+
+    id: str
+    name: str
+    role: str
+    digest: str
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
