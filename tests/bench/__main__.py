@@ -1,5 +1,8 @@
 """Benchmarks: ``python -m tests.bench --help``. They print figures and judge none."""
 
+import signal
+import sys
+
 import click
 
 from tests.bench import (
@@ -20,6 +23,8 @@ from tests.bench import (
 @click.group(help=__doc__)
 def main() -> None:
     """Hold the benchmarks together."""
+    # What a bench has started ends with it, where it is asked to end before its time.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 for _command in (
