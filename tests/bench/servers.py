@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from tests.bench.databases import running_postgresql
+from tests.bench.databases import running_postgresql, vacuum
 from tests.bench.limits import flask_route
 from tests.bench.load import Address, seed
 from tests.bench.operations import Registry
@@ -53,6 +53,8 @@ def running_servers(
         theirs = stack.enter_context(_their_side(their_url, registry, server))
         for side in (ours, theirs):
             seed(side.address, registry)
+        for url in filter(None, (our_url, their_url)):
+            vacuum(url)
         port, session = stack.enter_context(flask_route(workers))
         route = Side(address=Address(port), session=session, registry=registry)
         yield Servers(ours=ours, theirs=theirs, route=route, stagegate=running)
