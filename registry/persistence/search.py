@@ -54,9 +54,6 @@ Shown = TypeVar("Shown")
 #: Each is one more join for PostgreSQL to place: with a hundred, its planner takes
 #: twenty seconds.
 _MAX_LEADS = 4
-#: Comparisons of which statements are kept: one of many is seldom asked for twice, and
-#: holds up to 4 MB.
-_MAX_KEPT = 1
 
 
 class ShownVersion(NamedTuple):
@@ -142,7 +139,7 @@ def _shown(
 ) -> Iterator[tuple[Position, Sequence[Any]]]:
     """The rows of a page, each with its position."""
     asked = Asked(search, after)
-    find = _find if len(search.comparisons) <= _MAX_KEPT else _find.__wrapped__
+    find = _find if asked.is_simple else _find.__wrapped__
     query, binds = find(_Form(asked, target, cx.dialect.name))
     values = {name: read(asked) for name, read in binds.items()}
     found = cx.execute(

@@ -127,6 +127,19 @@ class Asked(NamedTuple):
         )
 
     @property
+    def is_simple(self) -> bool:
+        """Whether its statement is worth keeping.
+
+        One of many comparisons is seldom asked for twice, and holds up to 4 MB; each
+        long text in a list is a comparison of its own.
+        """
+        values = [each.value for each in self.search.comparisons]
+        lists = (value for value in values if isinstance(value, tuple))
+        return len(values) <= 1 and not any(
+            is_long(each) for it in lists for each in it
+        )
+
+    @property
     def comparisons(self) -> Sequence[Comparison]:
         """Each comparison once."""
         return tuple(dict.fromkeys(self.search.comparisons))
