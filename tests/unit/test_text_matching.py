@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from sqlalchemy import ColumnElement, create_engine, literal, select
 from sqlalchemy.pool import StaticPool
 
-from registry.domain.like import Pattern
 from registry.persistence.database import prepare_engine
-from registry.persistence.text_matching import (
+from registry.search.like import Pattern
+from registry.search.text_matching import (
     HEAD_CHARACTERS,
     SQLITE,
+    Constant,
     equals,
     equals_any,
     long_matches,
     matches,
     within_beginning,
 )
-from tests.given import Constant
 
 ENGINE = create_engine("sqlite://", poolclass=StaticPool)
 prepare_engine(ENGINE)
@@ -42,7 +42,7 @@ LONG = "x" * HEAD_CHARACTERS
 @pytest.mark.parametrize("beginning", ["", LONG])
 @pytest.mark.parametrize("ignore_case", [False, True])
 @given(text=texts, pattern=texts)
-def test_text_is_like_a_itselfas_the_definition_has_it(
+def test_text_is_like_a_pattern_as_the_definition_has_it(
     text: str, pattern: str, beginning: str, *, ignore_case: bool
 ) -> None:
     text, pattern = beginning + text, beginning + pattern
@@ -55,7 +55,7 @@ def test_text_is_like_a_itselfas_the_definition_has_it(
 
 
 @given(texts)
-def test_itselfof_wildcards_alone_is_like_any_text_of_its_length(text: str) -> None:
+def test_pattern_of_wildcards_alone_is_like_any_text_of_its_length(text: str) -> None:
     for pattern in ("%", "_" * len(text), "%" + "_" * len(text)):
         assert holds(
             matches(literal(text), Constant(pattern), ignore_case=True, dialect=SQLITE)
@@ -76,7 +76,7 @@ def test_text_is_like_itself_in_other_cases_when_case_is_ignored(text: str) -> N
 
 
 @given(texts, texts)
-def test_what_is_like_a_itselflies_within_its_beginning(
+def test_what_is_like_a_pattern_lies_within_its_beginning(
     text: str, pattern: str
 ) -> None:
     is_within = holds(*within_beginning(literal(text), Constant(pattern), SQLITE))
@@ -108,7 +108,7 @@ def test_long_text_equals_itself_alone(length: int) -> None:
 
 
 @pytest.mark.parametrize("length", [HEAD_CHARACTERS, 2_000])
-def test_itselfat_its_limit_is_one_that_sqlite_takes(length: int) -> None:
+def test_pattern_at_its_limit_is_one_that_sqlite_takes(length: int) -> None:
     longest = "ǆ" * 2_000
     condition = long_matches(
         literal("ǆ" * length), Constant(longest), ignore_case=True, dialect=SQLITE
@@ -124,7 +124,7 @@ def test_itselfat_its_limit_is_one_that_sqlite_takes(length: int) -> None:
 
 @pytest.mark.parametrize("repeated", ["%a", "a", "_a"])
 @pytest.mark.parametrize("length", [HEAD_CHARACTERS, 100_000])
-def test_hostile_itselfis_answered_in_one_pass(repeated: str, length: int) -> None:
+def test_hostile_pattern_is_answered_in_one_pass(repeated: str, length: int) -> None:
     pattern = "%" + repeated * (1_990 // len(repeated)) + "b%"
     condition = long_matches(
         literal("a" * length), Constant(pattern), ignore_case=True, dialect=SQLITE
