@@ -16,7 +16,8 @@ from flask import Response
 
 from registry.artifacts import hashing
 from registry.auth.sign_in import current_caller
-from registry.domain.commands.moves import MoveVersion, new_transition_id
+from registry.domain.commands.change import new_transition_id
+from registry.domain.commands.moves import MoveVersion
 from registry.domain.commands.versions import MarkArtifactChanged
 from registry.domain.documents import Document
 from registry.domain.manifests import Manifest

@@ -12,23 +12,26 @@ Rules:
   moment later, and the copy is hashed before it is promoted.
 """
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from registry.domain import names, prompts
-from registry.domain.commands.change import Context, Outcome, Snapshot, Want
-from registry.domain.commands.versions import (
-    Tags,
-    sealed,
-    tags_after,
-    version_changed,
-    version_tag_rows,
+from registry.domain.commands.change import (
+    Context,
+    Outcome,
+    Snapshot,
+    Want,
+    history_line,
+    new_transition_id,
 )
+from registry.domain.commands.tags import TagChanges
+from registry.domain.commands.versions import new_id, sealed, version_changed
 from registry.domain.manifests import Manifest
+from registry.domain.names import Tags
 from registry.domain.policy import NONE, Cause, StagePolicy, VersionStatus
-from registry.domain.rows import ManifestRow, ModelRow, StageChangeRow, VersionRow
+from registry.domain.rows import ManifestRow, ModelRow, VersionRow, VersionTagRow
 from registry.errors import ConflictError
 
 REGISTERED = "model_version.registered"
@@ -74,11 +77,7 @@ class LinkedSource:
 
 
 def require_copyable(name: str, status: str, artifact_state: str) -> None:
-    """Refuse to copy a version whose artifact is not settled, or has changed.
-
-    Raises:
-        ConflictError: it may be copied at another time, or never.
-    """
+    """Refuse to copy a version whose artifact is not settled, or has changed."""
     if status != VersionStatus.READY:
         raise ConflictError(f"{name} is {status}; only what is READY is copied")
     if artifact_state == "changed":
@@ -86,7 +85,7 @@ def require_copyable(name: str, status: str, artifact_state: str) -> None:
 
 
 def upload_source(artifact_root: str, version_id: str) -> str:
-    """Where the upload of a version waits."""
+    """Return where the upload of a version waits."""
     return f"{artifact_root}/uploads/{version_id}"
 
 
@@ -105,14 +104,14 @@ class RegisterVersion:
     link: LinkedSource | None
     artifact_root: str
     at_least: int = 1
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    id: str = field(default_factory=new_id)
 
     def want(self, _: StagePolicy) -> Want:
-        """What it is a copy of, if it is one."""
+        """Ask for what it is a copy of, if it is one."""
         return Want(copied=self.link.copied_id if self.link else None)
 
     def decide(self, seen: Snapshot, context: Context) -> Outcome[VersionRow]:
-        """The version, its tags and its first stage.
+        """Decide what the version is, with its tags and its first stage.
 
         Raises:
             ConflictError: when the version that is copied may no longer be.
@@ -132,10 +131,9 @@ class RegisterVersion:
             last_number=max(model.last_number + 1, self.at_least),
             last_history=model.last_history + 1,
         )
-        tags = names.tags(details.tags)
-        names.require_room_for_tags({}, tags)
-        version = self._version(model, context, tags)
-        _, tag_rows = version_tag_rows(version.id, tags, {})
+        tags = TagChanges.of({}, details.tags)
+        version = self._version(model, context, tags.after)
+        _, tag_rows = tags.rows(partial(VersionTagRow, version_id=version.id))
         manifest = link.manifest if link else None
         return version_changed(
             seen,
@@ -152,7 +150,14 @@ class RegisterVersion:
                     if manifest
                     else []
                 ),
-                self._first_stage(model, context, version),
+                history_line(
+                    context,
+                    version,
+                    sequence=model.last_history,
+                    transition_id=new_transition_id(),
+                    from_stage=None,
+                    cause=Cause.REGISTRATION,
+                ),
             ],
         )
 
@@ -161,7 +166,9 @@ class RegisterVersion:
             raise ConflictError(f"{name} was deleted while it was being copied")
         require_copyable(name, *seen.copied)
 
-    def _version(self, model: ModelRow, context: Context, tags: Tags) -> VersionRow:
+    def _version(
+        self, model: ModelRow, context: Context, tags: Mapping[str, str]
+    ) -> VersionRow:
         details, at = self.details, model.updated_at
         version = VersionRow(
             id=self.id,
@@ -188,7 +195,9 @@ class RegisterVersion:
                 names.clean_text(name, field="metrics"): value
                 for name, value in details.metrics.items()
             },
-            datasets=[_clean_texts(each, "datasets") for each in details.datasets],
+            datasets=[
+                _clean_texts(dataset, "datasets") for dataset in details.datasets
+            ],
             created_at=at,
             created_by=context.caller.actor.name,
             updated_at=at,
@@ -196,32 +205,11 @@ class RegisterVersion:
             deleted_at=None,
             row_version=1,
             seal_after=None,
-            tags=tags_after({}, tags),
+            tags=tags,
             aliases=(),
             entered=model.last_history,
         )
         return version if self.link is None else _linked(version, self.link)
-
-    def _first_stage(
-        self, model: ModelRow, context: Context, version: VersionRow
-    ) -> StageChangeRow:
-        actor = context.caller.actor
-        return StageChangeRow(
-            model_id=model.id,
-            version_id=version.id,
-            number=version.number,
-            sequence=model.last_history,
-            transition_id=f"trn_{uuid.uuid4().hex}",
-            from_stage=None,
-            to_stage=NONE,
-            cause=Cause.REGISTRATION,
-            reason="",
-            verified=version.is_verified,
-            actor_kind=actor.kind,
-            actor_name=actor.name,
-            at=model.updated_at,
-            event_id=None,
-        )
 
 
 def _linked(version: VersionRow, link: LinkedSource) -> VersionRow:
@@ -237,8 +225,8 @@ def _clean_optional(text: str | None, field: str) -> str | None:
     return None if text is None else names.clean_text(text, field=field)
 
 
-def _clean_texts(given: Mapping[str, str], field: str) -> dict[str, str]:
+def _clean_texts(texts: Mapping[str, str], field: str) -> dict[str, str]:
     return {
         names.clean_text(key, field=field): names.clean_text(value, field=field)
-        for key, value in given.items()
+        for key, value in texts.items()
     }
