@@ -26,6 +26,7 @@ from registry.services import housekeeping, idempotency, replays, uploads
 from registry.services.reconcile import Reconciler
 from registry.services.transaction import Transaction
 from registry.web.parts import Parts
+from webhooks import feed, subscriptions
 from webhooks.clock import utc_now
 
 logger = logging.getLogger(__name__)
@@ -114,14 +115,14 @@ class BackgroundWork:
     def place_events(self) -> None:
         """Give events their places in the feed; mostly there is nothing to do."""
         with self._sessions() as session:
-            is_due = housekeeping.has_unplaced(session)
+            is_due = feed.has_unplaced(session)
         if is_due:
             housekeeping.place_events(self._transaction)
 
     def bury_deliveries(self) -> None:
         """Give up what deleted webhooks still wait for; mostly there is nothing."""
         with self._sessions() as session:
-            is_due = housekeeping.has_unburied(session)
+            is_due = subscriptions.has_unburied(session)
         if is_due:
             housekeeping.bury_deliveries(self._transaction)
 

@@ -15,10 +15,7 @@ from registry.domain.commands.change import Snapshot
 from registry.domain.commands.deployments import ReportDeployment
 from registry.domain.commands.moves import Moved, MoveVersion
 from registry.domain.documents import Document, deployment_document
-from registry.errors import (
-    RegistryError,
-    VerificationNeededError,
-)
+from registry.errors import RegistryError, VerificationNeededError
 from registry.services.commands import carry_out, execute, look, preview
 from registry.services.transaction import Transaction
 
@@ -49,7 +46,7 @@ class _Plan:
 
     @property
     def details(self) -> Document:
-        """What the audit entry of the report says of it."""
+        """Return what the audit entry of the report says of it."""
         if self.refusal is not None:
             return {"automatic_rollback": {"refused": self.refusal}}
         if self.moved is not None:
@@ -92,7 +89,7 @@ def _plan(
 
 
 def _carried_out(tx: Transaction, plan: _Plan) -> Document | None:
-    """What was done, or why not, or None for nothing to do."""
+    """Roll back as planned; returns what was done, or why nothing was."""
     done: Document = {"transition_id": None, "to_version": None, "refused": None}
     if plan.move is None:
         return {**done, "refused": plan.refusal} if plan.refusal else None

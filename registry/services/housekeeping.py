@@ -6,17 +6,12 @@ and what one run leaves over the next one finds. Safe to run in many processes.
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import timedelta
 
-from sqlalchemy.orm import Session
-
-from registry.services.transaction import Transaction
+from registry.services.transaction import Begin, Transaction
 from webhooks import feed, retention, subscriptions
 
 logger = logging.getLogger(__name__)
-
-Begin = Callable[[], AbstractContextManager[Transaction]]
 
 #: A run ends after so many batches of each kind, however much is left.
 MAX_BATCHES = 100
@@ -45,11 +40,6 @@ def forget_deliveries(begin: Begin, *, keep: timedelta) -> int:
     return removed
 
 
-def has_unplaced(session: Session) -> bool:
-    """Whether committed events wait for their place in the feed."""
-    return feed.has_unplaced(session)
-
-
 def bury_deliveries(begin: Begin) -> int:
     """Give up what deleted subscriptions still wait for; says how many."""
     return _in_batches(
@@ -57,11 +47,6 @@ def bury_deliveries(begin: Begin) -> int:
         lambda tx: subscriptions.bury(tx.session, now=tx.now),
         subscriptions.BURIED_AT_ONCE,
     )
-
-
-def has_unburied(session: Session) -> bool:
-    """Whether deleted subscriptions still wait for something."""
-    return subscriptions.has_unburied(session)
 
 
 def _in_batches(begin: Begin, work: Callable[[Transaction], int], full: int) -> int:

@@ -51,7 +51,7 @@ _PAGE = (
 def create_token(
     tx: Transaction, name: str, role: Role, *, expires_in_days: int = DEFAULT_DAYS
 ) -> tuple[Document, str]:
-    """Make a token; answers its document and, this once, the token.
+    """Make a token; returns its document and, this once, the token.
 
     Raises:
         InvalidInputError: for a name that breaks the rules.
@@ -65,7 +65,7 @@ def create_token(
 
 
 def ensure_bootstrap_token(tx: Transaction, secret: str) -> bool:
-    """Make ``secret`` an admin token, unless it is one; answers whether it was new.
+    """Make ``secret`` an admin token, unless it is one; returns whether it was new.
 
     A revoked bootstrap token stays revoked.
     """
@@ -111,10 +111,10 @@ def revoke_token(tx: Transaction, token_id: str) -> None:
     Raises:
         NotFoundError: when there is no such token.
     """
-    found = tx.cx.execute(_LOCK, {"of_id": token_id}).one_or_none()
-    if found is None:
+    row = tx.cx.execute(_LOCK, {"of_id": token_id}).one_or_none()
+    if row is None:
         raise NotFoundError(f"there is no token {token_id!r}")
-    token = row_of(TokenRow, found)
+    token = row_of(TokenRow, row)
     if token.revoked_at is not None:
         return
     revoked = replace(token, revoked_at=tx.now)
@@ -124,25 +124,23 @@ def revoke_token(tx: Transaction, token_id: str) -> None:
 
 
 def list_tokens(cx: Connection, *, after: str | None, limit: int) -> Sequence[TokenRow]:
-    """Tokens by id, the revoked ones too."""
-    values = {"after": after or "", "limit": limit}
-    found = cx.execute(_PAGE, values)
-    return [row_of(TokenRow, each) for each in found]
+    """List tokens by id, the revoked ones too."""
+    rows = cx.execute(_PAGE, {"after": after or "", "limit": limit})
+    return [row_of(TokenRow, row) for row in rows]
 
 
 def sign_in(cx: Connection, secret: str, *, now: datetime) -> TokenRow:
-    """The token that ``secret`` is.
+    """Return the token that ``secret`` is.
 
     Raises:
         NotSignedInError: when it is none, or no longer one.
     """
     if secret.startswith(PREFIX) and not is_well_formed(secret):
         raise NotSignedInError("this token is mistyped: its checksum is wrong")
-    digest = {"digest": token_digest(secret)}
-    found = cx.execute(_BY_DIGEST, digest).one_or_none()
-    if found is None:
+    row = cx.execute(_BY_DIGEST, {"digest": token_digest(secret)}).one_or_none()
+    if row is None:
         raise NotSignedInError("this token is unknown")
-    token = row_of(TokenRow, found)
+    token = row_of(TokenRow, row)
     if token.revoked_at is not None:
         raise NotSignedInError("this token has been revoked")
     if token.expires_at is not None and token.expires_at <= now:
@@ -151,7 +149,7 @@ def sign_in(cx: Connection, secret: str, *, now: datetime) -> TokenRow:
 
 
 def actor_of(token: TokenRow) -> Actor:
-    """Who signs in with this token."""
+    """Return who signs in with this token."""
     return Actor(
         kind="token", name=token.name, role=Role(token.role), token_id=token.id
     )

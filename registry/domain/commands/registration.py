@@ -60,7 +60,7 @@ class VersionDetails:
 
 @dataclass(frozen=True, kw_only=True)
 class LinkedSource:
-    """A source that was looked at.
+    """A source that was looked at; by default one elsewhere, taken at its word.
 
     Attributes:
         is_readable: whether the store can read it.
@@ -70,8 +70,8 @@ class LinkedSource:
     """
 
     source: str
-    is_readable: bool
-    manifest: Manifest | None
+    is_readable: bool = False
+    manifest: Manifest | None = None
     download_uri: str | None = None
     copied_id: str | None = None
 
