@@ -35,12 +35,7 @@ _LOCAL_SCHEMES = frozenset({"", "file"})
 
 
 def inspect_address(store: ArtifactStore, address: Address) -> LinkedSource:
-    """Look at the address that a version is to be linked to.
-
-    Raises:
-        InvalidInputError: when it is local and not the store's, or nothing is there.
-        ArtifactStoreError: when the store does not answer.
-    """
+    """Look at the address that a version is to be linked to."""
     source = address.text
     if not store.claims(source):
         _refuse_local(address)

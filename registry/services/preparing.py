@@ -28,8 +28,11 @@ def prepare_version(
     """Look up the source and the run of a version to be; ``cx`` is closed then.
 
     Raises:
-        ArtifactNotFoundError, ConflictError, InvalidInputError, ArtifactStoreError:
-            as ``sources.resolve_source``.
+        ArtifactNotFoundError: when the source is a version that is not here.
+        ConflictError: when that version's artifact is not settled, or has changed.
+        InvalidInputError: when it is no source, is of another run or logged model
+            than ``details`` say, or nothing is there.
+        ArtifactStoreError: when the store or the tracking server does not answer.
     """
     link = None
     if prompts.is_prompt(details.tags):  # its text is in its tags

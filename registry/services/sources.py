@@ -102,15 +102,7 @@ def with_owner(details: VersionDetails, source: str | None) -> VersionDetails:
 def resolve_source(
     cx: Connection, readers: SourceReaders, text: str, details: VersionDetails
 ) -> ResolvedSource:
-    """Look up what a version is to be linked to.
-
-    Raises:
-        ArtifactNotFoundError: when it names a version that is not in this registry.
-        ConflictError: when that version's artifact is not settled, or has changed.
-        InvalidInputError: when it is no source, is of another run or logged model
-            than ``details`` say, or nothing is there.
-        ArtifactStoreError: when the store or the tracking server does not answer.
-    """
+    """Look up what a version is to be linked to."""
     source = parse_source(text)
     if isinstance(source, RegisteredSource):
         try:

@@ -76,7 +76,6 @@ def test_transition_is_allowed_exactly_where_the_design_says(
         decision = policy.decide(facts, to_stage)
 
         assert decision.cause is TRANSITIONS[from_stage, to_stage]
-        assert decision.to_stage == to_stage
     else:
         refused = refusal(policy, facts, to_stage)
 
@@ -219,10 +218,7 @@ def test_strict_policy_lets_nothing_serve_that_nobody_here_verified(
 def test_strict_policy_is_the_default_one_but_for_that_gate() -> None:
     default, strict = map(packaged_policy, ("policy.toml", "policy-strict.toml"))
 
-    ungated = tuple(
-        replace(move, gates=replace(move.gates, require_verified=False))
-        for move in strict.moves
-    )
+    ungated = tuple(replace(move, require_verified=False) for move in strict.moves)
 
     assert replace(strict, moves=ungated, digest=default.digest) == default
 

@@ -47,8 +47,8 @@ MAX_DIFFERENCES = 50
 class _OfVersion:
     """A command about one version.
 
-    Attributes:
-        if_match: the entity tag the caller last saw; None accepts any.
+    Each raises ``NotFoundError`` where there is no such version, and
+    ``StaleExpectationError`` where its entity tag is not ``if_match``.
     """
 
     model: str
@@ -80,9 +80,7 @@ class ChangeVersion(_OfVersion):
         """Decide what is said of the version from now on.
 
         Raises:
-            NotFoundError: when there is no such version.
             InvalidInputError: for a text or tag that breaks the rules.
-            StaleExpectationError: when the entity tag is not the present one.
         """
         before = self.version_of(seen)
         tags = TagChanges.of(before.tags, self.tags)
@@ -122,10 +120,8 @@ class DeleteVersion(_OfVersion):
         """Decide whether the policy lets it go.
 
         Raises:
-            NotFoundError: when there is no such version.
             DeletionRefusedError: when the policy protects versions in its stage.
             PermissionDeniedError: when it is in use and the caller may not move it.
-            StaleExpectationError: when the entity tag is not the present one.
         """
         before = self.version_of(seen)
         deletable = context.policy.for_model(self.model).deletable
@@ -182,7 +178,6 @@ class SealVersion(_OfVersion):
         """Decide whether it may be completed with this.
 
         Raises:
-            NotFoundError: when there is no such version.
             ConflictError: when the version is complete with another artifact, or its
                 registration has failed.
         """
@@ -213,7 +208,6 @@ class ScheduleSealing(_OfVersion):
         """Decide whether it still waits for that.
 
         Raises:
-            NotFoundError: when there is no such version.
             ConflictError: when the version is no longer pending.
         """
         before = self.version_of(seen)
@@ -244,7 +238,6 @@ class FailRegistration(_OfVersion):
         """Decide whether it is still pending.
 
         Raises:
-            NotFoundError: when there is no such version.
             ConflictError: when the version is complete.
         """
         before = self.version_of(seen)
@@ -274,7 +267,7 @@ class MarkArtifactChanged(_OfVersion):
     differences: Sequence[str]
 
     def decide(self, seen: Snapshot, context: Context) -> Outcome[VersionRow]:
-        """Decide whether it was known; raises ``NotFoundError`` without a version."""
+        """Decide whether it was known."""
         before = self.version_of(seen)
         if before.artifact_state == "changed":
             return Outcome(answer=before)
@@ -307,7 +300,6 @@ class MarkArtifactVerified(_OfVersion):
         """Decide whether that is what the version has.
 
         Raises:
-            NotFoundError: when there is no such version.
             ConflictError: when the digest is not what the version has.
         """
         before = self.version_of(seen)
