@@ -71,18 +71,13 @@ class ProxiedSource:
 
 @dataclass(frozen=True, slots=True)
 class RegisteredSource:
-    """A version of a registered model, by exactly one of its four names."""
+    """A version of a registered model: the latest, where nothing says which."""
 
     text: str
     model: str
     number: int | None = None
     alias: str | None = None
     stage: str | None = None
-
-    @property
-    def is_latest(self) -> bool:
-        """Whether it is the highest number, whatever that is."""
-        return (self.number, self.alias, self.stage) == (None, None, None)
 
 
 Source = Address | RunSource | LoggedModelSource | ProxiedSource | RegisteredSource

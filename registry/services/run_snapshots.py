@@ -16,7 +16,7 @@ Rules:
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -208,19 +208,13 @@ def _instant(milliseconds: int | None) -> str | None:
 
 def _texts(texts: Mapping[str, str], limit: int) -> dict[str, str]:
     """Return those that fit, in the order of their names."""
-    pairs = ((_key(key), _stored(value)) for key, value in sorted(texts.items()))
-    return dict(_fitting(pairs, limit))
-
-
-def _fitting(
-    pairs: Iterable[tuple[str | None, str | None]], limit: int
-) -> Iterable[tuple[str, str]]:
-    left = limit
-    for key, value in pairs:
-        if key is None or value is None or len(key) + len(value) > left:
-            continue
-        left -= len(key) + len(value)
-        yield key, value
+    kept, left = {}, limit
+    for name, text in sorted(texts.items()):
+        key, value = _key(name), _stored(text)
+        if key is not None and value is not None and len(key) + len(value) <= left:
+            left -= len(key) + len(value)
+            kept[key] = value
+    return kept
 
 
 def _metrics(values: Mapping[str, float]) -> dict[str, float]:

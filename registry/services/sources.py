@@ -16,9 +16,9 @@ Rules:
 """
 
 import posixpath
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from sqlalchemy import Connection
 
@@ -56,8 +56,6 @@ MAX_LOGGED_MODELS = 10
 #: What clients can read without us and without the tracking server.
 _READABLE_BY_CLIENTS = frozenset({"s3", "gs", "dbfs", "wasbs"})
 _PROXY_SCHEME = "mlflow-artifacts:"
-
-Told = TypeVar("Told")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,18 +180,17 @@ def _number(cx: Connection, policy: StagePolicy, source: RegisteredSource) -> in
 def _of_run(
     readers: SourceReaders, source: RunSource, details: VersionDetails
 ) -> ResolvedSource:
-    if details.run_id != source.run_id:
-        raise _not_the_owner("run_id", source.run_id, details.run_id)
+    _check_owner("run_id", details.run_id, source.run_id)
     tracking = readers.tracking
     if tracking is None:
         return ResolvedSource(link=LinkedSource(source=source.text), details=details)
-    run = _told(lambda: tracking.get_run(source.run_id), field="source")
+    with _refusals_of("source"):
+        run = tracking.get_run(source.run_id)
     name, _, below = source.path.partition("/")
     model = _model_named(tracking, run, name) if name else None
     if model is not None:
-        details = replace(
-            details, logged_model_id=details.logged_model_id or model.model_id
-        )
+        model_id = details.logged_model_id or model.model_id
+        details = replace(details, logged_model_id=model_id)
         place = posixpath.join(model.artifact_uri, below.lstrip("/"))
     else:
         place = posixpath.join(run.artifact_uri, source.path)
@@ -214,9 +211,8 @@ def _model_named(tracking: TrackingServer, run: Run, name: str) -> LoggedModel |
     steps = run.model_steps
     named: list[LoggedModel] = []
     named_at = 0
-    for count, model_id in enumerate(
-        sorted(steps, key=steps.__getitem__, reverse=True)
-    ):
+    latest_first = sorted(steps, key=steps.__getitem__, reverse=True)
+    for count, model_id in enumerate(latest_first):
         if named and steps[model_id] < named_at:
             break
         if count == MAX_LOGGED_MODELS:
@@ -225,10 +221,8 @@ def _model_named(tracking: TrackingServer, run: Run, name: str) -> LoggedModel |
                 f"one is meant by {name[:80]!r}; name it by its id, as models:/m-ID",
                 field="source",
             )
-        model = _told(
-            lambda model_id=model_id: tracking.get_logged_model(model_id),  # type: ignore[misc]  # mypy does not infer a default's type
-            field="source",
-        )
+        with _refusals_of("source"):
+            model = tracking.get_logged_model(model_id)
         if model.name == name:
             named.append(model)
             named_at = steps[model_id]
@@ -238,14 +232,12 @@ def _model_named(tracking: TrackingServer, run: Run, name: str) -> LoggedModel |
 def _of_logged_model(
     readers: SourceReaders, source: LoggedModelSource, details: VersionDetails
 ) -> ResolvedSource:
-    if details.logged_model_id != source.model_id:
-        raise _not_the_owner(
-            "logged_model_id", source.model_id, details.logged_model_id
-        )
+    _check_owner("logged_model_id", details.logged_model_id, source.model_id)
     tracking = readers.tracking
     if tracking is None:
         return ResolvedSource(link=LinkedSource(source=source.text), details=details)
-    model = _told(lambda: tracking.get_logged_model(source.model_id), field="source")
+    with _refusals_of("source"):
+        model = tracking.get_logged_model(source.model_id)
     return ResolvedSource(
         link=_linked_at(readers.store, source.text, model.artifact_uri),
         details=replace(details, run_id=details.run_id or model.run_id or None),
@@ -273,15 +265,15 @@ def _proxied_owner(
     tracking: TrackingServer, source: ProxiedSource, details: VersionDetails
 ) -> tuple[Run | None, LoggedModel | None]:
     """Return the run and the logged model, one of which the path lies below."""
-    run_id, model_id, run = details.run_id, details.logged_model_id, None
-    if run_id:
-        run = _told(lambda: tracking.get_run(run_id), field="run_id")
+    run = None
+    if details.run_id:
+        with _refusals_of("run_id"):
+            run = tracking.get_run(details.run_id)
         if _is_below(source, run.artifact_uri):
             return run, None
-    if model_id:
-        model = _told(
-            lambda: tracking.get_logged_model(model_id), field="logged_model_id"
-        )
+    if details.logged_model_id:
+        with _refusals_of("logged_model_id"):
+            model = tracking.get_logged_model(details.logged_model_id)
         if _is_below(source, model.artifact_uri):
             return run, model
     raise InvalidInputError(
@@ -323,10 +315,11 @@ def _linked_at(store: ArtifactStore, text: str, place: str) -> LinkedSource:
     return LinkedSource(source=text, download_uri=place if is_readable else None)
 
 
-def _told(ask: Callable[[], Told], *, field: str) -> Told:
-    """Return what the tracking server says; its refusals name the field."""
+@contextmanager
+def _refusals_of(field: str) -> Iterator[None]:
+    """Blame a field for what the tracking server refuses, unless it may yet answer."""
     try:
-        return ask()
+        yield
     except NotFoundError as error:
         raise InvalidInputError(error.message, field=field) from error
     except TrackingServerError as error:
@@ -335,8 +328,9 @@ def _told(ask: Callable[[], Told], *, field: str) -> Told:
         raise InvalidInputError(error.message, field=field) from error
 
 
-def _not_the_owner(field: str, expected: str, said: str | None) -> InvalidInputError:
-    return InvalidInputError(
-        f"the source is of {expected}, but {field} is {said or 'missing'}",
-        field=field,
-    )
+def _check_owner(field: str, said: str | None, expected: str) -> None:
+    if said != expected:
+        raise InvalidInputError(
+            f"the source is of {expected}, but {field} is {said or 'missing'}",
+            field=field,
+        )
