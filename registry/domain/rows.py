@@ -46,11 +46,11 @@ class ModelRow:
 
     @property
     def chain(self) -> str:
-        """The name of its audit chain; it outlives renaming."""
+        """Return the name of its audit chain, which outlives renaming."""
         return f"model:{self.id}"
 
     def touched(self, now: datetime) -> "ModelRow":
-        """The row as it is changed now, at its ``updated_at``.
+        """Return the row as it is changed now, at its ``updated_at``.
 
         That never lies before its last change, even when the clock went back, so that
         "who held this stage at" stays true.
@@ -113,7 +113,7 @@ class VersionRow:
 
     @property
     def artifact_uri(self) -> str:
-        """Where the bytes are."""
+        """Return where the bytes are."""
         return self.download_uri or self.source
 
     @property
@@ -123,11 +123,11 @@ class VersionRow:
 
     @property
     def etag(self) -> str:
-        """The strong entity tag: it changes with every change."""
+        """Return the strong entity tag: it changes with every change."""
         return f"{self.id}.{self.row_version}"
 
     def touched(self, at: datetime) -> "VersionRow":
-        """The row as it is changed at that instant."""
+        """Return the row as it is changed at that instant."""
         return replace(self, updated_at=at, row_version=self.row_version + 1)
 
 

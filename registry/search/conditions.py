@@ -43,7 +43,6 @@ from registry.search.language import (
 )
 from registry.search.text_matching import (
     SQLITE,
-    Constant,
     SearchValue,
     beginning,
     by_code_point,
@@ -203,7 +202,7 @@ class Conditions:
 
     def is_no_prompt(self) -> Condition:
         """Whether what is looked at is not tagged as a prompt."""
-        tag, value = Constant(PROMPT_TAG), Constant("true")
+        tag, value = SearchValue(PROMPT_TAG), SearchValue("true")
         return ~exists(self._tags_of_row(Operator.EQUAL, tag, value))
 
     def behind(self, ordering: Sequence[Ordering]) -> Condition:

@@ -20,7 +20,7 @@ Rules, as MLflow's server and clients have them:
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -58,52 +58,34 @@ class SearchValue:
 
     Attributes:
         value: says what the statement is to look like, and nothing else.
-        read: gives the value of a search.
+        read: gives the value of a search; None for a value that all have.
         binds: how to find the value of each parameter; ``bind`` adds to them.
     """
 
     value: Any
-    read: Callable[[Any], Any]
-    binds: dict[str, Callable[[Any], Any]]
+    read: Callable[[Any], Any] | None = None
+    binds: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
 
     def bind(
         self,
-        convert: Callable[[Any], Any] | None = None,
+        convert: Callable[[Any], Any] = lambda value: value,
         **options: Any,  # noqa: ANN401  # bindparam's
     ) -> BindParameter[Any]:
         """Return a parameter that is the value, converted."""
-        name, read = f"value_{len(self.binds)}", self.read
-        self.binds[name] = (
-            read if convert is None else lambda search: convert(read(search))
-        )
-        return bindparam(name, **{"type_": TextType, **options})
+        options = {"type_": TextType, **options}
+        read = self.read
+        if read is None:
+            return bindparam(None, convert(self.value), unique=True, **options)
+        name = f"value_{len(self.binds)}"
+        self.binds[name] = lambda search: convert(read(search))
+        return bindparam(name, **options)
 
     def at(self, place: int) -> "SearchValue":
         """Return one value of a list."""
-        read = self.read
-        return SearchValue(
-            self.value[place], lambda search: read(search)[place], self.binds
-        )
-
-
-class Constant(SearchValue):
-    """A value that all searches have, so that it stands in the statement."""
-
-    def __init__(self, value: object) -> None:
-        super().__init__(value, lambda _: value, {})
-
-    def bind(
-        self,
-        convert: Callable[[Any], Any] | None = None,
-        **options: Any,  # noqa: ANN401  # bindparam's
-    ) -> BindParameter[Any]:
-        """Return the value itself, converted."""
-        value = self.value if convert is None else convert(self.value)
-        return bindparam(None, value, unique=True, **options)
-
-    def at(self, place: int) -> "Constant":
-        """Return one value of a list."""
-        return Constant(self.value[place])
+        value, read = self.value[place], self.read
+        if read is None:
+            return SearchValue(value)
+        return SearchValue(value, lambda search: read(search)[place], self.binds)
 
 
 def by_code_point(text: Text, dialect: str) -> Text:

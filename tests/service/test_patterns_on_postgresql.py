@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine, literal, select, text
 
 from registry.search.like import Pattern
-from registry.search.text_matching import HEAD_CHARACTERS, Constant, long_matches
+from registry.search.text_matching import HEAD_CHARACTERS, SearchValue, long_matches
 
 pytestmark = pytest.mark.service
 
@@ -32,7 +32,7 @@ def is_like(
 ) -> bool:
     condition = long_matches(
         literal(compared),
-        Constant(pattern),
+        SearchValue(pattern),
         ignore_case=ignore_case,
         dialect="postgresql",
     )
