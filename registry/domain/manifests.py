@@ -218,7 +218,7 @@ class Manifest:
 
     @cached_property
     def canonical(self) -> str:
-        """The RFC 8785 JSON that the digest is taken over."""
+        """Return the RFC 8785 JSON that the digest is taken over."""
         # RFC 8785 sorts the members of objects, not arrays; the files are sorted.
         files: list[Mapping[str, str | int]] = [
             {"path": file.path, "size": file.size_bytes, "sha256": file.sha256}
@@ -228,12 +228,12 @@ class Manifest:
 
     @cached_property
     def digest(self) -> str:
-        """``sha256:`` and the hexadecimal digest of the canonical form."""
+        """Return ``sha256:`` and the hexadecimal digest of the canonical form."""
         return "sha256:" + hashlib.sha256(self.canonical.encode()).hexdigest()
 
     @property
     def size_bytes(self) -> int:
-        """The size of all files together."""
+        """Return the size of all files together."""
         return sum(entry.size_bytes for entry in self.files)
 
     def differences(self, other: Self) -> list[str]:

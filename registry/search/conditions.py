@@ -27,12 +27,9 @@ from sqlalchemy import (
 )
 
 from registry.domain.prompts import PROMPT_TAG
-from registry.persistence.tables import (
-    ModelTag,
-    ModelVersion,
-    RegisteredModel,
-    VersionTag,
-)
+from registry.persistence.statements import MODEL_TAGS, MODELS, VERSIONS
+from registry.persistence.tables import VersionTag
+from registry.search import text_matching as texts
 from registry.search.language import (
     PATTERNS,
     Attribute,
@@ -41,28 +38,14 @@ from registry.search.language import (
     Ordering,
     Search,
 )
-from registry.search.text_matching import (
-    SQLITE,
-    SearchValue,
-    beginning,
-    by_code_point,
-    end,
-    equals,
-    equals_any,
-    head,
-    is_long,
-    long_matches,
-    matches,
-    within_beginning,
-)
+from registry.search.text_matching import SQLITE, SearchValue
 
 Column = ColumnElement[Any]
 Condition = ColumnElement[bool]
 #: Where a page ended: the values of the columns that it is ordered by.
 Position = Sequence[str | int | datetime]
 
-_MODEL = RegisteredModel.__table__.c
-_VERSION = ModelVersion.__table__.c
+_MODEL, _VERSION = MODELS.c, VERSIONS.c
 _COMPARE: Mapping[Operator, Callable[[Any, Any], Any]] = {
     Operator.EQUAL: operator.eq,
     Operator.UNEQUAL: operator.ne,
@@ -89,8 +72,8 @@ OF_MODELS = Target(
         Attribute.NAME: _MODEL.name,
         Attribute.LAST_UPDATED_TIMESTAMP: _MODEL.mlflow_updated_at,
     },
-    tag=ModelTag.__table__,
-    tag_owner=ModelTag.__table__.c.model_id,
+    tag=MODEL_TAGS,
+    tag_owner=MODEL_TAGS.c.model_id,
 )
 OF_VERSIONS = Target(
     id=_VERSION.id,
@@ -136,12 +119,8 @@ class PageRequest(NamedTuple):
         if len(self.search.comparisons) > 1:
             return False
         values = [comparison.value for comparison in self.search.comparisons]
-        return not any(
-            is_long(text)
-            for texts in values
-            if isinstance(texts, tuple)
-            for text in texts
-        )
+        lists = [value for value in values if isinstance(value, tuple)]
+        return not any(texts.is_long(text) for value in lists for text in value)
 
     @property
     def comparisons(self) -> Sequence[Comparison]:
@@ -150,16 +129,16 @@ class PageRequest(NamedTuple):
 
 
 def _form(comparison: Comparison) -> object:
-    """What of a value decides how it is compared, and not only with what."""
+    """Return what of a value decides how it is compared, not only with what."""
     value = comparison.value
     if isinstance(value, int):
         return None
     holds_of_empty = _holds_of_empty(comparison)
     if isinstance(value, tuple):
-        long = (place for place, text in enumerate(value) if is_long(text))
+        long = (place for place, text in enumerate(value) if texts.is_long(text))
         return holds_of_empty, *long
-    bounds = bool(beginning(value)), bool(end(value))
-    return holds_of_empty, bounds, is_long(value)
+    bounds = bool(texts.beginning(value)), bool(texts.end(value))
+    return holds_of_empty, bounds, texts.is_long(value)
 
 
 @dataclass(frozen=True)
@@ -234,7 +213,7 @@ class Conditions:
             if step.column is Attribute.NAME:
                 # Beside the number, so that one index has both.
                 name = _VERSION.model_name if by_number else column
-                yield by_code_point(name, self.dialect)
+                yield texts.by_code_point(name, self.dialect)
             elif step.column is Attribute.VERSION_NUMBER and by_number:
                 # As those indexes have it, so that nothing else is led by them.
                 yield column + literal_column("0", Integer)
@@ -254,20 +233,24 @@ class Conditions:
             return (
                 text.in_(value.bind(list, expanding=True))
                 if is_short
-                else equals_any(text, value, self.dialect)
+                else texts.equals_any(text, value, self.dialect)
             )
-        return text == value.bind() if is_short else equals(text, value, self.dialect)
+        return (
+            text == value.bind()
+            if is_short
+            else texts.equals(text, value, self.dialect)
+        )
 
     def _is_like(
         self, text: Column, how: Operator, pattern: SearchValue, *, is_short: bool
     ) -> Condition:
-        compare = matches if is_short else long_matches
+        compare = texts.matches if is_short else texts.long_matches
         ignore_case = how is Operator.ILIKE
         is_like = compare(text, pattern, ignore_case=ignore_case, dialect=self.dialect)
         if ignore_case:
             return is_like
-        indexed = text if is_short else head(text, self.dialect)
-        return and_(is_like, *within_beginning(indexed, pattern, self.dialect))
+        indexed = text if is_short else texts.head(text, self.dialect)
+        return and_(is_like, *texts.within_beginning(indexed, pattern, self.dialect))
 
     def _tag_holds(
         self, how: Operator, tag: SearchValue, value: SearchValue, *, leads: bool

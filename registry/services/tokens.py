@@ -97,8 +97,6 @@ def _store(
         created_at=tx.now,
         created_by=tx.caller.actor.name,
         expires_at=expires_at,
-        last_used_at=None,
-        revoked_at=None,
     )
     apply.add(tx.cx, token)
     audit.log(tx, Change(action=CREATED, after=token_document(token)))

@@ -43,12 +43,7 @@ class SetAlias:
         version = seen.require_version(self.number).touched(seen.at(context))
         previous = seen.alias.number if seen.alias else None
         model = seen.model.touched(context.now)
-        alias = AliasRow(
-            model_id=model.id,
-            alias=name,
-            version_id=version.id,
-            number=version.number,
-        )
+        alias = AliasRow.of(version, name)
         return outcome(
             seen,
             context,

@@ -223,7 +223,7 @@ class Command(Protocol[Answer]):
 
     @property
     def model(self) -> str:
-        """The name of the model to lock."""
+        """Return the name of the model to lock."""
 
     def want(self, policy: StagePolicy, /) -> Want:
         """Return what it must see; raises as ``decide`` for what no look mends."""
@@ -276,31 +276,15 @@ def effects(
     if model.is_prompt:
         action = prompts.event_type(action)
         told = [(prompts.event_type(name), data) for name, data in told]
+    head = Head(chain=model.chain, n=model.chain_n, hash=model.chain_hash)
     entry = appended(
         model.chain,
-        Head(chain=model.chain, n=model.chain_n, hash=model.chain_hash)
-        if model.chain_n
-        else None,
+        head if model.chain_n else None,
         replace(change, action=action, model=model.name),
         caller=context.caller,
         at=model.updated_at,
     )
-    actor = context.caller.actor
-    events = [
-        EventDraft(
-            id=context.new_event_id(),
-            type=name,
-            data={
-                "model": model.name,
-                **data,
-                "sequence": sequence,
-                "actor": {"kind": actor.kind, "name": actor.name},
-            },
-            sequence=sequence,
-            is_opt_in=name in OPT_IN,
-        )
-        for sequence, (name, data) in enumerate(told, start=model.last_event + 1)
-    ]
+    events = _drafts(context, model, told)
     model = replace(
         model,
         last_event=model.last_event + len(events),
@@ -316,14 +300,35 @@ def effects(
     )
 
 
+def _drafts(
+    context: Context, model: ModelRow, told: Sequence[Told]
+) -> list[EventDraft]:
+    actor = context.caller.actor
+    return [
+        EventDraft(
+            id=context.new_event_id(),
+            type=name,
+            data={
+                "model": model.name,
+                **data,
+                "sequence": sequence,
+                "actor": {"kind": actor.kind, "name": actor.name},
+            },
+            sequence=sequence,
+            is_opt_in=name in OPT_IN,
+        )
+        for sequence, (name, data) in enumerate(told, start=model.last_event + 1)
+    ]
+
+
 def history_line(  # as the line is
     context: Context,
     version: VersionRow,
     *,
     sequence: int,
     transition_id: str,
-    from_stage: str | None,
     cause: str,
+    from_stage: str | None = None,
     reason: str = "",
 ) -> StageChangeRow:
     """Return the line of a version that has entered its stage now."""
@@ -342,7 +347,6 @@ def history_line(  # as the line is
         actor_name=actor.name,
         at=version.updated_at,
         verified=version.is_verified,
-        event_id=None,
     )
 
 

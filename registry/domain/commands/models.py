@@ -15,6 +15,7 @@ from registry.domain.commands.change import (
     Context,
     Outcome,
     Snapshot,
+    Told,
     Want,
     outcome,
     require_promoter,
@@ -69,18 +70,11 @@ class CreateModel:
             id=self.id,
             name=names.model_name(self.model),
             is_prompt=prompts.is_prompt(self.tags),
-            former_names=[],
             description=names.clean_text(self.description, field="description"),
             created_at=context.now,
             created_by=context.caller.actor.name,
             updated_at=context.now,
             mlflow_updated_at=context.now,
-            deleted_at=None,
-            row_version=1,
-            last_number=0,
-            last_event=0,
-            last_history=0,
-            chain_n=0,
             chain_hash=GENESIS_HASH,
         )
         state = ModelState(row=model, facts=facts)
@@ -158,10 +152,7 @@ class ChangeModel:
                 after=after.document,
             ),
             data=data,
-            # Of the tags of a model MLflow tells nobody either.
-            also=tags.events({}, (PROMPT_TAG_SET, PROMPT_TAG_DELETED))
-            if after.row.is_prompt
-            else (),
+            also=_prompt_events(after, tags),
             removed=removed,
             added=added,
             renamed=self.name is not None,
@@ -260,6 +251,13 @@ def _with_kind(before: ModelState, after: ModelState) -> ModelState:
             field="tags",
         )
     return replace(after, row=replace(after.row, is_prompt=is_prompt))
+
+
+def _prompt_events(state: ModelState, tags: TagChanges) -> list[Told]:
+    """Return a prompt's tag events; of a model's, MLflow tells nobody either."""
+    if not state.row.is_prompt:
+        return []
+    return tags.events({}, (PROMPT_TAG_SET, PROMPT_TAG_DELETED))
 
 
 def _event_data(state: ModelState) -> Document:

@@ -23,6 +23,7 @@ from registry.domain.commands.change import (
     Context,
     Outcome,
     Snapshot,
+    Told,
     Want,
     effects,
     history_line,
@@ -208,7 +209,7 @@ class MoveVersion:
     def _leaving(
         self, seen: Snapshot, rules: StagePolicy, decision: Decision
     ) -> list[_Step]:
-        """Who moves aside, the last one to enter at the end."""
+        """Return who moves aside, the last one to enter at the end."""
         leaving = sorted(seen.in_stage, key=lambda row: row.entered)
         if not decision.is_exclusive:
             _allow_archival(rules, leaving)
@@ -232,7 +233,6 @@ class MoveVersion:
         rows = [_entered(step, decision, model.updated_at) for step in steps]
         history = self._history(context, model, steps, rows)
         after = version if self.makes_room else rows[-1]
-        superseded = _superseded(history)
         written = effects(
             seen,
             context,
@@ -242,16 +242,7 @@ class MoveVersion:
                 last_history=history[-1].sequence,
             ),
             self._change(context, version, after, history),
-            told=[
-                (
-                    STAGE_CHANGED,
-                    {
-                        **version_event(context, model, row),
-                        **_move_event(line, superseded),
-                    },
-                )
-                for row, line in zip(rows, history, strict=True)
-            ],
+            told=_told(context, model, rows, history),
             changed=rows,
         )
         announced = [
@@ -264,7 +255,7 @@ class MoveVersion:
                 version=after,
                 transition_id=self.transition_id,
                 cause=history[-1].cause,
-                superseded=superseded[-1] if superseded else None,
+                superseded=_last_superseded(history),
             ),
         )
 
@@ -301,7 +292,12 @@ class MoveVersion:
             action=STAGE_CHANGED,
             version=after.number,
             before={"stage": before.stage},
-            after={"stage": after.stage, "superseded": _superseded(history)},
+            after={
+                "stage": after.stage,
+                "superseded": [
+                    line.number for line in history if line.cause == Cause.SUPERSEDED
+                ],
+            },
             reason=history[-1].reason,
             details={
                 "transition_id": self.transition_id,
@@ -342,20 +338,35 @@ def _entered(step: _Step, decision: Decision, at: datetime) -> VersionRow:
     )
 
 
-def _superseded(history: Sequence[StageChangeRow]) -> list[int]:
-    return [line.number for line in history if line.cause == Cause.SUPERSEDED]
+def _last_superseded(history: Sequence[StageChangeRow]) -> int | None:
+    numbers = [line.number for line in history if line.cause == Cause.SUPERSEDED]
+    return numbers[-1] if numbers else None
 
 
-def _move_event(line: StageChangeRow, superseded: Sequence[int]) -> Document:
-    is_main = line.cause != Cause.SUPERSEDED
-    return {
-        "from_stage": line.from_stage,
-        "to_stage": line.to_stage,
-        "cause": line.cause,
-        "transition_id": line.transition_id,
-        "previous_version": superseded[-1] if is_main and superseded else None,
-        "reason": line.reason,
-    }
+def _told(
+    context: Context,
+    model: ModelRow,
+    rows: Sequence[VersionRow],
+    history: Sequence[StageChangeRow],
+) -> list[Told]:
+    """Return an event for each version that moved."""
+    return [
+        (
+            STAGE_CHANGED,
+            {
+                **version_event(context, model, row),
+                "from_stage": line.from_stage,
+                "to_stage": line.to_stage,
+                "cause": line.cause,
+                "transition_id": line.transition_id,
+                "previous_version": None
+                if line.cause == Cause.SUPERSEDED
+                else _last_superseded(history),
+                "reason": line.reason,
+            },
+        )
+        for row, line in zip(rows, history, strict=True)
+    ]
 
 
 def _allow_archival(policy: StagePolicy, versions: Sequence[VersionRow]) -> None:

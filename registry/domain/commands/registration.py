@@ -134,7 +134,6 @@ class RegisterVersion:
         tags = TagChanges.of({}, details.tags)
         version = self._version(model, context, tags.after)
         _, tag_rows = tags.rows(partial(VersionTagRow, version_id=version.id))
-        manifest = link.manifest if link else None
         return version_changed(
             seen,
             context,
@@ -145,17 +144,12 @@ class RegisterVersion:
             added=[
                 version,
                 *tag_rows,
-                *(
-                    [ManifestRow(version_id=version.id, canonical=manifest.canonical)]
-                    if manifest
-                    else []
-                ),
+                *_manifest_rows(version, link),
                 history_line(
                     context,
                     version,
                     sequence=model.last_history,
                     transition_id=new_transition_id(),
-                    from_stage=None,
                     cause=Cause.REGISTRATION,
                 ),
             ],
@@ -176,14 +170,8 @@ class RegisterVersion:
             model_name=model.name,
             number=model.last_number,
             stage=NONE,
-            exclusive_stage=None,
             status=VersionStatus.PENDING_REGISTRATION,
-            status_message="",
             source=upload_source(self.artifact_root, self.id),
-            artifact_state="unverified",
-            artifact_digest=None,
-            artifact_size_bytes=None,
-            download_uri=None,
             run_id=_clean_optional(details.run_id, "run_id"),
             run_link=names.clean_text(details.run_link, field="run_link"),
             run=None if details.run is None else dict(details.run),
@@ -202,11 +190,7 @@ class RegisterVersion:
             created_by=context.caller.actor.name,
             updated_at=at,
             mlflow_updated_at=at,
-            deleted_at=None,
-            row_version=1,
-            seal_after=None,
             tags=tags,
-            aliases=(),
             entered=model.last_history,
         )
         return version if self.link is None else _linked(version, self.link)
@@ -219,6 +203,12 @@ def _linked(version: VersionRow, link: LinkedSource) -> VersionRow:
     if link.manifest is None:
         return replace(version, seal_after=version.created_at)
     return sealed(version, link.manifest)
+
+
+def _manifest_rows(version: VersionRow, link: LinkedSource | None) -> list[ManifestRow]:
+    if link is None or link.manifest is None:
+        return []
+    return [ManifestRow(version_id=version.id, canonical=link.manifest.canonical)]
 
 
 def _clean_optional(text: str | None, field: str) -> str | None:

@@ -91,11 +91,8 @@ class ChangeVersion(_OfVersion):
         model = seen.model.touched(context.now)
         after = replace(before.touched(model.updated_at), tags=tags.after)
         if self.description is not None:
-            after = replace(
-                after,
-                mlflow_updated_at=model.updated_at,
-                description=names.clean_text(self.description, field="description"),
-            )
+            text = names.clean_text(self.description, field="description")
+            after = replace(after, description=text, mlflow_updated_at=after.updated_at)
         about = {
             "version": after.number,
             "links": version_links(context.caller, model.name, after.number),
@@ -138,15 +135,6 @@ class DeleteVersion(_OfVersion):
         after = replace(
             before.touched(at), deleted_at=at, exclusive_stage=None, seal_after=None
         )
-        aliases = [
-            AliasRow(
-                model_id=model.id,
-                alias=alias,
-                version_id=after.id,
-                number=after.number,
-            )
-            for alias in after.aliases
-        ]
         return outcome(
             seen,
             context,
@@ -157,7 +145,7 @@ class DeleteVersion(_OfVersion):
                 before=version_document(before),
             ),
             data=version_event(context, model, after),
-            removed=aliases,
+            removed=[AliasRow.of(after, alias) for alias in after.aliases],
             changed=[after],
             answer=None,
         )
