@@ -7,10 +7,9 @@ from flask import Response, jsonify
 from registry.api.blueprints import Blueprint
 from registry.api.schemas.events import EventPage, EventsQuery
 from registry.auth.permissions import Permission, requires
-from registry.domain.timestamps import rfc3339
 from registry.errors import CursorExpiredError, InvalidInputError
 from registry.persistence.database import db, end_reading
-from registry.services.events import read_events
+from registry.services.events import event_document, read_events
 from registry.web.paging import decode_cursor, encode_cursor
 
 blueprint = Blueprint("events", __name__, description="Events")
@@ -49,13 +48,7 @@ def list_events(query: dict[str, Any]) -> Response:
             oldest_cursor=oldest,
         )
     items = [
-        {
-            "id": event.id,
-            "type": event.type,
-            "timestamp": rfc3339(event.occurred_at),
-            "data": event.data,
-            "cursor": encode_cursor(event.position or 0),
-        }
+        {**event_document(event), "cursor": encode_cursor(event.position or 0)}
         for event in page.events
     ]
     return jsonify({"items": items, "next_cursor": encode_cursor(page.next_position)})

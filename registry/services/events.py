@@ -3,9 +3,12 @@
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from registry.domain.documents import Document
+from registry.domain.timestamps import rfc3339
 from registry.persistence.database import begin_write, is_away
 from webhooks import feed
 from webhooks.feed import FeedPage
+from webhooks.tables import EventRow
 
 _PATIENCE_SECONDS = 0.25
 
@@ -18,7 +21,7 @@ def read_events(
     event_type: str | None = None,
     model: str | None = None,
 ) -> FeedPage:
-    """Read events behind a position or from the first on, the newest among them.
+    """Events behind a position or from the first on, the newest among them.
 
     Usually one statement. Where events wait for their position and would belong to
     this page, they get it first, in a transaction that is committed here; where that
@@ -37,3 +40,13 @@ def read_events(
             session.rollback()
         page = feed.read(session, after=after, limit=limit, **chosen)
     return page
+
+
+def event_document(event: EventRow) -> Document:
+    """An event as the feed shows it: what a webhook's body says, and its id."""
+    return {
+        "id": event.id,
+        "type": event.type,
+        "timestamp": rfc3339(event.occurred_at),
+        "data": event.data,
+    }

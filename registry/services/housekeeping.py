@@ -6,12 +6,16 @@ and what one run leaves over the next one finds. Safe to run in many processes.
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 
-from registry.services.transaction import Begin, Transaction
+from registry.services.transaction import Transaction
 from webhooks import feed, retention, subscriptions
 
 logger = logging.getLogger(__name__)
+
+#: Opens a transaction, and commits it at the end.
+Begin = Callable[[], AbstractContextManager[Transaction]]
 
 #: A run ends after so many batches of each kind, however much is left.
 MAX_BATCHES = 100

@@ -23,7 +23,11 @@ from typing import cast
 from sqlalchemy import Connection, Table, bindparam, delete, select, tuple_
 from sqlalchemy.exc import IntegrityError
 
-from registry.errors import ConflictError, IdempotencyMismatchError, InvalidInputError
+from registry.errors import (
+    ConflictError,
+    IdempotencyMismatchError,
+    InvalidInputError,
+)
 from registry.persistence.tables import IdempotencyKey
 
 MAX_KEY_CHARACTERS = 255
@@ -68,7 +72,7 @@ class StoredAnswer:
 def keyed_request(
     principal: str, key: str, *, method: str, path: str, details: Sequence[object]
 ) -> KeyedRequest:
-    """Return the request of a key; ``details`` are JSON, none where they may differ.
+    """The request behind a key; ``details`` are JSON, none where they may differ.
 
     Raises:
         InvalidInputError: for a key that is empty, too long or not plain ASCII.
@@ -84,13 +88,13 @@ def keyed_request(
 
 
 def find_answer(cx: Connection, request: KeyedRequest) -> StoredAnswer | None:
-    """Return the answer of an earlier request with this key, if there was one.
+    """The answer of an earlier request with this key, if there was one.
 
     Raises:
         IdempotencyMismatchError: when the key was used with another request.
     """
-    values = {"of_principal": request.principal, "of_key": request.key}
-    row = cx.execute(_FIND, values).one_or_none()
+    found = {"of_principal": request.principal, "of_key": request.key}
+    row = cx.execute(_FIND, found).one_or_none()
     if row is None:
         return None
     if row.fingerprint != request.fingerprint:

@@ -88,11 +88,11 @@ class StateCollector(Collector):
 def metrics_registry(
     sessions: sessionmaker[Session], *, keep: timedelta
 ) -> CollectorRegistry:
-    """Return this process' counters and these gauges; nothing is read yet."""
-    metrics = CollectorRegistry()
-    metrics.register(REGISTRY)
-    metrics.register(StateCollector(sessions, keep=keep))
-    return metrics
+    """This process' counters and these gauges; nothing is read yet."""
+    found = CollectorRegistry()
+    found.register(REGISTRY)
+    found.register(StateCollector(sessions, keep=keep))
+    return found
 
 
 def _gauge(name: str, meaning: str, value: float) -> GaugeMetricFamily:

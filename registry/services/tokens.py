@@ -135,10 +135,11 @@ def sign_in(cx: Connection, secret: str, *, now: datetime) -> TokenRow:
     """
     if secret.startswith(PREFIX) and not is_well_formed(secret):
         raise NotSignedInError("this token is mistyped: its checksum is wrong")
-    row = cx.execute(_BY_DIGEST, {"digest": token_digest(secret)}).one_or_none()
-    if row is None:
+    digest = {"digest": token_digest(secret)}
+    found = cx.execute(_BY_DIGEST, digest).one_or_none()
+    if found is None:
         raise NotSignedInError("this token is unknown")
-    token = row_of(TokenRow, row)
+    token = row_of(TokenRow, found)
     if token.revoked_at is not None:
         raise NotSignedInError("this token has been revoked")
     if token.expires_at is not None and token.expires_at <= now:

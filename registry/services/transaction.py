@@ -1,7 +1,5 @@
 """What every change is given: the one transaction it runs in, by whom and when."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -40,7 +38,3 @@ class Transaction:
     def cx(self) -> Connection:
         """The connection that the transaction runs on."""
         return self.session.connection()
-
-
-#: Opens a transaction, and commits it at the end.
-Begin = Callable[[], AbstractContextManager[Transaction]]

@@ -35,7 +35,8 @@ from registry.errors import (
 from registry.persistence import queries
 from registry.persistence.apply import lease_sealing
 from registry.services.commands import execute
-from registry.services.transaction import Begin, Transaction
+from registry.services.housekeeping import Begin
+from registry.services.transaction import Transaction
 
 logger = logging.getLogger(__name__)
 
