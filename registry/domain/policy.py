@@ -12,11 +12,12 @@ Rules:
 The policy file is read by ``registry.domain.policy_file``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from registry.domain.rows import VersionRow
 from registry.errors import InvalidInputError, TransitionRefusedError
 
 NONE = "None"
@@ -82,33 +83,20 @@ class Move:
         is_from = self.from_stage in {ANY, from_stage}
         return is_from and self.to_stage in {ANY, to_stage}
 
-    def refusals(self, facts: "VersionFacts") -> list[str]:
+    def refusals(self, version: VersionRow) -> list[str]:
         """Return why the version may not move so, each reason."""
         reasons = []
-        if facts.status is not VersionStatus.READY:
-            reasons.append(f"its status is {facts.status}, not READY")
-        if self.require_verified and not facts.is_verified:
+        if version.status != VersionStatus.READY:
+            reasons.append(f"its status is {version.status}, not READY")
+        if self.require_verified and not version.is_verified:
             reasons.append("its artifact is not verified")
         reasons += [
             f"tag {tag!r} is missing"
             for tag in self.required_tags
-            if tag not in facts.tags
+            if tag not in version.tags
         ]
-        refusals = (threshold.refusal(facts.metrics) for threshold in self.metrics)
+        refusals = (threshold.refusal(version.metrics) for threshold in self.metrics)
         return reasons + [refusal for refusal in refusals if refusal]
-
-
-@dataclass(frozen=True, kw_only=True)
-class VersionFacts:
-    """What the policy may know of a version."""
-
-    number: int
-    stage: str
-    status: VersionStatus
-    is_verified: bool
-    tags: Mapping[str, str]
-    metrics: Mapping[str, float]
-    stages_before: frozenset[str]  #: every stage it has ever been in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,21 +163,26 @@ class StagePolicy:
         )
 
     def decide(
-        self, facts: VersionFacts, to_stage: str, *, rollback: bool = False
+        self,
+        version: VersionRow,
+        to_stage: str,
+        *,
+        stages_before: Collection[str] | None = None,
     ) -> Decision:
-        """Decide on a transition, or on a rollback.
+        """Decide on a transition; on a rollback, where it is said where it has been.
 
         Raises:
             TransitionRefusedError: naming the allowed stages and each reason.
         """
-        move = self._move(facts.stage, to_stage, rollback=rollback)
+        rollback = stages_before is not None
+        move = self._move(version.stage, to_stage, rollback=rollback)
         reasons = (
-            move.refusals(facts) if move else [self._refusal(facts.stage, to_stage)]
+            move.refusals(version) if move else [self._refusal(version.stage, to_stage)]
         )
-        if rollback and to_stage not in facts.stages_before:
-            reasons.append(f"version {facts.number} has never been in {to_stage}")
+        if stages_before is not None and to_stage not in stages_before:
+            reasons.append(f"version {version.number} has never been in {to_stage}")
         if not move or reasons:
-            raise self._refused(facts, to_stage, reasons)
+            raise self._refused(version, to_stage, reasons)
         return Decision(
             cause=Cause.ROLLBACK if rollback else move.via,
             verify_artifact=move.verify_artifact,
@@ -219,16 +212,16 @@ class StagePolicy:
         return by_rollback is not None and by_transition is None
 
     def _refused(
-        self, facts: VersionFacts, to_stage: str, reasons: list[str]
+        self, version: VersionRow, to_stage: str, reasons: list[str]
     ) -> TransitionRefusedError:
-        allowed = self.allowed_from(facts.stage)
+        allowed = self.allowed_from(version.stage)
         return TransitionRefusedError(
-            f"version {facts.number} may not move from {facts.stage} to {to_stage}: "
-            f"{'; '.join(reasons)}. Allowed from {facts.stage}: "
+            f"version {version.number} may not move from {version.stage} to "
+            f"{to_stage}: {'; '.join(reasons)}. Allowed from {version.stage}: "
             f"{', '.join(allowed) or 'none'}",
-            from_stage=facts.stage,
+            from_stage=version.stage,
             to_stage=to_stage,
             allowed=allowed,
             reasons=reasons,
-            is_rollback_only=self._is_rollback_only(facts.stage, to_stage),
+            is_rollback_only=self._is_rollback_only(version.stage, to_stage),
         )

@@ -38,8 +38,6 @@ from registry.domain.policy import (
     Cause,
     Decision,
     StagePolicy,
-    VersionFacts,
-    VersionStatus,
 )
 from registry.domain.rows import ModelRow, StageChangeRow, VersionRow
 from registry.errors import (
@@ -157,8 +155,8 @@ class MoveVersion:
         if self.may_be_there and version.stage == stage:
             beside = [row.number for row in seen.in_stage if row != version]
             return Outcome(answer=Moved(version=version, beside=beside))
-        facts = _facts(version, seen.stages_before)
-        decision = rules.decide(facts, stage, rollback=self.is_rollback)
+        stages_before = seen.stages_before if self.is_rollback else None
+        decision = rules.decide(version, stage, stages_before=stages_before)
         seen.require_version(version.number, if_match=self.if_match)
         self._expect_incumbent(seen, stage)
         self._expect_verified(version, decision)
@@ -372,7 +370,7 @@ def _told(
 def _allow_archival(policy: StagePolicy, versions: Sequence[VersionRow]) -> None:
     """Ask the policy about each who leaves a shared stage, where nobody must."""
     for version in versions:
-        if policy.decide(_facts(version), ARCHIVED).verify_artifact:
+        if policy.decide(version, ARCHIVED).verify_artifact:
             raise must_be_archived_alone(version.number)
 
 
@@ -381,20 +379,6 @@ def must_be_archived_alone(number: int) -> ConflictError:
     return ConflictError(
         f"version {number} must be archived by itself: its artifact is verified for "
         "that"
-    )
-
-
-def _facts(
-    version: VersionRow, stages_before: frozenset[str] = frozenset()
-) -> VersionFacts:
-    return VersionFacts(
-        number=version.number,
-        stage=version.stage,
-        status=VersionStatus(version.status),
-        is_verified=version.is_verified,
-        tags=version.tags,
-        metrics=version.metrics,
-        stages_before=stages_before,
     )
 
 
