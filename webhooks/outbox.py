@@ -35,6 +35,7 @@ from sqlalchemy.orm import Session
 
 from webhooks import formats
 from webhooks.blocking import REASON_BEHIND, block_key, given_up_state
+from webhooks.compiled import write
 from webhooks.errors import RenderError
 from webhooks.events import (
     OPERATIONAL_PREFIX,
@@ -66,7 +67,6 @@ from webhooks.tables import (
     SubscriptionState,
     state_in,
 )
-from webhooks.writing import write
 
 logger = logging.getLogger(__name__)
 
@@ -246,8 +246,10 @@ def _store_deliveries(
         if is_last and rendering.trouble is not None:
             given_up.append(Delivery(**columns))
     for start in range(0, len(values), _DELIVERIES_AT_ONCE):
-        session.connection().execute(
-            _STORE_DELIVERIES, values[start : start + _DELIVERIES_AT_ONCE]
+        write(
+            session.connection(),
+            _STORE_DELIVERIES,
+            values[start : start + _DELIVERIES_AT_ONCE],
         )
     for delivery in given_up:
         _give_up(session, delivery, now)

@@ -29,6 +29,7 @@ from registry.persistence.statements import row_of, selected
 from registry.persistence.tables import Token
 from registry.services import audit
 from registry.services.transaction import Transaction
+from webhooks.compiled import fetch_one
 
 DEFAULT_DAYS = 90
 MAX_DAYS = 365
@@ -139,7 +140,7 @@ def sign_in(cx: Connection, secret: str, *, now: datetime) -> TokenRow:
     if secret.startswith(PREFIX) and not is_well_formed(secret):
         raise NotSignedInError("this token is mistyped: its checksum is wrong")
     digest = {"digest": token_digest(secret)}
-    found = cx.execute(_BY_DIGEST, digest).one_or_none()
+    found = fetch_one(cx, _BY_DIGEST, digest)
     if found is None:
         raise NotSignedInError("this token is unknown")
     token = row_of(TokenRow, found)
