@@ -78,6 +78,8 @@ def _send(cx: Connection, sql: str, values: Any) -> Any:  # noqa: ANN401  # the 
         for tell in cx.dispatch.before_cursor_execute:
             tell(cx, cursor, sql, values, None, is_many)
         execute(cursor, sql, values)
+        for tell in cx.dispatch.after_cursor_execute:
+            tell(cx, cursor, sql, values, None, is_many)
     except cx.dialect.loaded_dbapi.Error as error:
         cx._handle_dbapi_exception(error, sql, values, cursor, None)  # noqa: SLF001  # said nowhere else
     return cursor
@@ -87,6 +89,8 @@ def _send(cx: Connection, sql: str, values: Any) -> Any:  # noqa: ANN401  # the 
 def _compiled(statement: Executable, dialect: Dialect, *, is_select: bool) -> _Text:
     # A change is compiled as for many rows: nothing of them is to come back.
     compiled: Any = statement.compile(dialect=dialect, for_executemany=not is_select)  # type: ignore[attr-defined]
+    if compiled.post_compile_params:
+        raise ValueError(f"its text differs by its values: {statement}")
     convert = compiled._bind_processors  # noqa: SLF001  # as above
     always = {
         name: value for name, value in compiled.params.items() if value is not None

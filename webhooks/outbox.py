@@ -2,7 +2,7 @@
 
 Rules:
 
-- ``enqueue_all`` runs in the caller's transaction and issues a fixed number of
+- ``store`` runs in the caller's transaction and issues a fixed number of
   statements: one to read the subscriptions, one to store the events, one for the
   numbers of all deliveries and one for each thousand of them; where subscriptions
   want the latest only, one for each target.
@@ -29,7 +29,7 @@ from functools import cache
 from itertools import count, repeat
 from typing import Any
 
-from sqlalchemy import Executable, Row, Table, bindparam, select, update
+from sqlalchemy import Connection, Executable, Row, Table, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -100,26 +100,48 @@ def enqueue(session: Session, event: Event, *, now: datetime) -> EventRow:
 def enqueue_all(
     session: Session, events: Sequence[Event], *, now: datetime
 ) -> list[dict[str, Any]]:
-    """Store the events of one change, in their order, as ``enqueue`` does one.
+    """Store the events of one change, in their order; give their columns."""
+    stored, unsendable = store(session.connection(), events, now=now)
+    give_up(session, unsendable, now=now)
+    return stored
 
-    Returns their columns.
+
+def store(
+    cx: Connection, events: Sequence[Event], *, now: datetime
+) -> tuple[list[dict[str, Any]], list[Delivery]]:
+    """Store the events of one change, in their order, and their deliveries.
+
+    Returns the events' columns, and the deliveries that ``give_up`` is to be told.
     """
-    subscriptions = session.connection().execute(_LIVE).all()
+    subscriptions = cx.execute(_LIVE).all()
     wanted = [[entry for entry in subscriptions if _wants(entry, e)] for e in events]
     stored = [
         _columns(event, fanout=len(chosen), now=now)
         for event, chosen in zip(events, wanted, strict=True)
     ]
-    write(session.connection(), _STORE_EVENTS, stored)
+    write(cx, _STORE_EVENTS, stored)
     wishes = [
         _Wish(subscription, event)
         for event, chosen in zip(events, wanted, strict=True)
         for subscription in chosen
     ]
-    for given_up in _store_deliveries(session, wishes, now=now) if wishes else []:
-        subscription = session.get_one(Subscription, given_up.subscription_id)
-        announce_given_up(session, given_up, subscription, now=now)
-    return stored
+    return stored, _store_deliveries(cx, wishes, now=now) if wishes else []
+
+
+def give_up(session: Session, deliveries: Sequence[Delivery], *, now: datetime) -> None:
+    """Do for what could not be rendered what is done when all attempts have failed."""
+    for delivery in deliveries:
+        logger.error(
+            "webhook_delivery_given_up delivery=%s subscription=%s state=%s",
+            *(delivery.id, delivery.subscription_id, delivery.state),
+        )
+        if delivery.state == DeliveryState.BLOCKED:
+            block_key(session, delivery, now=now)
+        else:
+            note_dead(session, delivery.subscription_id)
+    for delivery in deliveries:
+        subscription = session.get_one(Subscription, delivery.subscription_id)
+        announce_given_up(session, delivery, subscription, now=now)
 
 
 def announce(
@@ -217,12 +239,12 @@ class _Wish:
 
 
 def _store_deliveries(
-    session: Session, wishes: Sequence[_Wish], *, now: datetime
+    cx: Connection, wishes: Sequence[_Wish], *, now: datetime
 ) -> list[Delivery]:
     """Store them, and give those that could not be rendered."""
-    places = _allocate(session, [wish for wish in wishes if wish.is_ordered])
+    places = _allocate(cx, [wish for wish in wishes if wish.is_ordered])
     latest = [wish for wish in wishes if wish.wants_latest_only]
-    _supersede(session, latest, now=now)
+    _supersede(cx, latest, now=now)
     last_of = {wish.what: wish for wish in latest}
     rendered: dict[tuple[str, str], _Rendering] = {}
     values: list[dict[str, Any]] = []
@@ -246,26 +268,8 @@ def _store_deliveries(
         if is_last and rendering.trouble is not None:
             given_up.append(Delivery(**columns))
     for start in range(0, len(values), _DELIVERIES_AT_ONCE):
-        write(
-            session.connection(),
-            _STORE_DELIVERIES,
-            values[start : start + _DELIVERIES_AT_ONCE],
-        )
-    for delivery in given_up:
-        _give_up(session, delivery, now)
+        write(cx, _STORE_DELIVERIES, values[start : start + _DELIVERIES_AT_ONCE])
     return given_up
-
-
-def _give_up(session: Session, delivery: Delivery, now: datetime) -> None:
-    """Do for what could not be rendered what is done when all attempts have failed."""
-    logger.error(
-        "webhook_delivery_given_up delivery=%s subscription=%s state=%s",
-        *(delivery.id, delivery.subscription_id, delivery.state),
-    )
-    if delivery.state == DeliveryState.BLOCKED:
-        block_key(session, delivery, now=now)
-    else:
-        note_dead(session, delivery.subscription_id)
 
 
 @dataclass(frozen=True)
@@ -277,7 +281,7 @@ class _Place:
 
 
 def _allocate(
-    session: Session, ordered: Sequence[_Wish]
+    cx: Connection, ordered: Sequence[_Wish]
 ) -> Mapping[tuple[str, str], Iterator[_Place]]:
     """Take the next numbers of each key, as many as it has deliveries."""
     counts = Counter(wish.key for wish in ordered)
@@ -288,8 +292,7 @@ def _allocate(
     for place, ((owner, key), number) in enumerate(sorted(counts.items())):
         values[f"owner{place}"], values[f"key{place}"] = owner, key
         values[f"next{place}"] = number + 1
-    database = session.get_bind().dialect.name
-    rows = session.connection().execute(_numbering(database, len(counts)), values)
+    rows = cx.execute(_numbering(cx.dialect.name, len(counts)), values)
     return {
         (owner, key): map(
             _Place, count(following - counts[owner, key]), repeat(is_blocked)
@@ -325,13 +328,13 @@ def _numbering(database: str, keys: int) -> Executable:
     return statement
 
 
-def _supersede(session: Session, latest: Sequence[_Wish], *, now: datetime) -> None:
+def _supersede(cx: Connection, latest: Sequence[_Wish], *, now: datetime) -> None:
     """Drop what newer events of the same key and target make pointless."""
     owners: dict[tuple[str, str | None], list[str]] = {}
     for owner, key, target in sorted({wish.what for wish in latest}, key=str):
         owners.setdefault((key, target), []).append(owner)
     for (key, target), chosen in owners.items():
-        session.connection().execute(
+        cx.execute(
             _SUPERSEDE,
             {"owners": chosen, "of_key": key, "of_target": target, "now": now},
         )
@@ -395,6 +398,7 @@ def _delivery_values(
         "ordering_key": event.id if place is None else event.ordering_key,
         "sequence": 1 if place is None else place.sequence,
         "attempt_count": 0,
+        "attempts_forgiven": 0,
         "next_attempt_at": due_at,
         "created_at": now,
         "updated_at": now,

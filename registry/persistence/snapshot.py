@@ -27,7 +27,6 @@ from registry.domain.commands.change import (
     Want,
 )
 from registry.domain.documents import NO_FACTS, ModelFacts
-from registry.domain.policy import ARCHIVED, NONE
 from registry.domain.rows import (
     AliasRow,
     CommentRow,
@@ -43,6 +42,7 @@ from registry.persistence.statements import (
     CHANGES,
     COMMENTS,
     DEPLOYMENTS,
+    IS_HELD,
     MODEL_TAGS,
     MODELS,
     VERSIONS,
@@ -127,7 +127,7 @@ _FACTS = select(
     .where(ALIASES.c.model_id == bindparam("model_id"))
     .scalar_subquery(),
     select(JSONObjectAggregate(VERSIONS.c.number, VERSIONS.c.stage))
-    .where(_OF_MODEL, VERSIONS.c.stage.not_in([NONE, ARCHIVED]))
+    .where(_OF_MODEL, IS_HELD)
     .scalar_subquery(),
     select(func.max(VERSIONS.c.number)).where(_OF_MODEL).scalar_subquery(),
 )

@@ -14,7 +14,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, select
-from sqlalchemy.orm import Session
 
 from registry.domain import names
 from registry.domain.actors import Actor, Role
@@ -77,9 +76,9 @@ def ensure_bootstrap_token(tx: Transaction, secret: str) -> bool:
     return True
 
 
-def has_tokens(session: Session) -> bool:
+def has_tokens(cx: Connection) -> bool:
     """Whether anybody could sign in, ever."""
-    return session.scalar(select(Token.id).limit(1)) is not None
+    return cx.scalar(select(Token.id).limit(1)) is not None
 
 
 def _store(
