@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVarTuple
 
-from sqlalchemy import Connection, Executable, Select
+from sqlalchemy import Connection, Executable
 from sqlalchemy.engine import Dialect
+from sqlalchemy.sql.selectable import TypedReturnsRows
 
 Columns = TypeVarTuple("Columns")
 Values = Mapping[str, Any]
@@ -32,16 +33,16 @@ def write(cx: Connection, statement: Executable, rows: Sequence[Values]) -> None
         statement: has a parameter for each member of a row, and returns nothing.
         rows: at least one.
     """
-    text = _compiled(statement, cx.dialect, is_select=False)
+    text = _compiled(statement, cx.dialect, has_rows=False)
     values = [text.to_driver(row) for row in rows]
     _send(cx, text.sql, values if len(values) > 1 else values[0]).close()
 
 
 def fetch(
-    cx: Connection, statement: Select[*Columns], values: Values
+    cx: Connection, statement: TypedReturnsRows[*Columns], values: Values
 ) -> list[tuple[*Columns]]:
-    """Fetch all rows of a SELECT, which has no expanding parameter."""
-    text = _compiled(statement, cx.dialect, is_select=True)
+    """Fetch all rows of a statement that has no expanding parameter."""
+    text = _compiled(statement, cx.dialect, has_rows=True)
     cursor = _send(cx, text.sql, text.to_driver(values))
     rows: list[Any] = cursor.fetchall()
     cursor.close()
@@ -51,9 +52,9 @@ def fetch(
 
 
 def fetch_one(
-    cx: Connection, statement: Select[*Columns], values: Values
+    cx: Connection, statement: TypedReturnsRows[*Columns], values: Values
 ) -> tuple[*Columns] | None:
-    """Fetch the first row of a SELECT, as ``fetch``; None when there is none."""
+    """Fetch the first row, as ``fetch``; None when there is none."""
     rows = fetch(cx, statement, values)
     return rows[0] if rows else None
 
@@ -86,9 +87,9 @@ def _send(cx: Connection, sql: str, values: Any) -> Any:  # noqa: ANN401  # the 
 
 
 @lru_cache(maxsize=512)
-def _compiled(statement: Executable, dialect: Dialect, *, is_select: bool) -> _Text:
+def _compiled(statement: Executable, dialect: Dialect, *, has_rows: bool) -> _Text:
     # A change is compiled as for many rows: nothing of them is to come back.
-    compiled: Any = statement.compile(dialect=dialect, for_executemany=not is_select)  # type: ignore[attr-defined]
+    compiled: Any = statement.compile(dialect=dialect, for_executemany=not has_rows)  # type: ignore[attr-defined]
     if compiled.post_compile_params:
         raise ValueError(f"its text differs by its values: {statement}")
     convert = compiled._bind_processors  # noqa: SLF001  # as above
@@ -97,7 +98,7 @@ def _compiled(statement: Executable, dialect: Dialect, *, is_select: bool) -> _T
     }
 
     def value(values: Values, name: str) -> Any:  # noqa: ANN401  # any column's
-        plain = values.get(name, always.get(name))
+        plain = values[name] if name in values else always[name]
         return convert[name](plain) if name in convert else plain
 
     def in_order(values: Values) -> Any:  # noqa: ANN401  # the driver's own
@@ -110,14 +111,14 @@ def _compiled(statement: Executable, dialect: Dialect, *, is_select: bool) -> _T
     return _Text(
         sql=compiled.string,
         to_driver=by_name if compiled.positiontup is None else in_order,
-        converted=_conversions(statement, dialect) if is_select else (),
+        converted=_conversions(statement, dialect) if has_rows else (),
     )
 
 
-def _conversions(statement: Any, dialect: Dialect) -> list[tuple[int, _Convert]]:  # noqa: ANN401  # a Select
+def _conversions(statement: Any, dialect: Dialect) -> list[tuple[int, _Convert]]:  # noqa: ANN401  # returns rows
     """Which columns of a result are converted, and how."""
     found = (
         column.type.dialect_impl(dialect).result_processor(dialect, None)
-        for column in statement.selected_columns
+        for column in statement.exported_columns
     )
     return [(place, convert) for place, convert in enumerate(found) if convert]

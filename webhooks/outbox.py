@@ -23,19 +23,20 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import count, repeat
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Row, Table, bindparam, select, update
+from sqlalchemy import Connection, Row, Table, bindparam, false, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningInsert
 
 from webhooks import formats
 from webhooks.blocking import REASON_BEHIND, block_key, given_up_state
-from webhooks.compiled import write
+from webhooks.compiled import fetch, write
 from webhooks.errors import RenderError
 from webhooks.events import (
     OPERATIONAL_PREFIX,
@@ -76,7 +77,14 @@ _DELIVERIES: Table = Delivery.__table__  # type: ignore[assignment]
 _STORE_EVENTS = _EVENTS.insert().values(
     {each.name: bindparam(each.name) for each in _EVENTS.c if each.name != "position"}
 )
-_STORE_DELIVERIES = _DELIVERIES.insert()
+_LATER = {"replay_of", "receipt", "lease_until", "lease_token"}
+_STORE_DELIVERIES = _DELIVERIES.insert().values(
+    {
+        each.name: bindparam(each.name)
+        for each in _DELIVERIES.c
+        if each.name not in _LATER
+    }
+)
 #: The subscriptions, whose states stay what they are until the commit.
 _LIVE = (
     select(Subscription.__table__)
@@ -84,6 +92,7 @@ _LIVE = (
     .order_by(Subscription.id)
     .with_for_update(read=True, key_share=True)
 )
+_Subscribed = make_dataclass("_Subscribed", _LIVE.selected_columns.keys())
 REASON_SUPERSEDED = "a newer event took its place"
 
 
@@ -113,7 +122,7 @@ def store(
 
     Returns the events' columns, and the deliveries that ``give_up`` is to be told.
     """
-    subscriptions = cx.execute(_LIVE).all()
+    subscriptions: list[Any] = [_Subscribed(*row) for row in fetch(cx, _LIVE, {})]
     wanted = [[entry for entry in subscriptions if _wants(entry, e)] for e in events]
     stored = [
         _columns(event, fanout=len(chosen), now=now)
@@ -292,7 +301,7 @@ def _allocate(
     for place, ((owner, key), number) in enumerate(sorted(counts.items())):
         values[f"owner{place}"], values[f"key{place}"] = owner, key
         values[f"next{place}"] = number + 1
-    rows = cx.execute(_numbering(cx.dialect.name, len(counts)), values)
+    rows = fetch(cx, _numbering(cx.dialect.name, len(counts)), values)
     return {
         (owner, key): map(
             _Place, count(following - counts[owner, key]), repeat(is_blocked)
@@ -302,7 +311,7 @@ def _allocate(
 
 
 @cache
-def _numbering(database: str, keys: int) -> Executable:
+def _numbering(database: str, keys: int) -> ReturningInsert[str, str, int, bool]:
     """Add to the numbers of so many keys, beginning those that are new."""
     insert = postgresql.insert if database == "postgresql" else sqlite.insert
     new = insert(OrderingKey).values(
@@ -311,12 +320,13 @@ def _numbering(database: str, keys: int) -> Executable:
                 "subscription_id": bindparam(f"owner{place}"),
                 "ordering_key": bindparam(f"key{place}"),
                 "next_sequence": bindparam(f"next{place}"),
+                "is_blocked": false(),
             }
             for place in range(keys)
         ]
     )
     following = OrderingKey.next_sequence + new.excluded.next_sequence - 1
-    statement: Executable = new.on_conflict_do_update(
+    return new.on_conflict_do_update(
         index_elements=["subscription_id", "ordering_key"],
         set_={"next_sequence": following},
     ).returning(
@@ -325,7 +335,6 @@ def _numbering(database: str, keys: int) -> Executable:
         OrderingKey.next_sequence,
         OrderingKey.is_blocked,
     )
-    return statement
 
 
 def _supersede(cx: Connection, latest: Sequence[_Wish], *, now: datetime) -> None:

@@ -208,7 +208,7 @@ TAGS_AND_ALIASES: Sequence[Any] = (
         "model_aliases"
     ),
 )
-#: Of a version: it is in a stage that a model has in hand.
+#: A version's stage is neither None nor Archived.
 IS_HELD = VERSIONS.c.stage.not_in([literal(NONE), literal(ARCHIVED)])
 _LIVE_VERSION = VERSIONS.c.deleted_at.is_(None)
 #: What to select for a model with its facts; ``model_state`` makes it of that.
