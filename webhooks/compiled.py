@@ -94,7 +94,9 @@ def _compiled(statement: Executable, dialect: Dialect, *, has_rows: bool) -> _Te
         raise ValueError(f"its text differs by its values: {statement}")
     convert = compiled._bind_processors  # noqa: SLF001  # as above
     always = {
-        name: value for name, value in compiled.params.items() if value is not None
+        name: value
+        for name, value in compiled.params.items()
+        if not compiled.binds[name].required
     }
 
     def value(values: Values, name: str) -> Any:  # noqa: ANN401  # any column's
