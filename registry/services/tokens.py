@@ -14,7 +14,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, select
-from sqlalchemy.orm import Session
 
 from registry.domain import names
 from registry.domain.actors import Actor, Role
@@ -29,6 +28,7 @@ from registry.persistence.statements import row_of, selected
 from registry.persistence.tables import Token
 from registry.services import audit
 from registry.services.transaction import Transaction
+from webhooks.compiled import fetch_one
 
 DEFAULT_DAYS = 90
 MAX_DAYS = 365
@@ -76,9 +76,9 @@ def ensure_bootstrap_token(tx: Transaction, secret: str) -> bool:
     return True
 
 
-def has_tokens(session: Session) -> bool:
+def has_tokens(cx: Connection) -> bool:
     """Whether anybody could sign in, ever."""
-    return session.scalar(select(Token.id).limit(1)) is not None
+    return cx.scalar(select(Token.id).limit(1)) is not None
 
 
 def _store(
@@ -136,7 +136,7 @@ def sign_in(cx: Connection, secret: str, *, now: datetime) -> TokenRow:
     if secret.startswith(PREFIX) and not is_well_formed(secret):
         raise NotSignedInError("this token is mistyped: its checksum is wrong")
     digest = {"digest": token_digest(secret)}
-    found = cx.execute(_BY_DIGEST, digest).one_or_none()
+    found = fetch_one(cx, _BY_DIGEST, digest)
     if found is None:
         raise NotSignedInError("this token is unknown")
     token = row_of(TokenRow, found)
