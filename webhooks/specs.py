@@ -34,14 +34,13 @@ from webhooks.request_headers import checked_headers
 from webhooks.retry import check_schedule
 from webhooks.sending.address_guard import AddressGuard
 from webhooks.signing import Scheme
-from webhooks.tables import OnPoison, Ordering
+from webhooks.tables import OnPoison
 
 MAX_TEXT_LENGTH = 1000
 MAX_LIST_LENGTH = 50
 MAX_CREDENTIALS = 20
 MIN_CREDENTIAL_LENGTH = 4
 MAX_CREDENTIAL_LENGTH = 4096
-MAX_AGE_SECONDS = 366 * 24 * 3600
 MAX_RATE_PER_MINUTE = 60_000
 _SECRET_BEHIND_HOST = re.compile(r"[a-zA-Z]+://[^/?#$]+[/?].*")
 URL_SECRET = "url_secret"  # noqa: S105  # The name of a credential.
@@ -65,9 +64,7 @@ class SubscriptionSpec:
     client_certificate: str | None = None
     client_key: str | None = field(default=None, repr=False)
     schedule_seconds: Sequence[int] | None = None
-    ordering: str = Ordering.KEY
     on_poison: str = OnPoison.HOLD
-    max_age_seconds: int | None = None
     rate_per_minute: int | None = None
 
 
@@ -104,7 +101,6 @@ def _check_filters(spec: SubscriptionSpec) -> None:
 
 def _check_behaviour(spec: SubscriptionSpec) -> None:
     _check_choice("format", spec.format, list(FORMATS))
-    _check_choice("ordering", spec.ordering, list(Ordering))
     _check_choice("on_poison", spec.on_poison, list(OnPoison))
     if not spec.signatures or len(set(spec.signatures)) < len(spec.signatures):
         raise InvalidSubscriptionError(
@@ -117,13 +113,11 @@ def _check_behaviour(spec: SubscriptionSpec) -> None:
             check_schedule(spec.schedule_seconds)
         except ValueError as error:
             raise InvalidSubscriptionError("schedule_seconds", str(error)) from error
-    for name, most in (
-        ("max_age_seconds", MAX_AGE_SECONDS),
-        ("rate_per_minute", MAX_RATE_PER_MINUTE),
-    ):
-        value = getattr(spec, name)
-        if value is not None and not 0 < value <= most:
-            raise InvalidSubscriptionError(name, f"must be 1 to {most}")
+    rate = spec.rate_per_minute
+    if rate is not None and not 0 < rate <= MAX_RATE_PER_MINUTE:
+        raise InvalidSubscriptionError(
+            "rate_per_minute", f"must be 1 to {MAX_RATE_PER_MINUTE}"
+        )
 
 
 def _check_credentials(credentials: Mapping[str, str]) -> None:

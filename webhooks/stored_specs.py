@@ -17,8 +17,7 @@ from webhooks.tables import Subscription
 _PLAIN_FIELDS = (
     *("url", "description", "event_types", "subject_pattern", "targets"),
     *("format", "options", "headers", "signatures", "ca_certificate"),
-    *("client_certificate", "schedule_seconds", "ordering", "on_poison"),
-    *("max_age_seconds", "rate_per_minute"),
+    *("client_certificate", "schedule_seconds", "on_poison", "rate_per_minute"),
 )
 #: What a change may name.
 FIELDS = frozenset({*_PLAIN_FIELDS, "credentials", "client_key"})

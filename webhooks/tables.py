@@ -11,12 +11,11 @@ Rules:
          │               └─lease over→ pending | held | dead
          ├─pause, 410→ held ─resume→ pending
          ├─an earlier one is blocked→ held
-         ├─newer event, latest_wins→ superseded     ├─too old→ expired
+         ├─newer event, latest_wins→ superseded
          └─retry of a blocked head← blocked ─skip→ dead
 
-- ``delivered``, ``dead``, ``superseded`` and ``expired`` are final; each but
-  ``delivered`` has a reason. The other states are live and close their ordering
-  key to later deliveries.
+- ``delivered``, ``dead`` and ``superseded`` are final; each but ``delivered`` has a
+  reason. The other states are live and close their ordering key to later deliveries.
 - The database itself forbids two deliveries of one key in ``sending``, and two
   with one number.
 - Predicates on states use literal SQL (``state_in``): SQLite can match a partial
@@ -59,13 +58,6 @@ class SubscriptionState(StrEnum):
     DISABLED = "disabled"  #: by the receiver's 410
 
 
-class Ordering(StrEnum):
-    """What stays in order for one subscription."""
-
-    KEY = "key"  #: the events of one ordering key
-    NONE = "none"  #: nothing
-
-
 class OnPoison(StrEnum):
     """What becomes of a delivery whose attempts are used up."""
 
@@ -84,7 +76,6 @@ class DeliveryState(StrEnum):
     DELIVERED = "delivered"
     DEAD = "dead"
     SUPERSEDED = "superseded"
-    EXPIRED = "expired"
 
 
 class DeliveryKind(StrEnum):
@@ -122,7 +113,6 @@ FINAL_STATES = (
     DeliveryState.DELIVERED,
     DeliveryState.DEAD,
     DeliveryState.SUPERSEDED,
-    DeliveryState.EXPIRED,
 )
 
 
@@ -154,11 +144,7 @@ class Subscription(Base):
     __tablename__ = "webhook_subscriptions"
     __table_args__ = (
         _one_of("state", SubscriptionState),
-        _one_of("ordering", Ordering),
         _one_of("on_poison", OnPoison),
-        CheckConstraint(
-            "max_age_seconds IS NULL OR max_age_seconds > 0", name="max_age_seconds"
-        ),
     )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
@@ -168,7 +154,6 @@ class Subscription(Base):
     subject_pattern: Mapped[str | None] = mapped_column(Text)
     targets: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     format: Mapped[str] = mapped_column(Text, default="standard")
-    ordering: Mapped[str] = mapped_column(Text, default=Ordering.KEY)
     on_poison: Mapped[str] = mapped_column(Text, default=OnPoison.HOLD)
     #: What the format needs to know, checked by it.
     options: Mapped[dict[str, Any]] = mapped_column(
@@ -188,7 +173,6 @@ class Subscription(Base):
     )
     #: The delays before each attempt where the default schedule does not fit.
     schedule_seconds: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
-    max_age_seconds: Mapped[int | None]
     rate_per_minute: Mapped[int | None]
     #: When the next request may be sent (``webhooks.pacing``).
     open_from: Mapped[datetime | None] = mapped_column(UTCDateTime)

@@ -152,7 +152,7 @@ def _fail(
         reason = subscription.state_reason or str(subscription.state)
         _release(delivery, DeliveryState.HELD, reason, now)
     elif due is None:
-        state = given_up_state(subscription, delivery.kind)
+        state = given_up_state(subscription.on_poison, delivery.kind)
         _release(delivery, state, REASON_EXHAUSTED, now)
         if state == DeliveryState.BLOCKED:
             session.flush()

@@ -100,22 +100,10 @@ _TRUST = (
 )
 _DELIVERY = (
     click.option(
-        "--ordering",
-        type=click.Choice(["model", "none"]),
-        help="Whether the events of a model stay in order.",
-    ),
-    click.option(
         "--on-poison",
         type=click.Choice(["hold", "skip", "latest_wins"]),
         help="What follows when every attempt has failed: hold the model's later"
         " events, skip this one, or skip it and let newer ones replace older ones.",
-    ),
-    click.option(
-        "--max-age",
-        "max_age_seconds",
-        type=click.IntRange(min=1),
-        metavar="SECONDS",
-        help="Do not deliver what is older.",
     ),
     click.option(
         "--rate",

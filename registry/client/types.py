@@ -244,7 +244,7 @@ class DeliveryRecord(Record):
     @property
     def has_failed(self) -> bool:
         """Whether it will not arrive without somebody's help."""
-        return self.state in {"blocked", "dead", "expired", "superseded"}
+        return self.state in {"blocked", "dead", "superseded"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,6 @@ from webhooks.specs import SubscriptionSpec
 from webhooks.tables import (
     Attempt,
     Delivery,
-    Ordering,
     Subscription,
     SubscriptionState,
 )
@@ -53,9 +52,6 @@ TESTED = "webhook.tested"
 
 _SHOWN_AT_ONCE = 25
 _OUR_NAMES = {"subject_pattern": "model_pattern", "targets": "to_stages"}
-_OUR_ORDERINGS = {Ordering.KEY: "model", Ordering.NONE: "none"}
-ORDERINGS = tuple(_OUR_ORDERINGS.values())
-_THEIR_ORDERINGS = {ours: theirs for theirs, ours in _OUR_ORDERINGS.items()}
 _THEIR_NAMES = {ours: theirs for theirs, ours in _OUR_NAMES.items()}
 
 
@@ -222,10 +218,7 @@ def deliveries_of_transition(
 
 
 def _theirs(given: Mapping[str, Any]) -> dict[str, Any]:
-    theirs = {_THEIR_NAMES.get(name, name): value for name, value in given.items()}
-    if "ordering" in theirs:
-        theirs["ordering"] = _THEIR_ORDERINGS[theirs["ordering"]]
-    return theirs
+    return {_THEIR_NAMES.get(name, name): value for name, value in given.items()}
 
 
 def _shown(tx: Transaction, subscription: Subscription) -> Document:
@@ -300,9 +293,7 @@ def subscription_document(
         "ca_certificate": subscription.ca_certificate,
         "client_certificate": subscription.client_certificate,
         "schedule_seconds": subscription.schedule_seconds,
-        "max_age_seconds": subscription.max_age_seconds,
         "rate_per_minute": subscription.rate_per_minute,
-        "ordering": _OUR_ORDERINGS[Ordering(subscription.ordering)],
         "on_poison": str(subscription.on_poison),
         "state": str(subscription.state),
         "state_reason": subscription.state_reason,

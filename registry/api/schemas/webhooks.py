@@ -12,7 +12,6 @@ from registry.api.schemas.base import (
     text,
     whole_number,
 )
-from registry.services.subscriptions import ORDERINGS
 from webhooks.certificates import MAX_PEM_LENGTH
 from webhooks.events import EVENT_TYPE_FILTER
 from webhooks.formats import FORMATS
@@ -21,7 +20,6 @@ from webhooks.request_headers import MAX_VALUE_LENGTH
 from webhooks.retry import MAX_SCHEDULE, MAX_SCHEDULE_LENGTH
 from webhooks.signing import Scheme
 from webhooks.specs import (
-    MAX_AGE_SECONDS,
     MAX_CREDENTIAL_LENGTH,
     MAX_LIST_LENGTH,
     MAX_RATE_PER_MINUTE,
@@ -113,13 +111,11 @@ class WebhookPatch(RequestSchema):
         validate=validate.Length(min=1, max=MAX_SCHEDULE_LENGTH),
         allow_none=True,
     )
-    max_age_seconds = whole_number(maximum=MAX_AGE_SECONDS, allow_none=True)
     rate_per_minute = whole_number(
         maximum=MAX_RATE_PER_MINUTE,
         allow_none=True,
         metadata={"description": "The most requests in a minute; null for no limit"},
     )
-    ordering = fields.String(validate=validate.OneOf(ORDERINGS))
     on_poison = fields.String(validate=validate.OneOf(list(OnPoison)))
     state = fields.String(validate=validate.OneOf(["active", "paused"]))
 
@@ -154,9 +150,7 @@ class WebhookDocument(AnswerSchema):
     ca_certificate = fields.String(required=True, allow_none=True)
     client_certificate = fields.String(required=True, allow_none=True)
     schedule_seconds = fields.List(fields.Integer(), required=True, allow_none=True)
-    max_age_seconds = fields.Integer(required=True, allow_none=True)
     rate_per_minute = fields.Integer(required=True, allow_none=True)
-    ordering = fields.String(required=True)
     on_poison = fields.String(required=True)
     state = fields.String(required=True)
     state_reason = fields.String(required=True, allow_none=True)

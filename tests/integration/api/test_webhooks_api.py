@@ -87,9 +87,7 @@ def test_how_an_endpoint_is_told_is_kept_and_changed(api: Driver) -> None:
         "headers": {"x-team": "ml"},
         "signatures": ["v1", "v1a"],
         "schedule_seconds": [0, 60],
-        "max_age_seconds": 3600,
         "rate_per_minute": 120,
-        "ordering": "none",
         "on_poison": "skip",
     }
     created = subscribe(
@@ -111,9 +109,7 @@ def test_how_an_endpoint_is_told_is_kept_and_changed(api: Driver) -> None:
         "headers": {},
         "signatures": ["v1"],
         "schedule_seconds": None,
-        "max_age_seconds": None,
         "rate_per_minute": None,
-        "ordering": "model",
         "on_poison": "hold",
     }
     answer = api.patch(path, {**changes, "credentials": {"token": None}})
@@ -191,7 +187,8 @@ BAD: dict[str, tuple[Document, str]] = {
     "a key alone": ({"client_key": "none"}, "client_certificate"),
     "signatures": ({"signatures": []}, "signatures"),
     "a schedule": ({"schedule_seconds": [2592000, 1]}, "schedule_seconds"),
-    "an ordering": ({"ordering": "key"}, "ordering"),
+    "an ordering, as of old": ({"ordering": "model"}, "ordering"),
+    "an age, as of old": ({"max_age_seconds": 60}, "max_age_seconds"),
     "an event type": ({"event_types": ["Model Changed"]}, "event_types"),
     "no event types": ({"event_types": []}, "event_types"),
     "too many event types": ({"event_types": ["*"] * 51}, "event_types"),
