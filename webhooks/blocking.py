@@ -18,11 +18,11 @@ from typing import Any
 from sqlalchemy import func, select, true, update
 from sqlalchemy.orm import Session
 
+from webhooks.specs import OnPoison
 from webhooks.tables import (
     Delivery,
     DeliveryKind,
     DeliveryState,
-    OnPoison,
     OrderingKey,
     Subscription,
     state_in,

@@ -29,7 +29,7 @@ from webhooks.events import PING_EVENT_TYPE, Event, new_sortable_id
 from webhooks.heads import Head, lock_due, lock_one, lock_probes
 from webhooks.outbox import store_event
 from webhooks.pacing import Pace
-from webhooks.signing import Scheme
+from webhooks.specs import Scheme
 from webhooks.subscriptions import get
 from webhooks.tables import (
     Attempt,

@@ -54,12 +54,12 @@ from webhooks.operational import (
     is_operational,
 )
 from webhooks.rendering import nothing_rendered, render
+from webhooks.specs import OnPoison
 from webhooks.tables import (
     Delivery,
     DeliveryKind,
     DeliveryState,
     EventRow,
-    OnPoison,
     OrderingKey,
     Subscription,
     SubscriptionState,

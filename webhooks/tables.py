@@ -24,7 +24,7 @@ Rules:
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     JSON,
@@ -48,6 +48,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from webhooks.columns import UTCDateTime
 from webhooks.indexes import partial_index
+from webhooks.specs import OnPoison
 
 
 class SubscriptionState(StrEnum):
@@ -56,14 +57,6 @@ class SubscriptionState(StrEnum):
     ACTIVE = "active"
     PAUSED = "paused"  #: by a person
     DISABLED = "disabled"  #: by the receiver's 410
-
-
-class OnPoison(StrEnum):
-    """What becomes of a delivery whose attempts are used up."""
-
-    HOLD = "hold"  #: it is blocked and keeps its key closed
-    SKIP = "skip"  #: it is dead and its key goes on
-    LATEST_WINS = "latest_wins"  #: as skip; newer ones supersede older ones
 
 
 class DeliveryState(StrEnum):
@@ -127,6 +120,13 @@ def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
 class Base(DeclarativeBase):
     """The declarative base of this package alone."""
 
+    type_annotation_map: ClassVar = {
+        str: Text(),
+        **dict.fromkeys(
+            (list[str], list[int], dict[str, str], dict[str, Any]),
+            JSON(none_as_null=True),
+        ),
+    }
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -147,33 +147,24 @@ class Subscription(Base):
         _one_of("on_poison", OnPoison),
     )
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True)
-    url: Mapped[str] = mapped_column(Text)
-    description: Mapped[str] = mapped_column(Text, default="")
-    event_types: Mapped[list[str]] = mapped_column(JSON)
-    subject_pattern: Mapped[str | None] = mapped_column(Text)
-    targets: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
-    format: Mapped[str] = mapped_column(Text, default="standard")
-    on_poison: Mapped[str] = mapped_column(Text, default=OnPoison.HOLD)
-    #: What the format needs to know, checked by it.
-    options: Mapped[dict[str, Any]] = mapped_column(
-        JSON, default=dict, server_default="{}"
-    )
-    #: Headers of the receiver's, whose values may hold placeholders.
-    headers: Mapped[dict[str, str]] = mapped_column(
-        JSON, default=dict, server_default="{}"
-    )
-    #: What the placeholders stand for: a sealed JSON object.
-    sealed_credentials: Mapped[str | None] = mapped_column(Text)
-    ca_certificate: Mapped[str | None] = mapped_column(Text)
-    client_certificate: Mapped[str | None] = mapped_column(Text)
-    sealed_client_key: Mapped[str | None] = mapped_column(Text)
-    signatures: Mapped[list[str]] = mapped_column(
-        JSON, default=lambda: ["v1"], server_default='["v1"]'
-    )
-    #: The delays before each attempt where the default schedule does not fit.
-    schedule_seconds: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
+    id: Mapped[str] = mapped_column(primary_key=True)
+    # What its owner chose: ``webhooks.specs`` says the rest of it.
+    url: Mapped[str]
+    description: Mapped[str]
+    event_types: Mapped[list[str]]
+    subject_pattern: Mapped[str | None]
+    targets: Mapped[list[str] | None]
+    format: Mapped[str]
+    options: Mapped[dict[str, Any]]
+    headers: Mapped[dict[str, str]]
+    sealed_credentials: Mapped[str | None]
+    signatures: Mapped[list[str]]
+    ca_certificate: Mapped[str | None]
+    client_certificate: Mapped[str | None]
+    sealed_client_key: Mapped[str | None]
+    on_poison: Mapped[str]
     rate_per_minute: Mapped[int | None]
+    schedule_seconds: Mapped[list[int] | None]
     #: When the next request may be sent (``webhooks.pacing``).
     open_from: Mapped[datetime | None] = mapped_column(UTCDateTime)
     state: Mapped[str] = mapped_column(Text, default=SubscriptionState.ACTIVE)

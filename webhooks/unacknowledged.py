@@ -19,13 +19,13 @@ from webhooks.claims import Claim
 from webhooks.outbox import REASON_SUPERSEDED, announce_given_up
 from webhooks.retry import is_last, next_attempt_at
 from webhooks.sending.sender import SendResult
+from webhooks.specs import OnPoison
 from webhooks.subscriptions import REASON_DELETED
 from webhooks.tables import (
     LIVE_STATES,
     Delivery,
     DeliveryKind,
     DeliveryState,
-    OnPoison,
     Subscription,
     SubscriptionState,
     state_in,

@@ -217,6 +217,11 @@ class Subscription(Record):
     credential_names: list[str] = field(default_factory=list)
     signatures: list[str] = field(default_factory=list)
     public_keys: list[str] = field(default_factory=list)
+    ca_certificate: str | None = None
+    client_certificate: str | None = None
+    on_poison: str = "hold"
+    rate_per_minute: int | None = None
+    schedule_seconds: list[int] | None = None
     description: str = ""
     secret: str | None = field(default=None, repr=False)
     created_at: datetime | None = field(default=None, metadata=_read_by(_instant))
