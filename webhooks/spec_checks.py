@@ -20,7 +20,6 @@ from typing import Any, NoReturn
 from webhooks import formats
 from webhooks.certificates import check_certificates
 from webhooks.errors import InvalidSubscriptionError
-from webhooks.events import EVENT_TYPE_FILTER
 from webhooks.formats import FORMATS
 from webhooks.formats.hub_signature import read_hub_signature
 from webhooks.placeholders import (
@@ -57,7 +56,7 @@ def checked(guard: AddressGuard, spec: SubscriptionSpec) -> SubscriptionSpec:
         value = getattr(spec, name)
         if value is not None or not facts.is_nullable:
             _check_rule(name, facts.rule, value)
-    _check_entries(spec)
+    _check_lists(spec)
     _check_credentials(spec.credentials)
     spec = replace(spec, headers=checked_headers(spec.headers))
     spec = _without_secret_url(spec)
@@ -78,16 +77,19 @@ def _check_rule(name: str, rule: Rule, value: Any) -> None:  # noqa: ANN401  # o
                 _refuse(name, f"must have 1 to {most} entries")
             for entry in value:
                 _check_rule(name, items, entry)
-        case {"format": _} | {"contentMediaType": _}:
-            pass  # What such a text must be is judged below.
-        case {"maxLength": _} if len(value) > MAX_TEXT_LENGTH or "\0" in value:
-            _refuse(name, f"must have at most {MAX_TEXT_LENGTH} characters and no NUL")
+        # What is written in a form of its own is judged below.
+        case {"type": "string"} if not rule.keys() & {"format", "contentMediaType"}:
+            _check_text(name, rule, value)
 
 
-def _check_entries(spec: SubscriptionSpec) -> None:
-    for entry in spec.event_types:
-        if not EVENT_TYPE_FILTER.fullmatch(entry):
-            _refuse("event_types", f"{entry!r} is not an event type, 'prefix.*' or '*'")
+def _check_text(name: str, rule: Rule, value: str) -> None:
+    if len(value) > MAX_TEXT_LENGTH or "\0" in value:
+        _refuse(name, f"must have at most {MAX_TEXT_LENGTH} characters and no NUL")
+    if "pattern" in rule and not re.fullmatch(rule["pattern"], value):
+        _refuse(name, rule["error"])
+
+
+def _check_lists(spec: SubscriptionSpec) -> None:
     if len(set(spec.signatures)) < len(spec.signatures):
         _refuse("signatures", "must name each scheme once, and one at least")
     try:

@@ -63,7 +63,7 @@ class Facts:
             for; of an object that ``merges``, changes name single members.
         name: what the application calls it, where that is not the field's own name.
         told: what the description of the API says of it.
-        option: its option on the command line, with ``help`` and ``metavar``.
+        option: its option on the command line, with what stands for its value.
     """
 
     rule: Rule
@@ -72,7 +72,6 @@ class Facts:
     name: str = ""
     told: str | None = None
     option: str | None = None
-    metavar: str | None = None
     help: str | None = None
 
 
@@ -141,8 +140,7 @@ class SubscriptionSpec:
     event_types: Sequence[str] = _field(
         _list(_EVENT_TYPE),
         ("*",),
-        option="--event",
-        metavar="TYPE",
+        option="--event TYPE",
         help="An event type, such as model_version.stage_changed; repeatable."
         "  [default on create: every type]",
     )
@@ -150,16 +148,14 @@ class SubscriptionSpec:
         _text(256, least=1),
         None,
         name="model_pattern",
-        option="--model-pattern",
-        metavar="PATTERN",
+        option="--model-pattern PATTERN",
         help="Only models whose name, or former name, matches, such as 'fraud-*'.",
     )
     targets: Sequence[str] | None = _field(
         _list(_text(200, least=1)),
         None,
         name="to_stages",
-        option="--to-stage",
-        metavar="STAGE",
+        option="--to-stage STAGE",
         help="Only changes to this stage; repeatable.",
     )
     description: str = _field(
@@ -177,8 +173,7 @@ class SubscriptionSpec:
         seen_by=SeenBy.ADMINS,
         told="What the format needs to know; values name parts of the event by path"
         " (data.model) or are constants ({value: text})",
-        option="--option",
-        metavar="K=V",
+        option="--option K=V",
         help="What the format needs: ref=main, dispatch=workflow,"
         " inputs.model=data.model (a part of the event),"
         ' inputs.env=\'{"value":"prod"}\' (a constant); repeatable, and all'
@@ -189,8 +184,7 @@ class SubscriptionSpec:
         dict,
         seen_by=SeenBy.ADMINS,
         told="Sent besides; secrets as ${NAME}",
-        option="--header",
-        metavar="K=V",
+        option="--header K=V",
         help="A header of each request, its secrets as ${NAME}; repeatable, and all"
         " replaced by an update.",
     )
@@ -199,8 +193,7 @@ class SubscriptionSpec:
         dict,
         seen_by=SeenBy.NOBODY,
         told="By name; never shown. Null removes one.",
-        option="--credential",
-        metavar="NAME[=V]",
+        option="--credential NAME[=V]",
         help="What ${NAME} stands for: NAME=@FILE from a file, NAME alone from the"
         " environment variable, NAME= removes it; repeatable.",
     )
@@ -241,15 +234,13 @@ class SubscriptionSpec:
         _whole_number(1, 60_000),
         None,
         told="The most requests in a minute; null for no limit",
-        option="--rate",
-        metavar="N",
+        option="--rate N",
         help="Send at most N requests a minute; 0 takes the limit away.",
     )
     schedule_seconds: Sequence[int] | None = _field(
         _list(_whole_number(0, int(MAX_SCHEDULE.total_seconds())), MAX_SCHEDULE_LENGTH),
         None,
-        option="--schedule",
-        metavar="S,S,…",
+        option="--schedule S,S,…",
         help="The seconds before each attempt, instead of the default schedule.",
     )
 

@@ -23,11 +23,12 @@ _PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
 def subscription_options(command: Command) -> Command:
     """Give a command every option of a subscription."""
     for facts in reversed(tuple(FACTS.values())):
-        if facts.option is not None:
+        if facts.option:
+            option, _, metavar = facts.option.partition(" ")
             command = click.option(
-                facts.option,
+                option,
                 facts.name,
-                metavar=facts.metavar,
+                metavar=metavar or None,
                 help=facts.help,
                 **_type_of(facts.rule),
             )(command)

@@ -17,7 +17,6 @@ from tests.integration.webhooks.conftest import (
 from webhooks import outbox, subscriptions
 from webhooks.errors import InvalidSubscriptionError, UnknownSubscriptionError
 from webhooks.sending.address_guard import AddressGuard
-from webhooks.signing_keys import MAX_LIVE_SECRETS
 from webhooks.tables import Subscription, SubscriptionSecret
 
 LATER = NOW + timedelta(hours=1)
@@ -273,17 +272,6 @@ def test_rotating_again_does_not_lengthen_an_older_overlap(world: World) -> None
     (claim,) = world.claim(now=LATER)
 
     assert old not in [world.box.open(sealed) for sealed in claim.sealed_secrets]
-
-
-def test_at_most_ten_secrets_sign(world: World) -> None:
-    identity, oldest = world.subscribe()
-    for _ in range(MAX_LIVE_SECRETS):
-        rotate(world, identity, timedelta(hours=1))
-
-    signing = live_secrets(world)
-
-    assert len(signing) == MAX_LIVE_SECRETS
-    assert len(set(signing) - {oldest}) >= MAX_LIVE_SECRETS - 1
 
 
 @pytest.mark.parametrize("overlap", [timedelta(seconds=-1), timedelta(days=31)])
