@@ -5,16 +5,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import (
-    Column,
     Engine,
-    MetaData,
-    Table,
     create_engine,
     insert,
-    inspect,
     select,
     text,
     update,
@@ -23,6 +17,8 @@ from sqlalchemy.pool import NullPool
 
 from registry.persistence import schema
 from registry.persistence.database import prepare_engine
+from tests.integration.test_mlflow_times_migrate import upgrade_to
+from tests.integration.test_prompts_migrate import as_it_was
 from tests.integration.webhooks.conftest import FAILED, World, embedded_engine
 from tests.receiver import Receiver
 from webhooks import feed
@@ -61,27 +57,13 @@ def source(tmp_path: Path) -> Iterator[World]:
     engine.dispose()
 
 
-def upgrade_to(engine: Engine, revision: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(schema.MIGRATIONS))
-    config.attributes["engine"] = engine
-    command.upgrade(config, revision)
-
-
 def copy_rows(source: Engine, target: Engine) -> None:
-    """Copy what the older schema has columns for; subscriptions kept order or not."""
+    """Copy what the older schema has columns for."""
     for name in TABLES:
-        present = {column["name"] for column in inspect(target).get_columns(name)}
-        columns = [c for c in Base.metadata.tables[name].columns if c.name in present]
-        older = Table(name, MetaData(), *(Column(c.name, c.type) for c in columns))
-        gone = {}
-        if name == "webhook_subscriptions":
-            older.append_column(Column("ordering"))
-            gone = {"ordering": "key"}
+        older = as_it_was(target, name)
+        columns = [c for c in Base.metadata.tables[name].columns if c.name in older.c]
         with source.connect() as reading:
-            rows = [
-                {**row, **gone} for row in reading.execute(select(*columns)).mappings()
-            ]
+            rows = [dict(row) for row in reading.execute(select(*columns)).mappings()]
         if rows:
             with target.begin() as writing:
                 writing.execute(insert(older), rows)
