@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from registry.domain.entries import Change
 from registry.persistence.tables import StageChange
 from registry.services import audit
-from registry.services.subscriptions import translated
+from registry.services.subscriptions import REDELIVERED, translated
 from registry.services.transaction import Transaction
 from webhooks import deliveries
 from webhooks.tables import Delivery
@@ -24,7 +24,7 @@ def redeliver(tx: Transaction, delivery_id: str) -> Delivery:
     """
     delivery = deliveries.redeliver(tx.session, delivery_id, now=tx.now)
     after = {"delivery": delivery_id, "sent_as": delivery.id}
-    audit.log(tx, Change(action="webhook.redelivered", after=after))
+    audit.log(tx, Change(action=REDELIVERED, after=after))
     return delivery
 
 

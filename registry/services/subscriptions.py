@@ -35,6 +35,7 @@ from webhooks.sending.address_guard import AddressGuard
 from webhooks.specs import FACTS, SHOWN, SubscriptionSpec
 from webhooks.tables import Subscription
 
+REDELIVERED = "webhook.redelivered"
 _SHOWN_AT_ONCE = 25
 _FIELDS = {facts.name: field for field, facts in FACTS.items()}
 _CHANGES_OF_STATE = {"paused": subscriptions.pause, "active": subscriptions.resume}
