@@ -56,13 +56,12 @@ from webhooks.operational import (
     is_operational,
 )
 from webhooks.rendering import nothing_rendered, render
+from webhooks.specs import OnPoison
 from webhooks.tables import (
     Delivery,
     DeliveryKind,
     DeliveryState,
     EventRow,
-    OnPoison,
-    Ordering,
     OrderingKey,
     Subscription,
     SubscriptionState,
@@ -229,16 +228,12 @@ class _Wish:
     event: Event
 
     @property
-    def is_ordered(self) -> bool:
-        return bool(self.subscription.ordering == Ordering.KEY)
-
-    @property
     def wants_latest_only(self) -> bool:
-        return self.is_ordered and self.subscription.on_poison == OnPoison.LATEST_WINS
+        return bool(self.subscription.on_poison == OnPoison.LATEST_WINS)
 
     @property
     def key(self) -> tuple[str, str]:
-        """The queue that the delivery stands in, if it is ordered."""
+        """The queue that the delivery stands in."""
         return self.subscription.id, self.event.ordering_key
 
     @property
@@ -251,7 +246,7 @@ def _store_deliveries(
     cx: Connection, wishes: Sequence[_Wish], *, now: datetime
 ) -> list[Delivery]:
     """Store them, and give those that could not be rendered."""
-    places = _allocate(cx, [wish for wish in wishes if wish.is_ordered])
+    places = _allocate(cx, wishes)
     latest = [wish for wish in wishes if wish.wants_latest_only]
     _supersede(cx, latest, now=now)
     last_of = {wish.what: wish for wish in latest}
@@ -266,7 +261,7 @@ def _store_deliveries(
         if (event.id, said) not in rendered:
             rendered[event.id, said] = _render(subscription, event.id, event)
         rendering = rendered[event.id, said]
-        place = next(places[wish.key]) if wish.is_ordered else None
+        place = next(places[wish.key])
         is_last = last_of.get(wish.what, wish) is wish
         columns = (
             _delivery_values(subscription, event, place, now)
@@ -290,12 +285,10 @@ class _Place:
 
 
 def _allocate(
-    cx: Connection, ordered: Sequence[_Wish]
+    cx: Connection, wishes: Sequence[_Wish]
 ) -> Mapping[tuple[str, str], Iterator[_Place]]:
     """Take the next numbers of each key, as many as it has deliveries."""
-    counts = Counter(wish.key for wish in ordered)
-    if not counts:
-        return {}
+    counts = Counter(wish.key for wish in wishes)
     # Sorted, so two transactions lock the rows in one order.
     values: dict[str, Any] = {}
     for place, ((owner, key), number) in enumerate(sorted(counts.items())):
@@ -390,12 +383,8 @@ def _render(subscription: Row[Any], event_id: str, event: Event) -> _Rendering:
 
 
 def _delivery_values(
-    subscription: Row[Any],
-    event: Event,
-    place: _Place | None,
-    now: datetime,
+    subscription: Row[Any], event: Event, place: _Place, now: datetime
 ) -> dict[str, Any]:
-    # Without an order, each event is a key of its own.
     due_at = now + timedelta(seconds=(subscription.schedule_seconds or (0,))[0])
     return {
         "id": new_sortable_id("dlv", now),
@@ -404,8 +393,8 @@ def _delivery_values(
         "event_type": event.type,
         "target": event.target,
         "kind": DeliveryKind.EVENT,
-        "ordering_key": event.id if place is None else event.ordering_key,
-        "sequence": 1 if place is None else place.sequence,
+        "ordering_key": event.ordering_key,
+        "sequence": place.sequence,
         "attempt_count": 0,
         "attempts_forgiven": 0,
         "next_attempt_at": due_at,
@@ -415,19 +404,15 @@ def _delivery_values(
 
 
 def _birth_state(
-    subscription: Row[Any],
-    place: _Place | None,
-    trouble: str | None,
-    *,
-    is_last: bool,
+    subscription: Row[Any], place: _Place, trouble: str | None, *, is_last: bool
 ) -> dict[str, Any]:
     if not is_last:  # a later event of the same change took its place
         return {"state": DeliveryState.SUPERSEDED, "reason": REASON_SUPERSEDED}
     if trouble is not None:
-        state = given_up_state(subscription, DeliveryKind.EVENT)
+        state = given_up_state(subscription.on_poison, DeliveryKind.EVENT)
         return {"state": state, "reason": trouble}
     holds = subscription.on_poison == OnPoison.HOLD
-    if place is not None and place.is_behind_blocked and holds:
+    if place.is_behind_blocked and holds:
         return {"state": DeliveryState.HELD, "reason": REASON_BEHIND}
     if subscription.state == SubscriptionState.ACTIVE:
         return {"state": DeliveryState.PENDING, "reason": None}
