@@ -28,13 +28,14 @@ from sqlalchemy import (
     ColumnElement,
     Insert,
     Row,
-    Select,
     bindparam,
+    false,
     func,
     insert,
     select,
+    true,
 )
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from webhooks import feed
 from webhooks.deliveries import redeliver, render_now
@@ -66,9 +67,9 @@ _NEW = (
     *("id", "kind", "replay_of", "ordering_key", "sequence", "state"),
     *("next_attempt_at", "created_at", "updated_at"),
 )
-Chosen = Row[*tuple[Any, ...]]
+Original = Row[*tuple[Any, ...]]
 #: What is sent again, and when.
-_Due = tuple[Chosen, datetime]
+_Due = tuple[Original, datetime]
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Portion:
 
 
 def count(session: Session, subscription_id: str, chosen: DeliveryFilter) -> int:
-    """Say how many deliveries would be sent again now.
+    """Return how many deliveries would be sent again now.
 
     Raises:
         UnknownSubscriptionError: there is none.
@@ -108,7 +109,7 @@ def count(session: Session, subscription_id: str, chosen: DeliveryFilter) -> int
         select(EventRow.subject, EventRow.former_subjects, func.count())
         .select_from(Delivery)
         .join(EventRow, EventRow.id == Delivery.event_id)
-        .where(*_conditions(subscription_id, chosen))
+        .where(*_conditions(session, subscription_id, chosen))
         .group_by(EventRow.subject, EventRow.former_subjects)
     )
     return sum(
@@ -141,11 +142,14 @@ def send_portion(
             *(EventRow.subject, EventRow.former_subjects),
         )
         .join(EventRow, EventRow.id == Delivery.event_id)
-        .where(*_conditions(subscription_id, chosen), EventRow.position > (after or 0))
+        .where(
+            *_conditions(session, subscription_id, chosen),
+            EventRow.position > (after or 0),
+        )
         .order_by(EventRow.position)
         .limit(LOOKED_AT_ONCE)
     ).all()
-    matching: list[Chosen] = [
+    matching: list[Original] = [
         row for row in rows if _is_about(chosen, row.subject, row.former_subjects)
     ]
     is_last = len(rows) < LOOKED_AT_ONCE
@@ -157,8 +161,8 @@ def send_portion(
 
 def _lock(session: Session, subscription_id: str) -> Subscription:
     """Lock it once every event that is committed has its position."""
-    while feed.place(session):
-        pass
+    while feed.has_unplaced(session):
+        feed.place(session)
     subscription = session.get(
         Subscription,
         subscription_id,
@@ -175,15 +179,15 @@ def _is_about(chosen: DeliveryFilter, subject: str, former: str | None) -> bool:
 
 
 def _conditions(
-    subscription_id: str, chosen: DeliveryFilter
+    session: Session, subscription_id: str, chosen: DeliveryFilter
 ) -> Sequence[ColumnElement[bool]]:
-    """Say what is sent again, but for the subjects' pattern."""
+    """Return what all that is sent again fulfils, besides the subjects' pattern."""
     conditions = [
-        Delivery.subscription_id == subscription_id,
+        _unindexed(session, Delivery.subscription_id) == subscription_id,
         Delivery.kind == DeliveryKind.EVENT,
         state_in(Delivery.state, *(chosen.states or FINAL_STATES)),
         EventRow.position.is_not(None),
-        ~_was_sent_again(chosen),
+        _was_never_sent_again(session, chosen),
     ]
     if chosen.since is not None:
         conditions.append(EventRow.occurred_at >= chosen.since)
@@ -194,24 +198,41 @@ def _conditions(
     return conditions
 
 
-def _was_sent_again(chosen: DeliveryFilter) -> ColumnElement[bool]:
+def _unindexed(
+    session: Session, column: InstrumentedAttribute[str]
+) -> ColumnElement[str]:
+    """Return the column as SQLite finds no index for it: it goes from event to event.
+
+    By that of the subscription it would read all that was ever sent there, for
+    each portion, and for each delivery of it.
+    """
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    return column + "" if is_sqlite else column.expression
+
+
+def _was_never_sent_again(
+    session: Session, chosen: DeliveryFilter
+) -> ColumnElement[bool]:
     copy = aliased(Delivery)
     counts = has_arrived = state_in(copy.state, DeliveryState.DELIVERED)
     if chosen.again_before is not None:
         counts = has_arrived & (copy.created_at >= chosen.again_before)
-    copies: Select[str] = select(copy.id).where(
+    copies = select(true()).where(
         copy.event_id == Delivery.event_id,
-        copy.subscription_id == Delivery.subscription_id,
+        _unindexed(session, copy.subscription_id) == Delivery.subscription_id,
         copy.kind == DeliveryKind.REPLAY,
         state_in(copy.state, *LIVE_STATES) | counts,
     )
-    return copies.exists()
+    # Not NOT EXISTS: of that PostgreSQL would make a join that, before it has
+    # statistics of the copies, reads all of them for each delivery. Not IS NULL: it
+    # would think that few pass, and look at all of them for each portion.
+    return ~func.coalesce(copies.limit(1).scalar_subquery(), false())
 
 
 def _send(
     session: Session,
     subscription: Subscription,
-    rows: Sequence[Chosen],
+    rows: Sequence[Original],
     now: datetime,
 ) -> int:
     pause = MINUTE / (subscription.rate_per_minute or DEFAULT_RATE_PER_MINUTE)
@@ -231,7 +252,7 @@ def _send(
 def _first_due(
     session: Session, subscription: Subscription, pause: timedelta, now: datetime
 ) -> datetime:
-    """Say when the first one is due: behind the copies of portions before."""
+    """Return when the first one is due: behind the copies of portions before."""
     last = session.scalar(
         select(Delivery.next_attempt_at)
         .where(
@@ -248,12 +269,12 @@ def _first_due(
 def _can_be_sent(
     session: Session,
     subscription: Subscription,
-    row: Chosen,
+    row: Original,
     *,
     now: datetime,
     due: datetime,
 ) -> bool:
-    """Let go what is blocked, render what never was; tell whether that is possible."""
+    """Whether it can be sent: a blocked one goes on, one without a body is rendered."""
     try:
         if row.state == DeliveryState.BLOCKED:
             redeliver(session, row.id, now=now, due=due)
@@ -295,7 +316,7 @@ def _copy(
     session.connection().execute(_copy_statement(), values)
 
 
-def _key_of(row: Chosen) -> str:
+def _key_of(row: Original) -> str:
     return f"{DeliveryKind.REPLAY}:{row.ordering_key}"
 
 
@@ -315,7 +336,7 @@ def _last_numbers(
 
 @cache
 def _copy_statement() -> Insert:
-    """Build the copying, by the database itself: a body may have a megabyte."""
+    """Return the copying, by the database itself: a body may have a megabyte."""
     columns = Delivery.__table__.c
     new = {name: bindparam(f"new_{name}", type_=columns[name].type) for name in _NEW}
     values = new | {name: columns[name] for name in _COPIED}

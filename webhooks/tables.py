@@ -412,5 +412,5 @@ def state_in(column: Any, *states: DeliveryState) -> ColumnElement[bool]:  # noq
 
 
 def is_untried_copy() -> ColumnElement[bool]:
-    """Tell whether it is a resend that waits for its turn, and for no retry."""
+    """Whether it is a resend that waits for its turn, and for no retry."""
     return and_(Delivery.kind == DeliveryKind.REPLAY, Delivery.attempt_count == 0)

@@ -125,12 +125,12 @@ class WebhookCalls:
     def count_redelivery(
         self, webhook_id: str, **chosen: Unpack[DeliveryFilter]
     ) -> int:
-        """How many deliveries ``redeliver`` would send again; nothing is sent."""
+        """Return how many deliveries ``redeliver`` would send again now."""
         body = {**_written(chosen), "dry_run": True}
         return int(self._redelivered(webhook_id, body).get("count", 0))
 
     def redeliver(self, webhook_id: str, **chosen: Unpack[DeliveryFilter]) -> int:
-        """Send what the filter chooses again; how many deliveries those are.
+        """Send again what the filter chooses; return how many deliveries those are.
 
         A call that broke off is made again: what it took already is left out.
         """

@@ -20,25 +20,25 @@ from webhooks.tables import DeliveryState
 _INSTANTS = ("since", "until", "again_before")
 
 
-def count(tx: Transaction, subscription_id: str, asked: Mapping[str, Any]) -> int:
-    """How many deliveries would be sent again; nothing is sent.
+def count(tx: Transaction, subscription_id: str, members: Mapping[str, Any]) -> int:
+    """Return how many deliveries would be sent again; nothing is sent.
 
     Raises:
         NotFoundError: when there is no such subscription.
         InvalidInputError: naming the field at fault.
     """
     with translated():
-        return redelivery.count(tx.session, subscription_id, _filter(asked))
+        return redelivery.count(tx.session, subscription_id, _filter(members))
 
 
 def send(
     tx: Transaction,
     subscription_id: str,
-    asked: Mapping[str, Any],
+    members: Mapping[str, Any],
     *,
     after: int | None,
 ) -> tuple[int, int | None]:
-    """Send the next portion again; how many those are, and behind what to go on.
+    """Send the next portion again; return how many, and behind which position to go on.
 
     Raises:
         NotFoundError: when there is no such subscription.
@@ -46,25 +46,26 @@ def send(
     """
     with translated():
         portion = redelivery.send_portion(
-            tx.session, subscription_id, _filter(asked), after=after, now=tx.now
+            tx.session, subscription_id, _filter(members), after=after, now=tx.now
         )
-    chosen = {name: value for name, value in asked.items() if value is not None}
+    chosen = {name: value for name, value in members.items() if value is not None}
     entry: Document = {"id": subscription_id, "count": portion.count, "filter": chosen}
     audit.log(tx, Change(action=REDELIVERED, after=entry))
     return portion.count, portion.next_position
 
 
-def _filter(asked: Mapping[str, Any]) -> DeliveryFilter:
+def _filter(members: Mapping[str, Any]) -> DeliveryFilter:
     instants = {
-        name: parse_rfc3339(asked[name], field=name)
+        name: parse_rfc3339(members[name], field=name)
         for name in _INSTANTS
-        if asked[name] is not None
+        if members[name] is not None
     }
     if {"since", "until"} <= set(instants) and instants["until"] < instants["since"]:
         raise InvalidInputError("must not lie before the beginning", field="until")
     return DeliveryFilter(
         **instants,
-        event_types=asked["event_types"],
-        subject_pattern=asked["model_pattern"],
-        states=asked["states"] and [DeliveryState(state) for state in asked["states"]],
+        event_types=members["event_types"],
+        subject_pattern=members["model_pattern"],
+        states=members["states"]
+        and [DeliveryState(state) for state in members["states"]],
     )
