@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from registry.domain.actors import SYSTEM, Caller
 from registry.persistence.database import db, session_factory
-from registry.services import housekeeping, idempotency, replays, uploads
+from registry.services import housekeeping, idempotency, uploads
 from registry.services.reconcile import Reconciler
 from registry.services.transaction import Transaction, begin
 from registry.web.parts import Parts
@@ -36,7 +36,6 @@ FORGET_KEYS_EVERY = timedelta(hours=1)
 GIVE_UP_UPLOADS_EVERY = timedelta(hours=1)
 PLACE_EVERY = timedelta(seconds=2)
 BURY_EVERY = timedelta(seconds=10)
-REPLAY_EVERY = timedelta(seconds=1)
 FORGET_DELIVERIES_EVERY = timedelta(hours=1)
 RECONCILE_EVERY = timedelta(minutes=1)
 BEAT_EVERY = timedelta(seconds=5)
@@ -73,7 +72,6 @@ class BackgroundWork:
         self._tick(self.give_up_uploads, GIVE_UP_UPLOADS_EVERY)
         self._tick(self.place_events, PLACE_EVERY)
         self._tick(self.bury_deliveries, BURY_EVERY)
-        self._tick(self.advance_replays, REPLAY_EVERY)
         self._tick(self.forget_deliveries, FORGET_DELIVERIES_EVERY)
         self._tick(self.reconcile, RECONCILE_EVERY)
         self._scheduler.start()
@@ -126,14 +124,6 @@ class BackgroundWork:
             is_due = subscriptions.has_unburied(session)
         if is_due:
             housekeeping.bury_deliveries(self._transaction)
-
-    def advance_replays(self) -> None:
-        """Go on with the replays that are due."""
-        with self._sessions() as session:
-            is_due = replays.has_running(session)
-        if is_due:
-            for _ in replays.advance(self._transaction):
-                self._parts.dispatcher.wake()
 
     def forget_deliveries(self) -> None:
         """Remove deliveries and events that were settled long ago."""

@@ -95,8 +95,10 @@ def list_attempts(
     return (row for (row,) in read_rows(session, query, limit=limit))
 
 
-def redeliver(session: Session, delivery_id: str, *, now: datetime) -> Delivery:
-    """Send again; give the delivery that will be sent.
+def redeliver(
+    session: Session, delivery_id: str, *, now: datetime, due: datetime | None = None
+) -> Delivery:
+    """Send again, at ``due`` or at once; give the delivery that will be sent.
 
     Raises:
         UnknownDeliveryError: there is none.
@@ -112,10 +114,11 @@ def redeliver(session: Session, delivery_id: str, *, now: datetime) -> Delivery:
             f"the delivery is still on its way: it is {delivery.state}"
         )
     if not delivery.content_type:
-        _render_now(session, delivery, subscription)
+        render_now(session, delivery, subscription)
     if is_blocked:
         open_key(session, delivery, subscription, now=now)
     chosen = _retry(delivery, now) if is_blocked else _replay(delivery, now)
+    chosen.next_attempt_at = due or now
     chosen.state = DeliveryState.PENDING if subscription.is_open else DeliveryState.HELD
     session.add(chosen)
     session.flush()
@@ -203,16 +206,19 @@ def _lock(session: Session, delivery_id: str) -> tuple[Delivery, Subscription]:
 
 def _retry(delivery: Delivery, now: datetime) -> Delivery:
     delivery.attempts_forgiven = delivery.attempt_count
-    delivery.next_attempt_at = now
     delivery.reason = None
     delivery.updated_at = now
     return delivery
 
 
-def _render_now(
+def render_now(
     session: Session, delivery: Delivery, subscription: Subscription
 ) -> None:
-    """Give the delivery the bytes that it never had: none of them has been sent."""
+    """Give the delivery the bytes that it never had: none of them has been sent.
+
+    Raises:
+        DeliveryStateError: the subscription's format cannot express the event.
+    """
     row = session.get_one(EventRow, delivery.event_id)
     event = stored_event(row, delivery.headers)
     try:
@@ -242,7 +248,6 @@ def _replay(delivery: Delivery, now: datetime) -> Delivery:
         content_type=delivery.content_type,
         headers=delivery.headers,
         rendered_as=delivery.rendered_as,
-        next_attempt_at=now,
         created_at=now,
         updated_at=now,
     )

@@ -6,9 +6,6 @@
     ├── UnknownSubscriptionError   no such subscription, or it was deleted
     ├── UnknownDeliveryError       no such delivery
     ├── DeliveryStateError         the delivery's state does not allow it
-    ├── InvalidReplayError         a field of a replay breaks a rule
-    ├── UnknownReplayError         no such replay
-    ├── ReplayStateError           the replay's state does not allow it
     ├── UnsealError                a stored secret cannot be decrypted
     ├── RenderError                a format cannot express the event
     │   └── OversizeError          it would be more than the receiver takes
@@ -54,22 +51,6 @@ class UnknownDeliveryError(WebhooksError):
 
 class DeliveryStateError(WebhooksError):
     """The state of the delivery does not allow this."""
-
-
-class InvalidReplayError(WebhooksError):
-    """A value of the replay breaks a rule."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
-
-
-class UnknownReplayError(WebhooksError):
-    """There is no such replay."""
-
-
-class ReplayStateError(WebhooksError):
-    """The replay has ended already."""
 
 
 class UnsealError(WebhooksError):

@@ -32,6 +32,7 @@ from webhooks.tables import (
     DeliveryState,
     Subscription,
     SubscriptionState,
+    is_untried_copy,
     state_in,
 )
 
@@ -216,7 +217,10 @@ def _instant(instant: datetime | None) -> str | None:
 
 
 def _bring_forward(session: Session, subscription_id: str, now: datetime) -> None:
-    """Let every waiting delivery go, and forgive one attempt where one was made."""
+    """Let every waiting delivery go, and forgive one attempt where one was made.
+
+    What is sent again on request keeps its pace until it was tried.
+    """
     is_retry = Delivery.attempt_count > Delivery.attempts_forgiven
     session.execute(
         update(Delivery)
@@ -224,6 +228,7 @@ def _bring_forward(session: Session, subscription_id: str, now: datetime) -> Non
             Delivery.subscription_id == subscription_id,
             state_in(Delivery.state, DeliveryState.PENDING),
             Delivery.kind != DeliveryKind.TEST,
+            ~is_untried_copy(),
             Delivery.next_attempt_at > now,
         )
         .values(

@@ -11,9 +11,8 @@ Rules:
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, cast
 
-from sqlalchemy import CursorResult, Delete, delete, select, update
+from sqlalchemy import Delete, delete, select, update
 from sqlalchemy.orm import Session
 
 from webhooks.events import OPERATIONAL_PREFIX
@@ -23,8 +22,6 @@ from webhooks.tables import (
     Delivery,
     EventRow,
     Feed,
-    Replay,
-    ReplayState,
     state_in,
 )
 
@@ -64,7 +61,7 @@ def remove_events(
     ).all()
     if not ids:
         return 0
-    # Asked once more under the lock: a replay may have been stored meanwhile.
+    # Asked once more under the lock: a copy may have been stored meanwhile.
     removed = session.execute(
         delete(EventRow)
         .where(EventRow.id.in_(ids), ~has_delivery)
@@ -92,17 +89,6 @@ def _note_removed(session: Session, positions: Sequence[int]) -> None:
         )
 
 
-def remove_replays(session: Session, *, before: datetime) -> int:
-    """Remove replays that ended before then; say how many."""
-    return _execute(
-        session,
-        delete(Replay).where(
-            Replay.state != ReplayState.RUNNING, Replay.updated_at < before
-        ),
-    )
-
-
-def _execute(session: Session, statement: Delete) -> int:
-    """Run it without a look at what the session holds; say how many rows went."""
-    result = session.execute(statement.execution_options(synchronize_session=False))
-    return cast("CursorResult[Any]", result).rowcount
+def _execute(session: Session, statement: Delete) -> None:
+    """Run it without a look at what the session holds."""
+    session.execute(statement.execution_options(synchronize_session=False))

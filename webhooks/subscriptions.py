@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select, update
+from sqlalchemy import ColumnElement, Select, case, func, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
@@ -49,6 +49,7 @@ from webhooks.tables import (
     Subscription,
     SubscriptionSecret,
     SubscriptionState,
+    is_untried_copy,
     state_in,
 )
 
@@ -364,9 +365,14 @@ def _forget_failures(subscription: Subscription) -> None:
 
 
 def _anew(now: datetime) -> dict[str, Any]:
-    """Say of deliveries that they are due now, with every attempt before them."""
+    """Say of deliveries that they are due now, with every attempt before them.
+
+    What is sent again on request keeps its pace.
+    """
     return {
-        "next_attempt_at": now,
+        "next_attempt_at": case(
+            (is_untried_copy(), Delivery.next_attempt_at), else_=now
+        ),
         "attempts_forgiven": Delivery.attempt_count,
         "updated_at": now,
     }

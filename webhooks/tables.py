@@ -39,6 +39,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
     event,
     false,
     insert,
@@ -77,14 +78,6 @@ class DeliveryKind(StrEnum):
     EVENT = "event"  #: the event itself, in order
     REPLAY = "replay"  #: a resend on request, outside the order
     TEST = "test"  #: a ping on request, tried once
-
-
-class ReplayState(StrEnum):
-    """Where a replay of a range stands."""
-
-    RUNNING = "running"
-    DONE = "done"
-    CANCELLED = "cancelled"
 
 
 class AttemptOutcome(StrEnum):
@@ -382,38 +375,6 @@ class Attempt(Base):
     response_body: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
-class Replay(Base):
-    """A range of events to be sent again to one subscription, at a measured pace."""
-
-    __tablename__ = "webhook_replays"
-    __table_args__ = (
-        _one_of("state", ReplayState),
-        partial_index(
-            "ix_webhook_replays_running",
-            "next_at",
-            where="state = 'running'",
-        ),
-    )
-
-    id: Mapped[str] = mapped_column(Text, primary_key=True)
-    subscription_id: Mapped[str] = mapped_column(ForeignKey(Subscription.id))
-    since: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    until: Mapped[datetime] = mapped_column(UTCDateTime)
-    event_types: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
-    subject_pattern: Mapped[str | None] = mapped_column(Text)
-    delivery_states: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
-    per_second: Mapped[float]
-    state: Mapped[str] = mapped_column(Text, default=ReplayState.RUNNING)
-    total: Mapped[int]
-    done: Mapped[int] = mapped_column(default=0)
-    #: The last delivery that was sent again.
-    cursor: Mapped[str | None] = mapped_column(Text)
-    next_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    created_by: Mapped[str] = mapped_column(Text)
-    updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
-
-
 def state_in(column: Any, *states: DeliveryState) -> ColumnElement[bool]:  # noqa: ANN401  # SQLAlchemy's attribute types differ between a table and its alias.
     """Compare a state with literals, so that partial indexes serve the query."""
     if len(states) == 1:
@@ -423,3 +384,8 @@ def state_in(column: Any, *states: DeliveryState) -> ColumnElement[bool]:  # noq
         [literal_column(f"'{state}'") for state in states]
     )
     return listed
+
+
+def is_untried_copy() -> ColumnElement[bool]:
+    """Whether it is a resend that waits for its turn, and for no retry."""
+    return and_(Delivery.kind == DeliveryKind.REPLAY, Delivery.attempt_count == 0)

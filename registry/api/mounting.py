@@ -19,7 +19,6 @@ from registry.api import (
     openapi,
     policy,
     rehearsals,
-    replays,
     tokens,
     transitions,
     versions,
@@ -33,7 +32,7 @@ from registry.web.parts import Parts
 _ROOT = "/api/v1"
 _MODULES = (
     *(models, versions, transitions, policy, rehearsals, deployments, artifacts),
-    *(webhooks, replays, events, audit, tokens),
+    *(webhooks, events, audit, tokens),
 )
 
 

@@ -45,7 +45,11 @@ BODY_EXAMPLES: Mapping[str, object] = {
         "to_stages": ["Production"],
     },
     "WebhookPatch": {"state": "paused"},
-    "NewReplay": {"since": "2026-11-20T00:00:00Z", "states": ["dead"], "dry_run": True},
+    "Redelivery": {
+        "since": "2026-11-20T00:00:00Z",
+        "states": ["dead"],
+        "dry_run": True,
+    },
     "Rotation": {"overlap_seconds": 86400},
     "NewToken": {"name": "ci", "role": "promoter", "expires_in_days": 30},
 }

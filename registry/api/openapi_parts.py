@@ -83,7 +83,6 @@ PATH_SCHEMAS: Mapping[str, Part] = {
         },
     },
     "webhook_id": {"description": "The id of a subscription.", "schema": _OPAQUE},
-    "replay_id": {"description": "The id of a replay.", "schema": _OPAQUE},
     "delivery_id": {"description": "The id of a delivery.", "schema": _OPAQUE},
     "token_id": {"description": "The id of a token.", "schema": _OPAQUE},
 }

@@ -8,6 +8,7 @@ from flask import Response, jsonify
 
 from registry.api.blueprints import Blueprint
 from registry.api.schemas.base import PageQuery
+from registry.api.schemas.redelivery import Redelivery, RedeliveryPortion
 from registry.api.schemas.webhooks import (
     AttemptDocument,
     AttemptPage,
@@ -28,10 +29,12 @@ from registry.api.schemas.webhooks import (
 from registry.auth.permissions import Permission, requires
 from registry.persistence.database import reading_session
 from registry.services import deliveries as delivery_service
+from registry.services import redelivery
 from registry.services import subscriptions as service
 from registry.services.subscriptions import subscription_documents, translated
+from registry.services.transaction import Transaction
 from registry.web.commands import answer_once, commit, parts
-from registry.web.paging import decode_cursor, page
+from registry.web.paging import decode_cursor, encode_cursor, page
 from webhooks import deliveries, subscriptions
 from webhooks.tables import AttemptOutcome, DeliveryState
 
@@ -157,6 +160,30 @@ def list_deliveries(query: dict[str, Any], webhook_id: str) -> Response:
         before=decode_cursor(query["cursor"], str),
     )
     return page(rows, limit, document=_delivery_document, key=lambda d: d.id)
+
+
+@blueprint.route("/webhooks/<name:webhook_id>/deliveries/redeliver", methods=["POST"])
+@requires(Permission.ADMIN)
+@blueprint.arguments(Redelivery)
+@blueprint.response(200, RedeliveryPortion)
+def redeliver_chosen(body: dict[str, Any], webhook_id: str) -> Response:
+    """Send settled or blocked deliveries again, a portion at a time, or count them.
+
+    They keep their ids and bytes and are due at the endpoint's rate. What was sent
+    again and arrived, or is on its way, is not sent once more.
+    """
+    after = decode_cursor(body.pop("cursor"), int)
+    is_count = body.pop("dry_run")
+
+    def work(tx: Transaction) -> dict[str, Any]:
+        if is_count:
+            count, last = redelivery.count(tx, webhook_id, body), None
+        else:
+            count, last = redelivery.send(tx, webhook_id, body, after=after)
+        next_cursor = None if last is None else encode_cursor(last)
+        return {"count": count, "next_cursor": next_cursor}
+
+    return answer_once(lambda: commit(work))
 
 
 @blueprint.route("/deliveries", methods=["GET"])

@@ -13,9 +13,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
-    MofNCompleteColumn,
     Progress,
-    ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -66,21 +64,10 @@ def _text(drawn: Table, rows: Iterable[Iterable[str]]) -> str:
 @contextmanager
 def transfer_bar(title: str) -> Iterator[Show]:
     """How many bytes were sent or received."""
-    speed = TransferSpeedColumn(), TimeRemainingColumn()
-    with _bar(title, DownloadColumn(), *speed) as show:
-        yield show
-
-
-@contextmanager
-def count_bar(title: str) -> Iterator[Show]:
-    """How many things were done."""
-    with _bar(title, MofNCompleteColumn()) as show:
-        yield show
-
-
-@contextmanager
-def _bar(title: str, *columns: ProgressColumn) -> Iterator[Show]:
-    drawn = TextColumn("{task.description}"), BarColumn(), *columns
-    with Progress(*drawn, console=Console(stderr=True), transient=True) as progress:
+    columns = (
+        *(TextColumn("{task.description}"), BarColumn(), DownloadColumn()),
+        *(TransferSpeedColumn(), TimeRemainingColumn()),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

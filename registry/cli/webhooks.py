@@ -15,7 +15,7 @@ from registry.cli.exit_codes import ExitCode
 from registry.cli.output import Column, text_of
 from registry.cli.webhook_attempts import attempts
 from registry.cli.webhook_options import members_of, subscription_options
-from registry.cli.webhook_replays import cancel_replay, replay, replays
+from registry.cli.webhook_redelivery import redeliver
 from webhooks.specs import FACTS, SHOWN
 
 _COLUMNS = (
@@ -76,8 +76,7 @@ def webhooks() -> None:
 
 
 webhooks.add_command(attempts)
-for _command in (replay, replays, cancel_replay):
-    webhooks.add_command(_command)
+webhooks.add_command(redeliver)
 
 
 @webhooks.command(
@@ -192,15 +191,6 @@ def deliveries(to: Connection, webhook_id: str, state: str | None, limit: int) -
     """List the deliveries of a subscription, newest first."""
     newest = to.client.webhooks.deliveries(webhook_id, state=state)
     to.output.many(islice(newest, limit), _DELIVERY_COLUMNS)
-
-
-@webhooks.command(epilog=example("stagegate webhooks redeliver DELIVERY_ID"))
-@click.argument("delivery_id")
-@client_command
-def redeliver(to: Connection, delivery_id: str) -> None:
-    """Send a delivery again, with the same id and bytes."""
-    delivery = to.client.deliveries.redeliver(delivery_id)
-    to.output.done(delivery.raw, f"Delivery {delivery.id} is {delivery.state}.")
 
 
 @webhooks.command(epilog=example("stagegate webhooks rotate-secret ID --overlap 86400"))

@@ -25,7 +25,6 @@ from registry.client.registration import (
     is_address,
     wait_for,
 )
-from registry.client.replays import ReplayCalls
 from registry.client.rollout import OnLook, Rollout, RolloutWatch
 from registry.client.transport import (
     Transport,
@@ -76,7 +75,6 @@ class RegistryClient:
         self.deliveries = DeliveryCalls(self._transport)
         self.deployments = DeploymentCalls(self._transport)
         self.policy = PolicyCalls(self._transport)
-        self.replays = ReplayCalls(self._transport)
         self.events = EventCalls(self._transport)
         self.audit = AuditCalls(self._transport)
         self.tokens = TokenCalls(self._transport)

@@ -318,25 +318,6 @@ class EventRecord(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReplayRecord(Record):
-    """A range that is sent again: ``done`` of ``total`` are on their way."""
-
-    id: str
-    webhook_id: str
-    state: str
-    total: int = 0
-    done: int = 0
-    per_second: float | None = None
-    created_at: datetime | None = field(default=None, metadata=_read_by(_instant))
-    created_by: str = ""
-
-    @property
-    def is_running(self) -> bool:
-        """Whether there is more to come."""
-        return self.state == "running"
-
-
-@dataclass(frozen=True, kw_only=True)
 class TokenRecord(Record):
     """An API token. ``token`` is known only just after creation."""
 

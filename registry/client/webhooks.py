@@ -1,6 +1,7 @@
 """The client's calls about webhook subscriptions and their deliveries."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NotRequired, TypedDict, Unpack
 
 from registry.client.transport import Transport, json_object, path_of
@@ -41,6 +42,20 @@ class SubscriptionChanges(SubscriptionFilters):
 
     url: NotRequired[str]
     state: NotRequired[str]
+
+
+class DeliveryFilter(TypedDict):
+    """What to send again: everything that was settled, unless it says less.
+
+    With ``again_before`` also what was sent again already, before then.
+    """
+
+    since: NotRequired[datetime]
+    until: NotRequired[datetime]
+    event_types: NotRequired[Sequence[str]]
+    model_pattern: NotRequired[str]
+    states: NotRequired[Sequence[str]]
+    again_before: NotRequired[datetime]
 
 
 class WebhookCalls:
@@ -105,6 +120,30 @@ class WebhookCalls:
         pages = self._transport.pages(path, {"state": state})
         return map(DeliveryRecord.from_json, pages)
 
+    def count_redelivery(
+        self, webhook_id: str, **chosen: Unpack[DeliveryFilter]
+    ) -> int:
+        """Return how many deliveries ``redeliver`` would send again now."""
+        body = {**_written(chosen), "dry_run": True}
+        return int(self._redelivered(webhook_id, body).get("count", 0))
+
+    def redeliver(self, webhook_id: str, **chosen: Unpack[DeliveryFilter]) -> int:
+        """Send again what the filter chooses; return how many deliveries those are.
+
+        A call that broke off is made again: what it took already is left out.
+        """
+        body, count = _written(chosen), 0
+        while True:
+            portion = self._redelivered(webhook_id, body)
+            count += int(portion.get("count", 0))
+            body["cursor"] = portion.get("next_cursor")
+            if body["cursor"] is None:
+                return count
+
+    def _redelivered(self, webhook_id: str, body: JsonObject) -> JsonObject:
+        path = path_of("webhooks", webhook_id, "deliveries", "redeliver")
+        return json_object(self._transport.change(path, body))
+
 
 class DeliveryCalls:
     """``client.deliveries``."""
@@ -134,3 +173,10 @@ class DeliveryCalls:
         """Send a delivery again, with the same id and bytes."""
         path = path_of("deliveries", delivery_id, "redeliver")
         return DeliveryRecord.from_json(json_object(self._transport.change(path, {})))
+
+
+def _written(chosen: DeliveryFilter) -> dict[str, Any]:
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in chosen.items()
+    }

@@ -37,8 +37,6 @@ def forget_deliveries(begin: Begin, *, keep: timedelta) -> int:
 
     removed = _in_batches(begin, deliveries, retention.REMOVED_AT_ONCE)
     removed += _in_batches(begin, events, retention.REMOVED_AT_ONCE)
-    with begin() as tx:
-        removed += retention.remove_replays(tx.session, before=tx.now - keep)
     if removed:
         logger.info("webhook_records_removed count=%d", removed)
     return removed

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import (
     Engine,
+    bindparam,
     create_engine,
     insert,
+    inspect,
     select,
     text,
     update,
@@ -21,15 +23,23 @@ from tests.integration.test_mlflow_times_migrate import upgrade_to
 from tests.integration.test_prompts_migrate import as_it_was
 from tests.integration.webhooks.conftest import FAILED, World, embedded_engine
 from tests.receiver import Receiver
-from webhooks import feed
+from webhooks import deliveries, feed, redelivery
+from webhooks.columns import UTCDateTime
+from webhooks.redelivery import DeliveryFilter
 from webhooks.tables import Base, EventRow, Feed, Subscription
 
-FIRST, BEFORE_THE_FEEDS_END, WITHOUT_ORDER = "0001", "0003", "0013"
+FIRST, BEFORE_THE_FEEDS_END, BEFORE_FILTERS = "0001", "0003", "0013"
+WITHOUT_ORDER = "0014"
 TABLES = (
     *("webhook_subscriptions", "webhook_subscription_secrets", "webhook_events"),
     *("webhook_ordering_keys", "webhook_deliveries", "webhook_attempts"),
 )
 HOUR = timedelta(hours=1)
+RUNNING_REPLAY = text(
+    "INSERT INTO webhook_replays (id, subscription_id, until, per_second, state, total,"
+    " done, cursor, next_at, created_at, created_by, updated_at) VALUES ('rpl_1',"
+    " :subscription, :now, 1.0, 'running', 3, 1, '1', :now, :now, 'alice', :now)"
+).bindparams(bindparam("now", type_=UTCDateTime()))
 
 
 @pytest.fixture(
@@ -166,3 +176,50 @@ def test_a_feed_that_was_cut_off_before_says_where_it_begins(
     with World(old).begin() as session:
         found = session.get_one(Feed, 1)
         assert (found.last_position, found.removed_position) == (9, 6)
+
+
+def run_replay(source: World, old: Engine, url: str) -> tuple[str, list[str]]:
+    """A replay that has taken its first step of three; whose it is, and its events."""
+    subscription_id, _ = source.subscribe(url)
+    then = datetime.now(UTC) - HOUR
+    events = [
+        source.enqueue(now=then, occurred_at=then, sequence=number).id
+        for number in range(3)
+    ]
+    for _ in events:
+        (claim,) = source.claim(now=then)
+        source.record(claim, now=then)
+    first = source.deliveries()[0]
+    with source.begin() as session:
+        copy = deliveries.redeliver(session, first.id, now=then)
+        copy.ordering_key = f"rpl_1:{first.ordering_key}"
+    upgrade_to(old, BEFORE_FILTERS)
+    copy_rows(source.engine, old)
+    with old.begin() as connection:
+        values = {"subscription": subscription_id, "now": then}
+        connection.execute(RUNNING_REPLAY, values)
+    return subscription_id, events
+
+
+def test_a_running_replay_ends_and_a_filter_sends_the_rest(
+    source: World, old: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Receiver() as receiver:
+        subscription_id, events = run_replay(source, old, receiver.url)
+
+        schema.upgrade(old)
+
+        upgraded = World(old, source.box, source.guard)
+        upgraded.dispatcher().run_once()
+        everything, then = DeliveryFilter(), datetime.now(UTC) - HOUR
+        with upgraded.begin() as session:
+            portion = redelivery.send_portion(
+                session, subscription_id, everything, after=None, now=then
+            )
+        while upgraded.dispatcher().run_once():
+            pass
+        arrived = [request.message_id for request in receiver.requests]
+    assert "webhook_replays" not in inspect(old).get_table_names()
+    assert "replay_ended replay=rpl_1" in caplog.text
+    assert "done=1 total=3" in caplog.text
+    assert (portion.count, arrived) == (2, events)

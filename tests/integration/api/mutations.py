@@ -91,11 +91,7 @@ def resolve(api: Driver, path: str) -> str:
     webhook = api.read("/webhooks")["items"][0]["id"]
     token = document_of(api.post("/tokens", {"name": "old", "role": "viewer"}))["id"]
     delivery = api.read(f"/webhooks/{webhook}/deliveries")["items"][0]["id"]
-    replay = ""
-    if "{replay}" in path:
-        answer = api.post(f"/webhooks/{webhook}/replay", {})
-        replay = document_of(answer)["id"]
-    return path.format(webhook=webhook, token=token, delivery=delivery, replay=replay)
+    return path.format(webhook=webhook, token=token, delivery=delivery)
 
 
 MUTATIONS = (
@@ -283,19 +279,11 @@ MUTATIONS = (
         events=0,
     ),
     Mutation(
-        endpoint="replays.create_replay",
+        endpoint="webhooks.redeliver_chosen",
         method="POST",
-        path="/webhooks/{webhook}/replay",
+        path="/webhooks/{webhook}/deliveries/redeliver",
         body={"states": ["delivered"]},
-        action="webhook.replayed",
-        events=0,
-        status=202,
-    ),
-    Mutation(
-        endpoint="replays.cancel_replay",
-        method="DELETE",
-        path="/webhooks/{webhook}/replays/{replay}",
-        action="webhook.replay_cancelled",
+        action="webhook.redelivered",
         events=0,
     ),
 )

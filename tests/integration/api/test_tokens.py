@@ -104,7 +104,7 @@ def test_role_of_each_kind_of_route_is_the_one_that_is_promised(api: Driver) -> 
         group, _, name = endpoint.rpartition(".")
         if name in PUBLIC:
             expected[endpoint] = Permission.PUBLIC
-        elif group in {"webhooks", "replays"} or name.endswith(("token", "tokens")):
+        elif group == "webhooks" or name.endswith(("token", "tokens")):
             expected[endpoint] = Permission.ADMIN
         elif not CHANGING & (rule.methods or set()):
             expected[endpoint] = Permission.READ

@@ -146,7 +146,7 @@ def change_webhooks(shell: Shell, done: Done, receiver: Receiver) -> None:
     done("webhooks", "test", webhook.id)
     (ping,) = shell.client.webhooks.deliveries(webhook.id)
     done("webhooks", "redeliver", ping.id)
-    done("webhooks", "replay", webhook.id, "-o", "json")
+    done("webhooks", "redeliver", webhook.id, "--state", "dead", "-o", "json")
     done("webhooks", "delete", webhook.id, "--yes")
 
 

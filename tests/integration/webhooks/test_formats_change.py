@@ -7,8 +7,8 @@ from typing import Any
 
 from tests.integration.webhooks.conftest import World
 from tests.receiver import ReceivedRequest, Receiver
-from webhooks import deliveries, replays, subscriptions
-from webhooks.replays import ReplaySpec
+from webhooks import deliveries, redelivery, subscriptions
+from webhooks.redelivery import DeliveryFilter
 from webhooks.tables import Delivery, Subscription
 
 JENKINS: dict[str, Any] = {
@@ -69,7 +69,7 @@ def signed_as_databricks(request: ReceivedRequest) -> bool:
 
 
 def test_what_is_sent_again_is_signed_as_it_was_rendered(world: World) -> None:
-    """By hand and by a replay, and through a second change of the format."""
+    """By hand and by a filter, and through a second change of the format."""
     with Receiver() as receiver:
         identity, _ = world.subscribe(
             receiver.url,
@@ -91,16 +91,12 @@ def test_what_is_sent_again_is_signed_as_it_was_rendered(world: World) -> None:
         with world.begin() as session:
             deliveries.redeliver(session, original.id, now=datetime.now(UTC))
         send_all(world)
+        again = DeliveryFilter(again_before=datetime.now(UTC))
         with world.begin() as session:
-            replays.create(
-                session,
-                identity,
-                ReplaySpec(),
-                created_by="alice",
-                now=datetime.now(UTC),
+            portion = redelivery.send_portion(
+                session, identity, again, after=None, now=datetime.now(UTC)
             )
-        with world.begin() as session:
-            assert replays.step(session, now=datetime.now(UTC)) == 1
+        assert portion.count == 1
         send_all(world)
 
         requests = receiver.requests

@@ -7,9 +7,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from tests.integration.webhooks.conftest import NOW, World
-from webhooks import deliveries, feed, replays, retention
-from webhooks.replays import ReplaySpec
-from webhooks.tables import Attempt, Delivery, EventRow, Replay
+from webhooks import deliveries, feed, retention
+from webhooks.tables import Attempt, Delivery, EventRow
 
 OLD = NOW - timedelta(days=100)
 BEFORE = NOW - timedelta(days=90)
@@ -116,18 +115,3 @@ def test_a_row_that_somebody_holds_is_left_for_the_next_time(world: World) -> No
         assert remove(world) == (0, 0)
 
     assert remove(world) == (1, 1)
-
-
-def test_replays_that_ended_long_ago_go_and_running_ones_stay(world: World) -> None:
-    subscription_id, _ = world.subscribe()
-    deliver(world)
-    with world.begin() as session:
-        for state, at in (("done", OLD), ("running", OLD), ("done", NOW)):
-            replay = replays.create(
-                session, subscription_id, ReplaySpec(), created_by="alice", now=NOW
-            )
-            replay.state, replay.updated_at = state, at
-
-    with world.begin() as session:
-        assert retention.remove_replays(session, before=BEFORE) == 1
-        assert session.scalar(select(func.count()).select_from(Replay)) == 2

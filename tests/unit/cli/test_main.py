@@ -77,8 +77,7 @@ def test_the_commands_of_the_design_are_there() -> None:
             f"webhooks {verb}"
             for verb in (
                 "create", "list", "show", "update", "delete", "test", "deliveries",
-                "redeliver", "rotate-secret", "attempts", "replay", "replays",
-                    "cancel-replay",
+                "redeliver", "rotate-secret", "attempts",
             )
         ),
         *(f"tokens {verb}" for verb in ("create", "list", "revoke")),

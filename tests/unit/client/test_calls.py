@@ -379,3 +379,19 @@ def test_waiting_ends_with_the_reason_when_a_delivery_is_stuck(
 )
 def test_an_address_is_told_from_a_path(source: str, expected: bool) -> None:  # noqa: FBT001  a column of the table
     assert is_address(source) is expected
+
+
+def test_what_a_filter_chooses_is_sent_again_to_the_last_portion(
+    fake: FakeRegistry, client: RegistryClient
+) -> None:
+    path = "/webhooks/sub_1/deliveries/redeliver"
+    fake.json("POST", path, {"count": 500, "next_cursor": "NTAw"})
+    fake.json("POST", path, {"count": 7, "next_cursor": None})
+    since = datetime(2026, 11, 20, tzinfo=UTC)
+
+    count = client.webhooks.redeliver("sub_1", since=since, states=["dead"])
+
+    chosen = {"since": since.isoformat(), "states": ["dead"]}
+    bodies = [asked.json for asked in fake.asked]
+    assert (count, bodies) == (507, [chosen, {**chosen, "cursor": "NTAw"}])
+    assert len({asked.headers["Idempotency-Key"] for asked in fake.asked}) == 2
