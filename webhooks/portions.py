@@ -74,8 +74,9 @@ def _portions(
     query: Select[*Columns], keys: Sequence[Column[Any]], limit: int
 ) -> tuple[Select[*Columns], Select[*Columns]]:
     first = query.order_by(*keys).limit(limit)
-    last = (bindparam(_behind(key), type_=key.type) for key in keys)
-    return first, first.where(tuple_(*keys) > tuple_(*last))
+    last = [bindparam(_behind(key), type_=key.type) for key in keys]
+    # The first key alone, since no index holds columns of two tables.
+    return first, first.where(tuple_(*keys) > tuple_(*last), keys[0] >= last[0])
 
 
 def _behind(key: Column[Any]) -> str:

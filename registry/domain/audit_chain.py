@@ -132,6 +132,11 @@ class Damage:
     kind: DamageKind
     message: str
 
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return f"chain {self.chain}, entry {self.n}" if self.chain else f"line {self.n}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class VerificationReport:
