@@ -60,13 +60,14 @@ def walk(
     while somebody takes his time.
     """
     first, following = _portions(query, keys, limit)
-    rows = session.execute(first, values).all()
+    connection = session.connection()
+    rows = connection.execute(first, values).all()
     while True:
         yield from rows
         if len(rows) < limit:
             return
         last = {_behind(key): getattr(rows[-1], key.key) for key in keys}
-        rows = session.execute(following, {**values, **last}).all()
+        rows = connection.execute(following, {**values, **last}).all()
 
 
 @cache

@@ -178,7 +178,10 @@ def _chains(session: Session, name: str | None) -> Iterator[Chain]:
         )
         .subquery()
     )
-    of_model = names.c.chain == literal("model:", String) + RegisteredModel.id
+    of_model = and_(
+        names.c.chain == literal("model:", String) + RegisteredModel.id,
+        RegisteredModel.id == func.substr(names.c.chain, 7),  # found by the key
+    )
     query = (
         select(
             names.c.chain,
