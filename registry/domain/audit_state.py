@@ -16,6 +16,7 @@ turn. A model's living versions are held in memory, its history is not.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -77,57 +78,53 @@ class TableComparison:
 
     def differences(self) -> Iterator[Damage]:
         """Where history and rows differ from what the chain implies."""
-        self._compare_end()
+        line = None if self._difference else next(self._history, None)
+        if line:
+            what = f"by {_HISTORY} it entered {line['to_stage']}, by the log it did not"
+            self._difference = self._of_line(self._last, line, what)
         if self._difference:
             yield self._difference
         model = self._state.get(("model", self._chain.removeprefix("model:")), {})
         for subject, row in self._rows:
             said = self._state.pop(subject, None)
-            what, table = self._named(subject, row), _TABLES[subject[0]]
             if said is None:
-                message = f"{what} stands in {table}, but by the log there is none"
-                yield self._damage(self._last, message)
+                what = f"by {_TABLES[subject[0]]} it is there, by the log it is not"
+                yield self._of_row(self._last, subject, row, what)
                 continue
             if subject[0] == "version":
-                said["model"] = model.get("name")
-            for difference in _differences(said, row, table):
-                yield self._damage(said["entry"], f"{what}: {difference}")
+                said["model_name"] = model.get("name")
+            for what in _differences(said, row, _TABLES[subject[0]]):
+                yield self._of_row(said["entry"], subject, row, what)
         for subject, said in self._state.items():
-            what, table = self._named(subject, said), _TABLES[subject[0]]
-            message = f"{what} is there by the log, but not in {table}"
-            yield self._damage(said["entry"], message)
+            what = f"by the log it is there, by {_TABLES[subject[0]]} it is not"
+            yield self._of_row(said["entry"], subject, said, what)
 
     def _compare_line(self, n: int, line: Members) -> None:
         self._lines += 1
         if self._difference:
             return
+        said = {"sequence": self._lines, **line}
         row = next(self._history, None)
-        what = f"version {line['version']} of {self._model}, line {self._lines}"
         if row is None or row["sequence"] > self._lines:
             entered = line.get("to_stage", "another stage")
-            message = f"{what}: by the log it entered {entered}, {_HISTORY} lacks that"
-            self._difference = self._damage(n, message)
-            return
-        said = {"sequence": self._lines, **line}
-        for difference in _differences(said, row, _HISTORY):
-            self._difference = self._damage(n, f"{what}: {difference}")
-            break
+            what = f"by the log it entered {entered}, by {_HISTORY} it did not"
+            self._difference = self._of_line(n, said, what)
+        else:
+            for what in islice(_differences(said, row, _HISTORY), 1):
+                self._difference = self._of_line(n, said, what)
 
-    def _compare_end(self) -> None:
-        row = None if self._difference else next(self._history, None)
-        if row:
-            message = (
-                f"version {row['version']} of {self._model}, line {row['sequence']}: "
-                f"by {_HISTORY} it entered {row['to_stage']}, by the log it did not"
-            )
-            self._difference = self._damage(self._last, message)
+    def _of_line(self, n: int, line: Members, what: str) -> Damage:
+        place = f"version {line['number']} of {self._model}, line {line['sequence']}"
+        return self._damage(n, f"{place}: {what}")
 
-    def _named(self, subject: Subject, members: Members) -> str:
+    def _of_row(self, n: int, subject: Subject, members: Members, what: str) -> Damage:
         kind, key = subject
-        if kind == "token":
-            return f"token {key} ({members['name']})"
-        of_model = f"model {self._model}"
-        return of_model if kind == "model" else f"{kind} {key} of {self._model}"
+        names = {
+            "token": f"token {key} ({members.get('name')})",
+            "model": f"model {self._model}",
+        }
+        place = names.get(kind, f"{kind} {key} of {self._model}")
+        return self._damage(n, f"{place}: {what}")
 
     def _damage(self, n: int, message: str) -> Damage:
         kind = DamageKind.CONTRADICTED
@@ -206,7 +203,7 @@ def _change_artifact(state: State, text: Members) -> None:
 def _set_alias(state: State, text: Members) -> None:
     after = text["after"]
     number = after["version"]
-    said = {"entry": text["n"], "version": number, "version_by_id": number}
+    said = {"entry": text["n"], "number": number, "number_by_id": number}
     state["alias", after["alias"]] = said
 
 
@@ -240,8 +237,8 @@ def _line(
     """A line of history; ``said`` may say whether the artifact was as registered."""
     actor = text["actor"]
     return {
-        "version": number,
-        "version_by_id": number,
+        "number": number,
+        "number_by_id": number,
         **moved,
         "cause": cause,
         "reason": text["reason"],

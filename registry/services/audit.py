@@ -14,7 +14,6 @@ from typing import Any, cast
 
 from sqlalchemy import (
     Column,
-    ColumnElement,
     Row,
     Select,
     String,
@@ -66,41 +65,30 @@ _TOKENS = select(*selected(TokenRow))
 _TOKEN_ID = table_of(TokenRow).c.id
 
 
-def _of_model(table: Table, *columns: ColumnElement[Any]) -> Select[Any]:
-    """Rows of one model; those that name a version by number and by id, by both."""
-    query = select(*columns).where(table.c.model_id == bindparam("of_model"))
-    if "version_id" not in table.c:
-        return query
+def _pointing(table: Table) -> Select[Any]:
+    """Rows of one model, and which version each points at by its id."""
     is_meant = and_(
         VERSIONS.c.id == table.c.version_id, VERSIONS.c.model_id == table.c.model_id
     )
-    numbers = (
-        table.c.number.label("version"),
-        VERSIONS.c.number.label("version_by_id"),
-    )
-    return query.add_columns(*numbers).outerjoin(VERSIONS, is_meant)
+    query = select(table, VERSIONS.c.number.label("number_by_id"))
+    query = query.outerjoin(VERSIONS, is_meant)
+    return query.where(table.c.model_id == bindparam("of_model"))
 
 
-_HISTORY = _of_model(
-    CHANGES,
-    *(CHANGES.c[name] for name in ("sequence", "from_stage", "to_stage", "cause")),
-    *(CHANGES.c[name] for name in ("reason", "transition_id", "verified", "at")),
-    *(CHANGES.c.actor_kind, CHANGES.c.actor_name),
-)
+_HISTORY = _pointing(CHANGES)
 _MODEL = select(MODELS.c.id, MODELS.c.name).where(
     MODELS.c.id == bindparam("of_model"), MODELS.c.deleted_at.is_(None)
 )
-_VERSIONS = _of_model(
-    VERSIONS,
-    *(VERSIONS.c.number, VERSIONS.c.model_name.label("model"), VERSIONS.c.stage),
-    *(VERSIONS.c.status, VERSIONS.c.artifact_state, VERSIONS.c.artifact_digest),
+_VERSIONS = select(
+    *(VERSIONS.c.number, VERSIONS.c.model_name, VERSIONS.c.stage, VERSIONS.c.status),
+    *(VERSIONS.c[name] for name in ("artifact_state", "artifact_digest")),
     VERSIONS.c.artifact_size_bytes,
-).where(VERSIONS.c.deleted_at.is_(None))
+).where(VERSIONS.c.model_id == bindparam("of_model"), VERSIONS.c.deleted_at.is_(None))
 #: What a kind of subject is read by, and which of them it is.
 _OF_MODEL: Sequence[tuple[str, Select[Any], Column[Any]]] = (
     ("model", _MODEL, MODELS.c.id),
     ("version", _VERSIONS, VERSIONS.c.number),
-    ("alias", _of_model(ALIASES, ALIASES.c.alias), ALIASES.c.alias),
+    ("alias", _pointing(ALIASES), ALIASES.c.alias),
 )
 
 

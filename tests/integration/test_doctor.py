@@ -39,15 +39,15 @@ EDITS = {
         "model_versions changed"
     ),
     VERSION_2.format("status = 'FAILED_REGISTRATION'"): "its status is READY",
-    VERSION_2.format("model_name = 'risk'"): "its model is fraud, by model_versions",
+    VERSION_2.format("model_name = 'risk'"): "its model_name is fraud, by",
     VERSION_2.format("deleted_at = created_at, exclusive_stage = NULL"): (
-        "version 2 of fraud is there by the log, but not in model_versions"
+        "version 2 of fraud: by the log it is there, by model_versions it is not"
     ),
     "UPDATE model_versions SET deleted_at = NULL WHERE number = 5": (
-        "version 5 of fraud stands in model_versions, but by the log there is none"
+        "version 5 of fraud: by model_versions it is there, by the log it is not"
     ),
     "UPDATE registered_models SET deleted_at = NULL WHERE name = 'gone'": (
-        "model gone stands in registered_models, but by the log there is none"
+        "model gone: by registered_models it is there, by the log it is not"
     ),
     "UPDATE registered_models SET name = 'risk' WHERE name = 'fraud'": (
         "model fraud: by the log its name is fraud, by registered_models risk"
@@ -60,10 +60,10 @@ EDITS = {
     "UPDATE stage_changes SET reason = 'approved' {last_line}": "changes approved",
     "UPDATE stage_changes SET at = '2026-01-01 00:00:00' {last_line}": "its at is",
     "UPDATE stage_changes SET version_id = (SELECT id FROM model_versions WHERE number"
-    " = 3) {last_line}": "its version_by_id is 2, by stage_changes 3",
+    " = 3) {last_line}": "its number_by_id is 2, by stage_changes 3",
     "DELETE FROM stage_changes {last_line}": (
-        "version 2 of fraud, line 10: by the log it entered Production, stage_changes "
-        "lacks that"
+        "version 2 of fraud, line 10: by the log it entered Production, by "
+        "stage_changes it did not"
     ),
     "DELETE FROM stage_changes WHERE sequence = 2 AND model_id IN"
     " (SELECT id FROM registered_models WHERE name = 'fraud')": "line 2: by the log",
@@ -75,24 +75,24 @@ EDITS = {
         "log it did not"
     ),
     "UPDATE aliases SET number = 3": (
-        "alias champion of fraud: by the log its version is 1, by aliases 3"
+        "alias champion of fraud: by the log its number is 1, by aliases 3"
     ),
     "UPDATE aliases SET version_id ="
     " (SELECT id FROM model_versions WHERE number = 3)": (
-        "alias champion of fraud: by the log its version_by_id is 1, by aliases 3"
+        "alias champion of fraud: by the log its number_by_id is 1, by aliases 3"
     ),
-    "DELETE FROM aliases": "alias champion of fraud is there by the log, but not in",
+    "DELETE FROM aliases": "alias champion of fraud: by the log it is there, by",
     "INSERT INTO aliases (model_id, alias, version_id, number)"
     " SELECT model_id, 'best', version_id, number FROM aliases": (
-        "alias best of fraud stands in aliases, but by the log there is none"
+        "alias best of fraud: by aliases it is there, by the log it is not"
     ),
     TOKEN.format("role = 'admin'"): "its role is viewer, by tokens admin",
     TOKEN.format("revoked_at = NULL"): "by tokens None",
     TOKEN.format("expires_at = NULL"): "by tokens None",
-    "DELETE FROM tokens WHERE name = 'ci'": "(ci) is there by the log, but not in",
+    "DELETE FROM tokens WHERE name = 'ci'": "(ci): by the log it is there, by",
     "INSERT INTO tokens (id, name, role, digest, created_at, created_by)"
     " SELECT 'f', 'forged', role, 'f', created_at, created_by FROM tokens"
-    " WHERE name = 'bootstrap'": "token f (forged) stands in tokens, but by the log",
+    " WHERE name = 'bootstrap'": "token f (forged): by tokens it is there, by the log",
     "UPDATE manifest_files SET sha256 = {other_sum} WHERE version_id IN"
     " (SELECT id FROM model_versions WHERE number = 2)": (
         "manifest: version 2 of fraud: A stored manifest has the digest sha256:"

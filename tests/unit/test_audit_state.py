@@ -51,8 +51,8 @@ def alias(number: int, name: str = "champion") -> Entry:
 
 def line(number: int, old: str | None, new: str, **members: object) -> Entry:
     return {
-        "version": number,
-        "version_by_id": number,
+        "number": number,
+        "number_by_id": number,
         "from_stage": old,
         "to_stage": new,
         "cause": "promotion" if old else "registration",
@@ -81,12 +81,12 @@ HISTORY = [
 ROWS: Rows = {
     ("model", "a1"): {"name": "fraud"},
     ("version", 1): {
-        "model": "fraud",
+        "model_name": "fraud",
         "stage": "Archived",
         "artifact_digest": "sha256:a",
     },
-    ("version", 2): {"model": "fraud", "stage": "Production", "status": "READY"},
-    ("alias", "champion"): {"version": 2, "version_by_id": 2},
+    ("version", 2): {"model_name": "fraud", "stage": "Production", "status": "READY"},
+    ("alias", "champion"): {"number": 2, "number_by_id": 2},
 }
 
 
@@ -132,13 +132,13 @@ def test_tables_that_hold_what_the_chain_says_differ_nowhere() -> None:
         (("version", 1), "artifact_digest", "sha256:b",
          (5, ("version 1 of fraud: by the log its artifact_digest is sha256:a, by "
              "model_versions sha256:b"))),
-        (("version", 2), "model", "other",
-         (5, ("version 2 of fraud: by the log its model is fraud, by model_versions "
-             "other"))),
-        (("alias", "champion"), "version", 1,
-         (6, "alias champion of fraud: by the log its version is 2, by aliases 1")),
-        (("alias", "champion"), "version_by_id", None,
-         (6, ("alias champion of fraud: by the log its version_by_id is 2, by aliases "
+        (("version", 2), "model_name", "other",
+         (5, ("version 2 of fraud: by the log its model_name is fraud, by "
+             "model_versions other"))),
+        (("alias", "champion"), "number", 1,
+         (6, "alias champion of fraud: by the log its number is 2, by aliases 1")),
+        (("alias", "champion"), "number_by_id", None,
+         (6, ("alias champion of fraud: by the log its number_by_id is 2, by aliases "
              "None"))),
         (("model", "a1"), "name", "other",
          (1, "model fraud: by the log its name is fraud, by registered_models other")),
@@ -157,10 +157,10 @@ def test_a_row_too_many_and_one_too_few_are_named() -> None:
     fewer = {key: row for key, row in ROWS.items() if key != ("version", 2)}
 
     assert only(differences(rows=more)) == (
-        7, "alias new of fraud stands in aliases, but by the log there is none",
+        7, "alias new of fraud: by aliases it is there, by the log it is not",
     )  # fmt: skip
     assert only(differences(rows=fewer)) == (
-        5, "version 2 of fraud is there by the log, but not in model_versions",
+        5, "version 2 of fraud: by the log it is there, by model_versions it is not",
     )  # fmt: skip
 
 
@@ -172,10 +172,10 @@ def test_a_row_too_many_and_one_too_few_are_named() -> None:
              "stage_changes Staging"))),
         (HISTORY[:-1],
          (5, ("version 2 of fraud, line 5: by the log it entered Production, "
-             "stage_changes lacks that"))),
+             "by stage_changes it did not"))),
         ([*HISTORY[:2], {**HISTORY[2], "sequence": 4}],
          (4, ("version 1 of fraud, line 3: by the log it entered Production, "
-             "stage_changes lacks that"))),
+             "by stage_changes it did not"))),
         ([*HISTORY, line(1, "Archived", "Production")],
          (7, ("version 1 of fraud, line 6: by stage_changes it entered Production, by "
              "the log it did not"))),
@@ -202,7 +202,7 @@ def test_a_former_release_did_not_say_where_a_superseded_version_went() -> None:
     assert differences(entries, rows, history) == []
     assert only(differences(entries, rows, history[:3])) == (
         5, ("version 1 of fraud, line 4: by the log it entered another stage, "
-           "stage_changes lacks that"),
+           "by stage_changes it did not"),
     )  # fmt: skip
     assert differences(
         [*entries, *superseded_again],
@@ -264,8 +264,8 @@ def test_what_was_deleted_or_renamed_is_expected_nowhere() -> None:
     entries = [CREATED, described(1), described(2), *aliases, *gone]
     rows: Rows = {
         ("model", "a1"): {"name": "risk"},
-        ("version", 2): {"model": "risk"},
-        ("alias", "champion"): {"version": 2},
+        ("version", 2): {"model_name": "risk"},
+        ("alias", "champion"): {"number": 2},
     }
     deleted = entry("registered_model.deleted", before={})
 
@@ -273,7 +273,7 @@ def test_what_was_deleted_or_renamed_is_expected_nowhere() -> None:
     assert differences([*entries, deleted], {}, HISTORY[:2]) == []
     undeleted: Rows = {("model", "a1"): {}}
     assert only(differences([*entries, deleted], undeleted, HISTORY[:2])) == (
-        10, "model fraud stands in registered_models, but by the log there is none",
+        10, "model fraud: by registered_models it is there, by the log it is not",
     )  # fmt: skip
 
 
@@ -284,7 +284,7 @@ def test_prompts_are_told_of_in_their_own_words() -> None:
     ]
     rows: Rows = {
         ("model", "a1"): {"name": "greet"},
-        ("version", 1): {"stage": "None", "model": "greet"},
+        ("version", 1): {"stage": "None", "model_name": "greet"},
     }
 
     assert differences(entries, rows, HISTORY[:1]) == []
@@ -308,7 +308,7 @@ def test_tokens_are_held_against_what_was_said_of_them() -> None:
         2, f"token t1 (ci): by the log its revoked_at is {AT}, by tokens None",
     )  # fmt: skip
     assert only(found({})) == (
-        2, "token t1 (ci) is there by the log, but not in tokens",
+        2, "token t1 (ci): by the log it is there, by tokens it is not",
     )  # fmt: skip
 
 
