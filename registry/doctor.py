@@ -15,16 +15,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import Table, and_, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from registry.domain.audit_chain import VerificationReport
-from registry.domain.manifests import Manifest
 from registry.errors import IntegrityViolationError
-from registry.persistence.statements import CHANGES, FILES, MODELS, VERSIONS
+from registry.persistence.manifests import manifest_of
+from registry.persistence.statements import CHANGES, MODELS, VERSIONS
 from registry.services.audit import verify_database
 from webhooks.portions import walk
 from webhooks.tables import Delivery, DeliveryKind, EventRow, Feed
@@ -63,14 +62,10 @@ _FIRST_LEFT = (
     .order_by(_EVENTS.c.position)
     .limit(1)
 )
-_PINNED = (
-    select(
-        *(VERSIONS.c.id, VERSIONS.c.model_name, VERSIONS.c.number),
-        *(VERSIONS.c.artifact_digest, FILES.c.path, FILES.c.size_bytes, FILES.c.sha256),
-    )
-    .outerjoin(FILES, FILES.c.version_id == VERSIONS.c.id)
-    .where(VERSIONS.c.artifact_digest.is_not(None), VERSIONS.c.deleted_at.is_(None))
-)
+_PINNED = select(
+    *(VERSIONS.c.id, VERSIONS.c.model_name, VERSIONS.c.number),
+    VERSIONS.c.artifact_digest,
+).where(VERSIONS.c.artifact_digest.is_not(None), VERSIONS.c.deleted_at.is_(None))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,15 +154,11 @@ def _undelivered(
 
 
 def _unpinned(session: Session, counts: Counter[str]) -> Iterator[Problem]:
-    keys = (VERSIONS.c.id, FILES.c.path)
-    rows = walk(session, _PINNED, *keys, limit=_ROWS_AT_ONCE)
-    for _, files in groupby(rows, key=lambda row: row.id):
+    for row in walk(session, _PINNED, VERSIONS.c.id, limit=_ROWS_AT_ONCE):
         counts["manifests"] += 1
-        of_version = list(files)
-        first = of_version[0]
-        stored = [row[-3:] for row in of_version if row.path is not None]
+        version: Any = row  # it has the columns by which manifests are read
         try:
-            Manifest.stored(stored, first.artifact_digest)
+            manifest_of(session.connection(), version)
         except IntegrityViolationError as error:
-            place = f"version {first.number} of {first.model_name}"
+            place = f"version {row.number} of {row.model_name}"
             yield Problem(check="manifest", place=place, message=str(error))

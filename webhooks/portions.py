@@ -76,7 +76,7 @@ def _portions(
 ) -> tuple[Select[*Columns], Select[*Columns]]:
     first = query.order_by(*keys).limit(limit)
     last = [bindparam(_behind(key), type_=key.type) for key in keys]
-    # The first key alone, since no index holds columns of two tables.
+    # The first key by itself too, for an index that has no more.
     return first, first.where(tuple_(*keys) > tuple_(*last), keys[0] >= last[0])
 
 
