@@ -45,24 +45,22 @@ def doctor(output_format: str) -> None:
         raise click.exceptions.Exit(ExitCode.FAILED)
 
 
-def _show(output: Output, found: Examination) -> None:
-    problems = found.problems
-    looked_at = {
-        "entries": found.audit.entries,
-        "chains": found.audit.chains,
-        **{name: found.counts[name] for name in ("stage_changes", "events")},
-        "manifests": found.counts["manifests"],
-    }
+def _show(output: Output, examination: Examination) -> None:
+    audit, counts = examination.audit, examination.counts
+    problems = [asdict(problem) for problem in examination.problems]
     document = {
         "ok": not problems,
-        **looked_at,
-        "since": rfc3339(found.since),
-        "problems": [asdict(problem) for problem in problems],
-        "limits": found.audit.limits,
+        "entries": audit.entries,
+        "chains": audit.chains,
+        **{name: counts[name] for name in ("manifests", "stage_changes", "events")},
+        "since": rfc3339(examination.since),
+        "problems": problems,
+        "limits": audit.limits,
     }
-    lines = [f"Problem: {each.place}: {each.message}" for each in problems]
-    verdict = f"{len(problems)} PROBLEMS" if problems else "in order"
-    counts = "{entries} entries in {chains} chains, {manifests} manifests; since "
-    counts += "{since} {stage_changes} stage changes and {events} events: {verdict}."
-    summary = counts.format(**looked_at, since=document["since"], verdict=verdict)
-    output.sentence(document, "\n".join([*lines, summary, found.audit.limits]))
+    summary = (
+        "{entries} entries in {chains} chains, {manifests} manifests; "
+        "{stage_changes} stage changes and {events} events since {since}: "
+    ).format(**document)
+    verdict = f"{len(problems)} PROBLEMS." if problems else "in order."
+    lines = map("Problem: {place}: {message}".format_map, problems)
+    output.sentence(document, "\n".join([*lines, summary + verdict, audit.limits]))

@@ -226,5 +226,5 @@ def _rows(session: Session, model_id: str) -> Iterator[tuple[Subject, Members]]:
     for kind, query, key in _OF_MODEL:
         rows = walk(session, query, key, limit=_ROWS_AT_ONCE, of_model=model_id)
         for row in rows:
-            found = row._asdict()
-            yield (kind, found[key.key]), found
+            columns = row._asdict()
+            yield (kind, columns[key.key]), columns
