@@ -69,7 +69,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(health.blueprint)
     mounting.mount(app)
     mlflow_mounting.mount(app)
-    measure(app, keep=timedelta(days=settings.webhook_retention_days))
+    measure(app)
     require_sign_in(app, DeploymentTokens(settings.secret_keys))
     register_problem_handlers(app)
     app.after_request(_add_security_headers)

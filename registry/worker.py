@@ -23,7 +23,6 @@ from sqlalchemy.orm import Session, sessionmaker
 from registry.domain.actors import SYSTEM, Caller
 from registry.persistence.database import db, session_factory
 from registry.services import housekeeping, idempotency, uploads
-from registry.services.reconcile import Reconciler
 from registry.services.transaction import Transaction, begin
 from registry.web.parts import Parts
 from webhooks import feed, subscriptions
@@ -37,7 +36,6 @@ GIVE_UP_UPLOADS_EVERY = timedelta(hours=1)
 PLACE_EVERY = timedelta(seconds=2)
 BURY_EVERY = timedelta(seconds=10)
 FORGET_DELIVERIES_EVERY = timedelta(hours=1)
-RECONCILE_EVERY = timedelta(minutes=1)
 BEAT_EVERY = timedelta(seconds=5)
 #: A turn waits for statements, each of which ends within 35 s (``persistence``).
 DEAD_AFTER = timedelta(seconds=90)
@@ -57,7 +55,6 @@ class BackgroundWork:
             self._engine = db.engine
         self._sessions: sessionmaker[Session] = session_factory(self._engine)
         self._keep = timedelta(days=self._parts.settings.webhook_retention_days)
-        self._reconciler = Reconciler(keep=self._keep)
         self._scheduler = BackgroundScheduler(timezone=UTC)
         self._beaten_at = 0.0
 
@@ -73,7 +70,6 @@ class BackgroundWork:
         self._tick(self.place_events, PLACE_EVERY)
         self._tick(self.bury_deliveries, BURY_EVERY)
         self._tick(self.forget_deliveries, FORGET_DELIVERIES_EVERY)
-        self._tick(self.reconcile, RECONCILE_EVERY)
         self._scheduler.start()
         logger.info("background_work_started")
 
@@ -128,11 +124,6 @@ class BackgroundWork:
     def forget_deliveries(self) -> None:
         """Remove deliveries and events that were settled long ago."""
         housekeeping.forget_deliveries(self._transaction, keep=self._keep)
-
-    def reconcile(self) -> None:
-        """Prove that every change has its event and every event its deliveries."""
-        with self._sessions() as session:
-            self._reconciler.look(session, now=self._clock())
 
     @contextmanager
     def _transaction(self) -> Iterator[Transaction]:

@@ -166,29 +166,6 @@ def oldest_pending_at(session: Session) -> datetime | None:
     ).one_or_none()
 
 
-def find_incomplete_events(
-    session: Session, *, since: datetime, until: datetime | None = None
-) -> Sequence[str]:
-    """Name the events stored since then that lack a delivery: must stay empty.
-
-    ``until`` is the first instant that is not looked at.
-    """
-    stored = (
-        select(func.count())
-        .where(
-            Delivery.event_id == EventRow.id,
-            Delivery.kind == DeliveryKind.EVENT,
-        )
-        .scalar_subquery()
-    )
-    query = select(EventRow.id).where(
-        EventRow.created_at >= since, EventRow.fanout != stored
-    )
-    if until is not None:
-        query = query.where(EventRow.created_at < until)
-    return session.scalars(query.order_by(EventRow.created_at, EventRow.id)).all()
-
-
 def _lock(session: Session, delivery_id: str) -> tuple[Delivery, Subscription]:
     """Lock as enqueuing does: whom it goes to, its key, the delivery itself."""
     found = get(session, delivery_id)

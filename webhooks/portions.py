@@ -1,9 +1,10 @@
 """Rows that may each have a megabyte, few of them in memory at a time."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVarTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, bindparam, tuple_
 from sqlalchemy.orm import Session
 
 Columns = TypeVarTuple("Columns")
@@ -44,6 +45,43 @@ def read_rows(
             _keep_cursors(connection)
     with source.execute(query, values, execution_options=options) as rows:
         yield from rows
+
+
+def walk(
+    session: Session,
+    query: Select[*Columns],
+    *keys: Column[Any],
+    limit: int,
+    **values: object,
+) -> Iterator[Row[*Columns]]:
+    """All rows of a query in the order of ``keys``, columns of it that tell them apart.
+
+    It is asked anew for each portion, by statements that are built once: none is open
+    while somebody takes his time.
+    """
+    first, following = _portions(query, keys, limit)
+    connection = session.connection()
+    rows = connection.execute(first, values).all()
+    while True:
+        yield from rows
+        if len(rows) < limit:
+            return
+        last = {_behind(key): getattr(rows[-1], key.key) for key in keys}
+        rows = connection.execute(following, {**values, **last}).all()
+
+
+@cache
+def _portions(
+    query: Select[*Columns], keys: Sequence[Column[Any]], limit: int
+) -> tuple[Select[*Columns], Select[*Columns]]:
+    first = query.order_by(*keys).limit(limit)
+    last = [bindparam(_behind(key), type_=key.type) for key in keys]
+    # The first key by itself too, for an index that has no more.
+    return first, first.where(tuple_(*keys) > tuple_(*last), keys[0] >= last[0])
+
+
+def _behind(key: Column[Any]) -> str:
+    return f"behind_{key.key}"
 
 
 def _keep_cursors(connection: Connection) -> None:

@@ -9,7 +9,6 @@ Rules:
 """
 
 import time
-from datetime import timedelta
 
 from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -34,11 +33,11 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _NO_ROUTE = "none"
 
 
-def measure(app: Flask, *, keep: timedelta) -> None:
+def measure(app: Flask) -> None:
     """Count every request of the application; call it before what may refuse one."""
     with app.app_context():
         sessions = session_factory(db.engine)
-    app.extensions[_EXTENSION] = metrics_registry(sessions, keep=keep)
+    app.extensions[_EXTENSION] = metrics_registry(sessions)
     app.before_request(_begin)
     app.after_request(_end)
 

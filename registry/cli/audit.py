@@ -5,6 +5,7 @@ Rules:
 - With a FILE the verification is offline; with an address it is done here, over
   the server's export, so that the server need not be believed; with neither it
   reads the database that the settings name.
+- The database alone shows its tables: there they are held against the log.
 - Damage ends with exit code 1 and names the first bad entry of each chain.
 - What a verdict does not cover is said with it each time.
 """
@@ -23,7 +24,7 @@ from registry.cli.client_command import Connection, client_command, example
 from registry.cli.exit_codes import ExitCode
 from registry.cli.output import Output
 from registry.cli.streams import say
-from registry.domain.audit_chain import Damage, VerificationReport
+from registry.domain.audit_chain import VerificationReport
 from registry.domain.audit_export import verify_export
 from registry.settings import Settings
 
@@ -90,9 +91,11 @@ def _report(to: Connection, file: IO[str] | None) -> VerificationReport:
     if source in {ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT}:
         return verify_export(to.client.audit.export_lines())
     # The server's libraries take half a second that the other ways need not pay.
-    from registry.cli.audit_database import verify_configured_database  # noqa: PLC0415
+    from registry.cli.configured_database import snapshot_of  # noqa: PLC0415
+    from registry.services.audit import verify_database  # noqa: PLC0415
 
-    return verify_configured_database(Settings.from_env(os.environ))
+    with snapshot_of(Settings.from_env(os.environ)) as session:
+        return verify_database(session)
 
 
 def _show(output: Output, report: VerificationReport) -> None:
@@ -100,23 +103,18 @@ def _show(output: Output, report: VerificationReport) -> None:
         "ok": report.ok,
         "entries": report.entries,
         "chains": report.chains,
-        "damage": [asdict(one) for one in report.damage],
+        "damage": [asdict(damage) for damage in report.damage],
         "redacted": report.redacted,
         "sealed": report.is_sealed,
         "limits": report.limits,
     }
-    damage = [
-        f"Damaged: {_place(one)}: {one.kind}: {one.message}" for one in report.damage
+    lines = [
+        f"Damaged: {damage.place}: {damage.kind}: {damage.message}"
+        for damage in report.damage
     ]
     verdict = "intact" if report.ok else "DAMAGED"
     summary = f"{report.entries} entries in {report.chains} chains: {verdict}."
-    output.sentence(document, "\n".join([*damage, summary, *_reservations(report)]))
-
-
-def _place(damage: Damage) -> str:
-    if not damage.chain:
-        return f"line {damage.n}"
-    return f"chain {damage.chain}, entry {damage.n}"
+    output.sentence(document, "\n".join([*lines, summary, *_reservations(report)]))
 
 
 def _reservations(report: VerificationReport) -> Iterator[str]:

@@ -42,6 +42,17 @@ key_option = click.option(
 )
 
 
+output_option = click.option(
+    "-o",
+    "--output",
+    "output_format",
+    type=click.Choice([one.value for one in OutputFormat]),
+    default=OutputFormat.TABLE.value,
+    show_default=True,
+    help="A table for people, or JSON for programs.",
+)
+
+
 def client_command(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the common options, and a connection as first argument."""
 
@@ -59,15 +70,7 @@ def client_command(function: Callable[..., None]) -> Callable[..., None]:
         help="An API token; better given by the environment, where other users"
         f" cannot see it. [env var: {PREFIX}TOKEN or {PREFIX}TOKEN_FILE]",
     )
-    @click.option(
-        "-o",
-        "--output",
-        "output_format",
-        type=click.Choice([one.value for one in OutputFormat]),
-        default=OutputFormat.TABLE.value,
-        show_default=True,
-        help="A table for people, or JSON for programs.",
-    )
+    @output_option
     @functools.wraps(function)
     def command(
         *args: object,

@@ -63,6 +63,10 @@ COMMANDS = {
         "registry.cli.audit:audit",
         "Verify and export the audit log.",
     ),
+    "doctor": LazyCommand(
+        "registry.cli.doctor:doctor",
+        "Prove that nothing is missing or contradicts the audit log.",
+    ),
     "webhooks": LazyCommand(
         "registry.cli.webhooks:webhooks",
         "Manage webhook subscriptions and their deliveries.",

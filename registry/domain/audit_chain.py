@@ -13,6 +13,7 @@ Rules:
   salt keeps anybody from trying what an address could be.
 - Columns beside the text only repeat it; where they do not, the entry is damaged.
 - A chain has an entry at least: one that has none has lost them.
+- Only a chain that is whole is compared with the tables (``audit_state``).
 - No I/O: whoever reads a database or a file hands the entries over in order.
 
 What no look at the log alone can find stands in ``LIMITS``.
@@ -24,7 +25,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import rfc8785
 
@@ -49,6 +50,7 @@ class DamageKind(StrEnum):
     REORDERED = "reordered"  #: entries stand in another order
     TRUNCATED = "truncated"  #: entries are missing at the end
     MALFORMED = "malformed"  #: not an entry at all
+    CONTRADICTED = "contradicted"  #: a table says something else than the log
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,22 +100,42 @@ class Chain:
         entries: in stored order; may be read only once.
         head: None when there is none on record.
         may_be_empty: whether it can be that nothing has been written yet.
+        comparison: with the tables that the entries tell of, where those can be seen.
     """
 
     name: str
     entries: Iterable[SealedEntry]
     head: Head | None
     may_be_empty: bool = False
+    comparison: "Comparison | None" = None
+
+
+class Comparison(Protocol):
+    """Holds the tables against a chain."""
+
+    def take(self, entry: SealedEntry) -> None:
+        """Take the next entry, which is whole."""
+
+    def differences(self) -> Iterable["Damage"]:
+        """Return where the tables differ from what was taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Damage:
-    """The first bad entry of a chain; ``chain`` is empty for a file's own damage."""
+    """The first bad entry of a chain, or an entry that a table contradicts.
+
+    ``chain`` is empty for a file's own damage.
+    """
 
     chain: str
     n: int
     kind: DamageKind
     message: str
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return f"chain {self.chain}, entry {self.n}" if self.chain else f"line {self.n}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +235,8 @@ def verify_chain(chain: Chain) -> Damage | None:
             return damage
         if entry.prev_hash != prev_hash:
             return _link_damage(entry)
+        if chain.comparison:
+            chain.comparison.take(entry)
         prev_hash = entry.hash
     return _tail_damage(chain, count, prev_hash)
 
@@ -330,6 +354,8 @@ def verify_chains(chains: Iterable[Chain]) -> VerificationReport:
         found = verify_chain(replace(chain, entries=entries))
         if found:
             damage.append(found)
+        elif chain.comparison:
+            damage.extend(chain.comparison.differences())
         deque(entries, maxlen=0)  # what is behind a damage is counted
     if not chains_read:
         damage.append(_nothing_there())

@@ -3,24 +3,27 @@
 Rules:
 
 - An entry that cannot be written fails the change.
+- Whoever verifies reads in portions: no statement is open while it takes its time.
 - Each model has its chain, whose head stands in the model's row (``services.commands``
   appends to it); tokens and webhooks share the chain ``system``, whose row is locked.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 from sqlalchemy import (
+    Column,
     Row,
+    Select,
     String,
     Table,
+    and_,
     bindparam,
     exists,
     func,
     literal,
     select,
-    tuple_,
 )
 from sqlalchemy.orm import Session
 
@@ -31,16 +34,62 @@ from registry.domain.audit_chain import (
     SealedEntry,
     VerificationReport,
 )
+from registry.domain.audit_state import Members, Subject, TableComparison
+from registry.domain.documents import token_document
 from registry.domain.entries import Change, appended
+from registry.domain.rows import TokenRow
+from registry.domain.timestamps import rfc3339
 from registry.persistence.apply import append
+from registry.persistence.statements import (
+    ALIASES,
+    CHANGES,
+    MODELS,
+    VERSIONS,
+    row_of,
+    selected,
+    table_of,
+)
 from registry.persistence.tables import AuditChain, AuditEntry, RegisteredModel, Token
 from registry.services.transaction import Transaction
+from webhooks.portions import walk
 
 SYSTEM_CHAIN = audit_chain.SYSTEM_CHAIN
-_PORTION_ROWS = 25
+_ENTRIES_AT_ONCE = 25
+_ROWS_AT_ONCE = 1000
 _HEADS = cast("Table", AuditChain.__table__)
 _OF_CHAIN = _HEADS.c.chain == bindparam("of_chain")
 _LOCK_HEAD = select(_HEADS).where(_OF_CHAIN).with_for_update()
+_LOG = cast("Table", AuditEntry.__table__)
+_ENTRIES = select(_LOG).where(_LOG.c.chain == bindparam("of_chain"))
+_TOKENS = select(*selected(TokenRow))
+_TOKEN_ID = table_of(TokenRow).c.id
+
+
+def _pointing(table: Table) -> Select[Any]:
+    """Rows of one model, and which version each points at by its id."""
+    is_meant = and_(
+        VERSIONS.c.id == table.c.version_id, VERSIONS.c.model_id == table.c.model_id
+    )
+    query = select(table, VERSIONS.c.number.label("number_by_id"))
+    query = query.outerjoin(VERSIONS, is_meant)
+    return query.where(table.c.model_id == bindparam("of_model"))
+
+
+_HISTORY = _pointing(CHANGES)
+_MODEL = select(MODELS.c.id, MODELS.c.name).where(
+    MODELS.c.id == bindparam("of_model"), MODELS.c.deleted_at.is_(None)
+)
+_VERSIONS = select(
+    *(VERSIONS.c.number, VERSIONS.c.model_name, VERSIONS.c.stage, VERSIONS.c.status),
+    *(VERSIONS.c[name] for name in ("artifact_state", "artifact_digest")),
+    VERSIONS.c.artifact_size_bytes,
+).where(VERSIONS.c.model_id == bindparam("of_model"), VERSIONS.c.deleted_at.is_(None))
+#: What a kind of subject is read by, and which of them it is.
+_OF_MODEL: Sequence[tuple[str, Select[Any], Column[Any]]] = (
+    ("model", _MODEL, MODELS.c.id),
+    ("version", _VERSIONS, VERSIONS.c.number),
+    ("alias", _pointing(ALIASES), ALIASES.c.alias),
+)
 
 
 def log(tx: Transaction, change: Change) -> None:
@@ -60,8 +109,14 @@ def log(tx: Transaction, change: Change) -> None:
 def verify_database(
     session: Session, *, chain: str | None = None
 ) -> VerificationReport:
-    """Verify every chain in the database, or one."""
-    return audit_chain.verify_chains(_chains(session, chain))
+    """Verify every chain in the database, or one, and the tables by it.
+
+    The session sees one instant (``database.begin_snapshot``), unless nobody writes.
+    """
+    return audit_chain.verify_chains(
+        replace(each, comparison=_comparison(session, each.name))
+        for each in _chains(session, chain)
+    )
 
 
 def export(session: Session, *, with_private: bool) -> Iterator[str]:
@@ -111,7 +166,10 @@ def _chains(session: Session, name: str | None) -> Iterator[Chain]:
         )
         .subquery()
     )
-    of_model = names.c.chain == literal("model:", String) + RegisteredModel.id
+    of_model = and_(
+        names.c.chain == literal("model:", String) + RegisteredModel.id,
+        RegisteredModel.id == func.substr(names.c.chain, 7),  # found by the key
+    )
     query = (
         select(
             names.c.chain,
@@ -135,16 +193,38 @@ def _chains(session: Session, name: str | None) -> Iterator[Chain]:
 
 
 def _entries(session: Session, chain: str) -> Iterator[SealedEntry]:
-    """A chain, read in portions: no statement is open while somebody takes his time."""
-    query = (
-        select(*AuditEntry.__table__.columns)
-        .where(AuditEntry.chain == chain)
-        .order_by(AuditEntry.n, AuditEntry.id)
-        .limit(_PORTION_ROWS)
-    )
-    rows = session.execute(query).all()
-    while rows:
-        yield from map(sealed_entry, rows)
-        last = rows[-1]
-        behind = tuple_(AuditEntry.n, AuditEntry.id) > (last.n, last.id)
-        rows = session.execute(query.where(behind)).all()
+    keys = (_LOG.c.n, _LOG.c.id)
+    rows = walk(session, _ENTRIES, *keys, limit=_ENTRIES_AT_ONCE, of_chain=chain)
+    return map(sealed_entry, rows)
+
+
+def _comparison(session: Session, chain: str) -> TableComparison:
+    """With what the tables say of what the chain is of."""
+    if chain == SYSTEM_CHAIN:
+        return TableComparison(chain, (), _tokens(session))
+    model_id = chain.removeprefix("model:")
+    return TableComparison(chain, _history(session, model_id), _rows(session, model_id))
+
+
+def _tokens(session: Session) -> Iterator[tuple[Subject, Members]]:
+    for row in walk(session, _TOKENS, _TOKEN_ID, limit=_ROWS_AT_ONCE):
+        token = token_document(row_of(TokenRow, row))
+        yield ("token", token["id"]), token
+
+
+def _history(session: Session, model_id: str) -> Iterator[Members]:
+    key, limit = CHANGES.c.sequence, _ROWS_AT_ONCE
+    for row in walk(session, _HISTORY, key, limit=limit, of_model=model_id):
+        line = {**row._asdict(), "at": rfc3339(row.at)}
+        if line["verified"] is None:  # not known of old changes
+            del line["verified"]
+        yield line
+
+
+def _rows(session: Session, model_id: str) -> Iterator[tuple[Subject, Members]]:
+    """The model, its versions and its aliases, unless they were deleted."""
+    for kind, query, key in _OF_MODEL:
+        rows = walk(session, query, key, limit=_ROWS_AT_ONCE, of_model=model_id)
+        for row in rows:
+            columns = row._asdict()
+            yield (kind, columns[key.key]), columns

@@ -4,8 +4,8 @@ Rules:
 
 - Every process answers the same, because the database is one: take one process'
   figure, not their sum.
-- A reading serves for a few seconds, the reconciler's for a minute: whoever asks
-  more often costs the database nothing.
+- A reading serves for a few seconds: whoever asks more often costs the database
+  nothing.
 - A database that does not answer shows as ``stagegate_database_up 0``, and the
   other gauges are left out rather than made up.
 """
@@ -22,7 +22,6 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from registry.services.reconcile import Missing, Reconciler
 from webhooks.backlog import Backlog, read_backlogs
 from webhooks.clock import utc_now
 from webhooks.tables import LIVE_STATES
@@ -30,31 +29,22 @@ from webhooks.tables import LIVE_STATES
 logger = logging.getLogger(__name__)
 
 FRESH = timedelta(seconds=5)
-RECONCILED = timedelta(minutes=1)
 
 
 class StateCollector(Collector):
-    """Reads the gauges of one database.
-
-    Args:
-        keep: how long settled deliveries are kept.
-    """
+    """Reads the gauges of one database."""
 
     def __init__(
         self,
         sessions: sessionmaker[Session],
         *,
-        keep: timedelta,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._sessions = sessions
-        self._reconciler = Reconciler(keep=keep)
         self._clock = clock
         self._lock = threading.Lock()
         self._gauges: Sequence[Metric] = ()
         self._fresh_until = 0.0
-        self._missing: Missing | None = None
-        self._reconciled_until = 0.0
 
     def collect(self) -> Iterator[Metric]:
         """Give the gauges, read anew when they are older than a few seconds."""
@@ -69,47 +59,24 @@ class StateCollector(Collector):
         try:
             with self._sessions() as session:
                 backlogs = read_backlogs(session, now=now)
-                missing = self._reconcile(session, now)
         except SQLAlchemyError as error:
             logger.warning("metrics_not_read error=%s", type(error).__name__)
             yield _gauge("database_up", "Whether the database answers", 0)
             return
         yield _gauge("database_up", "Whether the database answers", 1)
-        yield from _missing_gauges(missing)
         yield from _backlog_gauges(backlogs, now)
 
-    def _reconcile(self, session: Session, now: datetime) -> Missing:
-        if self._missing is None or time.monotonic() >= self._reconciled_until:
-            self._missing = self._reconciler.look(session, now=now)
-            self._reconciled_until = time.monotonic() + RECONCILED.total_seconds()
-        return self._missing
 
-
-def metrics_registry(
-    sessions: sessionmaker[Session], *, keep: timedelta
-) -> CollectorRegistry:
+def metrics_registry(sessions: sessionmaker[Session]) -> CollectorRegistry:
     """This process' counters and these gauges; nothing is read yet."""
     found = CollectorRegistry()
     found.register(REGISTRY)
-    found.register(StateCollector(sessions, keep=keep))
+    found.register(StateCollector(sessions))
     return found
 
 
 def _gauge(name: str, meaning: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"stagegate_{name}", meaning, value=value)
-
-
-def _missing_gauges(missing: Missing) -> Iterator[Metric]:
-    yield _gauge(
-        "stage_changes_without_event",
-        "Stage changes of the last day that no event announces; stays 0",
-        len(missing.transition_ids),
-    )
-    yield _gauge(
-        "events_without_deliveries",
-        "Events of the last day that lack a delivery; stays 0",
-        len(missing.event_ids),
-    )
 
 
 def _backlog_gauges(backlogs: Sequence[Backlog], now: datetime) -> Iterator[Metric]:

@@ -1,20 +1,16 @@
-"""The periodic jobs: the feed is filled, the old goes, and losses are named."""
+"""The periodic jobs: the feed is filled, and the old goes."""
 
-import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import text, update
-from sqlalchemy.orm import Session
+from sqlalchemy import text
 
 from registry.services import housekeeping
-from registry.services.reconcile import Reconciler
 from registry.worker import BackgroundWork
 from tests.integration.api.driver import Driver
 from tests.integration.conftest import close_app, make_app, signed_in
-from webhooks.tables import EventRow
 
 
 def tables(api: Driver) -> dict[str, int]:
@@ -106,119 +102,3 @@ def test_what_was_settled_is_kept_as_long_as_the_operator_says(tmp_path: Path) -
     assert (gone["webhook_deliveries"], gone["webhook_events"]) == (0, 0)
     assert gone["webhook_subscriptions"] == 1
     close_app(app)
-
-
-def test_a_registry_in_order_has_nothing_missing(
-    api: Driver, caplog: pytest.LogCaptureFixture
-) -> None:
-    api.post("/webhooks", {"url": "http://127.0.0.1:9/hook"})
-    api.ready_versions(2)
-    api.serve(1, 2)
-    api.rollback()
-
-    with caplog.at_level(logging.ERROR):
-        BackgroundWork(api.app).reconcile()
-
-    assert caplog.messages == []
-
-
-def test_a_stage_change_without_its_event_is_named(
-    api: Driver, caplog: pytest.LogCaptureFixture
-) -> None:
-    api.ready_versions(1)
-    transition_id = api.moved(1, "Staging")["transition_id"]
-    execute(api, "UPDATE stage_changes SET event_id = 'msg_absent'")
-
-    with caplog.at_level(logging.ERROR):
-        BackgroundWork(api.app).reconcile()
-
-    assert caplog.messages == [
-        f"stage_changes_without_event count=1 transitions={transition_id}"
-    ]
-
-
-def test_an_event_without_its_deliveries_is_named(
-    api: Driver, caplog: pytest.LogCaptureFixture
-) -> None:
-    api.post("/webhooks", {"url": "http://127.0.0.1:9/hook"})
-    api.create_model()
-    execute(api, "DELETE FROM webhook_deliveries")
-    event_id = api.read("/events")["items"][0]["id"]
-
-    with caplog.at_level(logging.ERROR):
-        BackgroundWork(api.app).reconcile()
-
-    assert caplog.messages == [f"events_without_deliveries count=1 events={event_id}"]
-
-
-def test_each_hour_of_the_day_is_looked_at(api: Driver) -> None:
-    api.post("/webhooks", {"url": "http://127.0.0.1:9/hook"})
-    for number in range(3):
-        api.create_model(f"model-{number}")
-    execute(api, "DELETE FROM webhook_deliveries")
-    events = api.read("/events")["items"]
-    now = datetime.now(UTC)
-    for event, hours in zip(events, (23, 12, 0), strict=True):
-        at = now - timedelta(hours=hours)
-        with api.engine.begin() as connection:
-            connection.execute(
-                update(EventRow).where(EventRow.id == event["id"]).values(created_at=at)
-            )
-
-    with Session(api.engine) as session:
-        found = Reconciler(keep=timedelta(days=90)).look(session, now=now)
-
-    assert list(found.event_ids) == [event["id"] for event in events]
-
-
-def test_what_retention_may_have_removed_is_not_missed(
-    api: Driver, caplog: pytest.LogCaptureFixture
-) -> None:
-    api.ready_versions(1)
-    api.moved(1, "Staging")
-    execute(api, "UPDATE stage_changes SET event_id = 'msg_absent'")
-
-    with caplog.at_level(logging.ERROR):
-        BackgroundWork(api.app, clock=lambda: later(2)).reconcile()
-
-    assert caplog.messages == []
-
-
-def test_what_was_found_is_remembered_until_the_whole_day_is_looked_at_again(
-    api: Driver,
-) -> None:
-    api.ready_versions(1)
-    api.moved(1, "Staging")
-    start = datetime.now(UTC)
-    reconciler = Reconciler(keep=timedelta(days=90))
-
-    def missing_after(minutes: int) -> int:
-        with Session(api.engine) as session:
-            now = start + timedelta(minutes=minutes)
-            return len(reconciler.look(session, now=now).transition_ids)
-
-    whole = missing_after(0)
-    execute(api, "UPDATE stage_changes SET event_id = 'msg_absent'")
-    recent = missing_after(5)
-    remembered = missing_after(30)
-    execute(api, "UPDATE stage_changes SET at = '2026-01-01 00:00:00.000000'")
-    forgotten = missing_after(61)
-
-    assert (whole, recent, remembered, forgotten) == (0, 1, 1, 0)
-
-
-def test_an_old_change_is_looked_at_once_an_hour(api: Driver) -> None:
-    api.ready_versions(1)
-    api.moved(1, "Staging")
-    start = datetime.now(UTC) + timedelta(hours=2)
-    reconciler = Reconciler(keep=timedelta(days=90))
-
-    def missing_after(minutes: int) -> int:
-        with Session(api.engine) as session:
-            now = start + timedelta(minutes=minutes)
-            return len(reconciler.look(session, now=now).transition_ids)
-
-    missing_after(0)
-    execute(api, "UPDATE stage_changes SET event_id = 'msg_absent'")
-
-    assert [missing_after(30), missing_after(60)] == [0, 1]

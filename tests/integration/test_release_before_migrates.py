@@ -196,13 +196,9 @@ def test_audit_log_is_whole_and_goes_on(upgraded: Upgraded) -> None:
     assert (rolled_back["n"], rolled_back["prev_hash"]) == (n + 1, head)
     assert (promoted["n"], promoted["prev_hash"]) == (n + 2, rolled_back["hash"])
     assert api.read("/audit/verify")["ok"] is True
-    result = CliRunner().invoke(
-        stagegate,
-        ["audit", "verify"],
-        env={**upgraded.environment, "STAGEGATE_URL": None},
-    )
+    result = CliRunner().invoke(stagegate, ["doctor"], env=upgraded.environment)
     assert result.exit_code == 0, result.output
-    assert f"in {len(upgraded.chains) + 1} chains: intact" in result.output
+    assert f"in {len(upgraded.chains) + 1} chains, " in result.output
 
 
 def test_key_of_a_request_before_is_answered_as_then(upgraded: Upgraded) -> None:

@@ -286,15 +286,15 @@ class MoveVersion:
         after: VersionRow,
         history: Sequence[StageChangeRow],
     ) -> Change:
+        aside = [line for line in history if line.cause == Cause.SUPERSEDED]
         return Change(
             action=STAGE_CHANGED,
             version=after.number,
             before={"stage": before.stage},
             after={
                 "stage": after.stage,
-                "superseded": [
-                    line.number for line in history if line.cause == Cause.SUPERSEDED
-                ],
+                "superseded": [line.number for line in aside],
+                **({"superseded_to": aside[0].to_stage} if aside else {}),
             },
             reason=history[-1].reason,
             details={

@@ -5,6 +5,8 @@ holds it to the application's own routes: a new route without a line here fails.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import text
 from werkzeug.test import TestResponse
@@ -71,13 +73,11 @@ def _make(api: Driver) -> None:
     api.create_model("idle")
     api.create_model("doubted")
     api.ready("doubted")
-    with api.engine.begin() as connection:
-        connection.execute(
-            text(
-                "UPDATE model_versions SET artifact_state = 'changed'"
-                " WHERE model_name = 'doubted'"
-            )
-        )
+    source = urlsplit(api.version(1, "doubted")["source"]).path
+    file = Path(unquote(source)) / "model.bin"
+    file.rename(file.with_suffix(".away"))
+    assert api.post("/models/doubted/versions/1/verify").status_code == 409
+    file.with_suffix(".away").rename(file)
     api.post("/webhooks", {"url": RECEIVER})
     api.patch(f"/models/{MODEL}", {"description": "an event to deliver"})
     with api.engine.begin() as connection:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from tests.integration.webhooks.conftest import NOW, World, make_event
-from webhooks import deliveries, formats, outbox
+from webhooks import formats, outbox
 from webhooks.errors import RenderError
 from webhooks.events import Event
 from webhooks.formats.contract import Format, Options, Rendered
@@ -205,23 +205,3 @@ def test_a_failing_format_makes_a_blocked_delivery_and_no_error(
     assert delivery.state == "blocked"
     assert delivery.reason is not None
     assert delivery.reason.startswith("not rendered: ")
-
-
-def test_an_event_that_lacks_a_delivery_is_found(world: World) -> None:
-    world.subscribe()
-    complete = world.enqueue()
-    incomplete = world.enqueue(ordering_key="churn")
-    with world.begin() as session:
-        session.delete(
-            next(
-                entry
-                for entry in deliveries.list_page(session, limit=10)
-                if entry.event_id == incomplete.id
-            )
-        )
-
-    with world.begin() as session:
-        found = deliveries.find_incomplete_events(session, since=NOW)
-
-    assert found == [incomplete.id]
-    assert complete.id not in found

@@ -18,7 +18,7 @@ from tests.unit.cli.conftest import Run
 from tests.unit.cli.pages import page
 from tests.unit.fake_registry import FakeRegistry, model_document
 
-SERVER_COMMANDS = {"serve", "worker", "db", "demo"}
+SERVER_COMMANDS = {"serve", "worker", "db", "demo", "doctor"}
 CLIENT_COMMANDS = sorted(COMMANDS.keys() - SERVER_COMMANDS)
 LEAVES = {"register", "promote", "rollback", "archive", "history", "events"}
 

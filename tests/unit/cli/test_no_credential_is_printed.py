@@ -143,7 +143,7 @@ def test_database_that_cannot_be_connected_to_keeps_its_password() -> None:
         "STAGEGATE_SECRET_KEY": "k" * 32,
         "STAGEGATE_URL": None,
     }
-    for command in (("db", "upgrade"), ("audit", "verify")):
+    for command in (("db", "upgrade"), ("audit", "verify"), ("doctor",)):
         result = CliRunner().invoke(stagegate, command, env=environment)
 
         assert result.exit_code == 1

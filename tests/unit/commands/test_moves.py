@@ -109,7 +109,8 @@ def test_each_that_moved_has_its_event_and_its_line_names_it() -> None:
 def test_entry_of_a_move_says_by_which_policy_and_who_left() -> None:
     entry = written(promoted(seen(version=STAGED, in_stage=[HELD]))).entry
 
-    assert '"after":{"stage":"Production","superseded":[1]}' in entry.canonical
+    after = '"superseded":[1],"superseded_to":"Archived"}'
+    assert f'"after":{{"stage":"Production",{after}' in entry.canonical
     assert f'"policy":"{POLICY.digest}"' in entry.canonical
     assert f'"artifact_digest":"{DIGEST}"' in entry.canonical
 

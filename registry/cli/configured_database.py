@@ -1,28 +1,32 @@
-"""``audit verify`` on the database that the settings name, without a server."""
+"""The database that the settings name, as commands read it without a server."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.orm import Session
 
-from registry.domain.audit_chain import VerificationReport
 from registry.errors import NotFoundError, RegistryError
 from registry.persistence.database import (
+    begin_snapshot,
     engine_options,
     prepare_engine,
     session_factory,
 )
-from registry.services.audit import verify_database
+from registry.persistence.schema import schema_problem
 from registry.settings import Settings
 
 
-def verify_configured_database(settings: Settings) -> VerificationReport:
-    """Verify every chain in the database.
+@contextmanager
+def snapshot_of(settings: Settings) -> Iterator[Session]:
+    """A session that sees the database as it is at one instant.
 
     Raises:
         NotFoundError: when the embedded database does not exist.
-        RegistryError: when the database cannot be read.
+        RegistryError: when the database cannot be read, or has another schema.
     """
     _require_file(settings)
     try:
@@ -32,7 +36,10 @@ def verify_configured_database(settings: Settings) -> VerificationReport:
         prepare_engine(engine)
         try:
             with session_factory(engine)() as session:
-                return verify_database(session)
+                begin_snapshot(session)
+                if problem := schema_problem(session):
+                    raise RegistryError(f"The database cannot be read: {problem}")
+                yield session
         finally:
             engine.dispose()
     except (ArgumentError, SQLAlchemyError) as error:
@@ -49,5 +56,5 @@ def _require_file(settings: Settings) -> None:
     if file and not Path(file).exists():
         raise NotFoundError(
             f"There is no database {file}: name it by STAGEGATE_DATA_DIR or"
-            " STAGEGATE_DATABASE_URL, a server by --url, or give an export FILE."
+            " STAGEGATE_DATABASE_URL."
         )
