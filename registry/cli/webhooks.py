@@ -14,6 +14,7 @@ from registry.cli.client_command import (
 from registry.cli.exit_codes import ExitCode
 from registry.cli.output import Column, text_of
 from registry.cli.webhook_attempts import attempts
+from registry.cli.webhook_listen import listen
 from registry.cli.webhook_options import members_of, subscription_options
 from registry.cli.webhook_replays import cancel_replay, replay, replays
 
@@ -92,6 +93,7 @@ def webhooks() -> None:
 
 
 webhooks.add_command(attempts)
+webhooks.add_command(listen)
 for _command in (replay, replays, cancel_replay):
     webhooks.add_command(_command)
 

@@ -78,7 +78,7 @@ def test_the_commands_of_the_design_are_there() -> None:
             for verb in (
                 "create", "list", "show", "update", "delete", "test", "deliveries",
                 "redeliver", "rotate-secret", "attempts", "replay", "replays",
-                    "cancel-replay",
+                    "cancel-replay", "listen",
             )
         ),
         *(f"tokens {verb}" for verb in ("create", "list", "revoke")),
