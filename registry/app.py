@@ -91,7 +91,7 @@ def _parts(settings: Settings) -> Parts:
         tracking=tracking,
         webhooks=WebhookParts(box=box, guard=guard),
         dispatcher=Dispatcher(
-            partial(write_transaction, sessions),
+            partial(write_transaction, db.engine),
             box,
             Sender(guard),
             lease=_LEASE,

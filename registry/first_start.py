@@ -13,8 +13,6 @@ import os
 import secrets
 import uuid
 from contextlib import suppress
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 from flask import Flask
@@ -23,9 +21,9 @@ from registry.artifacts.store import ArtifactStore
 from registry.domain.actors import SYSTEM, Caller
 from registry.domain.token_format import new_token
 from registry.errors import ConfigurationError
-from registry.persistence.database import db, session_factory, write_transaction
+from registry.persistence.database import db
 from registry.services import tokens
-from registry.services.transaction import Transaction
+from registry.services.transaction import begin
 from registry.settings import Settings
 from registry.web.parts import Parts
 
@@ -94,16 +92,10 @@ def ensure_first_token(app: Flask) -> str | None:
         )
         raise ConfigurationError([problem])
     with app.app_context():
-        begin = partial(write_transaction, session_factory(db.engine))
-        with begin() as session:
-            if not given and tokens.has_tokens(session):
+        caller = Caller(actor=SYSTEM)
+        with begin(db.engine, caller=caller, policy=parts.policy) as tx:
+            if not given and tokens.has_tokens(tx.cx):
                 return None
-            tx = Transaction(
-                session=session,
-                caller=Caller(actor=SYSTEM),
-                policy=parts.policy,
-                now=datetime.now(UTC),
-            )
             secret = given or new_token()
             tokens.ensure_bootstrap_token(tx, secret)
     return None if given else secret

@@ -21,11 +21,12 @@ from flask import Flask
 from sqlalchemy.orm import Session, sessionmaker
 
 from registry.domain.actors import SYSTEM, Caller
-from registry.persistence.database import db, session_factory, write_transaction
+from registry.persistence.database import db, session_factory
 from registry.services import housekeeping, idempotency, replays, uploads
 from registry.services.reconcile import Reconciler
-from registry.services.transaction import Transaction
+from registry.services.transaction import Transaction, begin
 from registry.web.parts import Parts
+from webhooks import feed, subscriptions
 from webhooks.clock import utc_now
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,8 @@ class BackgroundWork:
         self._clock = clock
         self._parts: Parts = app.extensions["stagegate"]
         with app.app_context():
-            self._sessions: sessionmaker[Session] = session_factory(db.engine)
+            self._engine = db.engine
+        self._sessions: sessionmaker[Session] = session_factory(self._engine)
         self._keep = timedelta(days=self._parts.settings.webhook_retention_days)
         self._reconciler = Reconciler(keep=self._keep)
         self._scheduler = BackgroundScheduler(timezone=UTC)
@@ -114,14 +116,14 @@ class BackgroundWork:
     def place_events(self) -> None:
         """Give events their places in the feed; mostly there is nothing to do."""
         with self._sessions() as session:
-            is_due = housekeeping.has_unplaced(session)
+            is_due = feed.has_unplaced(session)
         if is_due:
             housekeeping.place_events(self._transaction)
 
     def bury_deliveries(self) -> None:
         """Give up what deleted webhooks still wait for; mostly there is nothing."""
         with self._sessions() as session:
-            is_due = housekeeping.has_unburied(session)
+            is_due = subscriptions.has_unburied(session)
         if is_due:
             housekeeping.bury_deliveries(self._transaction)
 
@@ -144,13 +146,11 @@ class BackgroundWork:
 
     @contextmanager
     def _transaction(self) -> Iterator[Transaction]:
-        with write_transaction(self._sessions) as session:
-            yield Transaction(
-                session=session,
-                caller=Caller(actor=SYSTEM, base_url=self._parts.settings.public_url),
-                policy=self._parts.policy,
-                now=self._clock(),
-            )
+        caller = Caller(actor=SYSTEM, base_url=self._parts.settings.public_url)
+        with begin(
+            self._engine, caller=caller, policy=self._parts.policy, now=self._clock()
+        ) as tx:
+            yield tx
 
     def _tick(self, job: object, every: timedelta) -> None:
         self._scheduler.add_job(

@@ -13,17 +13,16 @@ Rules:
 """
 
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import func, select, true, update
 from sqlalchemy.orm import Session
 
+from webhooks.specs import OnPoison
 from webhooks.tables import (
     Delivery,
     DeliveryKind,
     DeliveryState,
-    OnPoison,
-    Ordering,
     OrderingKey,
     Subscription,
     state_in,
@@ -32,25 +31,9 @@ from webhooks.tables import (
 REASON_BEHIND = "an earlier delivery is blocked"
 
 
-class Ordered(Protocol):
-    """What says what order a subscription keeps."""
-
-    @property
-    def ordering(self) -> str:
-        """As ``Ordering`` has it."""
-
-    @property
-    def on_poison(self) -> str:
-        """As ``OnPoison`` has it."""
-
-
-def given_up_state(subscription: Ordered, kind: str) -> DeliveryState:
-    """Say what a delivery that is given up becomes: it may have an order to keep."""
-    keeps_order = (
-        kind == DeliveryKind.EVENT
-        and subscription.ordering == Ordering.KEY
-        and subscription.on_poison == OnPoison.HOLD
-    )
+def given_up_state(on_poison: str, kind: str) -> DeliveryState:
+    """Return what a delivery that is given up becomes: it may have an order to keep."""
+    keeps_order = kind == DeliveryKind.EVENT and on_poison == OnPoison.HOLD
     return DeliveryState.BLOCKED if keeps_order else DeliveryState.DEAD
 
 

@@ -8,8 +8,7 @@
 
 from webhooks.errors import InvalidSubscriptionError, TLSMaterialError
 from webhooks.sending.tls import Tls, make_context
-
-MAX_PEM_LENGTH = 64 * 1024
+from webhooks.specs import MAX_PEM_LENGTH
 
 
 def check_certificates(ca: str | None, client: str | None, key: str | None) -> None:

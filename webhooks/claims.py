@@ -5,8 +5,8 @@ Rules:
 - ``claim_due`` takes heads only: a delivery waits while an earlier one of its key
   is live. A claim is a lease with a token, not a lock held over HTTP.
 - An attempt row exists before its request, so no request goes unrecorded.
-- A delivery that cannot be sent (subscription disabled, too old) is settled on the
-  way and never stops the ones behind it.
+- A delivery whose subscription was closed meanwhile is held on the way and never
+  stops those of others.
 - Transactions here are short, and the caller commits them. On SQLite the caller
   begins them IMMEDIATE; on PostgreSQL at READ COMMITTED, where a look for earlier
   ones can only err towards waiting, and the partial unique index is the backstop.
@@ -29,7 +29,7 @@ from webhooks.events import PING_EVENT_TYPE, Event, new_sortable_id
 from webhooks.heads import Head, lock_due, lock_one, lock_probes
 from webhooks.outbox import store_event
 from webhooks.pacing import Pace
-from webhooks.signing import Scheme
+from webhooks.specs import Scheme
 from webhooks.subscriptions import get
 from webhooks.tables import (
     Attempt,
@@ -43,7 +43,6 @@ from webhooks.tables import (
 logger = logging.getLogger(__name__)
 
 MAX_ROUNDS = 100
-REASON_TOO_OLD = "older than the subscription accepts"
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ def claim_due(
             passed_over={*allowed.passed_over, *pace.passed_over},
             is_healthy_only=allowed.is_healthy_only,
         )
-        fit = [head for head in heads if not _settle_unfit(session, head, now)]
+        fit = [head for head in heads if not _hold_if_closed(session, head, now)]
         chosen = [
             head
             for head in fit
@@ -167,7 +166,7 @@ def claim_probes(
     fit = [
         head
         for head in heads
-        if not _settle_unfit(session, head, now) and pace.take(head.subscription)
+        if not _hold_if_closed(session, head, now) and pace.take(head.subscription)
     ]
     pace.write()
     return _lease(session, fit, now=now, until=now + lease)
@@ -229,34 +228,18 @@ def start_test(
     return _lease(session, [head], now=now, until=now + lease)[0]
 
 
-def _settle_unfit(session: Session, head: Head, now: datetime) -> bool:
-    """Settle a delivery that must not be sent; tell whether it was one."""
-    verdict = _unfit(head, now)
-    if verdict is None:
+def _hold_if_closed(session: Session, head: Head, now: datetime) -> bool:
+    """Hold a delivery that must not be sent now; return whether it is one."""
+    if head.subscription.is_open:
         return False
-    state, reason = verdict
+    reason = str(head.subscription.state)
     session.execute(
         update(Delivery)
         .where(Delivery.id == head.delivery.id)
-        .values(state=state, reason=reason, updated_at=now)
+        .values(state=DeliveryState.HELD, reason=reason, updated_at=now)
         .execution_options(synchronize_session=False)
     )
     return True
-
-
-def _unfit(head: Head, now: datetime) -> tuple[DeliveryState, str] | None:
-    """Say what becomes of a delivery that must not be sent."""
-    delivery, subscription = head.delivery, head.subscription
-    max_age = subscription.max_age_seconds
-    if not subscription.is_open:
-        return DeliveryState.HELD, str(subscription.state)
-    if (
-        max_age is not None
-        and delivery.kind == DeliveryKind.EVENT
-        and delivery.created_at + timedelta(seconds=max_age) < now
-    ):
-        return DeliveryState.EXPIRED, REASON_TOO_OLD
-    return None
 
 
 def _lease(

@@ -37,7 +37,7 @@ def follows_gap(delivery: type[Delivery]) -> ColumnElement[bool]:
     given_up = select(other.id).where(
         *_is_of_same_key(other, delivery),
         other.sequence == delivery.sequence - 1,
-        state_in(other.state, DeliveryState.DEAD, DeliveryState.EXPIRED),
+        state_in(other.state, DeliveryState.DEAD),
     )
     return given_up.exists()
 

@@ -2,7 +2,7 @@
 
 Rules:
 
-- ``enqueue_all`` runs in the caller's transaction and issues a fixed number of
+- ``store`` runs in the caller's transaction and issues a fixed number of
   statements: one to read the subscriptions, one to store the events, one for the
   numbers of all deliveries and one for each thousand of them; where subscriptions
   want the latest only, one for each target.
@@ -23,18 +23,20 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import count, repeat
 from typing import Any
 
-from sqlalchemy import Executable, Row, Table, bindparam, select, update
+from sqlalchemy import Connection, Row, Table, bindparam, false, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningInsert
 
 from webhooks import formats
 from webhooks.blocking import REASON_BEHIND, block_key, given_up_state
+from webhooks.compiled import fetch, write
 from webhooks.errors import RenderError
 from webhooks.events import (
     OPERATIONAL_PREFIX,
@@ -54,19 +56,17 @@ from webhooks.operational import (
     is_operational,
 )
 from webhooks.rendering import nothing_rendered, render
+from webhooks.specs import OnPoison
 from webhooks.tables import (
     Delivery,
     DeliveryKind,
     DeliveryState,
     EventRow,
-    OnPoison,
-    Ordering,
     OrderingKey,
     Subscription,
     SubscriptionState,
     state_in,
 )
-from webhooks.writing import write
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,14 @@ _DELIVERIES: Table = Delivery.__table__  # type: ignore[assignment]
 _STORE_EVENTS = _EVENTS.insert().values(
     {each.name: bindparam(each.name) for each in _EVENTS.c if each.name != "position"}
 )
-_STORE_DELIVERIES = _DELIVERIES.insert()
+_LATER = {"replay_of", "receipt", "lease_until", "lease_token"}
+_STORE_DELIVERIES = _DELIVERIES.insert().values(
+    {
+        each.name: bindparam(each.name)
+        for each in _DELIVERIES.c
+        if each.name not in _LATER
+    }
+)
 #: The subscriptions, whose states stay what they are until the commit.
 _LIVE = (
     select(Subscription.__table__)
@@ -84,6 +91,7 @@ _LIVE = (
     .order_by(Subscription.id)
     .with_for_update(read=True, key_share=True)
 )
+_Subscribed = make_dataclass("_Subscribed", _LIVE.selected_columns.keys())
 REASON_SUPERSEDED = "a newer event took its place"
 
 
@@ -100,26 +108,48 @@ def enqueue(session: Session, event: Event, *, now: datetime) -> EventRow:
 def enqueue_all(
     session: Session, events: Sequence[Event], *, now: datetime
 ) -> list[dict[str, Any]]:
-    """Store the events of one change, in their order, as ``enqueue`` does one.
+    """Store the events of one change, in their order; give their columns."""
+    stored, unsendable = store(session.connection(), events, now=now)
+    give_up(session, unsendable, now=now)
+    return stored
 
-    Returns their columns.
+
+def store(
+    cx: Connection, events: Sequence[Event], *, now: datetime
+) -> tuple[list[dict[str, Any]], list[Delivery]]:
+    """Store the events of one change, in their order, and their deliveries.
+
+    Returns the events' columns, and the deliveries that ``give_up`` is to be told.
     """
-    subscriptions = session.connection().execute(_LIVE).all()
+    subscriptions: list[Any] = [_Subscribed(*row) for row in fetch(cx, _LIVE, {})]
     wanted = [[entry for entry in subscriptions if _wants(entry, e)] for e in events]
     stored = [
         _columns(event, fanout=len(chosen), now=now)
         for event, chosen in zip(events, wanted, strict=True)
     ]
-    write(session.connection(), _STORE_EVENTS, stored)
+    write(cx, _STORE_EVENTS, stored)
     wishes = [
         _Wish(subscription, event)
         for event, chosen in zip(events, wanted, strict=True)
         for subscription in chosen
     ]
-    for given_up in _store_deliveries(session, wishes, now=now) if wishes else []:
-        subscription = session.get_one(Subscription, given_up.subscription_id)
-        announce_given_up(session, given_up, subscription, now=now)
-    return stored
+    return stored, _store_deliveries(cx, wishes, now=now) if wishes else []
+
+
+def give_up(session: Session, deliveries: Sequence[Delivery], *, now: datetime) -> None:
+    """Do for what could not be rendered what is done when all attempts have failed."""
+    for delivery in deliveries:
+        logger.error(
+            "webhook_delivery_given_up delivery=%s subscription=%s state=%s",
+            *(delivery.id, delivery.subscription_id, delivery.state),
+        )
+        if delivery.state == DeliveryState.BLOCKED:
+            block_key(session, delivery, now=now)
+        else:
+            note_dead(session, delivery.subscription_id)
+    for delivery in deliveries:
+        subscription = session.get_one(Subscription, delivery.subscription_id)
+        announce_given_up(session, delivery, subscription, now=now)
 
 
 def announce(
@@ -198,16 +228,12 @@ class _Wish:
     event: Event
 
     @property
-    def is_ordered(self) -> bool:
-        return bool(self.subscription.ordering == Ordering.KEY)
-
-    @property
     def wants_latest_only(self) -> bool:
-        return self.is_ordered and self.subscription.on_poison == OnPoison.LATEST_WINS
+        return bool(self.subscription.on_poison == OnPoison.LATEST_WINS)
 
     @property
     def key(self) -> tuple[str, str]:
-        """The queue that the delivery stands in, if it is ordered."""
+        """The queue that the delivery stands in."""
         return self.subscription.id, self.event.ordering_key
 
     @property
@@ -217,12 +243,12 @@ class _Wish:
 
 
 def _store_deliveries(
-    session: Session, wishes: Sequence[_Wish], *, now: datetime
+    cx: Connection, wishes: Sequence[_Wish], *, now: datetime
 ) -> list[Delivery]:
     """Store them, and give those that could not be rendered."""
-    places = _allocate(session, [wish for wish in wishes if wish.is_ordered])
+    places = _allocate(cx, wishes)
     latest = [wish for wish in wishes if wish.wants_latest_only]
-    _supersede(session, latest, now=now)
+    _supersede(cx, latest, now=now)
     last_of = {wish.what: wish for wish in latest}
     rendered: dict[tuple[str, str], _Rendering] = {}
     values: list[dict[str, Any]] = []
@@ -235,7 +261,7 @@ def _store_deliveries(
         if (event.id, said) not in rendered:
             rendered[event.id, said] = _render(subscription, event.id, event)
         rendering = rendered[event.id, said]
-        place = next(places[wish.key]) if wish.is_ordered else None
+        place = next(places[wish.key])
         is_last = last_of.get(wish.what, wish) is wish
         columns = (
             _delivery_values(subscription, event, place, now)
@@ -246,24 +272,8 @@ def _store_deliveries(
         if is_last and rendering.trouble is not None:
             given_up.append(Delivery(**columns))
     for start in range(0, len(values), _DELIVERIES_AT_ONCE):
-        session.connection().execute(
-            _STORE_DELIVERIES, values[start : start + _DELIVERIES_AT_ONCE]
-        )
-    for delivery in given_up:
-        _give_up(session, delivery, now)
+        write(cx, _STORE_DELIVERIES, values[start : start + _DELIVERIES_AT_ONCE])
     return given_up
-
-
-def _give_up(session: Session, delivery: Delivery, now: datetime) -> None:
-    """Do for what could not be rendered what is done when all attempts have failed."""
-    logger.error(
-        "webhook_delivery_given_up delivery=%s subscription=%s state=%s",
-        *(delivery.id, delivery.subscription_id, delivery.state),
-    )
-    if delivery.state == DeliveryState.BLOCKED:
-        block_key(session, delivery, now=now)
-    else:
-        note_dead(session, delivery.subscription_id)
 
 
 @dataclass(frozen=True)
@@ -275,19 +285,16 @@ class _Place:
 
 
 def _allocate(
-    session: Session, ordered: Sequence[_Wish]
+    cx: Connection, wishes: Sequence[_Wish]
 ) -> Mapping[tuple[str, str], Iterator[_Place]]:
     """Take the next numbers of each key, as many as it has deliveries."""
-    counts = Counter(wish.key for wish in ordered)
-    if not counts:
-        return {}
+    counts = Counter(wish.key for wish in wishes)
     # Sorted, so two transactions lock the rows in one order.
     values: dict[str, Any] = {}
     for place, ((owner, key), number) in enumerate(sorted(counts.items())):
         values[f"owner{place}"], values[f"key{place}"] = owner, key
         values[f"next{place}"] = number + 1
-    database = session.get_bind().dialect.name
-    rows = session.connection().execute(_numbering(database, len(counts)), values)
+    rows = fetch(cx, _numbering(cx.dialect.name, len(counts)), values)
     return {
         (owner, key): map(
             _Place, count(following - counts[owner, key]), repeat(is_blocked)
@@ -297,7 +304,7 @@ def _allocate(
 
 
 @cache
-def _numbering(database: str, keys: int) -> Executable:
+def _numbering(database: str, keys: int) -> ReturningInsert[str, str, int, bool]:
     """Add to the numbers of so many keys, beginning those that are new."""
     insert = postgresql.insert if database == "postgresql" else sqlite.insert
     new = insert(OrderingKey).values(
@@ -306,12 +313,13 @@ def _numbering(database: str, keys: int) -> Executable:
                 "subscription_id": bindparam(f"owner{place}"),
                 "ordering_key": bindparam(f"key{place}"),
                 "next_sequence": bindparam(f"next{place}"),
+                "is_blocked": false(),
             }
             for place in range(keys)
         ]
     )
     following = OrderingKey.next_sequence + new.excluded.next_sequence - 1
-    statement: Executable = new.on_conflict_do_update(
+    return new.on_conflict_do_update(
         index_elements=["subscription_id", "ordering_key"],
         set_={"next_sequence": following},
     ).returning(
@@ -320,16 +328,15 @@ def _numbering(database: str, keys: int) -> Executable:
         OrderingKey.next_sequence,
         OrderingKey.is_blocked,
     )
-    return statement
 
 
-def _supersede(session: Session, latest: Sequence[_Wish], *, now: datetime) -> None:
+def _supersede(cx: Connection, latest: Sequence[_Wish], *, now: datetime) -> None:
     """Drop what newer events of the same key and target make pointless."""
     owners: dict[tuple[str, str | None], list[str]] = {}
     for owner, key, target in sorted({wish.what for wish in latest}, key=str):
         owners.setdefault((key, target), []).append(owner)
     for (key, target), chosen in owners.items():
-        session.connection().execute(
+        cx.execute(
             _SUPERSEDE,
             {"owners": chosen, "of_key": key, "of_target": target, "now": now},
         )
@@ -376,12 +383,8 @@ def _render(subscription: Row[Any], event_id: str, event: Event) -> _Rendering:
 
 
 def _delivery_values(
-    subscription: Row[Any],
-    event: Event,
-    place: _Place | None,
-    now: datetime,
+    subscription: Row[Any], event: Event, place: _Place, now: datetime
 ) -> dict[str, Any]:
-    # Without an order, each event is a key of its own.
     due_at = now + timedelta(seconds=(subscription.schedule_seconds or (0,))[0])
     return {
         "id": new_sortable_id("dlv", now),
@@ -390,9 +393,10 @@ def _delivery_values(
         "event_type": event.type,
         "target": event.target,
         "kind": DeliveryKind.EVENT,
-        "ordering_key": event.id if place is None else event.ordering_key,
-        "sequence": 1 if place is None else place.sequence,
+        "ordering_key": event.ordering_key,
+        "sequence": place.sequence,
         "attempt_count": 0,
+        "attempts_forgiven": 0,
         "next_attempt_at": due_at,
         "created_at": now,
         "updated_at": now,
@@ -400,19 +404,15 @@ def _delivery_values(
 
 
 def _birth_state(
-    subscription: Row[Any],
-    place: _Place | None,
-    trouble: str | None,
-    *,
-    is_last: bool,
+    subscription: Row[Any], place: _Place, trouble: str | None, *, is_last: bool
 ) -> dict[str, Any]:
     if not is_last:  # a later event of the same change took its place
         return {"state": DeliveryState.SUPERSEDED, "reason": REASON_SUPERSEDED}
     if trouble is not None:
-        state = given_up_state(subscription, DeliveryKind.EVENT)
+        state = given_up_state(subscription.on_poison, DeliveryKind.EVENT)
         return {"state": state, "reason": trouble}
     holds = subscription.on_poison == OnPoison.HOLD
-    if place is not None and place.is_behind_blocked and holds:
+    if place.is_behind_blocked and holds:
         return {"state": DeliveryState.HELD, "reason": REASON_BEHIND}
     if subscription.state == SubscriptionState.ACTIVE:
         return {"state": DeliveryState.PENDING, "reason": None}

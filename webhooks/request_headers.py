@@ -13,10 +13,10 @@ from collections.abc import Mapping
 
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.placeholders import PLACEHOLDER, names_in
+from webhooks.specs import MAX_HEADER_LENGTH
 
 MAX_HEADERS = 20
 MAX_NAME_LENGTH = 100
-MAX_VALUE_LENGTH = 4096
 FORBIDDEN_NAMES = frozenset(
     {
         *("accept-encoding", "connection", "content-encoding", "content-length"),
@@ -64,9 +64,9 @@ def _check_value(name: str, value: str) -> None:
     field = f"headers.{name}"
     if not (value.isascii() and value.isprintable() and value == value.strip()):
         raise InvalidSubscriptionError(field, "must be one line of ASCII text")
-    if not 0 < len(value) <= MAX_VALUE_LENGTH:
+    if not 0 < len(value) <= MAX_HEADER_LENGTH:
         raise InvalidSubscriptionError(
-            field, f"must have 1 to {MAX_VALUE_LENGTH} characters"
+            field, f"must have 1 to {MAX_HEADER_LENGTH} characters"
         )
     try:
         names_in(value)

@@ -17,11 +17,12 @@ import binascii
 import secrets as random_source
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 from math import floor
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from standardwebhooks.webhooks import Webhook
+
+from webhooks.specs import Scheme
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  # A public prefix, not a secret.
 PRIVATE_KEY_PREFIX = "whsk_"
@@ -30,13 +31,6 @@ SECRET_BYTES = 32
 MIN_SECRET_BYTES = 24
 MAX_SECRET_BYTES = 64
 SEED_BYTES = 32
-
-
-class Scheme(StrEnum):
-    """How a message is signed; the value stands before each signature."""
-
-    V1 = "v1"  #: HMAC-SHA256, one secret on both sides
-    V1A = "v1a"  #: ed25519, the receiver cannot sign
 
 
 def scheme_of(secret: str) -> Scheme:

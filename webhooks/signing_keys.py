@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session
 
 from webhooks.events import new_sortable_id
 from webhooks.sealing import SecretBox
-from webhooks.signing import Scheme, new_private_key, new_secret, public_key_of
+from webhooks.signing import new_private_key, new_secret, public_key_of
+from webhooks.specs import Scheme
 from webhooks.tables import Subscription, SubscriptionSecret
 
 MAX_LIVE_SECRETS = 10

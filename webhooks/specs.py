@@ -1,248 +1,255 @@
-"""What the owner of a subscription chooses, and which choices are refused.
+"""What the owner of a subscription chooses, each field said once.
 
 Rules:
 
-- ``checked`` gives the specification as it is stored; a refusal names the field.
-- Everything that can be known before an event happens is judged here: options are
-  read, a sample is rendered, placeholders are filled on trial, certificates are
-  loaded. Messages never quote a credential.
-- The host of a URL is judged without asking the network; what it resolves to is
-  judged at every send.
-- Whoever knows the URL of a chat's webhook may post there: what follows its host
-  becomes the credential ``url_secret``.
+- A field says its default, and in its ``Facts`` all else: its rule, as JSON Schema;
+  what the application calls it; its option on the command line; who may see it.
+  Requests, documents, OpenAPI and the command line are made of that.
+- Only its column (``tables.Subscription``) and its type in the client are written
+  besides; a test holds them against this page. ``README.md`` has an example.
+- What concerns several fields, or takes more than a rule, ``spec_checks`` refuses.
+- The command line reads this page too: it imports nothing that is slow to load.
 """
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
+from enum import StrEnum
 from typing import Any
 
-from webhooks import formats
-from webhooks.certificates import check_certificates
-from webhooks.errors import InvalidSubscriptionError
 from webhooks.events import EVENT_TYPE_FILTER
-from webhooks.formats import FORMATS
-from webhooks.formats.hub_signature import read_hub_signature
-from webhooks.placeholders import (
-    CREDENTIAL_NAME,
-    LENT_NAMES,
-    fill,
-    names_in,
-    names_in_body,
-)
-from webhooks.request_headers import checked_headers
-from webhooks.retry import check_schedule
-from webhooks.sending.address_guard import AddressGuard
-from webhooks.signing import Scheme
-from webhooks.tables import OnPoison, Ordering
+from webhooks.placeholders import CREDENTIAL_NAME
+from webhooks.retry import MAX_SCHEDULE, MAX_SCHEDULE_LENGTH
 
 MAX_TEXT_LENGTH = 1000
 MAX_LIST_LENGTH = 50
-MAX_CREDENTIALS = 20
+MAX_HEADER_LENGTH = 4096
+MAX_PEM_LENGTH = 64 * 1024
 MIN_CREDENTIAL_LENGTH = 4
 MAX_CREDENTIAL_LENGTH = 4096
-MAX_AGE_SECONDS = 366 * 24 * 3600
-MAX_RATE_PER_MINUTE = 60_000
-_SECRET_BEHIND_HOST = re.compile(r"[a-zA-Z]+://[^/?#$]+[/?].*")
-URL_SECRET = "url_secret"  # noqa: S105  # The name of a credential.
+PEM = "application/x-pem-file"
+
+Rule = Mapping[str, Any]
+
+
+class Scheme(StrEnum):
+    """How a message is signed; the value stands before each signature."""
+
+    V1 = "v1"  #: HMAC-SHA256, one secret on both sides
+    V1A = "v1a"  #: ed25519, the receiver cannot sign
+
+
+class OnPoison(StrEnum):
+    """What becomes of a delivery whose attempts are used up."""
+
+    HOLD = "hold"  #: it is blocked and keeps its key closed
+    SKIP = "skip"  #: it is dead and its key goes on
+    LATEST_WINS = "latest_wins"  #: as skip; newer ones supersede older ones
+
+
+class SeenBy(StrEnum):
+    """Who may see a field, in answers and in the audit log."""
+
+    ALL = "all"
+    ADMINS = "admins"  #: its values may hold secrets, so an entry leaves them out
+    NOBODY = "nobody"  #: it is sealed, in the column ``sealed_NAME``
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known of a field besides its default.
+
+    Attributes:
+        rule: what a value must be. Beside a ``pattern``, ``error`` says what it asks
+            for; of an object that ``merges``, changes name single members.
+        name: what the application calls it, where that is not the field's own name.
+        told: what the description of the API says of it.
+        option: its option on the command line, with what stands for its value.
+    """
+
+    rule: Rule
+    is_nullable: bool
+    seen_by: SeenBy = SeenBy.ALL
+    name: str = ""
+    told: str | None = None
+    option: str | None = None
+    help: str | None = None
+
+
+def _text(most: int = MAX_TEXT_LENGTH, *, least: int = 0) -> Rule:
+    return {"type": "string", "minLength": least, "maxLength": most}
+
+
+def _list(items: Rule, most: int = MAX_LIST_LENGTH) -> Rule:
+    return {"type": "array", "items": items, "minItems": 1, "maxItems": most}
+
+
+def _whole_number(least: int, most: int) -> Rule:
+    return {"type": "integer", "minimum": least, "maximum": most}
+
+
+def _choice(names: Iterable[str]) -> Rule:
+    return {"type": "string", "enum": tuple(map(str, names))}
+
+
+_NAMES = {"type": "object", "propertyNames": _text(100, least=1)}
+_PEM = {**_text(MAX_PEM_LENGTH, least=1), "contentMediaType": PEM}
+_FORMATS = (
+    *("standard", "cloudevents", "github", "gitlab", "jenkins", "slack", "teams"),
+    *("mlflow", "databricks"),
+)
+_URL = {
+    "type": "string",
+    "format": "uri",
+    "maxLength": 2000,
+    "pattern": r"""^[Hh][Tt][Tt][Pp][Ss]?://[!"$-\[\]-~]+$""",
+    "error": "must be a plain ASCII http or https URL",
+}
+_EVENT_TYPE = {
+    "type": "string",
+    "maxLength": MAX_TEXT_LENGTH,
+    "pattern": f"^({EVENT_TYPE_FILTER.pattern})$",
+    "error": "must be an event type, 'prefix.*' or '*'",
+}
+_CREDENTIALS = {
+    "type": "object",
+    "merges": True,
+    "propertyNames": {"type": "string", "pattern": f"^{CREDENTIAL_NAME.pattern}$"},
+    "additionalProperties": {
+        "type": "string",
+        "format": "password",
+        "minLength": MIN_CREDENTIAL_LENGTH,
+        "maxLength": MAX_CREDENTIAL_LENGTH,
+    },
+}
+
+
+def _field(rule: Rule, default: Any = MISSING, **about: Any) -> Any:  # noqa: ANN401  # of any kind
+    facts = Facts(rule=rule, is_nullable=default is None, **about)
+    return field(
+        **{"default_factory" if default is dict else "default": default},
+        repr=facts.seen_by != SeenBy.NOBODY,
+        metadata={"facts": facts},
+    )
 
 
 @dataclass(frozen=True)
 class SubscriptionSpec:
     """What the owner of a subscription chooses."""
 
-    url: str
-    description: str = ""
-    event_types: Sequence[str] = ("*",)
-    subject_pattern: str | None = None
-    targets: Sequence[str] | None = None
-    format: str = "standard"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
-    signatures: Sequence[str] = (Scheme.V1,)
-    ca_certificate: str | None = None
-    client_certificate: str | None = None
-    client_key: str | None = field(default=None, repr=False)
-    schedule_seconds: Sequence[int] | None = None
-    ordering: str = Ordering.KEY
-    on_poison: str = OnPoison.HOLD
-    max_age_seconds: int | None = None
-    rate_per_minute: int | None = None
-
-
-def checked(guard: AddressGuard, spec: SubscriptionSpec) -> SubscriptionSpec:
-    """Give the specification as it is to be stored.
-
-    Raises:
-        InvalidSubscriptionError: a value breaks a rule; names the field.
-    """
-    _check_filters(spec)
-    _check_behaviour(spec)
-    _check_credentials(spec.credentials)
-    spec = replace(spec, headers=checked_headers(spec.headers))
-    spec = _without_secret_url(spec)
-    _check_request(spec)
-    _check_url(guard, spec)
-    check_certificates(spec.ca_certificate, spec.client_certificate, spec.client_key)
-    return spec
-
-
-def _check_filters(spec: SubscriptionSpec) -> None:
-    _check_text("description", spec.description)
-    _check_list("event_types", spec.event_types)
-    for entry in spec.event_types:
-        if not EVENT_TYPE_FILTER.fullmatch(entry):
-            raise InvalidSubscriptionError(
-                "event_types", f"{entry!r} is not an event type, 'prefix.*' or '*'"
-            )
-    if spec.subject_pattern is not None:
-        _check_text("subject_pattern", spec.subject_pattern)
-    if spec.targets is not None:
-        _check_list("targets", spec.targets)
-
-
-def _check_behaviour(spec: SubscriptionSpec) -> None:
-    _check_choice("format", spec.format, list(FORMATS))
-    _check_choice("ordering", spec.ordering, list(Ordering))
-    _check_choice("on_poison", spec.on_poison, list(OnPoison))
-    if not spec.signatures or len(set(spec.signatures)) < len(spec.signatures):
-        raise InvalidSubscriptionError(
-            "signatures", "must name each scheme once, and one at least"
-        )
-    for scheme in spec.signatures:
-        _check_choice("signatures", scheme, list(Scheme))
-    if spec.schedule_seconds is not None:
-        try:
-            check_schedule(spec.schedule_seconds)
-        except ValueError as error:
-            raise InvalidSubscriptionError("schedule_seconds", str(error)) from error
-    for name, most in (
-        ("max_age_seconds", MAX_AGE_SECONDS),
-        ("rate_per_minute", MAX_RATE_PER_MINUTE),
-    ):
-        value = getattr(spec, name)
-        if value is not None and not 0 < value <= most:
-            raise InvalidSubscriptionError(name, f"must be 1 to {most}")
-
-
-def _check_credentials(credentials: Mapping[str, str]) -> None:
-    if len(credentials) > MAX_CREDENTIALS:
-        raise InvalidSubscriptionError(
-            "credentials", f"must be at most {MAX_CREDENTIALS}"
-        )
-    for name, value in credentials.items():
-        if not CREDENTIAL_NAME.fullmatch(name) or name in LENT_NAMES:
-            raise InvalidSubscriptionError(
-                "credentials",
-                f"{name!r} is not a name for a credential: it has letters, digits and"
-                " underscores, and is not taken",
-            )
-        # A shorter one could not be kept out of what a receiver answers.
-        is_long_enough = len(value) >= MIN_CREDENTIAL_LENGTH
-        if not (is_long_enough and len(value) <= MAX_CREDENTIAL_LENGTH):
-            raise InvalidSubscriptionError(
-                f"credentials.{name}",
-                f"must have {MIN_CREDENTIAL_LENGTH} to {MAX_CREDENTIAL_LENGTH}"
-                " characters",
-            )
-        if not value.isprintable():
-            raise InvalidSubscriptionError(
-                f"credentials.{name}", "must be one line of text"
-            )
-
-
-def _without_secret_url(spec: SubscriptionSpec) -> SubscriptionSpec:
-    """Move what follows the host of a secret URL into a credential."""
-    if not FORMATS[spec.format].has_secret_url or "${" in spec.url:
-        return spec
-    scheme, separator, rest = spec.url.partition("://")
-    host, slash, secret = rest.partition("/")
-    if len(secret) < MIN_CREDENTIAL_LENGTH:
-        return spec
-    return replace(
-        spec,
-        url=f"{scheme}{separator}{host}{slash}${{{URL_SECRET}}}",
-        credentials={**spec.credentials, URL_SECRET: secret},
+    url: str = _field(_URL, seen_by=SeenBy.ADMINS)
+    event_types: Sequence[str] = _field(
+        _list(_EVENT_TYPE),
+        ("*",),
+        option="--event TYPE",
+        help="An event type, such as model_version.stage_changed; repeatable."
+        "  [default on create: every type]",
+    )
+    subject_pattern: str | None = _field(
+        _text(256, least=1),
+        None,
+        name="model_pattern",
+        option="--model-pattern PATTERN",
+        help="Only models whose name, or former name, matches, such as 'fraud-*'.",
+    )
+    targets: Sequence[str] | None = _field(
+        _list(_text(200, least=1)),
+        None,
+        name="to_stages",
+        option="--to-stage STAGE",
+        help="Only changes to this stage; repeatable.",
+    )
+    description: str = _field(
+        _text(), "", option="--description", help="What the receiver does."
+    )
+    format: str = _field(
+        _choice(_FORMATS),
+        "standard",
+        option="--format",
+        help="The format of the requests.  [default on create: standard]",
+    )
+    options: Mapping[str, Any] = _field(
+        _NAMES,
+        dict,
+        seen_by=SeenBy.ADMINS,
+        told="What the format needs to know; values name parts of the event by path"
+        " (data.model) or are constants ({value: text})",
+        option="--option K=V",
+        help="What the format needs: ref=main, dispatch=workflow,"
+        " inputs.model=data.model (a part of the event),"
+        ' inputs.env=\'{"value":"prod"}\' (a constant); repeatable, and all'
+        " replaced by an update.",
+    )
+    headers: Mapping[str, str] = _field(
+        {**_NAMES, "additionalProperties": _text(MAX_HEADER_LENGTH, least=1)},
+        dict,
+        seen_by=SeenBy.ADMINS,
+        told="Sent besides; secrets as ${NAME}",
+        option="--header K=V",
+        help="A header of each request, its secrets as ${NAME}; repeatable, and all"
+        " replaced by an update.",
+    )
+    credentials: Mapping[str, str] = _field(
+        _CREDENTIALS,
+        dict,
+        seen_by=SeenBy.NOBODY,
+        told="By name; never shown. Null removes one.",
+        option="--credential NAME[=V]",
+        help="What ${NAME} stands for: NAME=@FILE from a file, NAME alone from the"
+        " environment variable, NAME= removes it; repeatable.",
+    )
+    signatures: Sequence[str] = _field(
+        _list(_choice(Scheme), len(Scheme)),
+        (Scheme.V1,),
+        option="--signature",
+        help="v1 signs with the secret, v1a with a key whose public half the"
+        " receiver gets; repeatable.",
+    )
+    ca_certificate: str | None = _field(
+        _PEM,
+        None,
+        option="--ca-certificate",
+        help="What to trust instead of the public authorities, as PEM.",
+    )
+    client_certificate: str | None = _field(
+        _PEM,
+        None,
+        option="--client-certificate",
+        help="Our certificate for mutual TLS, as PEM.",
+    )
+    client_key: str | None = _field(
+        _PEM,
+        None,
+        seen_by=SeenBy.NOBODY,
+        option="--client-key",
+        help="Its key, as PEM, not encrypted.",
+    )
+    on_poison: str = _field(
+        _choice(OnPoison),
+        OnPoison.HOLD,
+        option="--on-poison",
+        help="What follows when every attempt has failed: hold the model's later"
+        " events, skip this one, or skip it and let newer ones replace older ones.",
+    )
+    rate_per_minute: int | None = _field(
+        _whole_number(1, 60_000),
+        None,
+        told="The most requests in a minute; null for no limit",
+        option="--rate N",
+        help="Send at most N requests a minute; 0 takes the limit away.",
+    )
+    schedule_seconds: Sequence[int] | None = _field(
+        _list(_whole_number(0, int(MAX_SCHEDULE.total_seconds())), MAX_SCHEDULE_LENGTH),
+        None,
+        option="--schedule S,S,…",
+        help="The seconds before each attempt, instead of the default schedule.",
     )
 
 
-def _check_request(spec: SubscriptionSpec) -> None:
-    """Read the options, render a sample, and fill its placeholders on trial."""
-    sample = formats.check(spec.format, spec.options)
-    _require_words(spec)
-    known = spec.credentials.keys() | LENT_NAMES
-    hub = read_hub_signature(spec.options)
-    _require_names("options", names_in_body(sample.body), known)
-    _require_names("options.hub_signature", names_in(hub or ""), spec.credentials)
-    for name, value in spec.headers.items():
-        _require_names(f"headers.{name}", names_in(value), known)
-        _require_one_line(f"headers.{name}", fill(value, _trial_values(spec)))
-    if "authorization" not in spec.headers:
-        made = FORMATS[spec.format].authorization(spec.options, spec.credentials)
-        for value in made.values():
-            _require_one_line("credentials", value)
-
-
-def _require_words(spec: SubscriptionSpec) -> None:
-    """Refuse a type that could never be sent; a prefix or ``*`` may have others."""
-    types = FORMATS[spec.format].event_types
-    for entry in spec.event_types:
-        if types is not None and not entry.endswith("*") and entry not in types:
-            raise InvalidSubscriptionError(
-                "event_types", f"the format {spec.format} has no word for {entry!r}"
-            )
-
-
-def _check_url(guard: AddressGuard, spec: SubscriptionSpec) -> None:
-    if "${" in spec.url and not _SECRET_BEHIND_HOST.fullmatch(spec.url):
-        raise InvalidSubscriptionError(
-            "url", "a placeholder may stand behind the host only"
-        )
-    try:
-        _require_names("url", names_in(spec.url), spec.credentials)
-        guard.check_url(fill(spec.url, spec.credentials))
-    except ValueError as error:
-        raise InvalidSubscriptionError("url", str(error)) from error
-
-
-def _trial_values(spec: SubscriptionSpec) -> dict[str, str]:
-    return {**dict.fromkeys(LENT_NAMES, ""), **spec.credentials}
-
-
-def _require_names(
-    field_name: str, names: frozenset[str], known: Mapping[str, str] | set[str]
-) -> None:
-    for name in sorted(names):
-        if name not in known:
-            raise InvalidSubscriptionError(
-                field_name, f"there is no credential {name!r}"
-            )
-
-
-def _require_one_line(field_name: str, value: str) -> None:
-    if not (value.isascii() and value.isprintable()):
-        raise InvalidSubscriptionError(field_name, "must be one line of ASCII text")
-
-
-def _check_text(field_name: str, text: str) -> None:
-    if len(text) > MAX_TEXT_LENGTH or "\0" in text:
-        raise InvalidSubscriptionError(
-            field_name, f"must have at most {MAX_TEXT_LENGTH} characters and no NUL"
-        )
-
-
-def _check_list(field_name: str, entries: Sequence[str]) -> None:
-    if not 0 < len(entries) <= MAX_LIST_LENGTH:
-        raise InvalidSubscriptionError(
-            field_name, f"must have 1 to {MAX_LIST_LENGTH} entries"
-        )
-    for entry in entries:
-        _check_text(field_name, entry)
-
-
-def _check_choice(field_name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise InvalidSubscriptionError(
-            field_name, f"must be one of {', '.join(sorted(choices))}"
-        )
+#: By the field's own name, and with the application's.
+FACTS: Mapping[str, Facts] = {
+    spec_field.name: replace(facts, name=facts.name or spec_field.name)
+    for spec_field in fields(SubscriptionSpec)
+    for facts in [spec_field.metadata["facts"]]
+}
+#: What is stored as it is, and shown.
+SHOWN = tuple(name for name in FACTS if FACTS[name].seen_by != SeenBy.NOBODY)

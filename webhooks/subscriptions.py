@@ -5,7 +5,7 @@ Rules:
 - Functions work in the caller's transaction, flush, and never commit.
 - Credentials, client keys and signing secrets are sealed in the database; a signing
   secret is returned in clear once, when it is made.
-- What may be chosen, ``webhooks.specs`` says.
+- What may be chosen, ``webhooks.specs`` and ``spec_checks`` say.
 - Whoever changes a subscription's state locks its row (FOR UPDATE) first, and
   ``outbox.enqueue`` reads it FOR KEY SHARE: an event is either held or released
   with the others, whichever commits first.
@@ -38,15 +38,14 @@ from webhooks.events import new_sortable_id
 from webhooks.portions import read_rows
 from webhooks.sealing import SecretBox
 from webhooks.sending.address_guard import AddressGuard
-from webhooks.signing import Scheme
 from webhooks.signing_keys import add_key, add_missing_keys, rotate_keys
-from webhooks.specs import SubscriptionSpec, checked
-from webhooks.stored_specs import FIELDS, changed, columns_of, place_of, spec_of
+from webhooks.spec_checks import checked
+from webhooks.specs import FACTS, OnPoison, Scheme, SubscriptionSpec
+from webhooks.stored_specs import changed, columns_of, place_of, spec_of
 from webhooks.tables import (
     LIVE_STATES,
     Delivery,
     DeliveryState,
-    OnPoison,
     Subscription,
     SubscriptionSecret,
     SubscriptionState,
@@ -72,7 +71,7 @@ def create(
     created_by: str,
     now: datetime,
 ) -> tuple[Subscription, str]:
-    """Store a subscription and give it with its secret in clear.
+    """Store a subscription; return it with its secret in clear.
 
     Raises:
         InvalidSubscriptionError: names the field at fault.
@@ -101,10 +100,10 @@ def get(session: Session, subscription_id: str) -> Subscription:
     Raises:
         UnknownSubscriptionError: there is none.
     """
-    found = session.get(Subscription, subscription_id)
-    if found is None or found.deleted_at is not None:
+    subscription = session.get(Subscription, subscription_id)
+    if subscription is None or subscription.deleted_at is not None:
         raise UnknownSubscriptionError
-    return found
+    return subscription
 
 
 def list_page(
@@ -161,7 +160,7 @@ def update_fields(
     if not changes:
         return subscription
     for name in changes:
-        if name not in FIELDS:
+        if name not in FACTS:
             raise InvalidSubscriptionError(name, f"there is no field {name!r}")
     before = spec_of(box, subscription)
     spec = checked(guard, changed(box, subscription, changes))
@@ -267,12 +266,12 @@ def delete(session: Session, subscription_id: str, *, now: datetime) -> None:
 
 
 def has_unburied(session: Session) -> bool:
-    """Tell whether deleted subscriptions still wait for something."""
+    """Whether deleted subscriptions still wait for something."""
     return session.scalar(_unburied().limit(1)) is not None
 
 
 def bury(session: Session, subscription_id: str | None = None, *, now: datetime) -> int:
-    """Give up the first of what deleted subscriptions still wait for; say how many.
+    """Give up the first of what deleted subscriptions still wait for; return how many.
 
     What is being sent at that instant is settled by its result.
     """
@@ -350,10 +349,10 @@ def _lock(session: Session, subscription_id: str) -> Subscription:
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    found = session.scalars(query).one_or_none()
-    if found is None:
+    subscription = session.scalars(query).one_or_none()
+    if subscription is None:
         raise UnknownSubscriptionError
-    return found
+    return subscription
 
 
 def _forget_failures(subscription: Subscription) -> None:

@@ -11,12 +11,11 @@ Rules:
          │               └─lease over→ pending | held | dead
          ├─pause, 410→ held ─resume→ pending
          ├─an earlier one is blocked→ held
-         ├─newer event, latest_wins→ superseded     ├─too old→ expired
+         ├─newer event, latest_wins→ superseded
          └─retry of a blocked head← blocked ─skip→ dead
 
-- ``delivered``, ``dead``, ``superseded`` and ``expired`` are final; each but
-  ``delivered`` has a reason. The other states are live and close their ordering
-  key to later deliveries.
+- ``delivered``, ``dead`` and ``superseded`` are final; each but ``delivered`` has a
+  reason. The other states are live and close their ordering key to later deliveries.
 - The database itself forbids two deliveries of one key in ``sending``, and two
   with one number.
 - Predicates on states use literal SQL (``state_in``): SQLite can match a partial
@@ -25,7 +24,7 @@ Rules:
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     JSON,
@@ -49,6 +48,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from webhooks.columns import UTCDateTime
 from webhooks.indexes import partial_index
+from webhooks.specs import OnPoison
 
 
 class SubscriptionState(StrEnum):
@@ -57,21 +57,6 @@ class SubscriptionState(StrEnum):
     ACTIVE = "active"
     PAUSED = "paused"  #: by a person
     DISABLED = "disabled"  #: by the receiver's 410
-
-
-class Ordering(StrEnum):
-    """What stays in order for one subscription."""
-
-    KEY = "key"  #: the events of one ordering key
-    NONE = "none"  #: nothing
-
-
-class OnPoison(StrEnum):
-    """What becomes of a delivery whose attempts are used up."""
-
-    HOLD = "hold"  #: it is blocked and keeps its key closed
-    SKIP = "skip"  #: it is dead and its key goes on
-    LATEST_WINS = "latest_wins"  #: as skip; newer ones supersede older ones
 
 
 class DeliveryState(StrEnum):
@@ -84,7 +69,6 @@ class DeliveryState(StrEnum):
     DELIVERED = "delivered"
     DEAD = "dead"
     SUPERSEDED = "superseded"
-    EXPIRED = "expired"
 
 
 class DeliveryKind(StrEnum):
@@ -122,7 +106,6 @@ FINAL_STATES = (
     DeliveryState.DELIVERED,
     DeliveryState.DEAD,
     DeliveryState.SUPERSEDED,
-    DeliveryState.EXPIRED,
 )
 
 
@@ -137,6 +120,13 @@ def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
 class Base(DeclarativeBase):
     """The declarative base of this package alone."""
 
+    type_annotation_map: ClassVar = {
+        str: Text(),
+        **dict.fromkeys(
+            (list[str], list[int], dict[str, str], dict[str, Any]),
+            JSON(none_as_null=True),
+        ),
+    }
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -154,42 +144,27 @@ class Subscription(Base):
     __tablename__ = "webhook_subscriptions"
     __table_args__ = (
         _one_of("state", SubscriptionState),
-        _one_of("ordering", Ordering),
         _one_of("on_poison", OnPoison),
-        CheckConstraint(
-            "max_age_seconds IS NULL OR max_age_seconds > 0", name="max_age_seconds"
-        ),
     )
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True)
-    url: Mapped[str] = mapped_column(Text)
-    description: Mapped[str] = mapped_column(Text, default="")
-    event_types: Mapped[list[str]] = mapped_column(JSON)
-    subject_pattern: Mapped[str | None] = mapped_column(Text)
-    targets: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
-    format: Mapped[str] = mapped_column(Text, default="standard")
-    ordering: Mapped[str] = mapped_column(Text, default=Ordering.KEY)
-    on_poison: Mapped[str] = mapped_column(Text, default=OnPoison.HOLD)
-    #: What the format needs to know, checked by it.
-    options: Mapped[dict[str, Any]] = mapped_column(
-        JSON, default=dict, server_default="{}"
-    )
-    #: Headers of the receiver's, whose values may hold placeholders.
-    headers: Mapped[dict[str, str]] = mapped_column(
-        JSON, default=dict, server_default="{}"
-    )
-    #: What the placeholders stand for: a sealed JSON object.
-    sealed_credentials: Mapped[str | None] = mapped_column(Text)
-    ca_certificate: Mapped[str | None] = mapped_column(Text)
-    client_certificate: Mapped[str | None] = mapped_column(Text)
-    sealed_client_key: Mapped[str | None] = mapped_column(Text)
-    signatures: Mapped[list[str]] = mapped_column(
-        JSON, default=lambda: ["v1"], server_default='["v1"]'
-    )
-    #: The delays before each attempt where the default schedule does not fit.
-    schedule_seconds: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
-    max_age_seconds: Mapped[int | None]
+    id: Mapped[str] = mapped_column(primary_key=True)
+    # What its owner chose: ``webhooks.specs`` says the rest of it.
+    url: Mapped[str]
+    description: Mapped[str]
+    event_types: Mapped[list[str]]
+    subject_pattern: Mapped[str | None]
+    targets: Mapped[list[str] | None]
+    format: Mapped[str]
+    options: Mapped[dict[str, Any]]
+    headers: Mapped[dict[str, str]]
+    sealed_credentials: Mapped[str | None]
+    signatures: Mapped[list[str]]
+    ca_certificate: Mapped[str | None]
+    client_certificate: Mapped[str | None]
+    sealed_client_key: Mapped[str | None]
+    on_poison: Mapped[str]
     rate_per_minute: Mapped[int | None]
+    schedule_seconds: Mapped[list[int] | None]
     #: When the next request may be sent (``webhooks.pacing``).
     open_from: Mapped[datetime | None] = mapped_column(UTCDateTime)
     state: Mapped[str] = mapped_column(Text, default=SubscriptionState.ACTIVE)

@@ -19,13 +19,13 @@ from webhooks.claims import Claim
 from webhooks.outbox import REASON_SUPERSEDED, announce_given_up
 from webhooks.retry import is_last, next_attempt_at
 from webhooks.sending.sender import SendResult
+from webhooks.specs import OnPoison
 from webhooks.subscriptions import REASON_DELETED
 from webhooks.tables import (
     LIVE_STATES,
     Delivery,
     DeliveryKind,
     DeliveryState,
-    OnPoison,
     Subscription,
     SubscriptionState,
     state_in,
@@ -152,7 +152,7 @@ def _fail(
         reason = subscription.state_reason or str(subscription.state)
         _release(delivery, DeliveryState.HELD, reason, now)
     elif due is None:
-        state = given_up_state(subscription, delivery.kind)
+        state = given_up_state(subscription.on_poison, delivery.kind)
         _release(delivery, state, REASON_EXHAUSTED, now)
         if state == DeliveryState.BLOCKED:
             session.flush()

@@ -25,7 +25,6 @@ from registry.errors import (
 from registry.persistence.database import reading
 from registry.persistence.deployments import list_deployments as stored_deployments
 from registry.services import deployments
-from registry.services.deployments import UNPREPARED, Preparation
 from registry.web.commands import answer_once, commit
 from registry.web.paging import decode_cursor, page
 from registry.web.verification import verified_digest
@@ -56,24 +55,31 @@ def report_deployment(body: dict[str, Any], name: str, number: int) -> Response:
 
 def _report(report: ReportDeployment) -> Response:
     """Take the report down, what a rollback would put back verified first."""
-    prepared = UNPREPARED
+    digest: str | None = None
+    refusal: str | None = None
     while True:
         try:
             return commit(
-                partial(deployments.report_deployment, report=report, prepared=prepared)
+                partial(
+                    deployments.report_deployment,
+                    report=report,
+                    digest=digest,
+                    refusal=refusal,
+                )
             )
         except VerificationNeededError as needed:
-            prepared = _prepared(needed)
+            digest, refusal = _prepared(needed)
 
 
-def _prepared(needed: VerificationNeededError) -> Preparation:
+def _prepared(needed: VerificationNeededError) -> tuple[str | None, str | None]:
+    """Return the digest of what goes back, or why it may not."""
     try:
-        return Preparation(digest=verified_digest(cast("VersionRow", needed.version)))
+        return verified_digest(cast("VersionRow", needed.version)), None
     except VerificationBusyError:
         raise  # Sent again, the report finds it verified, and rolls back.
     except RegistryError as error:
         # The report stands all the same; it says why nothing was rolled back.
-        return Preparation(refusal=error.message)
+        return None, error.message
 
 
 @blueprint.route(

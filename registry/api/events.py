@@ -8,7 +8,7 @@ from registry.api.blueprints import Blueprint
 from registry.api.schemas.events import EventPage, EventsQuery
 from registry.auth.permissions import Permission, requires
 from registry.errors import CursorExpiredError, InvalidInputError
-from registry.persistence.database import db, end_reading
+from registry.persistence.database import reading_session
 from registry.services.events import event_document, read_events
 from registry.web.paging import decode_cursor, encode_cursor
 
@@ -28,9 +28,8 @@ def list_events(query: dict[str, Any]) -> Response:
     cursor from before that is answered with 410 and the oldest one to go on from.
     """
     after = decode_cursor(query["after"], int, field="after")
-    end_reading()  # events may have to be given their positions, in a transaction
     page = read_events(
-        db.session(),
+        reading_session(),
         after=after,
         limit=query["limit"],
         event_type=query["type"],

@@ -16,8 +16,9 @@ from registry.domain.rows import VersionRow
 from registry.errors import VerificationNeededError
 from registry.persistence.database import reading
 from registry.services import rehearsals
-from registry.services.preparing import prepare_version, with_owner
+from registry.services.preparing import prepare_version
 from registry.services.rehearsals import Rehearsal
+from registry.services.sources import with_owner
 from registry.web.commands import carried_out_and_undone, parts
 from registry.web.verification import verified_digest
 
@@ -71,13 +72,11 @@ def _registration(
         return None
     source = version.pop("source", None)
     details = with_owner(VersionDetails(**version), source)
-    prepared = prepare_version(
-        reading(), parts().source_readers, details, source=source
-    )
-    return RegisterVersion(
-        model=name,
-        details=prepared.details,
-        link=prepared.link,
-        artifact_root=parts().store.root_uri,
+    return prepare_version(
+        reading(),
+        parts().source_readers,
+        name,
+        details,
+        source=source,
         at_least=number or 1,
     )

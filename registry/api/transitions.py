@@ -16,12 +16,16 @@ from registry.api.schemas.versions import (
 )
 from registry.auth.permissions import Permission, requires
 from registry.domain.commands.moves import MoveVersion, rollback
-from registry.domain.documents import Document, version_document
-from registry.domain.timestamps import parse_rfc3339
+from registry.domain.documents import (
+    Document,
+    stage_change_document,
+    version_document,
+)
+from registry.domain.timestamps import parse_rfc3339, rfc3339
 from registry.persistence import history, queries
 from registry.persistence.database import reading
+from registry.persistence.history import HistoryLine
 from registry.services.commands import execute
-from registry.services.history import history_document
 from registry.services.transaction import Transaction
 from registry.web.commands import answer_once, if_match, parts
 from registry.web.paging import decode_cursor, page
@@ -95,8 +99,31 @@ def list_history(query: dict[str, Any], name: str) -> Response:
         limit=limit + 1,
     )
     return page(
-        rows, limit, document=history_document, key=lambda row: row.change.sequence
+        rows, limit, document=_history_document, key=lambda row: row.change.sequence
     )
+
+
+def _history_document(line: HistoryLine) -> Document:
+    """Return a stage change and what became of it."""
+    is_delivered = 0 < line.requested == line.delivered
+    at = line.last_delivered_at
+    return {
+        **stage_change_document(line.change),
+        "deliveries": {
+            "requested": line.requested,
+            "delivered": line.delivered,
+            "delivered_at": rfc3339(at) if at and is_delivered else None,
+        },
+        "deployments": [
+            {
+                "environment": deployment.environment,
+                "status": deployment.status,
+                "url": deployment.url,
+                "updated_at": rfc3339(deployment.updated_at),
+            }
+            for deployment in line.deployments
+        ],
+    }
 
 
 def _stage(name: str, text: str) -> str:

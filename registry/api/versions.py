@@ -13,13 +13,14 @@ from registry.api.schemas.versions import (
     VersionQuery,
 )
 from registry.auth.permissions import Permission, requires
-from registry.domain.commands.registration import RegisterVersion, VersionDetails
+from registry.domain.commands.registration import VersionDetails
 from registry.domain.commands.versions import ChangeVersion, DeleteVersion
 from registry.domain.documents import version_document
 from registry.persistence import queries
 from registry.persistence.database import reading
 from registry.services.commands import execute
-from registry.services.preparing import prepare_version, with_owner
+from registry.services.preparing import prepare_version
+from registry.services.sources import with_owner
 from registry.web.commands import answer_once, commit, if_match, parts
 from registry.web.paging import decode_cursor, page
 
@@ -64,14 +65,8 @@ def create_version(body: dict[str, Any], name: str) -> Response:
 
     def carry_out() -> Response:
         queries.model_id(reading(), name)
-        prepared = prepare_version(
-            reading(), parts().source_readers, details, source=source
-        )
-        command = RegisterVersion(
-            model=name,
-            details=prepared.details,
-            link=prepared.link,
-            artifact_root=parts().store.root_uri,
+        command = prepare_version(
+            reading(), parts().source_readers, name, details, source=source
         )
         return commit(
             lambda tx: version_document(execute(tx, command)),

@@ -1,6 +1,7 @@
 """Webhook subscriptions, their deliveries and attempts."""
 
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from flask import Response, jsonify
@@ -8,6 +9,7 @@ from flask import Response, jsonify
 from registry.api.blueprints import Blueprint
 from registry.api.schemas.base import PageQuery
 from registry.api.schemas.webhooks import (
+    AttemptDocument,
     AttemptPage,
     AttemptsQuery,
     CreatedWebhook,
@@ -25,19 +27,18 @@ from registry.api.schemas.webhooks import (
 )
 from registry.auth.permissions import Permission, requires
 from registry.persistence.database import reading_session
+from registry.services import deliveries as delivery_service
 from registry.services import subscriptions as service
-from registry.services.subscriptions import (
-    attempt_document,
-    delivery_document,
-    subscription_documents,
-    translated,
-)
+from registry.services.subscriptions import subscription_documents, translated
 from registry.web.commands import answer_once, commit, parts
 from registry.web.paging import decode_cursor, page
 from webhooks import deliveries, subscriptions
 from webhooks.tables import AttemptOutcome, DeliveryState
 
 blueprint = Blueprint("webhooks", __name__, description="Webhooks")
+
+_delivery_document = DeliveryDocument().dump
+_attempt_document = AttemptDocument().dump
 
 
 @blueprint.route("/webhooks", methods=["GET"])
@@ -51,7 +52,7 @@ def list_webhooks(query: dict[str, Any]) -> Response:
         reading_session(), limit=limit + 1, after=decode_cursor(query["cursor"], str)
     )
     shown = subscription_documents(reading_session(), rows, datetime.now(UTC))
-    return page(shown, limit, document=lambda each: each, key=lambda each: each["id"])
+    return page(shown, limit, document=dict, key=itemgetter("id"))
 
 
 @blueprint.route("/webhooks", methods=["POST"])
@@ -74,8 +75,8 @@ def create_webhook(body: dict[str, Any]) -> Response:
 def get_webhook(webhook_id: str) -> Response:
     """Show a subscription."""
     with translated():
-        found = subscriptions.get(reading_session(), webhook_id)
-    (shown,) = subscription_documents(reading_session(), [found], datetime.now(UTC))
+        row = subscriptions.get(reading_session(), webhook_id)
+    (shown,) = subscription_documents(reading_session(), [row], datetime.now(UTC))
     return jsonify(shown)
 
 
@@ -109,7 +110,7 @@ def test_webhook(webhook_id: str) -> Response:
     It is sent as an event is: a format that starts a pipeline starts it.
     """
     with parts().rooms.tests.place(), translated():
-        commit(lambda tx: service.record_test(tx, webhook_id), is_answer=False)
+        commit(lambda tx: service.log_test(tx, webhook_id), is_answer=False)
         sent = parts().dispatcher.send_test(webhook_id)
     result = sent.result
     return jsonify(
@@ -155,7 +156,7 @@ def list_deliveries(query: dict[str, Any], webhook_id: str) -> Response:
         limit=limit + 1,
         before=decode_cursor(query["cursor"], str),
     )
-    return page(rows, limit, document=delivery_document, key=lambda d: d.id)
+    return page(rows, limit, document=_delivery_document, key=lambda d: d.id)
 
 
 @blueprint.route("/deliveries", methods=["GET"])
@@ -165,13 +166,13 @@ def list_deliveries(query: dict[str, Any], webhook_id: str) -> Response:
 def list_transition_deliveries(query: dict[str, Any]) -> Response:
     """List what a stage change sends, so that a job can wait for it."""
     limit = query["limit"]
-    rows = service.deliveries_of_transition(
+    rows = delivery_service.deliveries_of_transition(
         reading_session(),
         query["transition_id"],
         after=decode_cursor(query["cursor"], str),
         limit=limit + 1,
     )
-    return page(rows, limit, document=delivery_document, key=lambda d: d.id)
+    return page(rows, limit, document=_delivery_document, key=lambda d: d.id)
 
 
 @blueprint.route("/deliveries/<name:delivery_id>", methods=["GET"])
@@ -180,8 +181,8 @@ def list_transition_deliveries(query: dict[str, Any]) -> Response:
 def get_delivery(delivery_id: str) -> Response:
     """Show a delivery."""
     with translated():
-        found = deliveries.get(reading_session(), delivery_id)
-    return jsonify(delivery_document(found))
+        delivery = deliveries.get(reading_session(), delivery_id)
+    return jsonify(_delivery_document(delivery))
 
 
 @blueprint.route("/deliveries/<name:delivery_id>/attempts", methods=["GET"])
@@ -195,7 +196,7 @@ def list_attempts(query: dict[str, Any], delivery_id: str) -> Response:
         rows = deliveries.list_attempts(
             reading_session(), delivery_id, after=after, limit=limit + 1
         )
-    return page(rows, limit, document=attempt_document, key=lambda a: a.number)
+    return page(rows, limit, document=_attempt_document, key=lambda a: a.number)
 
 
 @blueprint.route("/deliveries/<name:delivery_id>/redeliver", methods=["POST"])
@@ -204,4 +205,8 @@ def list_attempts(query: dict[str, Any], delivery_id: str) -> Response:
 @blueprint.alt_response(409, description="It is still on its way")
 def redeliver(delivery_id: str) -> Response:
     """Send a delivery again, with the same id and the same bytes."""
-    return answer_once(lambda: commit(lambda tx: service.redeliver(tx, delivery_id)))
+    return answer_once(
+        lambda: commit(
+            lambda tx: _delivery_document(delivery_service.redeliver(tx, delivery_id))
+        )
+    )

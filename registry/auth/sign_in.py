@@ -29,7 +29,7 @@ from registry.domain.commands.deployments import DeploymentGrant
 from registry.domain.deployment_token import DeploymentTokens, is_deployment_token
 from registry.domain.rows import TokenRow
 from registry.errors import NotSignedInError, PermissionDeniedError
-from registry.persistence.database import db, end_reading, reading, session_factory
+from registry.persistence.database import db, end_reading, reading
 from registry.services import tokens
 from registry.services.deployment_grants import open_grant
 
@@ -44,7 +44,7 @@ def require_sign_in(app: Flask, deployment_tokens: DeploymentTokens) -> None:
     """Hold every request of this app to the permission of its route."""
     app.extensions[_DEPLOYMENT_TOKENS] = deployment_tokens
     with app.app_context():
-        app.extensions[_NOTED_USES] = TokenUse(session_factory(db.engine))
+        app.extensions[_NOTED_USES] = TokenUse(db.engine)
     app.before_request(_authorize)
     app.after_request(_note_use_afterwards)
     app.after_request(ask_for_no_more)

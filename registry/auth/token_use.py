@@ -8,15 +8,20 @@ import logging
 import time
 from datetime import datetime
 
-from sqlalchemy import update
+from sqlalchemy import Engine, bindparam, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session, sessionmaker
 
-from registry.persistence.database import write_transaction
+from registry.persistence.database import change
 from registry.persistence.tables import Token
+from webhooks.compiled import write
 
 logger = logging.getLogger(__name__)
 
+_NOTE = (
+    update(Token)
+    .where(Token.id == bindparam("of_token"))
+    .values(last_used_at=bindparam("at"))
+)
 #: Where noting has failed, others do not try at once.
 REST_SECONDS = 5.0
 
@@ -24,8 +29,8 @@ REST_SECONDS = 5.0
 class TokenUse:
     """Notes uses, one token at a time."""
 
-    def __init__(self, sessions: sessionmaker[Session]) -> None:
-        self._sessions = sessions
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._rests_until = 0.0
 
     def note(self, token_id: str, at: datetime) -> None:
@@ -33,13 +38,8 @@ class TokenUse:
         if time.monotonic() < self._rests_until:
             return
         try:
-            with write_transaction(self._sessions, patience_seconds=0.0) as session:
-                session.execute(
-                    update(Token)
-                    .where(Token.id == token_id)
-                    .values(last_used_at=at)
-                    .execution_options(synchronize_session=False)
-                )
+            with change(self._engine, patience_seconds=0.0) as cx:
+                write(cx, _NOTE, [{"of_token": token_id, "at": at}])
         except SQLAlchemyError as error:
             self._rests_until = time.monotonic() + REST_SECONDS
             logger.info("token_use_not_noted error=%s", type(error).__name__)

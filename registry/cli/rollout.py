@@ -23,7 +23,6 @@ _STYLES = {
     "failed": "red",
     "blocked": "red",
     "dead": "red",
-    "expired": "red",
     "superseded": "red",
 }
 

@@ -13,141 +13,55 @@ from typing import Any, TypeVar
 
 import click
 
+from webhooks.specs import FACTS, Rule
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-FORMATS = (
-    *("standard", "cloudevents", "github", "gitlab", "jenkins", "slack", "teams"),
-    *("mlflow", "databricks"),
-)
 _PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-_FILTERS = (
-    click.option(
-        "--event",
-        "event_types",
-        multiple=True,
-        metavar="TYPE",
-        help="An event type, such as model_version.stage_changed; repeatable."
-        "  [default on create: every type]",
-    ),
-    click.option(
-        "--model-pattern",
-        metavar="PATTERN",
-        help="Only models whose name, or former name, matches, such as 'fraud-*'.",
-    ),
-    click.option(
-        "--to-stage",
-        "to_stages",
-        multiple=True,
-        metavar="STAGE",
-        help="Only changes to this stage; repeatable.",
-    ),
-    click.option("--description", help="What the receiver does."),
-)
-_REQUEST = (
-    click.option(
-        "--format",
-        type=click.Choice(FORMATS),
-        help="The format of the requests.  [default on create: standard]",
-    ),
-    click.option(
-        "--option",
-        "options",
-        multiple=True,
-        metavar="K=V",
-        help="What the format needs: ref=main, dispatch=workflow,"
-        " inputs.model=data.model"
-        ' (a part of the event), inputs.env=\'{"value":"prod"}\' (a constant);'
-        " repeatable, and all replaced by an update.",
-    ),
-    click.option(
-        "--header",
-        "headers",
-        multiple=True,
-        metavar="K=V",
-        help="A header of each request, its secrets as ${NAME}; repeatable, and all"
-        " replaced by an update.",
-    ),
-    click.option(
-        "--credential",
-        "credentials",
-        multiple=True,
-        metavar="NAME[=V]",
-        help="What ${NAME} stands for: NAME=@FILE from a file, NAME alone from the"
-        " environment variable, NAME= removes it; repeatable.",
-    ),
-)
-_TRUST = (
-    click.option(
-        "--signature",
-        "signatures",
-        multiple=True,
-        type=click.Choice(["v1", "v1a"]),
-        help="v1 signs with the secret, v1a with a key whose public half the receiver"
-        " gets; repeatable.",
-    ),
-    click.option(
-        "--ca-certificate",
-        type=_PEM,
-        help="What to trust instead of the public authorities, as PEM.",
-    ),
-    click.option(
-        "--client-certificate",
-        type=_PEM,
-        help="Our certificate for mutual TLS, as PEM.",
-    ),
-    click.option("--client-key", type=_PEM, help="Its key, as PEM, not encrypted."),
-)
-_DELIVERY = (
-    click.option(
-        "--ordering",
-        type=click.Choice(["model", "none"]),
-        help="Whether the events of a model stay in order.",
-    ),
-    click.option(
-        "--on-poison",
-        type=click.Choice(["hold", "skip", "latest_wins"]),
-        help="What follows when every attempt has failed: hold the model's later"
-        " events, skip this one, or skip it and let newer ones replace older ones.",
-    ),
-    click.option(
-        "--max-age",
-        "max_age_seconds",
-        type=click.IntRange(min=1),
-        metavar="SECONDS",
-        help="Do not deliver what is older.",
-    ),
-    click.option(
-        "--rate",
-        "rate_per_minute",
-        type=click.IntRange(min=0),
-        metavar="N",
-        help="Send at most N requests a minute; 0 takes the limit away.",
-    ),
-    click.option(
-        "--schedule",
-        "schedule_seconds",
-        metavar="S,S,…",
-        help="The seconds before each attempt, instead of the default schedule.",
-    ),
-)
 
 
 def subscription_options(command: Command) -> Command:
     """Give a command every option of a subscription."""
-    for option in reversed((*_FILTERS, *_REQUEST, *_TRUST, *_DELIVERY)):
-        command = option(command)
+    for facts in reversed(tuple(FACTS.values())):
+        if facts.option:
+            option, _, metavar = facts.option.partition(" ")
+            command = click.option(
+                option,
+                facts.name,
+                metavar=metavar or None,
+                help=facts.help,
+                **_type_of(facts.rule),
+            )(command)
     return command
 
 
+def _type_of(rule: Rule) -> dict[str, Any]:
+    """Return how values of an option are read; whole numbers in a list by commas."""
+    match rule:
+        case {"enum": choices}:
+            return {"type": click.Choice(choices)}
+        case {"contentMediaType": _}:
+            return {"type": _PEM}
+        case {"type": "integer"}:
+            return {"type": click.IntRange(min=0)}
+        case {"type": "object"}:
+            return {"multiple": True}
+        case {"items": {"type": "string"} as items}:
+            return {"multiple": True, **_type_of(items)}
+    return {}
+
+
 def members_of(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the options that were given, as members of the request.
+    """Return the options that are on the command line as members of the request.
 
     Raises:
         click.UsageError: a pair is not one, or names nothing that can be read.
     """
-    given = {name: value for name, value in options.items() if value not in (None, ())}
-    return {name: _member(name, value) for name, value in given.items()}
+    return {
+        name: _member(name, value)
+        for name, value in options.items()
+        if value not in (None, ())
+    }
 
 
 def _member(name: str, value: Any) -> Any:  # noqa: ANN401  # As click gives it; as JSON has it.
@@ -158,8 +72,8 @@ def _member(name: str, value: Any) -> Any:  # noqa: ANN401  # As click gives it;
         return dict(map(read, value))
     if name == "schedule_seconds":
         return _whole_numbers(value)
-    if name == "rate_per_minute":
-        return value or None
+    if value == 0:  # It takes a limit away.
+        return None
     if isinstance(value, Path):
         return _read(value)
     return list(value) if isinstance(value, tuple) else value
@@ -171,18 +85,18 @@ def _header(entry: str) -> tuple[str, str]:
 
 def _nested(entries: Sequence[str]) -> dict[str, Any]:
     """``a.b=c`` is ``{"a": {"b": "c"}}``; only the first dot counts."""
-    found: dict[str, Any] = {}
+    nested: dict[str, Any] = {}
     for entry in entries:
         name, value = _pair(entry, "--option")
         outer, dot, inner = name.partition(".")
         if not dot:
-            found[outer] = _option_value(value)
+            nested[outer] = _option_value(value)
             continue
-        members = found.setdefault(outer, {})
+        members = nested.setdefault(outer, {})
         if not isinstance(members, dict):
             raise click.UsageError(f"--option {outer} is given in two ways.")
         members[inner] = _option_value(value)
-    return found
+    return nested
 
 
 def _option_value(text: str) -> Any:  # noqa: ANN401  # A JSON value.

@@ -53,7 +53,7 @@ _COLUMNS = (
     "--state",
     "states",
     multiple=True,
-    type=click.Choice(["delivered", "dead", "superseded", "expired"]),
+    type=click.Choice(["delivered", "dead", "superseded"]),
     help="Only deliveries in this state; repeatable.  [default: all of these]",
 )
 @click.option(

@@ -17,6 +17,7 @@ from registry.cli.webhook_attempts import attempts
 from registry.cli.webhook_listen import listen
 from registry.cli.webhook_options import members_of, subscription_options
 from registry.cli.webhook_replays import cancel_replay, replay, replays
+from webhooks.specs import FACTS, SHOWN
 
 _COLUMNS = (
     Column("ID", "id"),
@@ -28,31 +29,14 @@ _COLUMNS = (
     Column("FORMAT", "format"),
 )
 _MEMBERS = (
-    "id",
-    "url",
-    "state",
-    "event_types",
-    "model_pattern",
-    "to_stages",
-    "format",
-    "options",
-    "headers",
-    "credential_names",
-    "signatures",
-    "public_keys",
-    "ordering",
-    "on_poison",
-    "max_age_seconds",
-    "rate_per_minute",
-    "schedule_seconds",
-    "description",
-    "state_reason",
-    "consecutive_failures",
-    "failing_since",
-    "held_back_until",
-    "created_at",
-    "created_by",
-    "updated_at",
+    *("id", "state"),
+    *(
+        FACTS[field].name
+        for field in SHOWN
+        if "contentMediaType" not in FACTS[field].rule
+    ),
+    *("credential_names", "public_keys", "state_reason", "consecutive_failures"),
+    *("failing_since", "held_back_until", "created_at", "created_by", "updated_at"),
 )
 _DELIVERY_COLUMNS = (
     Column("ID", "id"),
@@ -208,8 +192,8 @@ def test(to: Connection, webhook_id: str) -> None:
 @client_command
 def deliveries(to: Connection, webhook_id: str, state: str | None, limit: int) -> None:
     """List the deliveries of a subscription, newest first."""
-    found = to.client.webhooks.deliveries(webhook_id, state=state)
-    to.output.many(islice(found, limit), _DELIVERY_COLUMNS)
+    newest = to.client.webhooks.deliveries(webhook_id, state=state)
+    to.output.many(islice(newest, limit), _DELIVERY_COLUMNS)
 
 
 @webhooks.command(epilog=example("stagegate webhooks redeliver DELIVERY_ID"))

@@ -217,6 +217,11 @@ class Subscription(Record):
     credential_names: list[str] = field(default_factory=list)
     signatures: list[str] = field(default_factory=list)
     public_keys: list[str] = field(default_factory=list)
+    ca_certificate: str | None = None
+    client_certificate: str | None = None
+    on_poison: str = "hold"
+    rate_per_minute: int | None = None
+    schedule_seconds: list[int] | None = None
     description: str = ""
     secret: str | None = field(default=None, repr=False)
     created_at: datetime | None = field(default=None, metadata=_read_by(_instant))
@@ -244,7 +249,7 @@ class DeliveryRecord(Record):
     @property
     def has_failed(self) -> bool:
         """Whether it will not arrive without somebody's help."""
-        return self.state in {"blocked", "dead", "expired", "superseded"}
+        return self.state in {"blocked", "dead", "superseded"}
 
 
 @dataclass(frozen=True, kw_only=True)

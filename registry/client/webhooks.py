@@ -32,9 +32,7 @@ class SubscriptionFilters(TypedDict):
     client_certificate: NotRequired[str | None]
     client_key: NotRequired[str | None]
     schedule_seconds: NotRequired[Sequence[int] | None]
-    max_age_seconds: NotRequired[int | None]
     rate_per_minute: NotRequired[int | None]
-    ordering: NotRequired[str]
     on_poison: NotRequired[str]
 
 

@@ -19,7 +19,7 @@ import hmac
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 
 from registry.errors import NotSignedInError
@@ -54,12 +54,12 @@ class DeploymentTokens:
         ]
 
     def issue(self, subject: TokenSubject) -> str:
-        """The token for one event and one subscription; always the same."""
+        """Return the token of an event and a subscription; always the same."""
         mac = _mac(self._keys[0], subject)
         return f"{PREFIX}{subject.event_id}.{subject.subscription_id}.{mac}"
 
     def read(self, token: str) -> TokenSubject:
-        """What the token speaks of.
+        """Return what the token speaks of.
 
         Raises:
             NotSignedInError: when the registry did not make it.
@@ -78,11 +78,6 @@ class DeploymentTokens:
 def is_deployment_token(secret: str) -> bool:
     """Whether a credential is meant as a deployment token."""
     return secret.startswith(PREFIX)
-
-
-def expires_at(sent_at: datetime) -> datetime:
-    """The end of a token whose event was last sent at ``sent_at``."""
-    return sent_at + LIFETIME
 
 
 def _mac(key: bytes, subject: TokenSubject) -> str:

@@ -37,7 +37,7 @@ NO_FACTS = ModelFacts(tags={}, aliases={}, held_stages={}, latest_version=None)
 
 
 def model_document(model: ModelRow, facts: ModelFacts) -> Document:
-    """A registered model."""
+    """Return a registered model."""
     stages: dict[str, list[int]] = {}
     for number, stage in sorted(facts.held_stages.items()):
         stages.setdefault(stage, []).append(number)
@@ -55,7 +55,7 @@ def model_document(model: ModelRow, facts: ModelFacts) -> Document:
 
 
 def version_document(version: VersionRow) -> Document:
-    """A model version."""
+    """Return a model version."""
     return {
         "model": version.model_name,
         "version": version.number,
@@ -85,7 +85,7 @@ def version_document(version: VersionRow) -> Document:
 
 
 def stage_change_document(change: StageChangeRow) -> Document:
-    """One line of a model's history."""
+    """Return a line of a model's history."""
     return {
         "transition_id": change.transition_id,
         "sequence": change.sequence,
@@ -101,7 +101,7 @@ def stage_change_document(change: StageChangeRow) -> Document:
 
 
 def deployment_document(model: str, row: DeploymentRow) -> Document:
-    """A deployment."""
+    """Return a deployment."""
     return {
         "id": row.id,
         "model": model,
@@ -119,7 +119,7 @@ def deployment_document(model: str, row: DeploymentRow) -> Document:
 
 
 def comment_document(comment: CommentRow) -> Document:
-    """A comment, as the audit log keeps it."""
+    """Return a comment, as the audit log keeps it."""
     return {
         "id": comment.id,
         "author": comment.author,
@@ -130,7 +130,7 @@ def comment_document(comment: CommentRow) -> Document:
 
 
 def token_document(token: TokenRow) -> Document:
-    """A token: without the token."""
+    """Return a token: without the token."""
     return {
         "id": token.id,
         "name": token.name,

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from registry.domain import audit_privacy
 from registry.domain.actors import Caller
-from registry.domain.audit_chain import Head, SealedEntry, seal
+from registry.domain.audit_chain import Head, seal
 from registry.domain.timestamps import rfc3339
 
 #: 1 had the source address in the text that everybody may read.
@@ -56,8 +56,8 @@ class EntryRow:
 def appended(
     chain: str, head: Head | None, change: Change, *, caller: Caller, at: datetime
 ) -> EntryRow:
-    """The entry of a change, sealed behind the chain's head."""
-    sealed: SealedEntry = seal(
+    """Return the entry of a change, sealed behind the chain's head."""
+    sealed = seal(
         chain,
         head,
         _text(caller, change, at),

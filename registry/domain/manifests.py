@@ -60,8 +60,7 @@ def check_artifact_path(path: str) -> str:
     """Return ``path`` unchanged when it can name a file inside an artifact.
 
     Raises:
-        InvalidInputError: The path breaks a rule of this module; the field is
-            ``path`` and the message says which rule.
+        InvalidInputError: The path breaks a rule of this module.
     """
     problem = _text_problem(path) or _way_out(path)
     if problem is not None:
@@ -91,7 +90,7 @@ def _text_problem(path: str) -> str | None:
 
 
 def _way_out(path: str) -> str | None:
-    """How the path, or a text that some reader could take it for, leads out.
+    """Return how the path, or a text that it could be taken for, leads out.
 
     Proxies and clients have decoded a path once too often before, and have folded
     full-width dots into plain ones, at the end or between. What leads out once does so
@@ -107,9 +106,9 @@ def _way_out(path: str) -> str | None:
                 break
         else:
             return f"is percent-encoded more than {_MAX_DECODINGS} times"
-        found = _exit_of(text) or _exit_of(_folded(text))
-        if found:
-            return found
+        way_out = _exit_of(text) or _exit_of(_folded(text))
+        if way_out:
+            return way_out
     return None
 
 
@@ -126,7 +125,7 @@ def _folded(text: str) -> str:
 
 
 def _decoded(text: str) -> str:
-    """The text percent-decoded once by a reader that refuses nothing."""
+    """Return the text, decoded once by a reader that refuses nothing."""
     plain = _OVERLONG.sub(_shortest, unquote_to_bytes(text))
     return plain.decode(errors="replace")
 
@@ -143,7 +142,7 @@ def has_category(text: str, categories: Collection[str]) -> bool:
 
 
 def shown(path: str) -> str:
-    """The path as a message may carry it: ASCII, and not endless."""
+    """Return the path as a message may carry it: ASCII, and not endless."""
     text = ascii(path)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
@@ -220,7 +219,7 @@ class Manifest:
 
     @cached_property
     def canonical(self) -> str:
-        """The RFC 8785 JSON that the digest is taken over."""
+        """Return the RFC 8785 JSON that the digest is taken over."""
         # RFC 8785 sorts the members of objects, not arrays; the files are sorted.
         files: list[Mapping[str, str | int]] = [
             {"path": file.path, "size": file.size_bytes, "sha256": file.sha256}
@@ -230,39 +229,41 @@ class Manifest:
 
     @cached_property
     def digest(self) -> str:
-        """``sha256:`` and the hexadecimal digest of the canonical form."""
+        """Return ``sha256:`` and the hexadecimal digest of the canonical form."""
         return "sha256:" + hashlib.sha256(self.canonical.encode()).hexdigest()
 
     @property
     def size_bytes(self) -> int:
-        """The size of all files together."""
+        """Return the size of all files together."""
         return sum(entry.size_bytes for entry in self.files)
 
     def differences(self, other: Self) -> list[str]:
-        """How ``other``, which was found, departs from this manifest.
+        """Return how ``other``, which is there, departs from this manifest.
 
         One sentence for each file, in the order of the paths; none when equal.
         """
         expected = {entry.path: entry for entry in self.files}
-        found = {entry.path: entry for entry in other.files}
+        present = {entry.path: entry for entry in other.files}
         return [
-            _difference(path, expected.get(path), found.get(path))
-            for path in sorted(expected.keys() | found.keys())
-            if expected.get(path) != found.get(path)
+            _difference(path, expected.get(path), present.get(path))
+            for path in sorted(expected.keys() | present.keys())
+            if expected.get(path) != present.get(path)
         ]
 
 
-def _difference(path: str, expected: FileEntry | None, found: FileEntry | None) -> str:
+def _difference(
+    path: str, expected: FileEntry | None, present: FileEntry | None
+) -> str:
     if expected is None:
         return f"{path} is not in the manifest."
-    if found is None:
+    if present is None:
         return f"{path} is missing."
-    if found.size_bytes != expected.size_bytes:
+    if present.size_bytes != expected.size_bytes:
         return (
-            f"{path} has {found.size_bytes} bytes, the manifest says"
+            f"{path} has {present.size_bytes} bytes, the manifest says"
             f" {expected.size_bytes}."
         )
-    return f"{path} has sha256 {found.sha256}, the manifest says {expected.sha256}."
+    return f"{path} has sha256 {present.sha256}, the manifest says {expected.sha256}."
 
 
 def check_side_by_side(paths: Sequence[str]) -> None:

@@ -10,6 +10,8 @@ Rules:
   or ``..``, not blank. Control characters are refused besides.
 - The name of an environment is free text without control characters.
 - Tag keys and aliases follow MLflow's rules.
+
+What breaks a rule is refused by an ``InvalidInputError`` that names the field.
 """
 
 import re
@@ -17,6 +19,8 @@ import unicodedata
 from collections.abc import Mapping
 
 from registry.errors import InvalidInputError
+
+Tags = Mapping[str, str | None]  #: those that are None are to be removed
 
 MAX_NAME_CHARACTERS = 256
 MAX_ALIAS_CHARACTERS = 255
@@ -45,12 +49,7 @@ _TOO_MANY_MARKS = b"\1" * (MAX_COMBINING_MARKS + 1)
 
 
 def clean_text(text: str, *, field: str) -> str:
-    """The text in NFC.
-
-    Raises:
-        InvalidInputError: when it has NUL, a lone surrogate, or more than
-            ``MAX_COMBINING_MARKS`` combining marks in a row.
-    """
+    """Return the text in NFC."""
     if storable_text(text, field=field).isascii():
         return text
     if _has_too_many_marks(text):
@@ -62,21 +61,17 @@ def clean_text(text: str, *, field: str) -> str:
 
 
 def told_text(text: str) -> str:
-    """A text of ours, as it can be stored whatever names it quotes, and not endless."""
+    """Return a text of ours as it can be stored, whatever it quotes; not endless."""
     try:
-        found = clean_text(text, field="text")
+        text = clean_text(text, field="text")
     except InvalidInputError:
-        found = ascii(text)[1:-1]
-    is_long = len(found) > MAX_TEXT_CHARACTERS
-    return f"{found[: MAX_TEXT_CHARACTERS - 1]}…" if is_long else found
+        text = ascii(text)[1:-1]
+    is_long = len(text) > MAX_TEXT_CHARACTERS
+    return f"{text[: MAX_TEXT_CHARACTERS - 1]}…" if is_long else text
 
 
 def storable_text(text: str, *, field: str) -> str:
-    """The text as it is.
-
-    Raises:
-        InvalidInputError: when it has NUL or a lone surrogate.
-    """
+    """Return the text as it is, for it can be stored."""
     if "\0" in text or _SURROGATES.search(text):
         raise InvalidInputError(
             "must not contain NUL or unpaired surrogates", field=field
@@ -91,50 +86,40 @@ def _has_too_many_marks(text: str) -> bool:
     return _TOO_MANY_MARKS in classes.translate(_IS_MARK)
 
 
-def model_name(text: str, *, field: str = "name") -> str:
-    """A model name in NFC.
-
-    Raises:
-        InvalidInputError: when the name breaks a rule of this module.
-    """
-    name = clean_text(text, field=field)
-    if not name.strip() or len(name) > MAX_NAME_CHARACTERS:
+def filled_text(text: str, *, field: str, most: int) -> str:
+    """Return a text in NFC that says something, in ``most`` characters."""
+    cleaned = clean_text(text, field=field)
+    if not cleaned.strip() or len(cleaned) > most:
         raise InvalidInputError(
-            f"must have 1 to {MAX_NAME_CHARACTERS} characters and not be blank",
-            field=field,
+            f"must have 1 to {most} characters and not be blank", field=field
         )
+    return cleaned
+
+
+def model_name(text: str, *, field: str = "name") -> str:
+    """Return a model name in NFC."""
+    name = filled_text(text, field=field, most=MAX_NAME_CHARACTERS)
     if name in {".", ".."} or any(character in "/:" for character in name):
         raise InvalidInputError(
             "must not contain '/' or ':' and must not be '.' or '..'", field=field
         )
-    if any(unicodedata.category(character) == "Cc" for character in name):
-        raise InvalidInputError("must not contain control characters", field=field)
-    return name
+    return _without_controls(name, field)
 
 
-def environment_name(text: str, *, field: str = "environment") -> str:
-    """The name of a place that versions are deployed to, in NFC.
+def environment_name(text: str) -> str:
+    """Return the name of a place that versions are deployed to, in NFC."""
+    name = filled_text(text, field="environment", most=MAX_ENVIRONMENT_CHARACTERS)
+    return _without_controls(name, "environment")
 
-    Raises:
-        InvalidInputError: when the name breaks a rule of this module.
-    """
-    name = clean_text(text, field=field)
-    if not name.strip() or len(name) > MAX_ENVIRONMENT_CHARACTERS:
-        raise InvalidInputError(
-            f"must have 1 to {MAX_ENVIRONMENT_CHARACTERS} characters and not be blank",
-            field=field,
-        )
+
+def _without_controls(name: str, field: str) -> str:
     if any(unicodedata.category(character) == "Cc" for character in name):
         raise InvalidInputError("must not contain control characters", field=field)
     return name
 
 
 def alias_name(text: str) -> str:
-    """An alias in NFC.
-
-    Raises:
-        InvalidInputError: when the alias breaks MLflow's rules.
-    """
+    """Return an alias in NFC."""
     alias = clean_text(text, field="alias")
     if not _ALIAS.fullmatch(alias) or len(alias) > MAX_ALIAS_CHARACTERS:
         raise InvalidInputError(
@@ -149,44 +134,30 @@ def alias_name(text: str) -> str:
     return alias
 
 
-def tags(given: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Tags in NFC; ``None`` as a value marks a tag to remove.
-
-    Raises:
-        InvalidInputError: when a key or value breaks MLflow's rules, or there are more
-            than ``MAX_TAGS``.
-    """
-    require_few_tags(len(given))
+def tags(changes: Tags) -> dict[str, str | None]:
+    """Return tags in NFC."""
+    require_few_tags(len(changes))
     return {
         _tag_key(key): None if value is None else _tag_value(key, value)
-        for key, value in given.items()
+        for key, value in changes.items()
     }
 
 
 def require_few_tags(count: int) -> None:
-    """Hold the number of tags in one change to its bound, before any is judged.
-
-    Raises:
-        InvalidInputError: there are more than ``MAX_TAGS``.
-    """
+    """Hold the number of tags in one change to its bound, before any is judged."""
     if count > MAX_TAGS:
         raise _too_many_tags(f"{count:,} in one change")
 
 
-def require_room_for_tags(
-    present: Mapping[str, str], changes: Mapping[str, str | None]
-) -> None:
-    """Hold what a model or version would have to what it may; removing is always free.
-
-    Raises:
-        InvalidInputError: there would be too many tags, or too long ones in all.
-    """
+def require_room_for_tags(present: Mapping[str, str], changes: Tags) -> dict[str, str]:
+    """Return the tags that are there after a change; removing is always free."""
     changed = {**present, **changes}
     after = {key: value for key, value in changed.items() if value is not None}
     characters = _characters(after)
     is_too_many = len(after) > max(MAX_TAGS, len(present))
     if is_too_many or characters > max(MAX_TAGS_CHARACTERS, _characters(present)):
         raise _too_many_tags(f"{len(after):,} with {characters:,} characters in all")
+    return after
 
 
 def _characters(of_tags: Mapping[str, str]) -> int:

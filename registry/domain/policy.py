@@ -12,11 +12,12 @@ Rules:
 The policy file is read by ``registry.domain.policy_file``.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from registry.domain.rows import VersionRow
 from registry.errors import InvalidInputError, TransitionRefusedError
 
 NONE = "None"
@@ -54,7 +55,7 @@ class MetricThreshold:
     maximum: float | None = None
 
     def refusal(self, metrics: Mapping[str, float]) -> str | None:
-        """Why ``metrics`` do not pass, or None."""
+        """Return why ``metrics`` do not pass."""
         value = metrics.get(self.name)
         if value is None:
             return f"metric {self.name!r} is missing"
@@ -66,43 +67,36 @@ class MetricThreshold:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gates:
-    """What must hold of a version for one move, besides its stage."""
+class Move:
+    """One allowed move, and what must hold of the version; ``*`` is any stage."""
 
+    from_stage: str
+    to_stage: str
+    via: Cause
     verify_artifact: bool = False
     require_verified: bool = False
     required_tags: tuple[str, ...] = ()
     metrics: tuple[MetricThreshold, ...] = ()
 
-
-@dataclass(frozen=True, kw_only=True)
-class Move:
-    """One allowed move; ``*`` stands for any stage."""
-
-    from_stage: str
-    to_stage: str
-    via: Cause
-    gates: Gates = field(default_factory=Gates)
-
     def matches(self, from_stage: str, to_stage: str) -> bool:
         """Whether this rule speaks of the move."""
-        return self.from_stage in {ANY, from_stage} and self.to_stage in {
-            ANY,
-            to_stage,
-        }
+        is_from = self.from_stage in {ANY, from_stage}
+        return is_from and self.to_stage in {ANY, to_stage}
 
-
-@dataclass(frozen=True, kw_only=True)
-class VersionFacts:
-    """What the policy may know of a version."""
-
-    number: int
-    stage: str
-    status: VersionStatus
-    is_verified: bool
-    tags: Mapping[str, str]
-    metrics: Mapping[str, float]
-    stages_before: frozenset[str]  #: every stage it has ever been in
+    def refusals(self, version: VersionRow) -> list[str]:
+        """Return why the version may not move so, each reason."""
+        reasons = []
+        if version.status != VersionStatus.READY:
+            reasons.append(f"its status is {version.status}, not READY")
+        if self.require_verified and not version.is_verified:
+            reasons.append("its artifact is not verified")
+        reasons += [
+            f"tag {tag!r} is missing"
+            for tag in self.required_tags
+            if tag not in version.tags
+        ]
+        refusals = (threshold.refusal(version.metrics) for threshold in self.metrics)
+        return reasons + [refusal for refusal in refusals if refusal]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +104,13 @@ class Decision:
     """An allowed move."""
 
     cause: Cause
-    to_stage: str
     verify_artifact: bool
-    is_exclusive: bool
     incumbent_to: str | None  #: where incumbents go; None in a shared stage
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether the stage holds one version at a time."""
+        return self.incumbent_to is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,14 +134,14 @@ class StagePolicy:
     digest: str = ""
 
     def for_model(self, name: str) -> "StagePolicy":
-        """The rules that hold for a model of this name."""
+        """Return the rules that hold for a model of this name."""
         for pattern, policy in self.overrides:
             if fnmatchcase(name, pattern):
                 return policy
         return self
 
     def stage(self, text: str, *, field: str = "to_stage") -> str:
-        """The stage that ``text`` names, whatever its case.
+        """Return the stage that ``text`` names, whatever its case.
 
         Raises:
             InvalidInputError: when there is no such stage.
@@ -158,7 +155,7 @@ class StagePolicy:
         )
 
     def allowed_from(self, stage: str) -> tuple[str, ...]:
-        """The stages a transition may go to from here, in the stages' order."""
+        """Return the stages a transition may go to from here, in their order."""
         return tuple(
             target
             for target in self.stages
@@ -166,30 +163,30 @@ class StagePolicy:
         )
 
     def decide(
-        self, facts: VersionFacts, to_stage: str, *, rollback: bool = False
+        self,
+        version: VersionRow,
+        to_stage: str,
+        *,
+        stages_before: Collection[str] | None = None,
     ) -> Decision:
-        """Decide on a transition, or on a rollback.
+        """Decide on a transition; on a rollback, where it is said where it has been.
 
         Raises:
             TransitionRefusedError: naming the allowed stages and each reason.
         """
-        move = self._move(facts.stage, to_stage, rollback=rollback)
+        rollback = stages_before is not None
+        move = self._move(version.stage, to_stage, rollback=rollback)
         reasons = (
-            _gate_refusals(move, facts)
-            if move
-            else [self._refusal(facts.stage, to_stage)]
+            move.refusals(version) if move else [self._refusal(version.stage, to_stage)]
         )
-        if rollback and to_stage not in facts.stages_before:
-            reasons.append(f"version {facts.number} has never been in {to_stage}")
+        if stages_before is not None and to_stage not in stages_before:
+            reasons.append(f"version {version.number} has never been in {to_stage}")
         if not move or reasons:
-            raise self._refused(facts, to_stage, reasons)
-        incumbent_to = self.exclusive.get(to_stage)
+            raise self._refused(version, to_stage, reasons)
         return Decision(
             cause=Cause.ROLLBACK if rollback else move.via,
-            to_stage=to_stage,
-            verify_artifact=move.gates.verify_artifact,
-            is_exclusive=incumbent_to is not None,
-            incumbent_to=incumbent_to,
+            verify_artifact=move.verify_artifact,
+            incumbent_to=self.exclusive.get(to_stage),
         )
 
     def _move(self, from_stage: str, to_stage: str, *, rollback: bool) -> Move | None:
@@ -215,32 +212,16 @@ class StagePolicy:
         return by_rollback is not None and by_transition is None
 
     def _refused(
-        self, facts: VersionFacts, to_stage: str, reasons: list[str]
+        self, version: VersionRow, to_stage: str, reasons: list[str]
     ) -> TransitionRefusedError:
-        allowed = self.allowed_from(facts.stage)
+        allowed = self.allowed_from(version.stage)
         return TransitionRefusedError(
-            f"version {facts.number} may not move from {facts.stage} to {to_stage}: "
-            f"{'; '.join(reasons)}. Allowed from {facts.stage}: "
+            f"version {version.number} may not move from {version.stage} to "
+            f"{to_stage}: {'; '.join(reasons)}. Allowed from {version.stage}: "
             f"{', '.join(allowed) or 'none'}",
-            from_stage=facts.stage,
+            from_stage=version.stage,
             to_stage=to_stage,
             allowed=allowed,
             reasons=reasons,
-            is_rollback_only=self._is_rollback_only(facts.stage, to_stage),
+            is_rollback_only=self._is_rollback_only(version.stage, to_stage),
         )
-
-
-def _gate_refusals(move: Move, facts: VersionFacts) -> list[str]:
-    gates = move.gates
-    reasons = []
-    if facts.status is not VersionStatus.READY:
-        reasons.append(f"its status is {facts.status}, not READY")
-    if gates.require_verified and not facts.is_verified:
-        reasons.append("its artifact is not verified")
-    reasons += [
-        f"tag {tag!r} is missing"
-        for tag in gates.required_tags
-        if tag not in facts.tags
-    ]
-    refusals = (threshold.refusal(facts.metrics) for threshold in gates.metrics)
-    return reasons + [refusal for refusal in refusals if refusal]

@@ -22,7 +22,6 @@ from registry.domain.policy import (
     BUILT_IN_STAGES,
     NONE,
     Cause,
-    Gates,
     MetricThreshold,
     Move,
     StagePolicy,
@@ -113,11 +112,7 @@ class _PolicyFile(_Rules):
 
 
 def parse_policy(content: bytes, *, source: str) -> StagePolicy:
-    """Read a policy file.
-
-    Args:
-        content: the file's bytes.
-        source: the file's name, for messages.
+    """Read a policy file, which messages call ``source``.
 
     Raises:
         ConfigurationError: naming every problem.
@@ -154,22 +149,13 @@ def _policy(
 
 
 def _move(entry: Table) -> Move:
-    return Move(
-        from_stage=entry["from_stage"],
-        to_stage=entry["to_stage"],
-        via=Cause(entry["via"]),
-        gates=Gates(
-            verify_artifact=entry["verify_artifact"],
-            require_verified=entry["require_verified"],
-            required_tags=tuple(entry["required_tags"]),
-            metrics=tuple(
-                MetricThreshold(
-                    name=name, minimum=bounds.get("min"), maximum=bounds.get("max")
-                )
-                for name, bounds in entry["metrics"].items()
-            ),
-        ),
+    metrics = tuple(
+        MetricThreshold(name=name, minimum=bounds.get("min"), maximum=bounds.get("max"))
+        for name, bounds in entry["metrics"].items()
     )
+    tags = tuple(entry["required_tags"])
+    via = Cause(entry["via"])
+    return Move(**{**entry, "via": via, "required_tags": tags, "metrics": metrics})
 
 
 def _exclusive(rules: Table) -> Mapping[str, str]:
@@ -177,12 +163,12 @@ def _exclusive(rules: Table) -> Mapping[str, str]:
 
 
 def _shared_rollbacks(rules: Table) -> set[str]:
-    """The stages that are rolled back automatically although they are shared."""
+    """Return the stages that are rolled back automatically although shared."""
     return set(rules.get("automatic_rollback", ())) - _exclusive(rules).keys()
 
 
 def _stages_named(rules: Table) -> set[str]:
-    """Every stage that the rules name; only a move may name any of them."""
+    """Return every stage that the rules name; only a move may name any of them."""
     moves = rules.get("moves", ())
     moved = {move[end] for move in moves for end in ("from_stage", "to_stage")}
     exclusive = _exclusive(rules)
@@ -195,7 +181,7 @@ def _stages_named(rules: Table) -> set[str]:
 def _flattened(
     messages: Mapping[Any, Any] | Sequence[Any], place: str = ""
 ) -> list[str]:
-    """Marshmallow's nested messages as ``place: message`` lines."""
+    """Return marshmallow's nested messages as ``place: message`` lines."""
     if not isinstance(messages, Mapping):
         return [f"{place or 'file'}: {message}" for message in messages]
     problems: list[str] = []

@@ -8,11 +8,14 @@ Rules (as of MLflow 3.17):
 - A version names no place: its source is one of the words that MLflow's clients send.
 - The text of a version, its type and its response format stay as registered. Other
   tags may change, the configuration of the language model among them.
+
+What breaks a rule is refused by an ``InvalidInputError`` that names the field.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from registry.domain.names import Tags
 from registry.errors import InvalidInputError
 
 PROMPT_TAG = "mlflow.prompt.is_prompt"
@@ -27,20 +30,14 @@ _SOURCES = frozenset({SOURCE, "dummy-source"})
 
 _NOUNS = {"registered_model": "prompt", "model_version": "prompt_version"}
 
-Tags = Mapping[str, str | None]
-
 
 def is_prompt(tags: Tags) -> bool:
-    """Whether these tags make a prompt of what they are given to."""
+    """Whether these tags make a prompt of what has them."""
     return (tags.get(PROMPT_TAG) or "").lower() == "true"
 
 
 def check_source(source: str) -> None:
-    """Refuse a source that a prompt cannot have.
-
-    Raises:
-        InvalidInputError: as the first line says.
-    """
+    """Refuse a source that a prompt cannot have."""
     if source not in _SOURCES:
         raise InvalidInputError(
             f"Invalid prompt source: {source[:200]!r}. A prompt has no artifact; "
@@ -50,11 +47,7 @@ def check_source(source: str) -> None:
 
 
 def check_new_version(name: str, *, of_prompt: bool, tags: Tags) -> None:
-    """Hold a version to be against what it would be a version of.
-
-    Raises:
-        InvalidInputError: when one is a prompt and the other is not.
-    """
+    """Hold a version to be against what it would be a version of."""
     if is_prompt(tags) == of_prompt:
         return
     raise InvalidInputError(
@@ -68,11 +61,7 @@ def check_new_version(name: str, *, of_prompt: bool, tags: Tags) -> None:
 
 
 def check_version_tags(present: Mapping[str, str], changes: Tags) -> None:
-    """Hold changes of the tags of a prompt's version against what stays.
-
-    Raises:
-        InvalidInputError: when one of them is another text, type or format.
-    """
+    """Hold changes of the tags of a prompt's version against what stays."""
     for key, value in changes.items():
         if key in _FIXED and value != present.get(key):
             raise InvalidInputError(
@@ -83,7 +72,7 @@ def check_version_tags(present: Mapping[str, str], changes: Tags) -> None:
 
 
 def content(tags: Mapping[str, str]) -> dict[str, Any]:
-    """What a version says, and its tags less those that say it."""
+    """Return what a version says, and its tags less those that say it."""
     return {
         "prompt_type": tags.get(TYPE_TAG, "text"),
         "template": tags.get(TEXT_TAG),
@@ -92,13 +81,13 @@ def content(tags: Mapping[str, str]) -> dict[str, Any]:
 
 
 def own_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags that are not MLflow's way to say what a prompt is."""
+    """Return the tags that are not MLflow's way to say what a prompt is."""
     hidden = {PROMPT_TAG, TEXT_TAG, TYPE_TAG}
     return {key: value for key, value in tags.items() if key not in hidden}
 
 
 def event_type(model_event_type: str) -> str:
-    """What an event of a model is called when it is of a prompt."""
+    """Return what an event of a model is called when it is of a prompt."""
     noun, _, verb = model_event_type.partition(".")
     if noun not in _NOUNS:
         return model_event_type

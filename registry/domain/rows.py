@@ -1,13 +1,14 @@
 """What the registry keeps, as values: rows that are read, decided on and written.
 
 A field is a column of its table; only ``tags``, ``aliases`` and ``entered`` are read
-from others. ``CHANGES`` are the columns that may change once a row is there.
+from others. ``CHANGES`` are the columns that may change once a row is there; defaults
+are what a new row has.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,27 +31,27 @@ class ModelRow:
     id: str
     name: str
     is_prompt: bool
-    former_names: Sequence[str]
+    former_names: Sequence[str] = ()
     description: str
     created_at: datetime
     created_by: str
     updated_at: datetime
     mlflow_updated_at: datetime
-    deleted_at: datetime | None
-    row_version: int
-    last_number: int
-    last_event: int
-    last_history: int
-    chain_n: int
+    deleted_at: datetime | None = None
+    row_version: int = 1
+    last_number: int = 0
+    last_event: int = 0
+    last_history: int = 0
+    chain_n: int = 0
     chain_hash: str
 
     @property
     def chain(self) -> str:
-        """The name of its audit chain; it outlives renaming."""
+        """Return the name of its audit chain, which outlives renaming."""
         return f"model:{self.id}"
 
     def touched(self, now: datetime) -> "ModelRow":
-        """The row as it is changed now, at its ``updated_at``.
+        """Return the row as it is changed now, at its ``updated_at``.
 
         That never lies before its last change, even when the clock went back, so that
         "who held this stage at" stays true.
@@ -83,14 +84,14 @@ class VersionRow:
     model_name: str
     number: int
     stage: str
-    exclusive_stage: str | None
+    exclusive_stage: str | None = None
     status: str
-    status_message: str
+    status_message: str = ""
     source: str
-    artifact_state: str
-    artifact_digest: str | None
-    artifact_size_bytes: int | None
-    download_uri: str | None
+    artifact_state: str = "unverified"
+    artifact_digest: str | None = None
+    artifact_size_bytes: int | None = None
+    download_uri: str | None = None
     run_id: str | None
     run_link: str
     run: Mapping[str, Any] | None
@@ -104,16 +105,16 @@ class VersionRow:
     created_by: str
     updated_at: datetime
     mlflow_updated_at: datetime
-    deleted_at: datetime | None
-    row_version: int
-    seal_after: datetime | None
+    deleted_at: datetime | None = None
+    row_version: int = 1
+    seal_after: datetime | None = None
     tags: Mapping[str, str]
-    aliases: Sequence[str]
+    aliases: Sequence[str] = ()
     entered: int
 
     @property
     def artifact_uri(self) -> str:
-        """Where the bytes are."""
+        """Return where the bytes are."""
         return self.download_uri or self.source
 
     @property
@@ -123,11 +124,11 @@ class VersionRow:
 
     @property
     def etag(self) -> str:
-        """The strong entity tag: it changes with every change."""
+        """Return the strong entity tag: it changes with every change."""
         return f"{self.id}.{self.row_version}"
 
     def touched(self, at: datetime) -> "VersionRow":
-        """The row as it is changed at that instant."""
+        """Return the row as it is changed at that instant."""
         return replace(self, updated_at=at, row_version=self.row_version + 1)
 
 
@@ -153,7 +154,7 @@ class StageChangeRow:
     actor_name: str
     at: datetime
     verified: bool | None
-    event_id: str | None
+    event_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +185,16 @@ class AliasRow:
     alias: str
     version_id: str
     number: int
+
+    @classmethod
+    def of(cls, version: VersionRow, alias: str) -> Self:
+        """Return an alias that points at a version."""
+        return cls(
+            model_id=version.model_id,
+            alias=alias,
+            version_id=version.id,
+            number=version.number,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,10 +229,10 @@ class DeploymentRow:
     version_id: str
     number: int
     transition_id: str | None
-    delivery_id: str | None
+    delivery_id: str | None = None
     environment: str
     status: str
-    url: str | None
+    url: str | None = None
     description: str
     reported_by: str
     created_at: datetime
@@ -259,5 +270,5 @@ class TokenRow:
     created_at: datetime
     created_by: str
     expires_at: datetime | None
-    last_used_at: datetime | None
-    revoked_at: datetime | None
+    last_used_at: datetime | None = None
+    revoked_at: datetime | None = None

@@ -71,7 +71,7 @@ class ProxiedSource:
 
 @dataclass(frozen=True, slots=True)
 class RegisteredSource:
-    """A version of a registered model, by exactly one of its four names."""
+    """A version of a registered model: the latest, where nothing says which."""
 
     text: str
     model: str
@@ -79,21 +79,15 @@ class RegisteredSource:
     alias: str | None = None
     stage: str | None = None
 
-    @property
-    def is_latest(self) -> bool:
-        """Whether it is the highest number, whatever that is."""
-        return (self.number, self.alias, self.stage) == (None, None, None)
-
 
 Source = Address | RunSource | LoggedModelSource | ProxiedSource | RegisteredSource
 
 
 def parse_source(text: str) -> Source:
-    """What a source names.
+    """Return what a source names.
 
     Raises:
-        InvalidInputError: when the text breaks a rule of this module; the field is
-            ``source``.
+        InvalidInputError: the text breaks a rule of this module.
     """
     storable_text(text, field="source")
     if not text.strip() or len(text) > MAX_SOURCE_CHARACTERS:
@@ -126,7 +120,7 @@ def _check_segments(text: str) -> None:
 
 
 def _path_of(rest: str) -> str:
-    """What stands behind the authority, without slashes at its ends."""
+    """Return what stands behind the authority, without slashes at its ends."""
     if rest.startswith("//"):
         rest = rest[2:].partition("/")[2]
     return rest.strip("/")
@@ -150,7 +144,7 @@ def _model(text: str, rest: str) -> LoggedModelSource | RegisteredSource:
         return _by_selector(text, name, selector)
     name, at, alias = named.rpartition("@")
     if at:
-        name, alias = _given(name), _given(alias)
+        name, alias = _name(name), _name(alias)
         is_latest = alias.lower() == _LATEST  # no alias: nobody can set it
         return RegisteredSource(text, name, alias=None if is_latest else alias)
     if not _LOGGED_MODEL_ID.fullmatch(named):
@@ -161,7 +155,7 @@ def _model(text: str, rest: str) -> LoggedModelSource | RegisteredSource:
 def _by_selector(text: str, name: str, selector: str) -> RegisteredSource:
     if "/" in selector:
         raise _not_a_model()
-    name, selector = _given(name), _given(selector)
+    name, selector = _name(name), _name(selector)
     if selector.lower() == _LATEST:
         return RegisteredSource(text, name)
     if not (selector.isascii() and selector.isdigit()):
@@ -172,14 +166,14 @@ def _by_selector(text: str, name: str, selector: str) -> RegisteredSource:
 
 
 def _local(rest: str, expected: str) -> str:
-    """What stands behind the one slash of an address without a host."""
+    """Return what stands behind the one slash of an address without a host."""
     if not rest.startswith("/") or rest.startswith("//"):
         raise _refused(f"must have the form {expected}, without a host")
     return rest[1:]
 
 
-def _given(part: str) -> str:
-    """A name, in the form in which names are stored."""
+def _name(part: str) -> str:
+    """Return a name, in the form in which names are stored."""
     if not part.strip():
         raise _not_a_model()
     return clean_text(part, field="source")

@@ -21,7 +21,7 @@ _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
 def new_token() -> str:
-    """A token nobody has seen before."""
+    """Return a token nobody has seen before."""
     secret = "".join(secrets.choice(_BASE62) for _ in range(SECRET_CHARACTERS))
     return PREFIX + secret + _checksum(secret)
 
@@ -36,7 +36,7 @@ def is_well_formed(token: str) -> bool:
 
 
 def token_digest(token: str) -> str:
-    """SHA-256 in hex: enough for 256 random bits (OWASP ASVS 5.0, 6.5.2)."""
+    """Return its SHA-256 in hex: enough for 256 random bits (OWASP ASVS 5.0, 6.5.2)."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 

@@ -19,7 +19,7 @@ from flask import Response
 
 from registry.domain.rows import ModelRow, VersionRow
 from registry.persistence.latest import ModelWithLatest
-from registry.persistence.search import ShownModel, ShownVersion
+from registry.search.pages import ShownModel, ShownVersion
 from registry.web.paging import EMPTY, Filled, json_answer
 
 Row = TypeVar("Row")

@@ -14,9 +14,9 @@ from hashlib import sha256
 from typing import Any
 
 from registry.domain.names import clean_text
-from registry.domain.search_filter import Attribute, Ordering, Search
 from registry.errors import InvalidInputError
-from registry.persistence.search_conditions import Position
+from registry.search.conditions import Position
+from registry.search.language import Attribute, Ordering, Search
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MICROSECOND = timedelta(microseconds=1)

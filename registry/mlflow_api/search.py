@@ -12,8 +12,6 @@ from flask import Blueprint, Response, request
 from sqlalchemy.exc import OperationalError
 
 from registry.auth.permissions import Permission, requires
-from registry.domain import search_filter
-from registry.domain.search_filter import parse_search
 from registry.errors import InvalidInputError
 from registry.mlflow_api.documents import (
     Document,
@@ -25,9 +23,11 @@ from registry.mlflow_api.errors import search_error
 from registry.mlflow_api.page_tokens import read_token, write_token
 from registry.mlflow_api.reading import Fields, fields_of
 from registry.persistence.database import reading
-from registry.persistence.search import (
-    FoundModel,
-    FoundVersion,
+from registry.search import language
+from registry.search.language import parse_search
+from registry.search.pages import (
+    ModelResult,
+    VersionResult,
     find_models,
     find_versions,
 )
@@ -51,7 +51,7 @@ def search_registered_models() -> Response:
     """Find models, each with its latest version of each stage."""
     fields = fields_of(request)
     search = parse_search(
-        search_filter.MODELS, fields.text("filter"), fields.texts("order_by")
+        language.MODELS, fields.text("filter"), fields.texts("order_by")
     )
     limit = _limit(fields, unasked=_MODELS_UNASKED, at_most=_MODELS_AT_MOST)
     token = fields.text("page_token")
@@ -74,8 +74,8 @@ def search_registered_models() -> Response:
     )
 
 
-def _shown_model(found: FoundModel) -> Document | None:
-    _, shown = found
+def _shown_model(result: ModelResult) -> Document | None:
+    _, shown = result
     if shown is None:
         return None
     model, latest = shown
@@ -88,7 +88,7 @@ def search_model_versions() -> Response:
     """Find versions of any model."""
     fields = fields_of(request)
     search = parse_search(
-        search_filter.VERSIONS, fields.text("filter"), fields.texts("order_by")
+        language.VERSIONS, fields.text("filter"), fields.texts("order_by")
     )
     asked = _limit(fields, unasked=_VERSIONS_AT_MOST, at_most=_VERSIONS_AT_MOST)
     limit = min(asked, MAX_PAGE_OF_VERSIONS)
@@ -109,8 +109,8 @@ def search_model_versions() -> Response:
     )
 
 
-def _shown_version(found: FoundVersion) -> Document | None:
-    _, shown = found
+def _shown_version(result: VersionResult) -> Document | None:
+    _, shown = result
     return None if shown is None else version_document(*shown)
 
 

@@ -120,7 +120,7 @@ def send_test(webhook_id: str, *, name: str, sample: str | None) -> SendResult:
 
     def work(tx: Transaction) -> None:
         find(tx.session, webhook_id, name=name)
-        service.record_test(tx, webhook_id)
+        service.log_test(tx, webhook_id)
 
     with parts().rooms.tests.place(), service.translated():
         commit(work, is_answer=False)

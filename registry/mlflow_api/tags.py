@@ -7,7 +7,8 @@ from flask import Blueprint, Response, request
 
 from registry.auth.permissions import Permission, requires
 from registry.domain.commands.models import ChangeModel
-from registry.domain.commands.versions import ChangeVersion, Tags
+from registry.domain.commands.versions import ChangeVersion
+from registry.domain.names import Tags
 from registry.mlflow_api.documents import Document
 from registry.mlflow_api.reading import fields_of
 from registry.mlflow_api.versions import VersionRef, version_ref

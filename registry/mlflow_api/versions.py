@@ -13,7 +13,7 @@ from typing import NamedTuple
 from flask import Blueprint, Response, jsonify, request
 
 from registry.auth.permissions import Permission, requires
-from registry.domain.commands.registration import RegisterVersion, VersionDetails
+from registry.domain.commands.registration import VersionDetails
 from registry.domain.commands.versions import ChangeVersion, DeleteVersion
 from registry.domain.names import MAX_SHORT_TEXT_CHARACTERS
 from registry.domain.rows import VersionRow
@@ -87,15 +87,8 @@ def create_model_version() -> Response:
 
 def _created(name: str, source: str, details: VersionDetails) -> Response:
     queries.model_id(reading(), name)
-    prepared = prepare_version(
-        reading(), parts().source_readers, details, source=source
-    )
-
-    command = RegisterVersion(
-        model=name,
-        details=prepared.details,
-        link=prepared.link,
-        artifact_root=parts().store.root_uri,
+    command = prepare_version(
+        reading(), parts().source_readers, name, details, source=source
     )
     return commit(lambda tx: version_answer(execute(tx, command)))
 

@@ -58,7 +58,7 @@ def create_webhook() -> Response:
     """Subscribe an endpoint."""
     fields = fields_of(request)
     secret = fields.text("secret")
-    given = {
+    members = {
         "format": FORMAT,
         "options": {"name": _name(fields.required("name"))},
         "url": fields.required("url"),
@@ -68,11 +68,11 @@ def create_webhook() -> Response:
         "schedule_seconds": SCHEDULE_SECONDS,
     }
     state = _state(fields)
-    if not given["event_types"]:
+    if not members["event_types"]:
         raise missing("events")
 
     def work(tx: Transaction) -> Document:
-        created = service.create_subscription(tx, parts().webhooks, given)
+        created = service.create_subscription(tx, parts().webhooks, members)
         is_active = state.get("state", created["state"]) == created["state"]
         return _updated(tx, created["id"], {} if is_active else state)
 
@@ -101,7 +101,7 @@ def get_webhook(webhook_id: str) -> Response:
 @blueprint.patch("/<webhook_id>")
 @requires(Permission.ADMIN)
 def update_webhook(webhook_id: str) -> Response:
-    """Change what is given of a webhook."""
+    """Change what the request names of a webhook."""
     fields = fields_of(request)
     name, url = fields.text("name"), fields.text("url")
     description, secret = fields.optional("description"), fields.optional("secret")
@@ -168,8 +168,8 @@ def _types_told(row: Subscription) -> list[str]:
     ordinary = [name for name in FIRED if name not in OPT_IN]
     told: dict[str, None] = {}
     for entry in row.event_types:
-        asked = [entry] if entry in WORDS else ordinary
-        told |= {name: None for name in asked if matches_event_type([entry], name)}
+        types = [entry] if entry in WORDS else ordinary
+        told |= {name: None for name in types if matches_event_type([entry], name)}
     return list(told)
 
 
@@ -179,14 +179,14 @@ def _updated(tx: Transaction, webhook_id: str, changes: Document) -> Document:
     return {"webhook": webhook_document(find(tx.session, webhook_id, name=FORMAT))}
 
 
-def _name(given: str) -> str:
-    if not NAME.fullmatch(given):
+def _name(name: str) -> str:
+    if not NAME.fullmatch(name):
         raise InvalidInputError(
-            f"Webhook name {given[:80]!r} is invalid. It must start and end with a"
+            f"Webhook name {name[:80]!r} is invalid. It must start and end with a"
             " letter or digit, have at most 63 characters, and contain only letters,"
             " digits, dots (.), underscores (_), and hyphens (-)."
         )
-    return given
+    return name
 
 
 def _event_types(fields: Fields) -> list[str]:

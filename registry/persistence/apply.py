@@ -20,7 +20,7 @@ from registry.persistence.statements import (
     UPDATE,
     VERSIONS,
 )
-from webhooks.writing import write
+from webhooks.compiled import write
 
 _LIVE_VERSIONS = VERSIONS.update().where(
     VERSIONS.c.model_id == bindparam("of_model"), VERSIONS.c.deleted_at.is_(None)
@@ -72,7 +72,7 @@ def change(cx: Connection, row: object) -> None:
 
 def lease_sealing(cx: Connection, version_id: str, until: datetime) -> None:
     """Keep others from completing a version; no change of it that anybody is told."""
-    cx.execute(_LEASE, {"of_version": version_id, "until": until})
+    write(cx, _LEASE, [{"of_version": version_id, "until": until}])
 
 
 def append(cx: Connection, entry: EntryRow) -> None:
@@ -91,10 +91,10 @@ def _write_model(cx: Connection, effects: Effects) -> None:
         raise NameIsTakenError from error
     of_model = {"of_model": model.id, "at": model.updated_at}
     if effects.renamed:
-        cx.execute(_RENAME_VERSIONS, {**of_model, "name": model.name})
+        write(cx, _RENAME_VERSIONS, [{**of_model, "name": model.name}])
     if effects.emptied:
-        cx.execute(_DELETE_VERSIONS, of_model)
-        cx.execute(_DELETE_ALIASES, {"of_model": model.id})
+        write(cx, _DELETE_VERSIONS, [of_model])
+        write(cx, _DELETE_ALIASES, [of_model])
 
 
 def _by_kind(rows: Sequence[Any]) -> Iterable[list[Any]]:

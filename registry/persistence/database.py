@@ -2,7 +2,7 @@
 
 Rules:
 
-- A transaction that will write says so when it begins: ``begin_write``. On
+- A transaction that will write says so when it begins: ``change``. On
   SQLite it begins IMMEDIATE; on PostgreSQL it is an ordinary READ COMMITTED one.
 - A request reads without a transaction, each statement by itself (``reading``).
 - What each database needs besides stands in ``sqlite`` and ``postgresql``.
@@ -61,24 +61,19 @@ def prepare_engine(engine: Engine) -> None:
         postgresql.prepare(engine)
 
 
-def begin_write(session: Session, *, patience_seconds: float | None = None) -> None:
-    """Begin the transaction of a change; what the session read before is over.
+@contextmanager
+def change(
+    engine: Engine, *, patience_seconds: float | None = None
+) -> Iterator[Connection]:
+    """A connection for one change: committed at the end, once; not after an error.
 
     Locks are waited for ``patience_seconds``, or as long as is usual.
     """
-    session.rollback()
     patience = {} if patience_seconds is None else {PATIENCE: patience_seconds}
-    session.connection(execution_options={WRITES: True, **patience})
-
-
-def end_read(session: Session) -> None:
-    """End a read before something slow begins; what was read stays usable.
-
-    A rollback alone would leave rows behind that are read again when they are next
-    looked at, in a transaction that then stays open.
-    """
-    session.expunge_all()
-    session.rollback()
+    with engine.connect() as cx:
+        cx.execution_options(**{WRITES: True, **patience}).begin()
+        yield cx
+        cx.commit()
 
 
 def begin_snapshot(session: Session) -> None:
@@ -147,14 +142,12 @@ def _is_read_only(error: DBAPIError) -> bool:
 
 
 @contextmanager
-def write_transaction(
-    sessions: sessionmaker[Session], *, patience_seconds: float | None = None
-) -> Iterator[Session]:
-    """A session of its own for one change: committed at the end, once."""
-    with sessions() as session:
-        begin_write(session, patience_seconds=patience_seconds)
+def write_transaction(engine: Engine) -> Iterator[Session]:
+    """As ``change``, for what is changed through the ORM."""
+    with change(engine) as cx:
+        session = Session(cx, autoflush=False, expire_on_commit=False)
         yield session
-        session.commit()
+        session.flush()
 
 
 def session_factory(engine: Engine) -> sessionmaker[Session]:

@@ -35,6 +35,7 @@ from registry.persistence.statements import (
     selected,
 )
 from registry.persistence.tables import ModelVersion, RegisteredModel
+from webhooks.compiled import fetch, fetch_one
 
 
 class _IsOneOf(FunctionElement[Any]):
@@ -116,7 +117,7 @@ def model_with_latest(
         ModelNotFoundError: when there is no model of this name.
     """
     statement = _model_with_latest(tuple(stages))
-    found = cx.execute(statement, {"name": name}).all()
+    found = fetch(cx, statement, {"name": name})
     if not found:
         raise ModelNotFoundError(name)
     width = len(_MODEL)
@@ -138,7 +139,7 @@ def latest_versions(
         ModelNotFoundError: when there is no model of this name.
     """
     statement = _latest_versions(tuple(stages))
-    found = cx.execute(statement, {"name": name}).all()
+    found = fetch(cx, statement, {"name": name})
     if not found:
         raise ModelNotFoundError(name)
     return _in_order(found, stages)
@@ -150,10 +151,10 @@ def newest_version(cx: Connection, name: str) -> VersionRow | None:
     Raises:
         ModelNotFoundError: when there is no model of this name.
     """
-    found = cx.execute(_NEWEST, {"name": name}).one_or_none()
+    found = fetch_one(cx, _NEWEST, {"name": name})
     if found is None:
         raise ModelNotFoundError(name)
-    return None if found.id is None else row_of(VersionRow, found)
+    return None if found[0] is None else row_of(VersionRow, found)
 
 
 _NAMED = (MODELS.c.name == bindparam("name"), MODELS.c.deleted_at.is_(None))

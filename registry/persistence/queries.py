@@ -49,6 +49,7 @@ from registry.persistence.statements import (
     selected,
 )
 from registry.persistence.tables import AuditEntry
+from webhooks.compiled import fetch_one
 from webhooks.portions import read_rows
 
 _LIVE_MODEL = MODELS.c.deleted_at.is_(None)
@@ -218,7 +219,7 @@ def get_model(cx: Connection, name: str) -> ModelState:
     Raises:
         NotFoundError: when there is no model of this name.
     """
-    found = cx.execute(_MODEL, {"name": name}).one_or_none()
+    found = fetch_one(cx, _MODEL, {"name": name})
     if found is None:
         raise ModelNotFoundError(name)
     return model_state(found)
@@ -236,7 +237,7 @@ def model_kind(cx: Connection, name: str) -> tuple[str, bool]:
     Raises:
         NotFoundError: when there is no model of this name.
     """
-    found = cx.execute(_KIND, {"name": name}).one_or_none()
+    found = fetch_one(cx, _KIND, {"name": name})
     if found is None:
         raise ModelNotFoundError(name)
     return found[0], found[1]
@@ -248,10 +249,11 @@ def model_name(cx: Connection, model_id: str) -> str:
     Raises:
         NotFoundError: when it was deleted.
     """
-    found: str | None = cx.execute(_NAME, {"id": model_id}).scalar()
-    if found is None:
+    row = fetch_one(cx, _NAME, {"id": model_id})
+    if row is None:
         raise ModelNotFoundError(model_id)
-    return found
+    name: str = row[0]
+    return name
 
 
 def list_models(
@@ -270,7 +272,7 @@ def get_version(cx: Connection, name: str, number: int) -> VersionRow:
         NotFoundError: when model or version do not exist.
     """
     values = {"name": name, "number": number}
-    found = cx.execute(VERSION, values).one_or_none()
+    found = fetch_one(cx, VERSION, values)
     if found is None:
         raise VersionNotFoundError(name, number)
     return row_of(VersionRow, found)
@@ -309,7 +311,7 @@ def version_by_alias(cx: Connection, name: str, alias: str) -> VersionRow:
         NotFoundError: when model or alias do not exist.
     """
     values = {"name": name, "alias": alias}
-    found = cx.execute(_BY_ALIAS, values).one_or_none()
+    found = fetch_one(cx, _BY_ALIAS, values)
     if found is None:
         model_id(cx, name)
         raise AliasNotFoundError(name, alias)
@@ -329,7 +331,7 @@ def stage_holder(
     """
     values = {"name": name, "stage": stage, **({} if at is None else {"at": at})}
     statement = _HOLDER if at is None else _HOLDER_AT
-    found = cx.execute(statement, values).one_or_none()
+    found = fetch_one(cx, statement, values)
     if found is None:
         when = "was" if at else "is"
         raise NotFoundError(f"no version of {name!r} {when} in {stage}")

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import (
     Connection,
-    CursorResult,
     Executable,
+    Select,
     and_,
     bindparam,
     func,
@@ -27,7 +27,6 @@ from registry.domain.commands.change import (
     Want,
 )
 from registry.domain.documents import NO_FACTS, ModelFacts
-from registry.domain.policy import ARCHIVED, NONE
 from registry.domain.rows import (
     AliasRow,
     CommentRow,
@@ -43,6 +42,7 @@ from registry.persistence.statements import (
     CHANGES,
     COMMENTS,
     DEPLOYMENTS,
+    IS_HELD,
     MODEL_TAGS,
     MODELS,
     VERSIONS,
@@ -50,10 +50,10 @@ from registry.persistence.statements import (
     row_of,
     selected,
 )
+from webhooks.compiled import fetch, fetch_one
 from webhooks.tables import Delivery, DeliveryKind
 
 Kind = TypeVar("Kind")
-Rows = CursorResult[*tuple[Any, ...]]
 
 _OF_MODEL = and_(
     VERSIONS.c.model_id == bindparam("model_id"), VERSIONS.c.deleted_at.is_(None)
@@ -127,7 +127,7 @@ _FACTS = select(
     .where(ALIASES.c.model_id == bindparam("model_id"))
     .scalar_subquery(),
     select(JSONObjectAggregate(VERSIONS.c.number, VERSIONS.c.stage))
-    .where(_OF_MODEL, VERSIONS.c.stage.not_in([NONE, ARCHIVED]))
+    .where(_OF_MODEL, IS_HELD)
     .scalar_subquery(),
     select(func.max(VERSIONS.c.number)).where(_OF_MODEL).scalar_subquery(),
 )
@@ -171,7 +171,7 @@ def lock(cx: Connection, name: str) -> ModelRow:
     Raises:
         ModelNotFoundError: when there is no model of this name.
     """
-    found = cx.execute(_LOCK, {"name": name}).one_or_none()
+    found = fetch_one(cx, _LOCK, {"name": name})
     if found is None:
         raise ModelNotFoundError(name)
     return row_of(ModelRow, found)
@@ -180,11 +180,11 @@ def lock(cx: Connection, name: str) -> ModelRow:
 def gather(cx: Connection, model: ModelRow, want: Want) -> Snapshot:
     """What is wanted of a model that is locked."""
     of = _OfModel(cx, model.id)
-    alias = of.one(AliasRow, _ALIAS, alias=want.alias)
-    holder = of.first(_HOLDER_BEFORE, stage=want.holder_before)
+    alias = of.row(AliasRow, _ALIAS, alias=want.alias)
+    holder = of.number(_HOLDER_BEFORE, stage=want.holder_before)
     comment_of, comment = of.comment(want.comment)
     number = want.number or holder or comment_of or (alias.number if alias else None)
-    version = of.one(VersionRow, _VERSION, number=number)
+    version = of.row(VersionRow, _VERSION, number=number)
     in_stage = of.in_stage(want)
     return Snapshot(
         model=model,
@@ -210,58 +210,58 @@ class _OfModel:
     cx: Connection
     id: str
 
-    def found(
-        self, statement: Executable, **values: object
-    ) -> CursorResult[*tuple[Any, ...]]:
-        return self.cx.execute(statement, {"model_id": self.id, **values})
+    def rows(self, statement: Select[Any], **values: object) -> list[Any]:
+        return fetch(self.cx, statement, {"model_id": self.id, **values})
 
-    def one(
-        self, kind: type[Kind], statement: Executable, **values: object
+    def rows_in(self, statement: Executable, **values: object) -> list[Any]:
+        """Of a statement with a list of values, whose text differs by its length."""
+        found = self.cx.execute(statement, {"model_id": self.id, **values})
+        return [tuple(row) for row in found]
+
+    def row(
+        self, kind: type[Kind], statement: Select[Any], **values: object
     ) -> Kind | None:
-        row = (
-            None if None in values.values() else self.found(statement, **values).first()
-        )
-        return None if row is None else row_of(kind, row)
+        rows = [] if None in values.values() else self.rows(statement, **values)
+        return row_of(kind, rows[0]) if rows else None
 
-    def first(self, statement: Executable, *, stage: str | None) -> int | None:
-        if stage is None:
-            return None
-        number: int | None = self.found(statement, stage=stage).scalar()
-        return number
+    def number(self, statement: Select[Any], *, stage: str | None) -> int | None:
+        rows = [] if stage is None else self.rows(statement, stage=stage)
+        return rows[0][0] if rows else None
 
     def comment(self, comment: str | None) -> tuple[int | None, CommentRow | None]:
-        row = comment and self.found(_COMMENT, comment=comment).one_or_none()
-        return (row[0], row_of(CommentRow, row[1:])) if row else (None, None)
+        rows = [] if comment is None else self.rows(_COMMENT, comment=comment)
+        return (rows[0][0], row_of(CommentRow, rows[0][1:])) if rows else (None, None)
 
     def in_stage(self, want: Want) -> list[VersionRow]:
         if want.stage is None:
             return []
-        rows = self.found(_IN_STAGE, stage=want.stage, limit=want.limit)
+        rows = self.rows(_IN_STAGE, stage=want.stage, limit=want.limit)
         return [row_of(VersionRow, row) for row in rows]
 
     def last_in(self, want: Want, in_stage: Sequence[VersionRow]) -> int | None:
         if want.last_in and want.last_in == want.stage and len(in_stage) < want.limit:
             last = max(in_stage, key=lambda row: row.entered, default=None)
             return None if last is None else last.number
-        return self.first(_LAST_IN, stage=want.last_in)
+        return self.number(_LAST_IN, stage=want.last_in)
 
     def stages_before(self, version: VersionRow | None) -> frozenset[str]:
         if version is None:
             return frozenset()
-        return frozenset(self.found(_STAGES_BEFORE, version_id=version.id).scalars())
+        rows = self.rows(_STAGES_BEFORE, version_id=version.id)
+        return frozenset(stage for (stage,) in rows)
 
     def facts(self) -> ModelFacts:
-        return model_facts(*self.found(_FACTS).one())
+        return model_facts(*self.rows(_FACTS)[0])
 
     def outside(self, stages: frozenset[str] | None) -> Sequence[tuple[int, str]]:
         if stages is None:
             return ()
-        rows = self.found(_OUTSIDE, stages=sorted(stages), limit=MAX_NAMED)
+        rows = self.rows_in(_OUTSIDE, stages=sorted(stages), limit=MAX_NAMED)
         return [(number, stage) for number, stage in rows]
 
 
 def _copied(cx: Connection, version_id: str | None) -> tuple[str, str] | None:
-    row = version_id and cx.execute(_COPIED, {"id": version_id}).one_or_none()
+    row = version_id and fetch_one(cx, _COPIED, {"id": version_id})
     return (row[0], row[1]) if row else None
 
 
@@ -281,10 +281,10 @@ def _deployment(
         return DeploymentFacts()
     of = _OfModel(cx, version.model_id)
     of_version = {"version_id": version.id}
-    present = of.one(StageChangeRow, _PRESENT, **of_version)
+    present = of.row(StageChangeRow, _PRESENT, **of_version)
     announced = _announced(of, of_version, reported)
     changes = [each for each in (present, announced) if each]
-    rows = of.found(
+    rows = of.rows_in(
         _DEPLOYMENTS,
         **of_version,
         environment=reported.environment,
@@ -295,12 +295,12 @@ def _deployment(
     )
     deployments = [row_of(DeploymentRow, row) for row in rows]
     events = {each.event_id for each in changes if each.event_id}
-    sent = of.found(_SENT_AGAIN, events=[*events, reported.granted_event_id])
+    sent = of.rows_in(_SENT_AGAIN, events=[*events, reported.granted_event_id])
     return DeploymentFacts(
         present=present,
         announced=announced,
         rows={row.transition_id: row for row in deployments},
-        sent_again={found.event_id: found[1] for found in sent},
+        sent_again=dict(sent),
     )
 
 
@@ -312,4 +312,4 @@ def _announced(
     given = {name: value for name, value in named.items() if value is not None}
     if not given:
         return None
-    return of.one(StageChangeRow, _ANNOUNCED[frozenset(given)], **of_version, **given)
+    return of.row(StageChangeRow, _ANNOUNCED[frozenset(given)], **of_version, **given)

@@ -17,17 +17,15 @@ import sqlite3
 import time
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from registry.domain.like import Pattern
 from registry.persistence.purposes import PATIENCE, READS, UNLIMITED, WRITES
+from registry.search.like import LIKE_FUNCTION, Pattern
 
-#: The function in SQL that compares long texts: ``text, pattern, ignore_case``.
-LIKE_FUNCTION: Final = "stagegate_like"
 STATEMENT_SECONDS = 30.0
 PATIENCE_SECONDS = 15
 REPLACED = (

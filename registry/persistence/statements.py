@@ -20,6 +20,7 @@ from sqlalchemy import (
     bindparam,
     column,
     func,
+    literal,
     select,
 )
 from sqlalchemy import cast as sql_cast
@@ -207,6 +208,8 @@ TAGS_AND_ALIASES: Sequence[Any] = (
         "model_aliases"
     ),
 )
+#: A version's stage is neither None nor Archived.
+IS_HELD = VERSIONS.c.stage.not_in([literal(NONE), literal(ARCHIVED)])
 _LIVE_VERSION = VERSIONS.c.deleted_at.is_(None)
 #: What to select for a model with its facts; ``model_state`` makes it of that.
 MODEL_STATE: Sequence[Any] = (
@@ -216,7 +219,7 @@ MODEL_STATE: Sequence[Any] = (
         JSONObjectAggregate(VERSIONS.c.number, VERSIONS.c.stage),
         VERSIONS,
         _LIVE_VERSION,
-        VERSIONS.c.stage.not_in([NONE, ARCHIVED]),
+        IS_HELD,
     ).label("held_stages"),
     _of_model(func.max(VERSIONS.c.number), VERSIONS, _LIVE_VERSION).label("latest"),
 )

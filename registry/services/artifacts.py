@@ -3,8 +3,8 @@
 Rules:
 
 - No database here: reading and hashing an artifact may take minutes, and a lock
-  must not wait for it. What is found is handed to the
-  transaction, which checks that the version is still the one that was looked at.
+  must not wait for it. The transaction checks that the version is still the one that
+  was looked at.
 - A source the store can read gets a manifest: at once up to ``INLINE_BYTES`` and
   ``INLINE_FILES``, by the background above that.
 - A source elsewhere is taken at its word and marked unverified; a bucket that our
@@ -35,16 +35,11 @@ _LOCAL_SCHEMES = frozenset({"", "file"})
 
 
 def inspect_address(store: ArtifactStore, address: Address) -> LinkedSource:
-    """Look at the address that a version is to be linked to.
-
-    Raises:
-        InvalidInputError: when it is local and not the store's, or nothing is there.
-        ArtifactStoreError: when the store does not answer.
-    """
+    """Look at the address that a version is to be linked to."""
     source = address.text
     if not store.claims(source):
         _refuse_local(address)
-        return linked_elsewhere(source)
+        return LinkedSource(source=source)
     try:
         # A prefix may hold a whole bucket; more than this is the background's.
         files = list(islice(store.list_files(source), INLINE_FILES + 1))
@@ -53,7 +48,7 @@ def inspect_address(store: ArtifactStore, address: Address) -> LinkedSource:
     except (BucketNotFoundError, ArtifactAccessDeniedError):
         if source.startswith(f"{store.root_uri}/"):
             raise  # our own bucket is gone or locked: nobody's mistake but ours
-        return linked_elsewhere(source)
+        return LinkedSource(source=source)
     except ArtifactNotFoundError as error:
         raise InvalidInputError(
             f"there is no artifact at {source}", field="source"
@@ -67,13 +62,6 @@ def is_read_by(store: ArtifactStore, source: str) -> bool:
         return store.claims(source)
     except InvalidInputError:
         return False
-
-
-def linked_elsewhere(source: str, *, download_uri: str | None = None) -> LinkedSource:
-    """A source that the store cannot read, taken at its word."""
-    return LinkedSource(
-        source=source, is_readable=False, manifest=None, download_uri=download_uri
-    )
 
 
 def is_hashed_inline(files: Sequence[StoredFile] | Sequence[FileEntry]) -> bool:

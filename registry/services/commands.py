@@ -95,8 +95,10 @@ def _write(tx: Transaction, outcome: Outcome[Answer]) -> None:
     except NameIsTakenError as error:
         raise _name_taken(tx, effects.model.name) from error
     events = [_event(tx, effects, draft) for draft in effects.events]
-    stored = outbox.enqueue_all(tx.session, events, now=tx.now)
+    stored, unsendable = outbox.store(tx.cx, events, now=tx.now)
     tx.fanouts.extend(event["fanout"] for event in stored)
+    if unsendable:
+        outbox.give_up(tx.session, unsendable, now=tx.now)
 
 
 def _event(tx: Transaction, effects: Effects, draft: EventDraft) -> Event:
@@ -118,8 +120,8 @@ def _event(tx: Transaction, effects: Effects, draft: EventDraft) -> Event:
 
 
 def _name_taken(tx: Transaction, name: str) -> NameTakenError:
-    tx.session.rollback()  # nothing is kept; who has the name is read to be told
+    tx.cx.rollback()  # nothing is kept; who has the name is read to be told
     holder = select(MODELS.c.is_prompt).where(
         MODELS.c.name == name, MODELS.c.deleted_at.is_(None)
     )
-    return NameTakenError(name, is_prompt=bool(tx.session.scalar(holder)))
+    return NameTakenError(name, is_prompt=bool(tx.cx.scalar(holder)))

@@ -1,4 +1,4 @@
-"""Comments, found by their ids alone."""
+"""Comments, known by their ids alone."""
 
 from sqlalchemy import bindparam, select
 
@@ -37,7 +37,7 @@ def create_comment(tx: Transaction, model: str, number: int, text: str) -> Comme
 def edit_comment(tx: Transaction, comment: str, text: str | None) -> CommentRow:
     """Write a comment anew, or remove it by None; raises as ``EditComment``.
 
-    Its model is found without a lock; the comment is looked for again under it.
+    Its model is looked up without a lock; the comment is looked up again under it.
     """
     model = tx.cx.execute(_MODEL_OF, {"comment": comment}).scalar_one_or_none()
     if model is None:

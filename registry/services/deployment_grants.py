@@ -17,9 +17,9 @@ from sqlalchemy import Connection, bindparam, select
 from registry.domain.commands.deployments import DeploymentGrant
 from registry.domain.commands.moves import STAGE_CHANGED
 from registry.domain.deployment_token import (
+    LIFETIME,
     DeploymentTokens,
     TokenSubject,
-    expires_at,
 )
 from registry.domain.timestamps import rfc3339
 from registry.errors import NotSignedInError
@@ -32,7 +32,7 @@ LENT_NAME = "deployment_token"
 
 
 def lend_token(tokens: DeploymentTokens, claim: Claim) -> Mapping[str, str]:
-    """What a delivery carries besides its body: a token, where a stage changed."""
+    """Return what a delivery carries besides its body: a token of a stage change."""
     if claim.event_type != STAGE_CHANGED:
         return {}
     subject = TokenSubject(claim.event_id, claim.subscription_id)
@@ -59,20 +59,20 @@ _GRANTED = (
 def open_grant(
     cx: Connection, tokens: DeploymentTokens, secret: str, *, now: datetime
 ) -> DeploymentGrant:
-    """What the bearer of a deployment token may report.
+    """Return what the bearer of a deployment token may report.
 
     Raises:
         NotSignedInError: when it is no token, or no longer one.
     """
     subject = tokens.read(secret)
-    asked = {"event": subject.event_id, "subscription": subject.subscription_id}
-    found = cx.execute(_GRANTED, asked).one_or_none()
-    if found is None:
+    values = {"event": subject.event_id, "subscription": subject.subscription_id}
+    row = cx.execute(_GRANTED, values).one_or_none()
+    if row is None:
         raise NotSignedInError("what this deployment token speaks of is gone")
-    model, data, delivery_id, sent_at = found
-    if expires_at(sent_at) <= now:
+    model, data, delivery_id, sent_at = row
+    if (expired_at := sent_at + LIFETIME) <= now:
         raise NotSignedInError(
-            f"this deployment token expired at {rfc3339(expires_at(sent_at))}"
+            f"this deployment token expired at {rfc3339(expired_at)}"
         )
     return DeploymentGrant(
         model=model,

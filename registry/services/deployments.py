@@ -11,32 +11,12 @@ Rules:
 from dataclasses import dataclass, replace
 
 from registry.domain.actors import SYSTEM
-from registry.domain.commands.change import Snapshot
 from registry.domain.commands.deployments import ReportDeployment
 from registry.domain.commands.moves import Moved, MoveVersion
 from registry.domain.documents import Document, deployment_document
-from registry.errors import (
-    RegistryError,
-    VerificationNeededError,
-)
+from registry.errors import RegistryError, VerificationNeededError
 from registry.services.commands import carry_out, execute, look, preview
 from registry.services.transaction import Transaction
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preparation:
-    """What is known of the artifact that a rollback would put back.
-
-    Attributes:
-        digest: as it was hashed; None when it was not.
-        refusal: why it may not be put back.
-    """
-
-    digest: str | None = None
-    refusal: str | None = None
-
-
-UNPREPARED = Preparation()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +29,7 @@ class _Plan:
 
     @property
     def details(self) -> Document:
-        """What the audit entry of the report says of it."""
+        """Return what the audit entry of the report says of it."""
         if self.refusal is not None:
             return {"automatic_rollback": {"refused": self.refusal}}
         if self.moved is not None:
@@ -58,31 +38,35 @@ class _Plan:
 
 
 def report_deployment(
-    tx: Transaction, report: ReportDeployment, prepared: Preparation
+    tx: Transaction,
+    report: ReportDeployment,
+    *,
+    digest: str | None = None,
+    refusal: str | None = None,
 ) -> Document:
     """Take a report down, and roll back where the policy asks for it.
+
+    ``digest`` is the artifact's that goes back, where it was hashed; ``refusal`` is why
+    it may not go back.
 
     Raises:
         RegistryError: as ``ReportDeployment``.
         VerificationNeededError: when what goes back is to be verified first.
     """
     seen = look(tx, report)
-    plan = _plan(tx, seen, report, prepared)
+    move, refused = report.due_rollback(seen, tx.policy, tx.caller.actor)
+    plan = _Plan(refusal=refused)
+    if move is not None:
+        plan = _planned(tx, replace(move, verified_digest=digest), refusal)
     report = replace(report, details=plan.details, rolls_back=plan.move is not None)
     row = carry_out(tx, report, seen)
     document = deployment_document(report.model, row)
     return {**document, "automatic_rollback": _carried_out(tx, plan)}
 
 
-def _plan(
-    tx: Transaction, seen: Snapshot, report: ReportDeployment, prepared: Preparation
-) -> _Plan:
-    move, refusal = report.due_rollback(seen, tx.policy, tx.caller.actor)
-    if move is None:
+def _planned(tx: Transaction, move: MoveVersion, refusal: str | None) -> _Plan:
+    if refusal is not None:
         return _Plan(refusal=refusal)
-    if prepared.refusal is not None:
-        return _Plan(refusal=prepared.refusal)
-    move = replace(move, verified_digest=prepared.digest)
     try:
         return _Plan(move=move, moved=preview(_as_system(tx), move).answer)
     except VerificationNeededError:
@@ -92,7 +76,7 @@ def _plan(
 
 
 def _carried_out(tx: Transaction, plan: _Plan) -> Document | None:
-    """What was done, or why not, or None for nothing to do."""
+    """Roll back as planned; returns what was done, or why nothing was."""
     done: Document = {"transition_id": None, "to_version": None, "refused": None}
     if plan.move is None:
         return {**done, "refused": plan.refusal} if plan.refusal else None

@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from registry.domain.documents import Document
 from registry.domain.timestamps import rfc3339
-from registry.persistence.database import begin_write, is_away
+from registry.persistence.database import change, is_away
 from webhooks import feed
 from webhooks.feed import FeedPage
 from webhooks.tables import EventRow
@@ -24,20 +24,20 @@ def read_events(
     """Events behind a position or from the first on, the newest among them.
 
     Usually one statement. Where events wait for their position and would belong to
-    this page, they get it first, in a transaction that is committed here; where that
+    this page, they get it first, in a transaction of its own; where that
     would have to wait, they come with a later page.
     """
     chosen = {"event_type": event_type, "subject": model}
     page = feed.read(session, after=after, limit=limit, **chosen)
     if page.has_unplaced and page.next_position >= page.last_position:
+        session.rollback()  # what it sees from here on is new
+        engine = session.get_bind().engine
         try:
-            begin_write(session, patience_seconds=_PATIENCE_SECONDS)
-            feed.place(session)
-            session.commit()
+            with change(engine, patience_seconds=_PATIENCE_SECONDS) as cx:
+                feed.place(Session(cx, autoflush=False))
         except DBAPIError as error:
             if not is_away(error):
                 raise
-            session.rollback()
         page = feed.read(session, after=after, limit=limit, **chosen)
     return page
 

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
 
-from sqlalchemy.orm import Session
-
 from registry.services.transaction import Transaction
 from webhooks import feed, retention, subscriptions
 
 logger = logging.getLogger(__name__)
 
+#: Opens a transaction, and commits it at the end.
 Begin = Callable[[], AbstractContextManager[Transaction]]
 
 #: A run ends after so many batches of each kind, however much is left.
@@ -45,11 +44,6 @@ def forget_deliveries(begin: Begin, *, keep: timedelta) -> int:
     return removed
 
 
-def has_unplaced(session: Session) -> bool:
-    """Whether committed events wait for their place in the feed."""
-    return feed.has_unplaced(session)
-
-
 def bury_deliveries(begin: Begin) -> int:
     """Give up what deleted subscriptions still wait for; says how many."""
     return _in_batches(
@@ -57,11 +51,6 @@ def bury_deliveries(begin: Begin) -> int:
         lambda tx: subscriptions.bury(tx.session, now=tx.now),
         subscriptions.BURIED_AT_ONCE,
     )
-
-
-def has_unburied(session: Session) -> bool:
-    """Whether deleted subscriptions still wait for something."""
-    return subscriptions.has_unburied(session)
 
 
 def _in_batches(begin: Begin, work: Callable[[Transaction], int], full: int) -> int:

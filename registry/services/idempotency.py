@@ -29,6 +29,7 @@ from registry.errors import (
     InvalidInputError,
 )
 from registry.persistence.tables import IdempotencyKey
+from webhooks.compiled import fetch_one, write
 
 MAX_KEY_CHARACTERS = 255
 # Blanks at the ends of a header are lost on the way; other alphabets are garbled.
@@ -38,9 +39,10 @@ KEPT_FOR = timedelta(hours=24)
 FORGOTTEN_AT_ONCE = 1_000
 
 _KEYS = cast("Table", IdempotencyKey.__table__)
-_FIND = select(_KEYS).where(
+_FIND = select(_KEYS.c.fingerprint, _KEYS.c.status, _KEYS.c.body).where(
     _KEYS.c.principal == bindparam("of_principal"), _KEYS.c.key == bindparam("of_key")
 )
+_KEEP = _KEYS.insert()
 _OLD = (
     select(_KEYS.c.principal, _KEYS.c.key)
     .where(_KEYS.c.created_at < bindparam("before"))
@@ -93,15 +95,16 @@ def find_answer(cx: Connection, request: KeyedRequest) -> StoredAnswer | None:
     Raises:
         IdempotencyMismatchError: when the key was used with another request.
     """
-    found = {"of_principal": request.principal, "of_key": request.key}
-    row = cx.execute(_FIND, found).one_or_none()
+    of_request = {"of_principal": request.principal, "of_key": request.key}
+    row = fetch_one(cx, _FIND, of_request)
     if row is None:
         return None
-    if row.fingerprint != request.fingerprint:
+    fingerprint, status, body = row
+    if fingerprint != request.fingerprint:
         raise IdempotencyMismatchError(
             "this idempotency key was used with a different request"
         )
-    return StoredAnswer(status=row.status, body=row.body)
+    return StoredAnswer(status=status, body=body)
 
 
 def keep(
@@ -123,7 +126,7 @@ def keep(
         "created_at": now,
     }
     try:
-        cx.execute(_KEYS.insert(), row)
+        write(cx, _KEEP, [row])
     except IntegrityError as error:
         raise ConflictError(
             "a request with this idempotency key is in flight"

@@ -44,7 +44,7 @@ class Rehearsal:
 
 
 def rehearse(tx: Transaction, changes: Rehearsal) -> VersionRow | None:
-    """The version as it would be; None without one.
+    """Return the version as it would be; None without one.
 
     Raises:
         RegistryError: what the first change would end in that would be refused.

@@ -16,8 +16,8 @@ Rules:
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,7 +67,7 @@ def with_run(
     tracking: TrackingServer | None,
     resolved: ResolvedSource | None = None,
 ) -> VersionDetails:
-    """What the caller said, completed by what is known of the run.
+    """Complete what the caller said by what is known of the run.
 
     ``details`` names the run and the logged model already. Asks the tracking server,
     so nothing may be locked.
@@ -76,16 +76,16 @@ def with_run(
         return _as_copied(details, resolved.copied)
     model = resolved.logged_model if resolved else None
     if tracking is None or not details.run_id:
-        return _completed(details, _Facts.of(None, model))
+        return _completed(details, None, model)
     run = resolved.run if resolved else None
     if run is None or run.run_id != details.run_id:
         try:
             run = tracking.get_run(details.run_id)
         except (NotFoundError, TrackingServerError) as error:
             problem = {"run_id": details.run_id, "problem": error.message}
-            return replace(_completed(details, _Facts.of(None, model)), run=problem)
+            return replace(_completed(details, None, model), run=problem)
     link = tracking.run_url(run.experiment_id, run.run_id)
-    completed = _completed(details, _Facts.of(run, model))
+    completed = _completed(details, run, model)
     return replace(completed, run_link=details.run_link or link)
 
 
@@ -101,95 +101,75 @@ def _as_copied(details: VersionDetails, version: VersionRow) -> VersionDetails:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Facts:
-    """What is kept of a run and a logged model; ``snapshot`` is None without a run."""
+def _completed(
+    details: VersionDetails, read: Run | None, logged: LoggedModel | None
+) -> VersionDetails:
+    """Complete what was said by the run and by the logged model.
 
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
-    datasets: Sequence[Mapping[str, str]]
-    git_commit: str | None
-    snapshot: Snapshot | None
-
-    @classmethod
-    def of(cls, run: Run | None, model: LoggedModel | None) -> "_Facts":
-        """The logged model's word wins: a run may have made several."""
-        parts = [part for part in (run, model) if part is not None]
-        all_params = {k: v for part in parts for k, v in part.params.items()}
-        all_metrics = {
-            k: v
-            for part in parts
-            for k, v in part.metrics.items()
-            if not (part is model and _is_outrun(k, model, run))
-        }
-        params = _texts(all_params, MAX_PARAMS_CHARACTERS)
-        unusable = {
-            k: said for k, v in all_metrics.items() if (said := _flaw(k, v, model, run))
-        }
-        metrics = _metrics({k: v for k, v in all_metrics.items() if k not in unusable})
-        datasets = _datasets(run.datasets if run else ())
-        tags = run.tags if run else {}
-        kept = {k: v for k, v in tags.items() if k not in _TAGS_LEFT_OUT}
-        kept_tags = _texts(kept, MAX_TAGS_CHARACTERS)
-        omitted = {
-            "params": len(all_params) - len(params),
-            "metrics": len(all_metrics) - len(metrics),
-            "datasets": len(run.datasets if run else ()) - len(datasets),
-            "tags": len(kept) - len(kept_tags),
-        }
-        return cls(
-            params=params,
-            metrics=metrics,
-            datasets=datasets,
-            git_commit=_text(tags.get(_COMMIT)),
-            snapshot=_snapshot(run, kept_tags, omitted, unusable) if run else None,
-        )
+    The logged model's word wins: a run may have made several.
+    """
+    run, model = read or Run(run_id=""), logged or LoggedModel(model_id="")
+    all_params = {**run.params, **model.params}
+    all_metrics = _all_metrics(model, run)
+    flaws = {name: _flaw(name, all_metrics[name], model, run) for name in all_metrics}
+    unusable = {name: flaw for name, flaw in flaws.items() if flaw}
+    tags = {key: run.tags[key] for key in run.tags if key not in _TAGS_LEFT_OUT}
+    params = _texts(all_params, MAX_PARAMS_CHARACTERS)
+    metrics = _metrics(
+        {name: all_metrics[name] for name in all_metrics if name not in unusable}
+    )
+    datasets, kept_tags = _datasets(run.datasets), _texts(tags, MAX_TAGS_CHARACTERS)
+    omitted = {
+        "params": len(all_params) - len(params),
+        "metrics": len(all_metrics) - len(metrics),
+        "datasets": len(run.datasets) - len(datasets),
+        "tags": len(tags) - len(kept_tags),
+    }
+    return replace(
+        details,
+        params={**params, **details.params},
+        metrics={**metrics, **details.metrics},
+        datasets=details.datasets or datasets,
+        git_commit=details.git_commit or _text(run.tags.get(_COMMIT)),
+        run=_snapshot(run, kept_tags, omitted, unusable) if read else None,
+    )
 
 
-def _is_outrun(name: str, model: LoggedModel | None, run: Run | None) -> bool:
+def _all_metrics(model: LoggedModel, run: Run) -> dict[str, float]:
+    of_model = {
+        name: value
+        for name, value in model.metrics.items()
+        if not _is_outrun(name, model, run)
+    }
+    return {**run.metrics, **of_model}
+
+
+def _is_outrun(name: str, model: LoggedModel, run: Run) -> bool:
     """Whether a metric of a logged model is but the first of the run's series.
 
     MLflow 3 gives a model the run's metrics of step 0 unless its caller names a
     step: after a training of many steps, the loss before it.
     """
-    if model is None or run is None:
-        return False
     return name in run.metric_steps and name not in model.metric_steps
 
 
-def _flaw(
-    name: str, value: float, model: LoggedModel | None, run: Run | None
-) -> str | None:
-    """What is said of a metric that is no number to go by; None of a sound one."""
-    of_run = run.metrics.get(name, value) if run else value
-    if math.isnan(value) or (value == 0 and math.isnan(of_run)):
+def _flaw(name: str, value: float, model: LoggedModel, run: Run) -> str | None:
+    """Return what is said of a metric that is no number to go by."""
+    if math.isnan(value) or (value == 0 and math.isnan(run.metrics.get(name, value))):
         return "NaN"
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
     return "0 or NaN" if _is_doubtful(name, model, run) else None
 
 
-def _is_doubtful(name: str, model: LoggedModel | None, run: Run | None) -> bool:
+def _is_doubtful(name: str, model: LoggedModel, run: Run) -> bool:
     """Whether a metric is a 0 that may stand for no number at all.
 
     MLflow 3 stores NaN of a logged model as 0. A loss of 0 would open any gate, so
     it counts only where the run has it too.
     """
-    is_zero = model is not None and model.metrics.get(name) == 0
-    if not is_zero or _is_outrun(name, model, run):
-        return False
-    return run is None or run.metrics.get(name) != 0
-
-
-def _completed(details: VersionDetails, facts: _Facts) -> VersionDetails:
-    return replace(
-        details,
-        params={**facts.params, **details.params},
-        metrics={**facts.metrics, **details.metrics},
-        datasets=details.datasets or facts.datasets,
-        git_commit=details.git_commit or facts.git_commit,
-        run=facts.snapshot,
-    )
+    is_zero = model.metrics.get(name) == 0 and not _is_outrun(name, model, run)
+    return is_zero and run.metrics.get(name) != 0
 
 
 def _snapshot(
@@ -198,7 +178,7 @@ def _snapshot(
     omitted: Mapping[str, int],
     unusable: Mapping[str, str],
 ) -> Snapshot:
-    """The run as a document; what it does not say is left out."""
+    """Return the run as a document; what it does not say is left out."""
     source_name = _text(run.tags.get(_SOURCE_NAME))
     is_project = run.tags.get(_SOURCE_TYPE) == "PROJECT"
     members = {
@@ -226,31 +206,25 @@ def _instant(milliseconds: int | None) -> str | None:
     return rfc3339(datetime.fromtimestamp(milliseconds / 1000, UTC))
 
 
-def _texts(given: Mapping[str, str], limit: int) -> dict[str, str]:
-    """Those that fit, in the order of their names."""
-    pairs = ((_key(key), _stored(value)) for key, value in sorted(given.items()))
-    return dict(_fitting(pairs, limit))
+def _texts(texts: Mapping[str, str], limit: int) -> dict[str, str]:
+    """Return those that fit, in the order of their names."""
+    kept, left = {}, limit
+    for name, text in sorted(texts.items()):
+        key, value = _key(name), _stored(text)
+        if key is not None and value is not None and len(key) + len(value) <= left:
+            left -= len(key) + len(value)
+            kept[key] = value
+    return kept
 
 
-def _fitting(
-    pairs: Iterable[tuple[str | None, str | None]], limit: int
-) -> Iterable[tuple[str, str]]:
-    left = limit
-    for key, value in pairs:
-        if key is None or value is None or len(key) + len(value) > left:
-            continue
-        left -= len(key) + len(value)
-        yield key, value
-
-
-def _metrics(given: Mapping[str, float]) -> dict[str, float]:
-    pairs = ((_key(key), value) for key, value in sorted(given.items())[:MAX_METRICS])
+def _metrics(values: Mapping[str, float]) -> dict[str, float]:
+    pairs = ((_key(key), value) for key, value in sorted(values.items())[:MAX_METRICS])
     return {key: value for key, value in pairs if key is not None}
 
 
-def _datasets(given: Sequence[DatasetInput]) -> list[dict[str, str]]:
+def _datasets(datasets: Sequence[DatasetInput]) -> list[dict[str, str]]:
     kept, left = [], MAX_DATASETS_CHARACTERS
-    for dataset in given[:MAX_DATASETS]:
+    for dataset in datasets[:MAX_DATASETS]:
         members = {
             "name": _text(dataset.name),
             "digest": _text(dataset.digest),
@@ -270,7 +244,7 @@ def _key(text: str) -> str | None:
 
 
 def _text(text: str | None) -> str | None:
-    """A short text as it can be stored; None when there is none or it cannot.
+    """Return a short text as it can be stored; None when it is empty or cannot.
 
     MLflow keeps the addresses of repositories and data as they were used, with tokens.
     """

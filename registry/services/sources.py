@@ -16,15 +16,19 @@ Rules:
 """
 
 import posixpath
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from sqlalchemy import Connection
 
 from registry.artifacts.store import ArtifactStore
 from registry.domain import prompts
-from registry.domain.commands.registration import LinkedSource, require_copyable
+from registry.domain.commands.registration import (
+    LinkedSource,
+    VersionDetails,
+    require_copyable,
+)
 from registry.domain.policy import StagePolicy
 from registry.domain.rows import VersionRow
 from registry.domain.sources import (
@@ -42,10 +46,7 @@ from registry.errors import (
     TrackingServerError,
 )
 from registry.persistence import manifests, queries
-from registry.services.artifacts import (
-    inspect_address,
-    linked_elsewhere,
-)
+from registry.services.artifacts import inspect_address
 from registry.tracking.client import TrackingServer
 from registry.tracking.documents import LoggedModel, Run
 
@@ -55,8 +56,6 @@ MAX_LOGGED_MODELS = 10
 #: What clients can read without us and without the tracking server.
 _READABLE_BY_CLIENTS = frozenset({"s3", "gs", "dbfs", "wasbs"})
 _PROXY_SCHEME = "mlflow-artifacts:"
-
-Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,61 +68,43 @@ class SourceReaders:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Owner:
-    """The run and the logged model that a caller says the artifact is of."""
-
-    run_id: str | None = None
-    logged_model_id: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class ResolvedSource:
     """A source that was looked up.
 
     Attributes:
+        details: of the version, with the run and the logged model that it is of.
         run: what the tracking server said of the run, where it was asked.
         logged_model: as ``run``.
         copied: the version of this registry that the source names; detached.
     """
 
     link: LinkedSource
-    owner: Owner
+    details: VersionDetails
     run: Run | None = None
     logged_model: LoggedModel | None = None
     copied: VersionRow | None = None
 
 
-def owner_named_by(source: str) -> Owner:
-    """The run or logged model that a source names by itself.
-
-    Raises:
-        InvalidInputError: as ``parse_source``.
-    """
-    match parse_source(source):
+def with_owner(details: VersionDetails, source: str | None) -> VersionDetails:
+    """Complete what was said by the run or logged model that the source names."""
+    match None if source is None else parse_source(source):
         case RunSource(run_id=run_id):
-            return Owner(run_id=run_id)
+            return replace(details, run_id=details.run_id or run_id)
         case LoggedModelSource(model_id=model_id):
-            return Owner(logged_model_id=model_id)
+            owner = details.logged_model_id or model_id
+            return replace(details, logged_model_id=owner)
         case _:
-            return Owner()
+            return details
 
 
 def resolve_source(
-    cx: Connection, readers: SourceReaders, text: str, owner: Owner
+    cx: Connection, readers: SourceReaders, text: str, details: VersionDetails
 ) -> ResolvedSource:
-    """Look up what a version is to be linked to.
-
-    Raises:
-        ArtifactNotFoundError: when it names a version that is not in this registry.
-        ConflictError: when that version's artifact is not settled, or has changed.
-        InvalidInputError: when it is no source, is of another run or logged model
-            than ``owner`` says, or nothing is there.
-        ArtifactStoreError: when the store or the tracking server does not answer.
-    """
+    """Look up what a version is to be linked to."""
     source = parse_source(text)
     if isinstance(source, RegisteredSource):
         try:
-            resolved = _copy_of(cx, readers.policy, source, owner)
+            resolved = _copy_of(cx, readers.policy, source, details)
         except NotFoundError as error:
             raise ArtifactNotFoundError(
                 f"{text[:200]!r} is not in this registry: {error.message}"
@@ -134,16 +115,19 @@ def resolve_source(
     match source:
         case Address():
             link = inspect_address(readers.store, source)
-            return ResolvedSource(link=link, owner=owner)
+            return ResolvedSource(link=link, details=details)
         case RunSource():
-            return _of_run(readers, source, owner)
+            return _of_run(readers, source, details)
         case LoggedModelSource():
-            return _of_logged_model(readers, source, owner)
-    return _of_proxy(readers, source, owner)
+            return _of_logged_model(readers, source, details)
+    return _of_proxy(readers, source, details)
 
 
 def _copy_of(
-    cx: Connection, policy: StagePolicy, source: RegisteredSource, owner: Owner
+    cx: Connection,
+    policy: StagePolicy,
+    source: RegisteredSource,
+    details: VersionDetails,
 ) -> ResolvedSource:
     number = _number(cx, policy, source)
     version = queries.get_version(cx, source.model, number)
@@ -153,9 +137,9 @@ def _copy_of(
             f"{name} is a prompt, which has no artifact", field="source"
         )
     require_copyable(name, version.status, version.artifact_state)
-    if owner.run_id and owner.run_id != version.run_id:
+    if details.run_id and details.run_id != version.run_id:
         raise InvalidInputError(
-            f"{name} is of run {version.run_id or 'none'}, not of {owner.run_id}",
+            f"{name} is of run {version.run_id or 'none'}, not of {details.run_id}",
             field="run_id",
         )
     is_readable = version.artifact_digest is not None
@@ -168,9 +152,10 @@ def _copy_of(
             download_uri=version.artifact_uri,
             copied_id=version.id,
         ),
-        owner=Owner(
+        details=replace(
+            details,
             run_id=version.run_id,
-            logged_model_id=owner.logged_model_id or version.logged_model_id,
+            logged_model_id=details.logged_model_id or version.logged_model_id,
         ),
         copied=version,
     )
@@ -184,51 +169,50 @@ def _number(cx: Connection, policy: StagePolicy, source: RegisteredSource) -> in
     stage = source.stage
     if stage is not None:
         stage = policy.for_model(source.model).stage(stage, field="source")
-    found = queries.list_versions(cx, source.model, below=None, stage=stage, limit=1)
-    newest = next(found, None)
+    versions = queries.list_versions(cx, source.model, below=None, stage=stage, limit=1)
+    newest = next(versions, None)
     if newest is None:
         where = f" in {stage}" if stage else ""
         raise NotFoundError(f"model {source.model!r} has no version{where}")
     return newest.number
 
 
-def _of_run(readers: SourceReaders, source: RunSource, owner: Owner) -> ResolvedSource:
-    if owner.run_id != source.run_id:
-        raise _not_the_owner("run_id", source.run_id, owner.run_id)
+def _of_run(
+    readers: SourceReaders, source: RunSource, details: VersionDetails
+) -> ResolvedSource:
+    _check_owner("run_id", details.run_id, source.run_id)
     tracking = readers.tracking
     if tracking is None:
-        return ResolvedSource(link=linked_elsewhere(source.text), owner=owner)
-    run = _told(lambda: tracking.get_run(source.run_id), field="source")
+        return ResolvedSource(link=LinkedSource(source=source.text), details=details)
+    with _refusals_of("source"):
+        run = tracking.get_run(source.run_id)
     name, _, below = source.path.partition("/")
     model = _model_named(tracking, run, name) if name else None
     if model is not None:
-        owner = replace(owner, logged_model_id=owner.logged_model_id or model.model_id)
+        model_id = details.logged_model_id or model.model_id
+        details = replace(details, logged_model_id=model_id)
         place = posixpath.join(model.artifact_uri, below.lstrip("/"))
     else:
         place = posixpath.join(run.artifact_uri, source.path)
     return ResolvedSource(
         link=_linked_at(readers.store, source.text, place.rstrip("/")),
-        owner=owner,
+        details=details,
         run=run,
         logged_model=model,
     )
 
 
 def _model_named(tracking: TrackingServer, run: Run, name: str) -> LoggedModel | None:
-    """The logged model that MLflow 3 means by ``runs:/ID/name``.
+    """Return the logged model that MLflow 3 means by ``runs:/ID/name``.
 
     It keeps a model outside of the run's own artifacts, under an id. Of several it
     takes the one of the largest step, and of these the one made last.
-
-    Raises:
-        InvalidInputError: when that takes asking for more than ``MAX_LOGGED_MODELS``.
     """
     steps = run.model_steps
     named: list[LoggedModel] = []
     named_at = 0
-    for count, model_id in enumerate(
-        sorted(steps, key=steps.__getitem__, reverse=True)
-    ):
+    latest_first = sorted(steps, key=steps.__getitem__, reverse=True)
+    for count, model_id in enumerate(latest_first):
         if named and steps[model_id] < named_at:
             break
         if count == MAX_LOGGED_MODELS:
@@ -237,10 +221,8 @@ def _model_named(tracking: TrackingServer, run: Run, name: str) -> LoggedModel |
                 f"one is meant by {name[:80]!r}; name it by its id, as models:/m-ID",
                 field="source",
             )
-        model = _told(
-            lambda model_id=model_id: tracking.get_logged_model(model_id),  # type: ignore[misc]  # mypy does not infer a default's type
-            field="source",
-        )
+        with _refusals_of("source"):
+            model = tracking.get_logged_model(model_id)
         if model.name == name:
             named.append(model)
             named_at = steps[model_id]
@@ -248,54 +230,50 @@ def _model_named(tracking: TrackingServer, run: Run, name: str) -> LoggedModel |
 
 
 def _of_logged_model(
-    readers: SourceReaders, source: LoggedModelSource, owner: Owner
+    readers: SourceReaders, source: LoggedModelSource, details: VersionDetails
 ) -> ResolvedSource:
-    if owner.logged_model_id != source.model_id:
-        raise _not_the_owner("logged_model_id", source.model_id, owner.logged_model_id)
+    _check_owner("logged_model_id", details.logged_model_id, source.model_id)
     tracking = readers.tracking
     if tracking is None:
-        return ResolvedSource(link=linked_elsewhere(source.text), owner=owner)
-    model = _told(lambda: tracking.get_logged_model(source.model_id), field="source")
+        return ResolvedSource(link=LinkedSource(source=source.text), details=details)
+    with _refusals_of("source"):
+        model = tracking.get_logged_model(source.model_id)
     return ResolvedSource(
         link=_linked_at(readers.store, source.text, model.artifact_uri),
-        owner=replace(owner, run_id=owner.run_id or model.run_id or None),
+        details=replace(details, run_id=details.run_id or model.run_id or None),
         logged_model=model,
     )
 
 
 def _of_proxy(
-    readers: SourceReaders, source: ProxiedSource, owner: Owner
+    readers: SourceReaders, source: ProxiedSource, details: VersionDetails
 ) -> ResolvedSource:
-    """A path that only the tracking server can read; it must be of the owner."""
-    if not owner.run_id and not owner.logged_model_id:
+    """Resolve a path that only the tracking server reads; it must be of its owner."""
+    if not details.run_id and not details.logged_model_id:
         raise InvalidInputError(
             "needs run_id: it is read below the artifacts of a run", field="source"
         )
     tracking = readers.tracking
     if tracking is None:
-        return ResolvedSource(link=linked_elsewhere(source.text), owner=owner)
-    run, model = _proxied_owner(tracking, source, owner)
+        return ResolvedSource(link=LinkedSource(source=source.text), details=details)
+    run, model = _proxied_owner(tracking, source, details)
     link = inspect_address(readers.store, _proxied_address(source))
-    return ResolvedSource(link=link, owner=owner, run=run, logged_model=model)
+    return ResolvedSource(link=link, details=details, run=run, logged_model=model)
 
 
 def _proxied_owner(
-    tracking: TrackingServer, source: ProxiedSource, owner: Owner
+    tracking: TrackingServer, source: ProxiedSource, details: VersionDetails
 ) -> tuple[Run | None, LoggedModel | None]:
-    """The run and the logged model, one of which the path lies below.
-
-    Raises:
-        InvalidInputError: when it lies below neither.
-    """
-    run_id, model_id, run = owner.run_id, owner.logged_model_id, None
-    if run_id:
-        run = _told(lambda: tracking.get_run(run_id), field="run_id")
+    """Return the run and the logged model, one of which the path lies below."""
+    run = None
+    if details.run_id:
+        with _refusals_of("run_id"):
+            run = tracking.get_run(details.run_id)
         if _is_below(source, run.artifact_uri):
             return run, None
-    if model_id:
-        model = _told(
-            lambda: tracking.get_logged_model(model_id), field="logged_model_id"
-        )
+    if details.logged_model_id:
+        with _refusals_of("logged_model_id"):
+            model = tracking.get_logged_model(details.logged_model_id)
         if _is_below(source, model.artifact_uri):
             return run, model
     raise InvalidInputError(
@@ -315,7 +293,7 @@ def _is_below(source: ProxiedSource, artifact_uri: str) -> bool:
 
 
 def _linked_at(store: ArtifactStore, text: str, place: str) -> LinkedSource:
-    """The source, as it lies at the place that the tracking server named.
+    """Return the source, as it lies at the place that the tracking server named.
 
     A place that nobody could link is the tracking server's affair: its clients
     resolve the source there, and what they find is not ours to vouch for.
@@ -325,27 +303,23 @@ def _linked_at(store: ArtifactStore, text: str, place: str) -> LinkedSource:
         if isinstance(address, ProxiedSource):
             address = _proxied_address(address)
         if not isinstance(address, Address):
-            return linked_elsewhere(text)
+            return LinkedSource(source=text)
         is_ours = store.claims(address.text)
     except InvalidInputError:  # as a directory of the tracking server's own machine
-        return linked_elsewhere(text)
+        return LinkedSource(source=text)
     place = address.text
-    link = inspect_address(store, address) if is_ours else linked_elsewhere(place)
+    link = inspect_address(store, address) if is_ours else LinkedSource(source=place)
     if link.is_readable:
         return replace(link, source=text, download_uri=place)
     is_readable = address.scheme in _READABLE_BY_CLIENTS
-    return linked_elsewhere(text, download_uri=place if is_readable else None)
+    return LinkedSource(source=text, download_uri=place if is_readable else None)
 
 
-def _told(ask: Callable[[], Found], *, field: str) -> Found:
-    """What the tracking server says; its refusals name the field.
-
-    Raises:
-        InvalidInputError: it has no such thing, or will not say.
-        TrackingServerError: it may answer when asked again.
-    """
+@contextmanager
+def _refusals_of(field: str) -> Iterator[None]:
+    """Blame a field for what the tracking server refuses, unless it may yet answer."""
     try:
-        return ask()
+        yield
     except NotFoundError as error:
         raise InvalidInputError(error.message, field=field) from error
     except TrackingServerError as error:
@@ -354,8 +328,9 @@ def _told(ask: Callable[[], Found], *, field: str) -> Found:
         raise InvalidInputError(error.message, field=field) from error
 
 
-def _not_the_owner(field: str, expected: str, given: str | None) -> InvalidInputError:
-    return InvalidInputError(
-        f"the source is of {expected}, but {field} is {given or 'missing'}",
-        field=field,
-    )
+def _check_owner(field: str, said: str | None, expected: str) -> None:
+    if said != expected:
+        raise InvalidInputError(
+            f"the source is of {expected}, but {field} is {said or 'missing'}",
+            field=field,
+        )

@@ -1,7 +1,6 @@
-"""Webhook subscriptions and deliveries, with the audit entry of each change.
+"""Webhook subscriptions, with the audit entry of each change.
 
-The package ``webhooks`` knows nothing of models: here its ``subject_pattern`` is
-called ``model_pattern`` and its ``targets`` are called ``to_stages``.
+Fields of ``webhooks.specs`` have the names here that the application gives them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +11,6 @@ from glob import escape
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry.domain import audit_privacy
@@ -20,10 +18,9 @@ from registry.domain.documents import Document
 from registry.domain.entries import Change
 from registry.domain.timestamps import rfc3339
 from registry.errors import ConflictError, InvalidInputError, NotFoundError
-from registry.persistence.tables import StageChange
 from registry.services import audit
 from registry.services.transaction import Transaction
-from webhooks import deliveries, signing_keys, subscriptions
+from webhooks import signing_keys, subscriptions
 from webhooks.credentials import credential_names
 from webhooks.errors import (
     DeliveryStateError,
@@ -35,28 +32,13 @@ from webhooks.errors import (
 )
 from webhooks.sealing import SecretBox
 from webhooks.sending.address_guard import AddressGuard
-from webhooks.specs import SubscriptionSpec
-from webhooks.tables import (
-    Attempt,
-    Delivery,
-    Ordering,
-    Subscription,
-    SubscriptionState,
-)
+from webhooks.specs import FACTS, SHOWN, SubscriptionSpec
+from webhooks.tables import Subscription
 
-CREATED = "webhook.created"
-UPDATED = "webhook.updated"
-DELETED = "webhook.deleted"
-SECRET_ROTATED = "webhook.secret_rotated"  # noqa: S105  # the name of an action
 REDELIVERED = "webhook.redelivered"
-TESTED = "webhook.tested"
-
 _SHOWN_AT_ONCE = 25
-_OUR_NAMES = {"subject_pattern": "model_pattern", "targets": "to_stages"}
-_OUR_ORDERINGS = {Ordering.KEY: "model", Ordering.NONE: "none"}
-ORDERINGS = tuple(_OUR_ORDERINGS.values())
-_THEIR_ORDERINGS = {ours: theirs for theirs, ours in _OUR_ORDERINGS.items()}
-_THEIR_NAMES = {ours: theirs for theirs, ours in _OUR_NAMES.items()}
+_FIELDS = {facts.name: field for field, facts in FACTS.items()}
+_CHANGES_OF_STATE = {"paused": subscriptions.pause, "active": subscriptions.resume}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +55,8 @@ def translated() -> Iterator[None]:
     try:
         yield
     except InvalidSubscriptionError as error:
-        field = _OUR_NAMES.get(error.field, error.field)
+        facts = FACTS.get(error.field)
+        field = error.field if facts is None else facts.name
         raise InvalidInputError(error.message, field=field) from error
     except (UnknownSubscriptionError, UnknownDeliveryError) as error:
         raise NotFoundError(error.message) from error
@@ -81,30 +64,31 @@ def translated() -> Iterator[None]:
         raise ConflictError(error.message) from error
 
 
+@translated()
 def create_subscription(
-    tx: Transaction, parts: WebhookParts, given: Mapping[str, Any]
+    tx: Transaction, parts: WebhookParts, members: Mapping[str, Any]
 ) -> Document:
     """Store a subscription; its document has the secret, this once.
 
     Raises:
         InvalidInputError: naming the field at fault.
     """
-    with translated():
-        subscription, secret = subscriptions.create(
-            tx.session,
-            parts.box,
-            parts.guard,
-            SubscriptionSpec(**_theirs(given)),
-            created_by=tx.caller.actor.name,
-            now=tx.now,
-        )
-    document = _shown(tx, subscription)
-    _record_webhook(tx, CREATED, before=None, after=document)
+    row, secret = subscriptions.create(
+        tx.session,
+        parts.box,
+        parts.guard,
+        SubscriptionSpec(**_by_field(members)),
+        created_by=tx.caller.actor.name,
+        now=tx.now,
+    )
+    document = _document(tx, row)
+    _log(tx, "webhook.created", {}, document)
     return {**document, "secret": secret}
 
 
+@translated()
 def update_subscription(
-    tx: Transaction, parts: WebhookParts, subscription_id: str, given: Mapping[str, Any]
+    tx: Transaction, parts: WebhookParts, subscription_id: str, members: Document
 ) -> Document:
     """Change a subscription; ``state`` pauses or resumes it.
 
@@ -112,49 +96,46 @@ def update_subscription(
         NotFoundError: when there is none.
         InvalidInputError: naming the field at fault.
     """
-    changes = dict(given)
-    state = changes.pop("state", None)
-    with translated():
-        before = _shown(tx, subscriptions.get(tx.session, subscription_id))
-        subscription = subscriptions.update_fields(
-            tx.session,
-            parts.guard,
-            subscription_id,
-            _theirs(changes),
-            box=parts.box,
-            now=tx.now,
-        )
-        if state == SubscriptionState.PAUSED:
-            subscription = subscriptions.pause(tx.session, subscription_id, now=tx.now)
-        elif state == SubscriptionState.ACTIVE:
-            subscription = subscriptions.resume(tx.session, subscription_id, now=tx.now)
-    document = _shown(tx, subscription)
-    _record_webhook(tx, UPDATED, before=before, after=document)
+    changes = {**members}
+    change_state = _CHANGES_OF_STATE.get(changes.pop("state", ""))
+    before = _document(tx, subscriptions.get(tx.session, subscription_id))
+    row = subscriptions.update_fields(
+        tx.session,
+        parts.guard,
+        subscription_id,
+        _by_field(changes),
+        box=parts.box,
+        now=tx.now,
+    )
+    if change_state is not None:
+        row = change_state(tx.session, subscription_id, now=tx.now)
+    document = _document(tx, row)
+    _log(tx, "webhook.updated", before, document)
     return document
 
 
+@translated()
 def delete_subscription(tx: Transaction, subscription_id: str) -> None:
     """Delete a subscription; what it still waited for becomes dead.
 
     Raises:
         NotFoundError: when there is none.
     """
-    with translated():
-        found = subscriptions.get(tx.session, subscription_id)
-        before = _shown(tx, found)
-        subscriptions.delete(tx.session, subscription_id, now=tx.now)
-    _record_webhook(tx, DELETED, before=before, after=None)
+    before = _document(tx, subscriptions.get(tx.session, subscription_id))
+    subscriptions.delete(tx.session, subscription_id, now=tx.now)
+    _log(tx, "webhook.deleted", before, {})
 
 
 def follow_rename(tx: Transaction, name: str, new_name: str) -> None:
     """Point Databricks' webhooks of a model to its new name: theirs is the model."""
     for row in list(subscriptions.list_of_format(tx.session, "databricks")):
         if row.subject_pattern == escape(name):
-            before = _shown(tx, row)
+            before = _document(tx, row)
             subscriptions.repoint(tx.session, row, escape(new_name), now=tx.now)
-            _record(tx, UPDATED, before=before, after=_shown(tx, row))
+            _log(tx, "webhook.updated", before, _document(tx, row))
 
 
+@translated()
 def rotate_secret(
     tx: Transaction, box: SecretBox, subscription_id: str, *, overlap: timedelta
 ) -> Document:
@@ -164,108 +145,29 @@ def rotate_secret(
         NotFoundError: when there is none.
         InvalidInputError: for an overlap out of range.
     """
-    with translated():
-        secret, key_id = subscriptions.rotate_secret(
-            tx.session, box, subscription_id, now=tx.now, overlap=overlap
-        )
-        found = subscriptions.get(tx.session, subscription_id)
+    secret, key_id = subscriptions.rotate_secret(
+        tx.session, box, subscription_id, now=tx.now, overlap=overlap
+    )
+    row = subscriptions.get(tx.session, subscription_id)
     after = {
         "id": subscription_id,
         "key_id": key_id,
         "overlap_seconds": int(overlap.total_seconds()),
-        "public_keys": _public_keys(tx, found),
+        "public_keys": _document(tx, row)["public_keys"],
     }
-    _record(tx, SECRET_ROTATED, before=None, after=after)
+    audit.log(tx, Change(action="webhook.secret_rotated", after=after))
     return {**after, "secret": secret}
 
 
-def redeliver(tx: Transaction, delivery_id: str) -> Document:
-    """Send a delivery again; answers the delivery that will be sent.
-
-    Raises:
-        NotFoundError: when there is none.
-        ConflictError: while it is still on its way.
-    """
-    with translated():
-        delivery = deliveries.redeliver(tx.session, delivery_id, now=tx.now)
-    document = delivery_document(delivery)
-    after = {"delivery": delivery_id, "sent_as": delivery.id}
-    _record(tx, REDELIVERED, before=None, after=after)
-    return document
-
-
-def record_test(tx: Transaction, subscription_id: str) -> None:
+@translated()
+def log_test(tx: Transaction, subscription_id: str) -> None:
     """Note that somebody is about to send a test.
 
     Raises:
         NotFoundError: when there is no such subscription.
     """
-    with translated():
-        subscriptions.get(tx.session, subscription_id)
-    _record(tx, TESTED, before=None, after={"id": subscription_id})
-
-
-def deliveries_of_transition(
-    session: Session, transition_id: str, *, after: str | None, limit: int
-) -> Sequence[Delivery]:
-    """What a stage change sends, to every subscription, from behind ``after`` on."""
-    events = select(StageChange.event_id).where(
-        StageChange.transition_id == transition_id
-    )
-    return session.scalars(
-        select(Delivery)
-        .where(Delivery.event_id.in_(events), Delivery.id > (after or ""))
-        .order_by(Delivery.id)
-        .limit(limit)
-        .options(*deliveries.WITHOUT_CONTENT)
-    ).all()
-
-
-def _theirs(given: Mapping[str, Any]) -> dict[str, Any]:
-    theirs = {_THEIR_NAMES.get(name, name): value for name, value in given.items()}
-    if "ordering" in theirs:
-        theirs["ordering"] = _THEIR_ORDERINGS[theirs["ordering"]]
-    return theirs
-
-
-def _shown(tx: Transaction, subscription: Subscription) -> Document:
-    return subscription_document(subscription, _public_keys(tx, subscription))
-
-
-def _public_keys(tx: Transaction, subscription: Subscription) -> Sequence[str]:
-    found = signing_keys.public_keys(tx.session, [subscription], tx.now)
-    return found.get(subscription.id, [])
-
-
-def _record_webhook(
-    tx: Transaction, action: str, *, before: Document | None, after: Document | None
-) -> None:
-    """What changed is named, since the entry does not have all of a webhook."""
-    given = {"before": before, "after": after}
-    change = Change(
-        action=action,
-        before=before and audit_privacy.public_webhook(before),
-        after=after and audit_privacy.public_webhook(after),
-        details={"changed": _changed_members(before or {}, after or {})},
-        private={
-            name: audit_privacy.private_webhook(document)
-            for name, document in given.items()
-            if document is not None
-        },
-    )
-    audit.log(tx, change)
-
-
-def _changed_members(before: Document, after: Document) -> list[str]:
-    common = (before.keys() & after.keys()) - {"updated_at"}
-    return sorted(name for name in common if before[name] != after[name])
-
-
-def _record(
-    tx: Transaction, action: str, *, before: Document | None, after: Document | None
-) -> None:
-    change = Change(action=action, before=before, after=after)
-    audit.log(tx, change)
+    subscriptions.get(tx.session, subscription_id)
+    audit.log(tx, Change(action="webhook.tested", after={"id": subscription_id}))
 
 
 def subscription_documents(
@@ -276,77 +178,51 @@ def subscription_documents(
     while portion := list(islice(rest, _SHOWN_AT_ONCE)):
         keys = signing_keys.public_keys(session, portion, now)
         for row in portion:
-            yield subscription_document(row, keys.get(row.id, []))
+            yield _with_keys(row, keys.get(row.id, []))
 
 
-def subscription_document(
-    subscription: Subscription, public_keys: Sequence[str] = ()
-) -> Document:
-    """A subscription as the API shows it: with placeholders, without secrets."""
-    failing_since, until = subscription.failing_since, subscription.breaker_until
+def _with_keys(row: Subscription, public_keys: Sequence[str]) -> Document:
+    """A subscription with placeholders, without secrets."""
+    failing_since, until = row.failing_since, row.breaker_until
     return {
-        "id": subscription.id,
-        "url": subscription.url,
-        "description": subscription.description,
-        "event_types": list(subscription.event_types),
-        "model_pattern": subscription.subject_pattern,
-        "to_stages": subscription.targets,
-        "format": subscription.format,
-        "options": subscription.options,
-        "headers": subscription.headers,
-        "credential_names": credential_names(subscription.sealed_credentials),
-        "signatures": list(subscription.signatures),
+        "id": row.id,
+        **{FACTS[field].name: getattr(row, field) for field in SHOWN},
+        "credential_names": credential_names(row.sealed_credentials),
         "public_keys": list(public_keys),
-        "ca_certificate": subscription.ca_certificate,
-        "client_certificate": subscription.client_certificate,
-        "schedule_seconds": subscription.schedule_seconds,
-        "max_age_seconds": subscription.max_age_seconds,
-        "rate_per_minute": subscription.rate_per_minute,
-        "ordering": _OUR_ORDERINGS[Ordering(subscription.ordering)],
-        "on_poison": str(subscription.on_poison),
-        "state": str(subscription.state),
-        "state_reason": subscription.state_reason,
-        "consecutive_failures": subscription.consecutive_failures,
+        "state": str(row.state),
+        "state_reason": row.state_reason,
+        "consecutive_failures": row.consecutive_failures,
         "failing_since": failing_since and rfc3339(failing_since),
         "held_back_until": until and rfc3339(until),
-        "created_at": rfc3339(subscription.created_at),
-        "created_by": subscription.created_by,
-        "updated_at": rfc3339(subscription.updated_at),
+        "created_at": rfc3339(row.created_at),
+        "created_by": row.created_by,
+        "updated_at": rfc3339(row.updated_at),
     }
 
 
-def delivery_document(delivery: Delivery) -> Document:
-    """A delivery as the API shows it."""
-    return {
-        "id": delivery.id,
-        "webhook_id": delivery.subscription_id,
-        "event_id": delivery.event_id,
-        "event_type": delivery.event_type,
-        "state": str(delivery.state),
-        "reason": delivery.reason,
-        "attempts": delivery.attempt_count,
-        "next_attempt_at": rfc3339(delivery.next_attempt_at),
-        "replay_of": delivery.replay_of,
-        "receipt": delivery.receipt,
-        "created_at": rfc3339(delivery.created_at),
-        "updated_at": rfc3339(delivery.updated_at),
-    }
+def _document(tx: Transaction, row: Subscription) -> Document:
+    (document,) = subscription_documents(tx.session, [row], tx.now)
+    return document
 
 
-def attempt_document(attempt: Attempt) -> Document:
-    """An attempt as the API shows it."""
-    body = attempt.response_body
-    return {
-        "number": attempt.number,
-        "outcome": str(attempt.outcome),
-        "status": attempt.status,
-        "error": attempt.error,
-        "started_at": rfc3339(attempt.started_at),
-        "finished_at": attempt.finished_at and rfc3339(attempt.finished_at),
-        "duration_seconds": attempt.duration_seconds,
-        "address": attempt.address,
-        "timings": attempt.timings or {},
-        "request_headers": attempt.request_headers or {},
-        "response_headers": attempt.response_headers or {},
-        "response_body": None if body is None else body.decode("utf-8", "replace"),
+def _by_field(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {_FIELDS.get(name, name): value for name, value in members.items()}
+
+
+def _log(tx: Transaction, action: str, before: Document, after: Document) -> None:
+    """What changed is named, since the entry does not have all of a webhook."""
+    common = (before.keys() & after.keys()) - {"updated_at"}
+    sides = {"before": before, "after": after}
+    private = {
+        side: audit_privacy.private_webhook(document)
+        for side, document in sides.items()
+        if document
     }
+    change = Change(
+        action=action,
+        before=audit_privacy.public_webhook(before) if before else None,
+        after=audit_privacy.public_webhook(after) if after else None,
+        details={"changed": sorted(n for n in common if before[n] != after[n])},
+        private=private,
+    )
+    audit.log(tx, change)

@@ -14,7 +14,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, select
-from sqlalchemy.orm import Session
 
 from registry.domain import names
 from registry.domain.actors import Actor, Role
@@ -29,6 +28,7 @@ from registry.persistence.statements import row_of, selected
 from registry.persistence.tables import Token
 from registry.services import audit
 from registry.services.transaction import Transaction
+from webhooks.compiled import fetch_one
 
 DEFAULT_DAYS = 90
 MAX_DAYS = 365
@@ -51,7 +51,7 @@ _PAGE = (
 def create_token(
     tx: Transaction, name: str, role: Role, *, expires_in_days: int = DEFAULT_DAYS
 ) -> tuple[Document, str]:
-    """Make a token; answers its document and, this once, the token.
+    """Make a token; returns its document and, this once, the token.
 
     Raises:
         InvalidInputError: for a name that breaks the rules.
@@ -65,7 +65,7 @@ def create_token(
 
 
 def ensure_bootstrap_token(tx: Transaction, secret: str) -> bool:
-    """Make ``secret`` an admin token, unless it is one; answers whether it was new.
+    """Make ``secret`` an admin token, unless it is one; returns whether it was new.
 
     A revoked bootstrap token stays revoked.
     """
@@ -76,9 +76,9 @@ def ensure_bootstrap_token(tx: Transaction, secret: str) -> bool:
     return True
 
 
-def has_tokens(session: Session) -> bool:
+def has_tokens(cx: Connection) -> bool:
     """Whether anybody could sign in, ever."""
-    return session.scalar(select(Token.id).limit(1)) is not None
+    return cx.scalar(select(Token.id).limit(1)) is not None
 
 
 def _store(
@@ -97,8 +97,6 @@ def _store(
         created_at=tx.now,
         created_by=tx.caller.actor.name,
         expires_at=expires_at,
-        last_used_at=None,
-        revoked_at=None,
     )
     apply.add(tx.cx, token)
     audit.log(tx, Change(action=CREATED, after=token_document(token)))
@@ -111,10 +109,10 @@ def revoke_token(tx: Transaction, token_id: str) -> None:
     Raises:
         NotFoundError: when there is no such token.
     """
-    found = tx.cx.execute(_LOCK, {"of_id": token_id}).one_or_none()
-    if found is None:
+    row = tx.cx.execute(_LOCK, {"of_id": token_id}).one_or_none()
+    if row is None:
         raise NotFoundError(f"there is no token {token_id!r}")
-    token = row_of(TokenRow, found)
+    token = row_of(TokenRow, row)
     if token.revoked_at is not None:
         return
     revoked = replace(token, revoked_at=tx.now)
@@ -124,14 +122,13 @@ def revoke_token(tx: Transaction, token_id: str) -> None:
 
 
 def list_tokens(cx: Connection, *, after: str | None, limit: int) -> Sequence[TokenRow]:
-    """Tokens by id, the revoked ones too."""
-    values = {"after": after or "", "limit": limit}
-    found = cx.execute(_PAGE, values)
-    return [row_of(TokenRow, each) for each in found]
+    """List tokens by id, the revoked ones too."""
+    rows = cx.execute(_PAGE, {"after": after or "", "limit": limit})
+    return [row_of(TokenRow, row) for row in rows]
 
 
 def sign_in(cx: Connection, secret: str, *, now: datetime) -> TokenRow:
-    """The token that ``secret`` is.
+    """Return the token that ``secret`` is.
 
     Raises:
         NotSignedInError: when it is none, or no longer one.
@@ -139,7 +136,7 @@ def sign_in(cx: Connection, secret: str, *, now: datetime) -> TokenRow:
     if secret.startswith(PREFIX) and not is_well_formed(secret):
         raise NotSignedInError("this token is mistyped: its checksum is wrong")
     digest = {"digest": token_digest(secret)}
-    found = cx.execute(_BY_DIGEST, digest).one_or_none()
+    found = fetch_one(cx, _BY_DIGEST, digest)
     if found is None:
         raise NotSignedInError("this token is unknown")
     token = row_of(TokenRow, found)
@@ -151,7 +148,7 @@ def sign_in(cx: Connection, secret: str, *, now: datetime) -> TokenRow:
 
 
 def actor_of(token: TokenRow) -> Actor:
-    """Who signs in with this token."""
+    """Return who signs in with this token."""
     return Actor(
         kind="token", name=token.name, role=Role(token.role), token_id=token.id
     )

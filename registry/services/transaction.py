@@ -1,29 +1,30 @@
 """What every change is given: the one transaction it runs in, by whom and when."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
 from registry.domain.actors import Caller
 from registry.domain.policy import StagePolicy
+from registry.persistence.database import change
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transaction:
     """One transaction that changes something.
 
-    Whoever made the transaction commits, once.
-
     Attributes:
-        session: begun by ``persistence.database.begin_write``.
+        cx: the connection that it runs on.
         now: the instant of the change, aware.
         fanouts: how many subscriptions want each event that was published.
     """
 
-    session: Session
+    cx: Connection
     caller: Caller
     policy: StagePolicy
     now: datetime
@@ -35,6 +36,19 @@ class Transaction:
         return bool(self.fanouts) and not any(self.fanouts)
 
     @cached_property
-    def cx(self) -> Connection:
-        """The connection that the transaction runs on."""
-        return self.session.connection()
+    def session(self) -> Session:
+        """The same transaction, for what is changed through the ORM."""
+        return Session(self.cx, autoflush=False, expire_on_commit=False)
+
+
+@contextmanager
+def begin(
+    engine: Engine, *, caller: Caller, policy: StagePolicy, now: datetime | None = None
+) -> Iterator[Transaction]:
+    """A transaction that is committed at the end, once; after an error, nothing is."""
+    with change(engine) as cx:
+        now = datetime.now(UTC) if now is None else now
+        tx = Transaction(cx=cx, caller=caller, policy=policy, now=now)
+        yield tx
+        if "session" in vars(tx):
+            tx.session.flush()

@@ -17,8 +17,6 @@ leaves files behind, never a version without its files.
 
 import logging
 import uuid
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -37,6 +35,7 @@ from registry.errors import (
 from registry.persistence import queries
 from registry.persistence.apply import lease_sealing
 from registry.services.commands import execute
+from registry.services.housekeeping import Begin
 from registry.services.transaction import Transaction
 
 logger = logging.getLogger(__name__)
@@ -65,20 +64,9 @@ class _Job:
     source: str
     declared: str | None
 
-    def failed(self, reason: str) -> FailRegistration:
-        return FailRegistration(model=self.model, number=self.number, reason=reason)
-
-    def sealed(self, sealed: Sealed) -> SealVersion:
-        return SealVersion(
-            model=self.model,
-            number=self.number,
-            manifest=sealed.manifest,
-            source=sealed.source if self.declared else None,
-        )
-
 
 def final_source(artifact_root: str, version_id: str) -> str:
-    """A fresh address for the sealed artifact: one for each attempt.
+    """Return a fresh address for the sealed artifact: one for each attempt.
 
     An upload is copied there, pinned to what was hashed: whoever still holds an upload
     URL cannot reach it.
@@ -99,29 +87,27 @@ def seal_upload(store: ArtifactStore, version_id: str, declared: Manifest) -> Se
     return Sealed(manifest=manifest, source=target)
 
 
-def complete_next(
-    begin: Callable[[], AbstractContextManager[Transaction]], store: ArtifactStore
-) -> bool:
-    """Complete one registration that was left to the background.
-
-    ``begin`` opens a transaction and commits it at the end. False when nothing
-    is waiting.
-    """
+def complete_next(begin: Begin, store: ArtifactStore) -> bool:
+    """Complete one registration that was left to the background, if one waits."""
     with begin() as tx:
         job = _lease(tx)
     if job is None:
         return False
+    model, number = job.model, job.number
     try:
         sealed = _hash(store, job)
     except (ArtifactNotFoundError, ArtifactChangedError, InvalidInputError) as error:
         reason = error.message
-        _settle(begin, job, job.failed(reason))
+        _settle(begin, job, FailRegistration(model=model, number=number, reason=reason))
     else:
         # The digest is taken here, with nothing locked, and kept for what follows.
         digest = sealed.manifest.digest
         logger.info("artifact_hashed version=%s digest=%s", job.version_id, digest)
-        is_sealed = _settle(begin, job, job.sealed(sealed))
-        if job.declared and not is_sealed:
+        source = sealed.source if job.declared else None
+        command = SealVersion(
+            model=model, number=number, manifest=sealed.manifest, source=source
+        )
+        if not _settle(begin, job, command) and job.declared:
             remove(store, sealed.source)
     if job.declared:
         remove(store, job.source)
@@ -140,44 +126,41 @@ def remove(store: ArtifactStore, source: str) -> None:
         logger.warning("files_left_behind at=%s reason=%r", source, error.message)
 
 
-def give_up_next(
-    begin: Callable[[], AbstractContextManager[Transaction]], store: ArtifactStore
-) -> bool:
-    """Fail one registration whose upload was left unfinished, and remove its files.
+def give_up_next(begin: Begin, store: ArtifactStore) -> bool:
+    """Fail one registration whose upload was left unfinished, if there is one.
 
-    ``begin`` opens a transaction and commits it at the end. False when there is
-    none. A crash before the files are removed leaves them behind.
+    Its files are removed then; a crash before that leaves them behind.
     """
     with begin() as tx:
-        found = queries.oldest_unfinished_upload(
+        upload = queries.oldest_unfinished_upload(
             tx.cx, created_before=tx.now - UNFINISHED_FOR
         )
-        if found is None:
+        if upload is None:
             return False
-        version_id, name, number = found.id, found.name, found.number
-        given_up = execute(
-            tx,
-            FailRegistration(
-                model=name, number=number, reason=_UNFINISHED, only_unfinished=True
-            ),
+        command = FailRegistration(
+            model=upload.name,
+            number=upload.number,
+            reason=_UNFINISHED,
+            only_unfinished=True,
         )
-    if given_up.status_message == _UNFINISHED:
-        remove(store, upload_source(store.root_uri, version_id))
-        logger.info("upload_given_up version=%s", version_id)
+        version = execute(tx, command)
+    if version.status_message == _UNFINISHED:
+        remove(store, upload_source(store.root_uri, version.id))
+        logger.info("upload_given_up version=%s", version.id)
     return True
 
 
 def _lease(tx: Transaction) -> _Job | None:
-    found = queries.due_for_sealing(tx.cx, tx.now)
-    if found is None:
+    due = queries.due_for_sealing(tx.cx, tx.now)
+    if due is None:
         return None
-    lease_sealing(tx.cx, found.id, tx.now + LEASE)
+    lease_sealing(tx.cx, due.id, tx.now + LEASE)
     return _Job(
-        model=found.model_name,
-        number=found.number,
-        version_id=found.id,
-        source=found.download_uri or found.source,
-        declared=found.declared_manifest,
+        model=due.model_name,
+        number=due.number,
+        version_id=due.id,
+        source=due.download_uri or due.source,
+        declared=due.declared_manifest,
     )
 
 
@@ -190,7 +173,7 @@ def _hash(store: ArtifactStore, job: _Job) -> Sealed:
 
 
 def _settle(
-    begin: Callable[[], AbstractContextManager[Transaction]],
+    begin: Begin,
     job: _Job,
     command: SealVersion | FailRegistration,
 ) -> bool:

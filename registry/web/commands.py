@@ -27,16 +27,10 @@ from registry.errors import (
     RegistryError,
     VerificationNeededError,
 )
-from registry.persistence.database import (
-    begin_write,
-    db,
-    end_read,
-    end_reading,
-    reading,
-)
+from registry.persistence.database import change, db, end_reading, reading
 from registry.services import idempotency
 from registry.services.idempotency import KeyedRequest, StoredAnswer
-from registry.services.transaction import Transaction
+from registry.services.transaction import Transaction, begin
 from registry.web.own_address import own_address
 from registry.web.parts import Parts
 
@@ -84,28 +78,22 @@ def commit(work: Work, *, status: int = 200, is_answer: bool = True) -> Response
 
 
 def _committed(work: Work, keyed: KeyedRequest | None, status: int) -> Response:
-    session, now = db.session(), datetime.now(UTC)
-    begin_write(session)
-    tx = Transaction(
-        session=session, caller=_caller(keyed), policy=parts().policy, now=now
-    )
-    document = work(tx)
-    answer = StoredAnswer(
-        status=204 if document is None else status,
-        body="" if document is None else json.dumps(document),
-    )
-    if keyed:
-        # Sealed, since an answer may show a secret that is kept nowhere in clear.
-        sealed = StoredAnswer(answer.status, parts().webhooks.box.seal(answer.body))
-        idempotency.keep(tx.cx, keyed, sealed, now=now)
-    session.commit()
+    with begin(db.engine, caller=_caller(keyed), policy=parts().policy) as tx:
+        document = work(tx)
+        answer = StoredAnswer(
+            status=204 if document is None else status,
+            body="" if document is None else json.dumps(document),
+        )
+        if keyed:
+            # Sealed, since an answer may show a secret that is kept nowhere in clear.
+            sealed = StoredAnswer(answer.status, parts().webhooks.box.seal(answer.body))
+            idempotency.keep(tx.cx, keyed, sealed, now=tx.now)
     if not tx.is_told_to_nobody:
         parts().dispatcher.wake()
     return _response(answer)
 
 
 def _stored(keyed: KeyedRequest) -> StoredAnswer | None:
-    end_read(db.session())
     return idempotency.find_answer(reading(), keyed)
 
 
@@ -115,18 +103,13 @@ def carried_out_and_undone(work: Callable[[Transaction], Found]) -> Found:
     Raises:
         RegistryError: as ``work`` does.
     """
-    session = db.session()
-    begin_write(session)
-    tx = Transaction(
-        session=session,
-        caller=_caller(None),
-        policy=parts().policy,
-        now=datetime.now(UTC),
-    )
-    try:
-        return work(tx)
-    finally:
-        end_read(session)
+    with change(db.engine) as cx:
+        tx = Transaction(
+            cx=cx, caller=_caller(None), policy=parts().policy, now=datetime.now(UTC)
+        )
+        result = work(tx)
+        cx.rollback()
+    return result
 
 
 def _keyed_request() -> KeyedRequest | None:

@@ -8,7 +8,6 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol, cast
 
@@ -16,7 +15,8 @@ from flask import Response
 
 from registry.artifacts import hashing
 from registry.auth.sign_in import current_caller
-from registry.domain.commands.moves import MoveVersion, new_transition_id
+from registry.domain.commands.change import new_transition_id
+from registry.domain.commands.moves import MoveVersion
 from registry.domain.commands.versions import MarkArtifactChanged
 from registry.domain.documents import Document
 from registry.domain.manifests import Manifest
@@ -32,15 +32,12 @@ from registry.errors import (
 from registry.persistence import manifests, queries
 from registry.persistence.database import (
     db,
-    end_read,
     end_reading,
     reading,
-    session_factory,
-    write_transaction,
 )
 from registry.services.artifacts import is_read_by
 from registry.services.commands import execute
-from registry.services.transaction import Transaction
+from registry.services.transaction import Transaction, begin
 from registry.web.commands import commit, parts
 from registry.web.single_flight import StillRunningError
 
@@ -105,7 +102,6 @@ def verified(
 
 def verified_digest(version: VersionRow, *, records: bool = True) -> str:
     """The digest of an artifact that was hashed; raises as ``verify_artifact``."""
-    end_read(db.session())
     manifest = manifests.manifest_of(reading(), version)
     end_reading()
     verify_artifact(version, manifest, records=records)
@@ -162,15 +158,11 @@ def change_recorder(
 
     It may be called when the request is over and its answer is being sent.
     """
-    sessions, wired, caller = session_factory(db.engine), parts(), current_caller()
+    engine, wired, caller = db.engine, parts(), current_caller()
 
     def found_changed(differences: Sequence[str]) -> ArtifactChangedError:
         try:
-            with write_transaction(sessions) as session:
-                now = datetime.now(UTC)
-                tx = Transaction(
-                    session=session, caller=caller, policy=wired.policy, now=now
-                )
+            with begin(engine, caller=caller, policy=wired.policy) as tx:
                 command = MarkArtifactChanged(
                     model=queries.model_name(tx.cx, version.model_id),
                     number=version.number,

@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,9 +16,8 @@ import click
 from registry.domain.actors import SYSTEM, Caller
 from registry.domain.commands.versions import SealVersion
 from registry.domain.manifests import FileEntry, Manifest
-from registry.persistence.database import session_factory, write_transaction
 from registry.services.commands import execute
-from registry.services.transaction import Transaction
+from registry.services.transaction import begin
 from tests.bench.databases import on_database, own_database
 from tests.bench.figures import describe_machine
 from tests.integration.api.driver import MODEL, Driver
@@ -75,12 +73,9 @@ def _manifest(size: int) -> Manifest:
 def _seal(api: Driver, number: int, manifest: Manifest) -> float:
     """Complete a version, as the background does; for so long its model is locked."""
     assert manifest.digest  # taken before, with nothing locked
-    policy, now = api.parts.policy, datetime.now(UTC)
+    caller = Caller(actor=SYSTEM)
     began = time.perf_counter()
-    with write_transaction(session_factory(api.engine)) as session:
-        tx = Transaction(
-            session=session, caller=Caller(actor=SYSTEM), policy=policy, now=now
-        )
+    with begin(api.engine, caller=caller, policy=api.parts.policy) as tx:
         execute(tx, SealVersion(model=MODEL, number=number, manifest=manifest))
     return (time.perf_counter() - began) * 1000
 

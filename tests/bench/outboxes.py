@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import create_engine, func, select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from registry.persistence.database import (
     engine_options,
     prepare_engine,
-    session_factory,
     write_transaction,
 )
 from tests.bench.databases import own_database
@@ -37,12 +36,11 @@ class Outbox:
         self.database_url = database_url
         self.engine = create_engine(database_url, **engine_options(database_url))
         prepare_engine(self.engine)
-        self._sessions: sessionmaker[Session] = session_factory(self.engine)
         self.box = SecretBox(_KEYS)
         self.guard = AddressGuard(["127.0.0.0/8"], allow_http=True)
 
     def begin(self) -> AbstractContextManager[Session]:
-        return write_transaction(self._sessions)
+        return write_transaction(self.engine)
 
     def dispatcher(self) -> Dispatcher:
         """One as the application makes it."""

@@ -26,11 +26,10 @@ from typing import Any, ClassVar
 
 from flask import Flask, Response, request, request_finished, request_started
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.orm import Session
 from werkzeug.serving import make_server
 
 from registry.app import create_app
-from registry.persistence.database import db, session_factory, write_transaction
+from registry.persistence.database import db, write_transaction
 from registry.settings import Settings
 from registry.web.parts import Parts
 from registry.worker import BackgroundWork
@@ -45,7 +44,7 @@ from webhooks.sending.address_guard import AddressGuard, Step
 from webhooks.sending.sender import Sender, SendResult
 from webhooks.sending.tls import Tls
 
-WRITES = "stagegate_writes"  # the execution option that begin_write sets
+WRITES = "stagegate_writes"  # the execution option that ``change`` sets
 WRITING_VERBS = frozenset({"insert", "update", "delete"})
 
 
@@ -159,7 +158,9 @@ class _Transactions:
         event.listen(engine, "before_cursor_execute", self._before)
         event.listen(engine, "after_cursor_execute", self._after)
         event.listen(engine, "commit", self._commit)
-        event.listen(Session, "after_commit", self._committed)
+        self._do_commit = engine.dialect.do_commit
+        dialect: Any = engine.dialect
+        dialect.do_commit = self._commit_and_note
 
     def _begun(self, connection: Connection) -> None:
         self._thread.wrote = False
@@ -201,7 +202,8 @@ class _Transactions:
         driver.pgconn.flush()
         self._trap.kill(f"{self._trap.phase} during commit")
 
-    def _committed(self, _session: Session) -> None:
+    def _commit_and_note(self, connection: Any) -> None:  # noqa: ANN401  # the driver's
+        self._do_commit(connection)
         if self._has_written:
             self._trap.reach("after commit")
 
@@ -237,7 +239,7 @@ def _watched_dispatcher(
     # A context of its own saves the loading of a bundle; nothing here is TLS.
     sender = _Sender(guard, tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     dispatcher = _Dispatcher(
-        partial(write_transaction, session_factory(engine)),
+        partial(write_transaction, engine),
         parts.webhooks.box,
         sender,
         lease=timedelta(seconds=options.lease_seconds),

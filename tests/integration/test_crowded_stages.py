@@ -113,7 +113,7 @@ def test_versions_in_a_stage_are_found_by_indexes(mlflow: Mlflow) -> None:
 
     _, first, last = plans_of(
         mlflow.api.engine,
-        lambda session: snapshot.gather(session.connection(), model, want),
+        lambda cx: snapshot.gather(cx, model, want),
     )
 
     assert "model_versions_by_stage" in first, first

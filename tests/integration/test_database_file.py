@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from sqlalchemy.exc import OperationalError
 
-from registry.persistence.database import session_factory, write_transaction
+from registry.persistence.database import write_transaction
 from tests.integration.api.driver import MODEL, Driver, problem_of
 from tests.integration.conftest import close_app, make_app, signed_in
 from tests.receiver import Receiver
@@ -86,7 +86,7 @@ def test_changes_are_refused_and_the_process_is_not_ready(
     ):
         problem_of(answer, 503, "unavailable")
     with pytest.raises(OperationalError, match="removed or replaced"):  # noqa: SIM117  # what raises
-        with write_transaction(session_factory(api.engine)):
+        with write_transaction(api.engine):
             pytest.fail("this change would be lost")
     probe = api.app.test_client().get("/readyz")
     assert probe.status_code == 503

@@ -5,16 +5,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import (
-    Column,
     Engine,
-    MetaData,
-    Table,
     create_engine,
     insert,
-    inspect,
     select,
     text,
     update,
@@ -23,12 +17,14 @@ from sqlalchemy.pool import NullPool
 
 from registry.persistence import schema
 from registry.persistence.database import prepare_engine
+from tests.integration.test_mlflow_times_migrate import upgrade_to
+from tests.integration.test_prompts_migrate import as_it_was
 from tests.integration.webhooks.conftest import FAILED, World, embedded_engine
 from tests.receiver import Receiver
 from webhooks import feed
-from webhooks.tables import Base, EventRow, Feed
+from webhooks.tables import Base, EventRow, Feed, Subscription
 
-FIRST, BEFORE_THE_FEEDS_END = "0001", "0003"
+FIRST, BEFORE_THE_FEEDS_END, WITHOUT_ORDER = "0001", "0003", "0013"
 TABLES = (
     *("webhook_subscriptions", "webhook_subscription_secrets", "webhook_events"),
     *("webhook_ordering_keys", "webhook_deliveries", "webhook_attempts"),
@@ -61,19 +57,11 @@ def source(tmp_path: Path) -> Iterator[World]:
     engine.dispose()
 
 
-def upgrade_to(engine: Engine, revision: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(schema.MIGRATIONS))
-    config.attributes["engine"] = engine
-    command.upgrade(config, revision)
-
-
 def copy_rows(source: Engine, target: Engine) -> None:
     """Copy what the older schema has columns for."""
     for name in TABLES:
-        present = {column["name"] for column in inspect(target).get_columns(name)}
-        columns = [c for c in Base.metadata.tables[name].columns if c.name in present]
-        older = Table(name, MetaData(), *(Column(c.name, c.type) for c in columns))
+        older = as_it_was(target, name)
+        columns = [c for c in Base.metadata.tables[name].columns if c.name in older.c]
         with source.connect() as reading:
             rows = [dict(row) for row in reading.execute(select(*columns)).mappings()]
         if rows:
@@ -110,6 +98,55 @@ def test_what_waits_is_retried_or_being_sent_arrives_after_the_upgrade(
     assert set(upgraded.states()) == {"delivered"}
     with upgraded.begin() as session:
         assert feed.place(session) == len(rows) + 1
+
+
+#: Of its time with an order something is blocked still, and something held by that.
+FORGET_ORDER = """
+UPDATE webhook_subscriptions SET ordering = 'none', max_age_seconds = 60;
+UPDATE webhook_deliveries SET state = 'blocked', reason = 'failed'
+WHERE ordering_key = 'fraud' AND sequence = 1;
+UPDATE webhook_deliveries SET state = 'held', reason = 'an earlier delivery is blocked'
+WHERE ordering_key = 'fraud' AND sequence = 2;
+UPDATE webhook_ordering_keys SET is_blocked = true WHERE ordering_key = 'fraud';
+UPDATE webhook_deliveries SET state = 'expired', reason = 'too old'
+WHERE ordering_key = 'old';
+UPDATE webhook_deliveries SET ordering_key = event_id WHERE ordering_key <> 'fraud'
+"""
+
+
+def test_a_subscription_without_order_sends_what_waits_and_then_keeps_order(
+    source: World, old: Engine
+) -> None:
+    with Receiver() as receiver:
+        _, secret = source.subscribe(receiver.url)
+        receiver.accept_secret(secret)
+        then = datetime.now(UTC) - HOUR
+        being_sent = source.enqueue(ordering_key="sent", now=then)
+        source.claim(now=then)  # Its process ended while it was being sent.
+        expired, waiting, blocked, held = (
+            source.enqueue(ordering_key=key, now=then)
+            for key in ("old", "waiting", "fraud", "fraud")
+        )
+        upgrade_to(old, WITHOUT_ORDER)
+        copy_rows(source.engine, old)
+        with old.begin() as connection:
+            for change in FORGET_ORDER.split(";"):
+                connection.execute(text(change))
+
+        schema.upgrade(old)
+
+        upgraded = World(old, source.box, source.guard)
+        new = [upgraded.enqueue(now=then).id for _ in range(3)]
+        while upgraded.dispatcher().run_once():
+            pass
+        arrived = [request.message_id for request in receiver.verified]
+    assert {*arrived} == {being_sent.id, waiting.id, held.id, *new}
+    assert [event for event in arrived if event in new] == new
+    reasons = {row.event_id: row.reason for row in upgraded.deliveries() if row.reason}
+    assert reasons == {expired.id: "too old", blocked.id: "failed"}
+    assert set(upgraded.states()) == {"delivered", "dead"}
+    with upgraded.begin() as session:
+        assert session.scalars(select(Subscription.on_poison)).all() == ["skip"]
 
 
 def test_a_feed_that_was_cut_off_before_says_where_it_begins(

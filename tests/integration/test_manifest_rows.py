@@ -255,7 +255,7 @@ def test_a_part_is_found_by_the_key(
         cx.execute(text("ANALYZE"))
         cx.commit()
 
-    (plan,) = plans_of(engine, lambda session: ask(session.connection()))
+    (plan,) = plans_of(engine, ask)
 
     steps = [step for step in plan.splitlines() if "version_id" in step]
     of_files = [step for step in steps if "path" in step]

@@ -54,7 +54,7 @@ def test_statement_without_an_end_is_given_up_whatever_it_is_for(
     with sessions() as session:
         hurry(session.connection())
         assert was_given_up(refusal_of_endless(session.connection()))
-    with write_transaction(sessions) as session:
+    with write_transaction(api.engine) as session:
         hurry(session.connection())
         assert was_given_up(refusal_of_endless(session.connection()))
         session.rollback()

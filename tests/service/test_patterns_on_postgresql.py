@@ -8,9 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine, literal, select, text
 
-from registry.domain.like import Pattern
-from registry.persistence.text_matching import HEAD_CHARACTERS, long_matches
-from tests.given import Constant
+from registry.search.like import Pattern
+from registry.search.text_matching import HEAD_CHARACTERS, SearchValue, long_matches
 
 pytestmark = pytest.mark.service
 
@@ -33,7 +32,7 @@ def is_like(
 ) -> bool:
     condition = long_matches(
         literal(compared),
-        Constant(pattern),
+        SearchValue(pattern),
         ignore_case=ignore_case,
         dialect="postgresql",
     )

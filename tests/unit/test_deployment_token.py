@@ -1,16 +1,12 @@
 """The token a delivery carries: made by the registry alone, and always the same."""
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.domain.deployment_token import (
-    LIFETIME,
     DeploymentTokens,
     TokenSubject,
-    expires_at,
     is_deployment_token,
 )
 from registry.errors import NotSignedInError
@@ -64,9 +60,3 @@ def test_text_of_another_form_is_no_token(text: str) -> None:
 def test_tokens_without_a_key_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one key"):
         DeploymentTokens([])
-
-
-def test_token_is_worth_seven_days() -> None:
-    sent_at = datetime(2026, 11, 20, tzinfo=UTC)
-
-    assert expires_at(sent_at) == sent_at + timedelta(days=7) == sent_at + LIFETIME

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.domain.like import Pattern, cases_of, folded
 from registry.domain.names import MAX_TAG_VALUE_CHARACTERS
-from registry.domain.search_filter import MAX_PATTERN_CHARACTERS
+from registry.search.language import MAX_PATTERN_CHARACTERS
+from registry.search.like import Pattern, cases_of, folded
 
 #: Every character that has another case.
 CASED = [

@@ -13,6 +13,9 @@ WRITERS = {
     "services/audit.py",  # the head of the system's chain
     "services/idempotency.py",
     "auth/token_use.py",
+    # Both flush what the outbox's tables were given through the ORM.
+    "persistence/database.py",
+    "services/transaction.py",
 }
 #: SQLAlchemy's ways to write, as functions, of a table and of the ORM's session.
 FUNCTIONS = {"insert", "update", "delete"}

@@ -2,18 +2,21 @@
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from registry.domain.policy import Cause, StagePolicy, VersionFacts, VersionStatus
+from registry.domain.policy import Cause, StagePolicy, VersionStatus
 from registry.domain.policy_file import parse_policy
+from registry.domain.rows import VersionRow
 from registry.errors import InvalidInputError, TransitionRefusedError
 from registry.settings import packaged_config
+from tests.unit.commands.making import version
 
 STAGES = ("None", "Staging", "Production", "Archived")
 PAIRS = tuple(itertools.product(STAGES, repeat=2))
 
-# Design, section 4: what a transition may do. All else is refused.
+# What a transition may do. All else is refused.
 TRANSITIONS = {
     ("None", "Staging"): Cause.PROMOTION,
     ("Staging", "Production"): Cause.PROMOTION,
@@ -33,24 +36,14 @@ def packaged_policy(name: str = "policy.toml") -> StagePolicy:
     return parse_policy(path.read_bytes(), source=path.name)
 
 
-def make_facts(  # each fact has a default of its own
+def make_version(
     stage: str = "None",
     *,
-    status: VersionStatus = VersionStatus.READY,
     is_verified: bool = True,
-    tags: dict[str, str] | None = None,
-    metrics: dict[str, float] | None = None,
-    before: frozenset[str] = frozenset(),
-) -> VersionFacts:
-    return VersionFacts(
-        number=7,
-        stage=stage,
-        status=status,
-        is_verified=is_verified,
-        tags=tags or {},
-        metrics=metrics or {},
-        stages_before=before | {stage},
-    )
+    **columns: Any,  # noqa: ANN401  # a version's
+) -> VersionRow:
+    state = "verified" if is_verified else "unverified"
+    return version(7, stage, artifact_state=state, **columns)
 
 
 def policy_with(text: str) -> StagePolicy:
@@ -59,10 +52,13 @@ def policy_with(text: str) -> StagePolicy:
 
 
 def refusal(
-    policy: StagePolicy, facts: VersionFacts, to_stage: str, *, rollback: bool = False
+    policy: StagePolicy,
+    moved: VersionRow,
+    to_stage: str,
+    stages_before: set[str] | None = None,
 ) -> TransitionRefusedError:
     with pytest.raises(TransitionRefusedError) as caught:
-        policy.decide(facts, to_stage, rollback=rollback)
+        policy.decide(moved, to_stage, stages_before=stages_before)
     return caught.value
 
 
@@ -70,15 +66,14 @@ def refusal(
 def test_transition_is_allowed_exactly_where_the_design_says(
     from_stage: str, to_stage: str
 ) -> None:
-    policy, facts = packaged_policy(), make_facts(from_stage, before=frozenset(STAGES))
+    policy, moved = packaged_policy(), make_version(from_stage)
 
     if (from_stage, to_stage) in TRANSITIONS:
-        decision = policy.decide(facts, to_stage)
+        decision = policy.decide(moved, to_stage)
 
         assert decision.cause is TRANSITIONS[from_stage, to_stage]
-        assert decision.to_stage == to_stage
     else:
-        refused = refusal(policy, facts, to_stage)
+        refused = refusal(policy, moved, to_stage)
 
         assert (refused.from_stage, refused.to_stage) == (from_stage, to_stage)
         assert refused.allowed == ALLOWED[from_stage]
@@ -91,20 +86,20 @@ def test_transition_is_allowed_exactly_where_the_design_says(
 def test_rollback_reaches_production_from_archived_and_what_a_transition_may(
     from_stage: str, to_stage: str
 ) -> None:
-    policy, facts = packaged_policy(), make_facts(from_stage, before=frozenset(STAGES))
+    policy, moved = packaged_policy(), make_version(from_stage)
 
     if (from_stage, to_stage) in {*TRANSITIONS, ("Archived", "Production")}:
-        decision = policy.decide(facts, to_stage, rollback=True)
+        decision = policy.decide(moved, to_stage, stages_before=STAGES)
 
         assert decision.cause is Cause.ROLLBACK
     else:
-        refusal(policy, facts, to_stage, rollback=True)
+        refusal(policy, moved, to_stage, {*STAGES})
 
 
 def test_archived_version_returns_to_production_by_rollback_only() -> None:
-    facts = make_facts("Archived", before=frozenset({"Production"}))
+    moved = make_version("Archived")
 
-    refused = refusal(packaged_policy(), facts, "Production")
+    refused = refusal(packaged_policy(), moved, "Production")
 
     assert refused.reasons == ("Archived to Production is allowed by rollback only",)
     assert refused.is_rollback_only
@@ -112,17 +107,15 @@ def test_archived_version_returns_to_production_by_rollback_only() -> None:
 
 
 def test_rollback_to_a_version_that_never_served_is_refused() -> None:
-    facts = make_facts("Archived", before=frozenset({"Staging"}))
+    moved = make_version("Archived")
 
-    refused = refusal(packaged_policy(), facts, "Production", rollback=True)
+    refused = refusal(packaged_policy(), moved, "Production", {"Archived", "Staging"})
 
     assert refused.reasons == ("version 7 has never been in Production",)
 
 
 def test_rollback_of_a_version_that_no_move_allows_names_both_reasons() -> None:
-    refused = refusal(
-        packaged_policy(), make_facts("None"), "Production", rollback=True
-    )
+    refused = refusal(packaged_policy(), make_version("None"), "Production", {"None"})
 
     assert refused.reasons == (
         "None to Production is not an allowed move",
@@ -131,7 +124,7 @@ def test_rollback_of_a_version_that_no_move_allows_names_both_reasons() -> None:
 
 
 def test_stage_that_a_version_has_already_is_refused_as_such() -> None:
-    refused = refusal(packaged_policy(), make_facts("Staging"), "Staging")
+    refused = refusal(packaged_policy(), make_version("Staging"), "Staging")
 
     assert refused.reasons == ("it is in Staging already",)
     assert refused.facts == {
@@ -143,7 +136,7 @@ def test_stage_that_a_version_has_already_is_refused_as_such() -> None:
 
 
 def test_production_is_exclusive_and_its_incumbent_is_archived() -> None:
-    decision = packaged_policy().decide(make_facts("Staging"), "Production")
+    decision = packaged_policy().decide(make_version("Staging"), "Production")
 
     assert decision.is_exclusive
     assert decision.incumbent_to == "Archived"
@@ -151,14 +144,14 @@ def test_production_is_exclusive_and_its_incumbent_is_archived() -> None:
 
 
 def test_staging_is_shared() -> None:
-    decision = packaged_policy().decide(make_facts("None"), "Staging")
+    decision = packaged_policy().decide(make_version("None"), "Staging")
 
     assert not decision.is_exclusive
     assert decision.incumbent_to is None
 
 
 def test_archival_needs_no_look_at_the_artifact() -> None:
-    decision = packaged_policy().decide(make_facts("Production"), "Archived")
+    decision = packaged_policy().decide(make_version("Production"), "Archived")
 
     assert not decision.verify_artifact
 
@@ -167,7 +160,7 @@ def test_archival_needs_no_look_at_the_artifact() -> None:
     "status", [VersionStatus.PENDING_REGISTRATION, VersionStatus.FAILED_REGISTRATION]
 )
 def test_version_that_is_not_ready_may_not_move(status: VersionStatus) -> None:
-    refused = refusal(packaged_policy(), make_facts(status=status), "Staging")
+    refused = refusal(packaged_policy(), make_version(status=status), "Staging")
 
     assert refused.reasons == (f"its status is {status}, not READY",)
 
@@ -178,7 +171,7 @@ def test_open_policy_allows_every_move_into_shared_stages(
 ) -> None:
     policy = packaged_policy("policy-open.toml")
 
-    decision = policy.decide(make_facts(pair[0]), pair[1])
+    decision = policy.decide(make_version(pair[0]), pair[1])
 
     assert decision.incumbent_to is None
     expected = Cause.ARCHIVAL if pair[1] == "Archived" else Cause.PROMOTION
@@ -189,7 +182,7 @@ def test_open_policy_allows_every_move_into_shared_stages(
 def test_open_policy_still_refuses_the_stage_a_version_has(stage: str) -> None:
     policy = packaged_policy("policy-open.toml")
 
-    refused = refusal(policy, make_facts(stage), stage)
+    refused = refusal(policy, make_version(stage), stage)
 
     assert refused.allowed == tuple(other for other in STAGES if other != stage)
 
@@ -206,23 +199,20 @@ def test_strict_policy_lets_nothing_serve_that_nobody_here_verified(
     pair: tuple[str, str], *, is_rollback: bool
 ) -> None:
     policy = packaged_policy("policy-strict.toml")
-    unread = make_facts(pair[0], is_verified=False, before=frozenset({pair[1]}))
-    read = make_facts(pair[0], before=frozenset({pair[1]}))
+    unread = make_version(pair[0], is_verified=False)
+    read, before = make_version(pair[0]), {pair[1]} if is_rollback else None
 
     with pytest.raises(TransitionRefusedError) as refused:
-        policy.decide(unread, pair[1], rollback=is_rollback)
+        policy.decide(unread, pair[1], stages_before=before)
 
     assert refused.value.reasons == ("its artifact is not verified",)
-    assert policy.decide(read, pair[1], rollback=is_rollback).verify_artifact
+    assert policy.decide(read, pair[1], stages_before=before).verify_artifact
 
 
 def test_strict_policy_is_the_default_one_but_for_that_gate() -> None:
     default, strict = map(packaged_policy, ("policy.toml", "policy-strict.toml"))
 
-    ungated = tuple(
-        replace(move, gates=replace(move.gates, require_verified=False))
-        for move in strict.moves
-    )
+    ungated = tuple(replace(move, require_verified=False) for move in strict.moves)
 
     assert replace(strict, moves=ungated, digest=default.digest) == default
 
@@ -239,14 +229,14 @@ metrics = { accuracy = { min = 0.9 }, latency_ms = { max = 50, min = 1 } }
 
 
 def test_every_gate_that_fails_is_named_at_once() -> None:
-    facts = make_facts(
+    moved = make_version(
         status=VersionStatus.FAILED_REGISTRATION,
         is_verified=False,
         tags={"owner": "alice"},
         metrics={"latency_ms": 80},
     )
 
-    refused = refusal(policy_with(GATED), facts, "Staging")
+    refused = refusal(policy_with(GATED), moved, "Staging")
 
     assert refused.reasons == (
         "its status is FAILED_REGISTRATION, not READY",
@@ -259,12 +249,12 @@ def test_every_gate_that_fails_is_named_at_once() -> None:
 
 
 def test_version_that_passes_every_gate_moves() -> None:
-    facts = make_facts(
+    moved = make_version(
         tags={"owner": "alice", "reviewed": ""},
         metrics={"accuracy": 0.9, "latency_ms": 50.0},
     )
 
-    decision = policy_with(GATED).decide(facts, "Staging")
+    decision = policy_with(GATED).decide(moved, "Staging")
 
     assert decision.cause is Cause.PROMOTION
 
@@ -293,9 +283,9 @@ def test_version_that_passes_every_gate_moves() -> None:
 def test_metric_outside_its_bounds_is_refused(
     metrics: dict[str, float], reason: str
 ) -> None:
-    facts = make_facts(tags={"owner": "a", "reviewed": "b"}, metrics=metrics)
+    moved = make_version(tags={"owner": "a", "reviewed": "b"}, metrics=metrics)
 
-    assert refusal(policy_with(GATED), facts, "Staging").reasons == (reason,)
+    assert refusal(policy_with(GATED), moved, "Staging").reasons == (reason,)
 
 
 OVERRIDDEN = """
@@ -341,8 +331,8 @@ def test_first_override_whose_pattern_fits_the_name_decides(
 def test_override_keeps_what_it_does_not_replace() -> None:
     policy = policy_with(OVERRIDDEN)
 
-    facts = make_facts(tags={"approved": "yes"})
-    decision = policy.for_model("risk-credit").decide(facts, "Production")
+    moved = make_version(tags={"approved": "yes"})
+    decision = policy.for_model("risk-credit").decide(moved, "Production")
 
     assert decision.incumbent_to == "Archived"
     assert policy.for_model("risk-credit").digest == policy.digest
@@ -371,7 +361,7 @@ via = "archival"
 def test_stages_may_stand_between_the_built_in_ones() -> None:
     policy = parse_policy(CANARY.encode(), source="canary.toml")
 
-    decision = policy.decide(make_facts("Shadow"), "Canary")
+    decision = policy.decide(make_version("Shadow"), "Canary")
 
     assert decision.is_exclusive
     assert decision.incumbent_to == "Archived"

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from registry.domain.commands.registration import VersionDetails
-from registry.services.artifacts import linked_elsewhere
+from registry.domain.commands.registration import LinkedSource, VersionDetails
 from registry.services.run_snapshots import (
     MAX_DATASETS,
     MAX_DATASETS_CHARACTERS,
@@ -16,7 +15,7 @@ from registry.services.run_snapshots import (
     MAX_TAGS_CHARACTERS,
     with_run,
 )
-from registry.services.sources import Owner, ResolvedSource
+from registry.services.sources import ResolvedSource
 from registry.tracking.client import TrackingAccess, TrackingServer
 from registry.tracking.documents import DatasetInput, LoggedModel, Run
 
@@ -36,8 +35,8 @@ def completed(
 
 def known(model: LoggedModel | None, run: Run | None = None) -> ResolvedSource:
     return ResolvedSource(
-        link=linked_elsewhere("runs:/3f2a/model"),
-        owner=Owner(run_id=RUN_ID),
+        link=LinkedSource(source="runs:/3f2a/model"),
+        details=VersionDetails(run_id=RUN_ID),
         run=run,
         logged_model=model,
     )

@@ -82,11 +82,9 @@ def test_run_is_named_with_a_path(text: str, run_id: str, path: str) -> None:
 def test_registered_version_has_four_names(
     text: str, expected: dict[str, object]
 ) -> None:
-    found = parse_source(text)
+    expected_source = RegisteredSource(text, **expected)  # type: ignore[arg-type]  # as listed above
 
-    assert found == RegisteredSource(text, **expected)  # type: ignore[arg-type]  # as listed above
-    assert isinstance(found, RegisteredSource)
-    assert found.is_latest is (expected.keys() == {"model"})
+    assert parse_source(text) == expected_source
 
 
 def test_number_that_no_database_holds_is_still_a_number() -> None:

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from sqlalchemy import ColumnElement, create_engine, literal, select
 from sqlalchemy.pool import StaticPool
 
-from registry.domain.like import Pattern
 from registry.persistence.database import prepare_engine
-from registry.persistence.text_matching import (
+from registry.search.like import Pattern
+from registry.search.text_matching import (
     HEAD_CHARACTERS,
     SQLITE,
+    SearchValue,
     equals,
     equals_any,
     long_matches,
     matches,
     within_beginning,
 )
-from tests.given import Constant
 
 ENGINE = create_engine("sqlite://", poolclass=StaticPool)
 prepare_engine(ENGINE)
@@ -42,12 +42,12 @@ LONG = "x" * HEAD_CHARACTERS
 @pytest.mark.parametrize("beginning", ["", LONG])
 @pytest.mark.parametrize("ignore_case", [False, True])
 @given(text=texts, pattern=texts)
-def test_text_is_like_a_itselfas_the_definition_has_it(
+def test_text_is_like_a_pattern_as_the_definition_has_it(
     text: str, pattern: str, beginning: str, *, ignore_case: bool
 ) -> None:
     text, pattern = beginning + text, beginning + pattern
     condition = long_matches(
-        literal(text), Constant(pattern), ignore_case=ignore_case, dialect=SQLITE
+        literal(text), SearchValue(pattern), ignore_case=ignore_case, dialect=SQLITE
     )
 
     by_definition = Pattern(pattern, ignore_case=ignore_case)
@@ -55,10 +55,12 @@ def test_text_is_like_a_itselfas_the_definition_has_it(
 
 
 @given(texts)
-def test_itselfof_wildcards_alone_is_like_any_text_of_its_length(text: str) -> None:
+def test_pattern_of_wildcards_alone_is_like_any_text_of_its_length(text: str) -> None:
     for pattern in ("%", "_" * len(text), "%" + "_" * len(text)):
         assert holds(
-            matches(literal(text), Constant(pattern), ignore_case=True, dialect=SQLITE)
+            matches(
+                literal(text), SearchValue(pattern), ignore_case=True, dialect=SQLITE
+            )
         )
 
 
@@ -68,7 +70,10 @@ def test_text_is_like_itself_in_other_cases_when_case_is_ignored(text: str) -> N
         if len(pattern) == len(text) and "İ" not in text:
             is_met = holds(
                 matches(
-                    literal(text), Constant(pattern), ignore_case=True, dialect=SQLITE
+                    literal(text),
+                    SearchValue(pattern),
+                    ignore_case=True,
+                    dialect=SQLITE,
                 )
             )
 
@@ -76,10 +81,10 @@ def test_text_is_like_itself_in_other_cases_when_case_is_ignored(text: str) -> N
 
 
 @given(texts, texts)
-def test_what_is_like_a_itselflies_within_its_beginning(
+def test_what_is_like_a_pattern_lies_within_its_beginning(
     text: str, pattern: str
 ) -> None:
-    is_within = holds(*within_beginning(literal(text), Constant(pattern), SQLITE))
+    is_within = holds(*within_beginning(literal(text), SearchValue(pattern), SQLITE))
 
     assert is_within or not Pattern(pattern, ignore_case=False).matches(text)
 
@@ -88,7 +93,7 @@ def test_what_is_like_a_itselflies_within_its_beginning(
 def test_what_begins_otherwise_lies_outside(text: str, beginning: str) -> None:
     literally = beginning.translate(str.maketrans("%_", "--"))
     is_within = holds(
-        *within_beginning(literal(text), Constant(literally + "%"), SQLITE)
+        *within_beginning(literal(text), SearchValue(literally + "%"), SQLITE)
     )
 
     assert is_within == text.startswith(literally)
@@ -99,19 +104,21 @@ def test_long_text_equals_itself_alone(length: int) -> None:
     text = "é" * length
     for other in (text + "x", text[:-1], text[:-1] + "x", ""):
         if other != text:
-            assert not holds(equals(literal(text), Constant(other), SQLITE))
-            assert not holds(equals_any(literal(text), Constant([other, "y"]), SQLITE))
-            assert holds(
-                equals_any(literal(text), Constant(["y", other, text]), SQLITE)
+            assert not holds(equals(literal(text), SearchValue(other), SQLITE))
+            assert not holds(
+                equals_any(literal(text), SearchValue([other, "y"]), SQLITE)
             )
-    assert holds(equals(literal(text), Constant(text), SQLITE))
+            assert holds(
+                equals_any(literal(text), SearchValue(["y", other, text]), SQLITE)
+            )
+    assert holds(equals(literal(text), SearchValue(text), SQLITE))
 
 
 @pytest.mark.parametrize("length", [HEAD_CHARACTERS, 2_000])
-def test_itselfat_its_limit_is_one_that_sqlite_takes(length: int) -> None:
+def test_pattern_at_its_limit_is_one_that_sqlite_takes(length: int) -> None:
     longest = "ǆ" * 2_000
     condition = long_matches(
-        literal("ǆ" * length), Constant(longest), ignore_case=True, dialect=SQLITE
+        literal("ǆ" * length), SearchValue(longest), ignore_case=True, dialect=SQLITE
     )
 
     assert holds(condition) == (length == 2_000)
@@ -124,10 +131,10 @@ def test_itselfat_its_limit_is_one_that_sqlite_takes(length: int) -> None:
 
 @pytest.mark.parametrize("repeated", ["%a", "a", "_a"])
 @pytest.mark.parametrize("length", [HEAD_CHARACTERS, 100_000])
-def test_hostile_itselfis_answered_in_one_pass(repeated: str, length: int) -> None:
+def test_hostile_pattern_is_answered_in_one_pass(repeated: str, length: int) -> None:
     pattern = "%" + repeated * (1_990 // len(repeated)) + "b%"
     condition = long_matches(
-        literal("a" * length), Constant(pattern), ignore_case=True, dialect=SQLITE
+        literal("a" * length), SearchValue(pattern), ignore_case=True, dialect=SQLITE
     )
 
     began = time.process_time()

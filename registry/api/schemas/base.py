@@ -9,6 +9,7 @@ Rules:
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from registry.domain import names
+from registry.domain.timestamps import rfc3339
 from registry.errors import InvalidInputError
 
 MAX_PAGE = 200
@@ -104,6 +105,12 @@ def whole_number(
         validate=validate.Range(min=minimum, max=maximum),
         **options,  # type: ignore[arg-type]  # marshmallow's own keywords
     )
+
+
+class Instant(fields.DateTime):
+    """An instant as every answer has it."""
+
+    SERIALIZATION_FUNCS = {"iso": rfc3339}  # noqa: RUF012  # as marshmallow has it
 
 
 class Number(fields.Float):

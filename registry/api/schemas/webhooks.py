@@ -1,177 +1,71 @@
 """Webhook subscriptions, deliveries and attempts on the wire."""
 
+from typing import Any
+
 from marshmallow import fields, validate
 
 from registry.api.schemas.base import (
     MAX_PAGE,
     MAX_SHORT_TEXT,
     AnswerSchema,
+    Instant,
     PageQuery,
     RequestSchema,
     cursor,
     text,
     whole_number,
 )
-from registry.services.subscriptions import ORDERINGS
-from webhooks.certificates import MAX_PEM_LENGTH
-from webhooks.events import EVENT_TYPE_FILTER
-from webhooks.formats import FORMATS
-from webhooks.placeholders import CREDENTIAL_NAME
-from webhooks.request_headers import MAX_VALUE_LENGTH
-from webhooks.retry import MAX_SCHEDULE, MAX_SCHEDULE_LENGTH
-from webhooks.signing import Scheme
-from webhooks.specs import (
-    MAX_AGE_SECONDS,
-    MAX_CREDENTIAL_LENGTH,
-    MAX_LIST_LENGTH,
-    MAX_RATE_PER_MINUTE,
-    MAX_TEXT_LENGTH,
-    MIN_CREDENTIAL_LENGTH,
-)
-from webhooks.tables import DeliveryState, OnPoison
+from registry.api.schemas.rules import Field, answer_field, request_field
+from webhooks.specs import FACTS, SHOWN, SeenBy
+from webhooks.tables import DeliveryState
 
-_MAX_URL = 2000
-_MAX_NAME = 100
-_MAX_SCHEDULE_SECONDS = int(MAX_SCHEDULE.total_seconds())
-_URL = r"""^[Hh][Tt][Tt][Pp][Ss]?://[!"$-\[\]-~]+$"""
-_EVENT_TYPE = f"^({EVENT_TYPE_FILTER.pattern})$"
 _MAX_OVERLAP_SECONDS = 30 * 24 * 3600
-_ONE_TO_MANY = validate.Length(min=1, max=MAX_LIST_LENGTH)
 
 
-def _url(**options: object) -> fields.String:
-    """An address; whether it may be reached, the address guard knows."""
-    rules = [
-        validate.Length(max=_MAX_URL),
-        validate.Regexp(_URL, error="must be a plain ASCII http or https URL"),
-    ]
-    return fields.String(validate=rules, **options)  # type: ignore[arg-type]  # marshmallow's own keywords
+def _choices(*, is_new: bool) -> dict[str, Field]:
+    """What an owner chooses, as a request has it."""
+    return {
+        facts.name: request_field(
+            {**facts.rule, "merges": False} if is_new else facts.rule,
+            allow_none=facts.is_nullable,
+            load_only=facts.seen_by == SeenBy.NOBODY,
+            required=is_new and field == "url",
+            metadata={"description": facts.told} if facts.told else {},
+        )
+        for field, facts in FACTS.items()
+    }
 
 
-def _event_types() -> fields.List[str]:
-    rules = [
-        validate.Length(max=MAX_TEXT_LENGTH),
-        validate.Regexp(_EVENT_TYPE, error="must be an event type, 'prefix.*' or '*'"),
-    ]
-    return fields.List(fields.String(validate=rules), validate=_ONE_TO_MANY)
+_WEBHOOK: dict[str, Field] = {
+    "id": fields.String(required=True),
+    **{
+        FACTS[field].name: answer_field(
+            FACTS[field].rule, required=True, allow_none=FACTS[field].is_nullable
+        )
+        for field in SHOWN
+    },
+    "credential_names": fields.List(fields.String(), required=True),
+    "public_keys": fields.List(fields.String(), required=True),
+    "state": fields.String(required=True),
+    "state_reason": fields.String(required=True, allow_none=True),
+    "consecutive_failures": fields.Integer(required=True),
+    "failing_since": fields.DateTime(required=True, allow_none=True),
+    "held_back_until": fields.DateTime(required=True, allow_none=True),
+    "created_at": fields.DateTime(required=True),
+    "created_by": fields.String(required=True),
+    "updated_at": fields.DateTime(required=True),
+}
+_STATE = fields.String(validate=validate.OneOf(["active", "paused"]))
+_SECRET = fields.String(required=True)  # shown this once
 
-
-def _short_texts(**options: object) -> fields.List[str]:
-    entry = text(minimum=1, maximum=200)
-    return fields.List(entry, validate=_ONE_TO_MANY, **options)  # type: ignore[arg-type]  # marshmallow's own keywords
-
-
-def _credentials(*, allow_none: bool = False) -> fields.Dict:
-    """What placeholders stand for; never shown again."""
-    value = fields.String(
-        validate=validate.Length(min=MIN_CREDENTIAL_LENGTH, max=MAX_CREDENTIAL_LENGTH),
-        allow_none=allow_none,
-    )
-    return fields.Dict(
-        keys=fields.String(validate=validate.Regexp(f"^{CREDENTIAL_NAME.pattern}$")),
-        values=value,
-        load_only=True,
-        metadata={"description": "By name; never shown. Null removes one."},
-    )
-
-
-def _pem(**options: object) -> fields.String:
-    return text(minimum=1, maximum=MAX_PEM_LENGTH, **options)
-
-
-class WebhookPatch(RequestSchema):
-    """What to change of a subscription."""
-
-    url = _url()
-    description = text(maximum=MAX_SHORT_TEXT)
-    event_types = _event_types()
-    model_pattern = text(minimum=1, maximum=256, allow_none=True)
-    to_stages = _short_texts(allow_none=True)
-    format = fields.String(validate=validate.OneOf(list(FORMATS)))
-    options = fields.Dict(
-        keys=text(minimum=1, maximum=_MAX_NAME),
-        metadata={
-            "description": "What the format needs to know; values name parts of the"
-            " event by path (data.model) or are constants ({value: text})"
-        },
-    )
-    headers = fields.Dict(
-        keys=text(minimum=1, maximum=_MAX_NAME),
-        values=text(minimum=1, maximum=MAX_VALUE_LENGTH),
-        metadata={"description": "Sent besides; secrets as ${NAME}"},
-    )
-    credentials = _credentials(allow_none=True)
-    signatures = fields.List(
-        fields.String(validate=validate.OneOf(list(Scheme))),
-        validate=validate.Length(min=1, max=len(Scheme)),
-    )
-    ca_certificate = _pem(allow_none=True)
-    client_certificate = _pem(allow_none=True)
-    client_key = _pem(allow_none=True, load_only=True)
-    schedule_seconds = fields.List(
-        whole_number(minimum=0, maximum=_MAX_SCHEDULE_SECONDS),
-        validate=validate.Length(min=1, max=MAX_SCHEDULE_LENGTH),
-        allow_none=True,
-    )
-    max_age_seconds = whole_number(maximum=MAX_AGE_SECONDS, allow_none=True)
-    rate_per_minute = whole_number(
-        maximum=MAX_RATE_PER_MINUTE,
-        allow_none=True,
-        metadata={"description": "The most requests in a minute; null for no limit"},
-    )
-    ordering = fields.String(validate=validate.OneOf(ORDERINGS))
-    on_poison = fields.String(validate=validate.OneOf(list(OnPoison)))
-    state = fields.String(validate=validate.OneOf(["active", "paused"]))
-
-
-class NewWebhook(WebhookPatch):
-    """A subscription to make."""
-
-    class Meta(WebhookPatch.Meta):
-        """A new subscription is active."""
-
-        exclude = ("state",)
-
-    url = _url(required=True)
-    credentials = _credentials()
-
-
-class WebhookDocument(AnswerSchema):
-    """A subscription, without its secrets."""
-
-    id = fields.String(required=True)
-    url = fields.String(required=True)
-    description = fields.String(required=True)
-    event_types = fields.List(fields.String(), required=True)
-    model_pattern = fields.String(required=True, allow_none=True)
-    to_stages = fields.List(fields.String(), required=True, allow_none=True)
-    format = fields.String(required=True)
-    options = fields.Dict(required=True)
-    headers = fields.Dict(fields.String(), fields.String(), required=True)
-    credential_names = fields.List(fields.String(), required=True)
-    signatures = fields.List(fields.String(), required=True)
-    public_keys = fields.List(fields.String(), required=True)
-    ca_certificate = fields.String(required=True, allow_none=True)
-    client_certificate = fields.String(required=True, allow_none=True)
-    schedule_seconds = fields.List(fields.Integer(), required=True, allow_none=True)
-    max_age_seconds = fields.Integer(required=True, allow_none=True)
-    rate_per_minute = fields.Integer(required=True, allow_none=True)
-    ordering = fields.String(required=True)
-    on_poison = fields.String(required=True)
-    state = fields.String(required=True)
-    state_reason = fields.String(required=True, allow_none=True)
-    consecutive_failures = fields.Integer(required=True)
-    failing_since = fields.DateTime(required=True, allow_none=True)
-    held_back_until = fields.DateTime(required=True, allow_none=True)
-    created_at = fields.DateTime(required=True)
-    created_by = fields.String(required=True)
-    updated_at = fields.DateTime(required=True)
-
-
-class CreatedWebhook(WebhookDocument):
-    """A new subscription; ``secret`` is shown this once."""
-
-    secret = fields.String(required=True)
+NewWebhook = RequestSchema.from_dict(_choices(is_new=True), name="NewWebhook")
+WebhookPatch = RequestSchema.from_dict(
+    {**_choices(is_new=False), "state": _STATE}, name="WebhookPatch"
+)
+WebhookDocument = AnswerSchema.from_dict(_WEBHOOK, name="WebhookDocument")
+CreatedWebhook = AnswerSchema.from_dict(
+    {**_WEBHOOK, "secret": _SECRET}, name="CreatedWebhook"
+)
 
 
 class WebhookPage(AnswerSchema):
@@ -241,20 +135,20 @@ class DeliveryDocument(AnswerSchema):
     """One event on its way to one subscription."""
 
     id = fields.String(required=True)
-    webhook_id = fields.String(required=True)
+    webhook_id = fields.String(required=True, attribute="subscription_id")
     event_id = fields.String(required=True)
     event_type = fields.String(required=True)
     state = fields.String(required=True)
     reason = fields.String(required=True, allow_none=True)
-    attempts = fields.Integer(required=True)
-    next_attempt_at = fields.DateTime(
+    attempts = fields.Integer(required=True, attribute="attempt_count")
+    next_attempt_at = Instant(
         required=True,
         metadata={"description": "later while its webhook is held back"},
     )
     replay_of = fields.String(required=True, allow_none=True)
     receipt = fields.String(required=True, allow_none=True)
-    created_at = fields.DateTime(required=True)
-    updated_at = fields.DateTime(required=True)
+    created_at = Instant(required=True)
+    updated_at = Instant(required=True)
 
 
 class DeliveryPage(AnswerSchema):
@@ -271,14 +165,22 @@ class AttemptDocument(AnswerSchema):
     outcome = fields.String(required=True)
     status = fields.Integer(required=True, allow_none=True)
     error = fields.String(required=True, allow_none=True)
-    started_at = fields.DateTime(required=True)
-    finished_at = fields.DateTime(required=True, allow_none=True)
+    started_at = Instant(required=True)
+    finished_at = Instant(required=True, allow_none=True)
     duration_seconds = fields.Float(required=True, allow_none=True)
     address = fields.String(required=True, allow_none=True)
     timings = fields.Dict(fields.String(), fields.Float(), required=True)
     request_headers = fields.Dict(required=True)
     response_headers = fields.Dict(required=True)
     response_body = fields.String(required=True, allow_none=True)
+
+    def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:  # noqa: ANN401  # as marshmallow has it
+        """Bytes as text, and an object where none is stored."""
+        value = super().get_attribute(obj, attr, default)
+        if isinstance(value, bytes):
+            return value.decode("utf-8", "replace")
+        is_object = isinstance(self.fields[attr], fields.Dict)
+        return {} if is_object and value is None else value
 
 
 class AttemptPage(AnswerSchema):

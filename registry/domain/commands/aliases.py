@@ -8,7 +8,7 @@ from registry.domain.commands.change import (
     Outcome,
     Snapshot,
     Want,
-    effects,
+    outcome,
     version_event,
 )
 from registry.domain.entries import Change
@@ -29,49 +29,40 @@ class SetAlias:
     number: int
 
     def want(self, _: StagePolicy) -> Want:
-        """The version, and where the alias points."""
+        """Ask for the version, and where the alias points."""
         return Want(number=self.number, alias=names.alias_name(self.alias))
 
     def decide(self, seen: Snapshot, context: Context) -> Outcome[AliasRow]:
-        """Where it points from now on.
+        """Decide where it points from now on.
 
         Raises:
             NotFoundError: when there is no such version.
             InvalidInputError: for an alias that breaks the rules.
         """
         name = names.alias_name(self.alias)
-        before = seen.found(self.number)
+        version = seen.require_version(self.number).touched(seen.at(context))
         previous = seen.alias.number if seen.alias else None
         model = seen.model.touched(context.now)
-        version = before.touched(model.updated_at)
-        alias = AliasRow(
-            model_id=model.id,
-            alias=name,
-            version_id=version.id,
-            number=version.number,
-        )
-        change = Change(
-            action=SET,
-            model=model.name,
-            version=version.number,
-            before={"alias": name, "version": previous},
-            after={"alias": name, "version": version.number},
-        )
-        data = {
-            **version_event(context, model, version),
-            "alias": name,
-            "previous_version": previous,
-        }
-        written = effects(
+        alias = AliasRow.of(version, name)
+        return outcome(
             seen,
             context,
             model,
-            change,
-            told=[(SET, data)],
+            Change(
+                action=SET,
+                version=version.number,
+                before={"alias": name, "version": previous},
+                after={"alias": name, "version": version.number},
+            ),
+            data={
+                **version_event(context, model, version),
+                "alias": name,
+                "previous_version": previous,
+            },
             changed=[version, *([alias] if seen.alias else [])],
             added=[] if seen.alias else [alias],
+            answer=alias,
         )
-        return Outcome(effects=written, answer=alias)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +78,11 @@ class DeleteAlias:
     may_be_gone: bool = False
 
     def want(self, _: StagePolicy) -> Want:
-        """Where it points."""
+        """Ask where it points."""
         return Want(alias=names.clean_text(self.alias, field="alias"))
 
     def decide(self, seen: Snapshot, context: Context) -> Outcome[None]:
-        """Whether there is one.
+        """Decide whether there is one.
 
         Raises:
             NotFoundError: when the alias does not exist.
@@ -101,23 +92,19 @@ class DeleteAlias:
             if self.may_be_gone:
                 return Outcome(answer=None)
             raise AliasNotFoundError(seen.model.name, self.alias)
-        before = seen.found(alias.number)
+        version = seen.require_version(alias.number).touched(seen.at(context))
         model = seen.model.touched(context.now)
-        version = before.touched(model.updated_at)
-        change = Change(
-            action=DELETED,
-            model=model.name,
-            version=version.number,
-            before={"alias": alias.alias, "version": version.number},
-        )
-        data = {**version_event(context, model, version), "alias": alias.alias}
-        written = effects(
+        return outcome(
             seen,
             context,
             model,
-            change,
-            told=[(DELETED, data)],
+            Change(
+                action=DELETED,
+                version=version.number,
+                before={"alias": alias.alias, "version": version.number},
+            ),
+            data={**version_event(context, model, version), "alias": alias.alias},
             removed=[alias],
             changed=[version],
+            answer=None,
         )
-        return Outcome(effects=written, answer=None)

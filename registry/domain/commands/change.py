@@ -8,6 +8,7 @@ row of the model, the entry of its audit chain, the events with their numbers. A
 that would forget one of them cannot be written.
 """
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -122,7 +123,7 @@ class DeploymentFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What was found under the model's lock; members are as ``Want`` asked.
+    """What there is under the model's lock; members are as in ``Want``.
 
     Attributes:
         former_names: names that the model had and that no other has taken since.
@@ -146,16 +147,13 @@ class Snapshot:
     deployment: DeploymentFacts = field(default_factory=DeploymentFacts)
 
     def at(self, context: "Context") -> datetime:
-        """When it is changed; never before its last change (``ModelRow.touched``)."""
+        """Return when it is changed; never before its last change."""
         return self.model.touched(context.now).updated_at
 
-    def found(self, number: int, *, if_match: str | None = None) -> VersionRow:
-        """The version that was asked for.
-
-        Raises:
-            VersionNotFoundError: when there is none of that number.
-            StaleExpectationError: when its entity tag is another.
-        """
+    def require_version(
+        self, number: int, *, if_match: str | None = None
+    ) -> VersionRow:
+        """Return the version, if there is one of that number and entity tag."""
         if self.version is None:
             raise VersionNotFoundError(self.model.name, number)
         if if_match is not None and if_match != self.version.etag:
@@ -225,17 +223,39 @@ class Command(Protocol[Answer]):
 
     @property
     def model(self) -> str:
-        """The name of the model to lock."""
+        """Return the name of the model to lock."""
 
     def want(self, policy: StagePolicy, /) -> Want:
-        """What it must see; raises as ``decide`` for what no look could mend."""
+        """Return what it must see; raises as ``decide`` for what no look mends."""
 
     def decide(self, seen: Snapshot, context: Context) -> Outcome[Answer]:
-        """What is to be written and answered.
+        """Return what is to be written and answered.
 
         Raises:
             RegistryError: why nothing may be.
         """
+
+
+def outcome(
+    seen: Snapshot,
+    context: Context,
+    model: ModelRow,
+    change: Change,
+    *,
+    answer: Answer,
+    data: Document,
+    also: Sequence[Told] = (),
+    **rows: Any,  # noqa: ANN401  # members of Effects
+) -> Outcome[Answer]:
+    """Return the outcome of a change of ``model``, which is as it is to be.
+
+    ``data`` is what its event says, of the change's own type; ``also`` are further
+    events.
+    """
+    told = [(change.action, data), *also]
+    return Outcome(
+        effects=effects(seen, context, model, change, told=told, **rows), answer=answer
+    )
 
 
 def effects(
@@ -247,38 +267,24 @@ def effects(
     told: Sequence[Told],
     **rows: Any,  # noqa: ANN401  # members of Effects
 ) -> Effects:
-    """The effects of a change of ``model``, which is as it is to be.
+    """Return the effects of a change of ``model``, which is as it is to be.
 
     ``told`` are the events to publish, by type and data; the change's action and all
     types are named as those of a model, and a prompt's are renamed here.
     """
+    action = change.action
     if model.is_prompt:
-        change = replace(change, action=prompts.event_type(change.action))
+        action = prompts.event_type(action)
         told = [(prompts.event_type(name), data) for name, data in told]
     head = Head(chain=model.chain, n=model.chain_n, hash=model.chain_hash)
     entry = appended(
         model.chain,
         head if model.chain_n else None,
-        change,
+        replace(change, action=action, model=model.name),
         caller=context.caller,
         at=model.updated_at,
     )
-    actor = context.caller.actor
-    events = [
-        EventDraft(
-            id=context.new_event_id(),
-            type=name,
-            data={
-                "model": model.name,
-                **data,
-                "sequence": model.last_event + 1 + place,
-                "actor": {"kind": actor.kind, "name": actor.name},
-            },
-            sequence=model.last_event + 1 + place,
-            is_opt_in=name in OPT_IN,
-        )
-        for place, (name, data) in enumerate(told)
-    ]
+    events = _drafts(context, model, told)
     model = replace(
         model,
         last_event=model.last_event + len(events),
@@ -294,8 +300,63 @@ def effects(
     )
 
 
+def _drafts(
+    context: Context, model: ModelRow, told: Sequence[Told]
+) -> list[EventDraft]:
+    actor = context.caller.actor
+    return [
+        EventDraft(
+            id=context.new_event_id(),
+            type=name,
+            data={
+                "model": model.name,
+                **data,
+                "sequence": sequence,
+                "actor": {"kind": actor.kind, "name": actor.name},
+            },
+            sequence=sequence,
+            is_opt_in=name in OPT_IN,
+        )
+        for sequence, (name, data) in enumerate(told, start=model.last_event + 1)
+    ]
+
+
+def history_line(  # as the line is
+    context: Context,
+    version: VersionRow,
+    *,
+    sequence: int,
+    transition_id: str,
+    cause: str,
+    from_stage: str | None = None,
+    reason: str = "",
+) -> StageChangeRow:
+    """Return the line of a version that has entered its stage now."""
+    actor = context.caller.actor
+    return StageChangeRow(
+        model_id=version.model_id,
+        version_id=version.id,
+        number=version.number,
+        sequence=sequence,
+        transition_id=transition_id,
+        from_stage=from_stage,
+        to_stage=version.stage,
+        cause=cause,
+        reason=reason,
+        actor_kind=actor.kind,
+        actor_name=actor.name,
+        at=version.updated_at,
+        verified=version.is_verified,
+    )
+
+
+def new_transition_id() -> str:
+    """Return the id of a stage change that has not been made yet."""
+    return f"trn_{uuid.uuid4().hex}"
+
+
 def version_event(context: Context, model: ModelRow, version: VersionRow) -> Document:
-    """What every event about a version says.
+    """Return what every event about a version says.
 
     A prompt has neither stages nor an artifact, so its events say its text instead.
     """
@@ -322,7 +383,7 @@ def version_event(context: Context, model: ModelRow, version: VersionRow) -> Doc
 
 
 def version_links(caller: Caller, model: str, number: int) -> dict[str, str]:
-    """Where a receiver reads more, and reports what became of it.
+    """Return where a receiver reads more, and reports what became of it.
 
     Nothing, when it is not known where we are: receivers send their tokens there.
     """
@@ -333,16 +394,12 @@ def version_links(caller: Caller, model: str, number: int) -> dict[str, str]:
 
 
 def version_path(name: str, number: int) -> str:
-    """The path of a version below the server's root."""
+    """Return the path of a version below the server's root."""
     return f"/api/v1/models/{quote(name, safe='')}/versions/{number}"
 
 
 def require_promoter(caller: Caller, in_use: Sequence[int]) -> None:
-    """Versions in use are taken from where they are read by who may move them.
-
-    Raises:
-        PermissionDeniedError: when the caller may not, and there are any.
-    """
+    """Let versions in use be taken away only by who may move them."""
     role = caller.actor.role
     if in_use and not role.includes(Role.PROMOTER):
         raise PermissionDeniedError(

@@ -22,14 +22,14 @@ from registry.domain.commands.change import (
     Outcome,
     Snapshot,
     Want,
-    effects,
+    outcome,
     version_links,
 )
 from registry.domain.documents import comment_document
 from registry.domain.entries import Change
 from registry.domain.policy import StagePolicy
-from registry.domain.rows import CommentRow, ModelRow, VersionRow
-from registry.errors import InvalidInputError, NotFoundError, PermissionDeniedError
+from registry.domain.rows import CommentRow, VersionRow
+from registry.errors import NotFoundError, PermissionDeniedError
 
 MAX_CHARACTERS = 65_535
 
@@ -48,29 +48,28 @@ class CreateComment:
     new_id: Callable[[datetime], str]
 
     def want(self, _: StagePolicy) -> Want:
-        """The version."""
+        """Ask for the version."""
         return Want(number=self.number)
 
     def decide(self, seen: Snapshot, context: Context) -> Outcome[CommentRow]:
-        """The comment.
+        """Decide what the comment is.
 
         Raises:
             NotFoundError: when there is no such version.
             InvalidInputError: for a text that is empty or too long.
         """
-        version, model = seen.found(self.number), seen.model.touched(context.now)
+        version, at = seen.require_version(self.number), seen.at(context)
+        actor = context.caller.actor
         comment = CommentRow(
-            id=self.new_id(model.updated_at),
+            id=self.new_id(at),
             version_id=version.id,
-            author=context.caller.actor.name,
-            author_token=context.caller.actor.token_id,
+            author=actor.name,
+            author_token=actor.token_id,
             text=clean(self.text),
-            created_at=model.updated_at,
-            updated_at=model.updated_at,
+            created_at=at,
+            updated_at=at,
         )
-        return _Told(seen, context, model, version).outcome(
-            COMMENTED, before=None, after=comment
-        )
+        return _outcome(seen, context, version, COMMENTED, before=None, after=comment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +77,7 @@ class EditComment:
     """Write a comment anew, or remove it, by a text of None.
 
     Attributes:
-        model: of its version, as it was found without a lock.
+        model: of its version, as it was looked up without a lock.
     """
 
     model: str
@@ -86,11 +85,11 @@ class EditComment:
     text: str | None
 
     def want(self, _: StagePolicy) -> Want:
-        """The comment, which may have been removed while the lock was waited for."""
+        """Ask for the comment, which may have been removed meanwhile."""
         return Want(comment=self.comment)
 
     def decide(self, seen: Snapshot, context: Context) -> Outcome[CommentRow]:
-        """The comment as it is from now on, or as it was.
+        """Decide what the comment says from now on.
 
         Raises:
             NotFoundError: when there is no such comment.
@@ -104,16 +103,16 @@ class EditComment:
             raise PermissionDeniedError(
                 f"{before.author} wrote this comment; its writer or an admin edits it"
             )
-        model = seen.model.touched(context.now)
-        told = _Told(seen, context, model, version)
         if self.text is None:
-            return told.outcome(COMMENT_DELETED, before=before, after=None)
-        after = replace(before, text=clean(self.text), updated_at=model.updated_at)
-        return told.outcome(COMMENT_UPDATED, before=before, after=after)
+            action, after = COMMENT_DELETED, None
+        else:
+            action, at = COMMENT_UPDATED, seen.at(context)
+            after = replace(before, text=clean(self.text), updated_at=at)
+        return _outcome(seen, context, version, action, before=before, after=after)
 
 
 def no_comment(comment_id: str) -> NotFoundError:
-    """What to raise when there is no such comment."""
+    """Return what to raise when there is no such comment."""
     return NotFoundError(f"there is no comment {comment_id!r}")
 
 
@@ -123,59 +122,41 @@ def may_edit(actor: Actor, comment: CommentRow) -> bool:
 
 
 def clean(text: str) -> str:
-    """A comment's text in NFC.
-
-    Raises:
-        InvalidInputError: when it is empty or too long.
-    """
-    cleaned = names.clean_text(text, field="comment")
-    if not cleaned.strip() or len(cleaned) > MAX_CHARACTERS:
-        raise InvalidInputError(
-            f"must have 1 to {MAX_CHARACTERS} characters and not be blank",
-            field="comment",
-        )
-    return cleaned
+    """Return a comment's text as it is stored."""
+    return names.filled_text(text, field="comment", most=MAX_CHARACTERS)
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """Where a comment belongs."""
-
-    seen: Snapshot
-    context: Context
-    model: ModelRow
-    version: VersionRow
-
-    def outcome(
-        self, action: str, *, before: CommentRow | None, after: CommentRow | None
-    ) -> Outcome[CommentRow]:
-        """The outcome of a change of a comment, of which one at least is given."""
-        comment = after or before
-        assert comment is not None  # noqa: S101  # as said above
-        change = Change(
+def _outcome(
+    seen: Snapshot,
+    context: Context,
+    version: VersionRow,
+    action: str,
+    *,
+    before: CommentRow | None,
+    after: CommentRow | None,
+) -> Outcome[CommentRow]:
+    """Return the outcome of a change of a comment, which is there before or after."""
+    comment, model = after or before, seen.model
+    assert comment is not None  # noqa: S101  # as said above
+    return outcome(
+        seen,
+        context,
+        model.touched(context.now),
+        Change(
             action=action,
-            model=self.model.name,
-            version=self.version.number,
+            version=version.number,
             before=None if before is None else comment_document(before),
             after=None if after is None else comment_document(after),
-        )
-        data = {
-            "version": self.version.number,
+        ),
+        data={
+            "version": version.number,
             "comment_id": comment.id,
             "author": comment.author,
             **({} if after is None else {"comment": after.text}),
-            "links": version_links(
-                self.context.caller, self.model.name, self.version.number
-            ),
-        }
-        written = effects(
-            self.seen,
-            self.context,
-            self.model,
-            change,
-            told=[(action, data)],
-            removed=[before] if before and after is None else [],
-            changed=[after] if before and after else [],
-            added=[after] if after and before is None else [],
-        )
-        return Outcome(effects=written, answer=comment)
+            "links": version_links(context.caller, model.name, version.number),
+        },
+        removed=[before] if before and after is None else [],
+        changed=[after] if before and after else [],
+        added=[after] if after and before is None else [],
+        answer=comment,
+    )

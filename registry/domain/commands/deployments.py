@@ -23,6 +23,7 @@ import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from registry.domain import names
 from registry.domain.actors import SYSTEM, Actor, Role
@@ -32,14 +33,14 @@ from registry.domain.commands.change import (
     Reported,
     Snapshot,
     Want,
-    effects,
+    outcome,
     version_event,
 )
 from registry.domain.commands.moves import MoveVersion
 from registry.domain.documents import Document, deployment_document
 from registry.domain.entries import Change
 from registry.domain.policy import Cause, StagePolicy
-from registry.domain.rows import DeploymentRow, StageChangeRow, VersionRow
+from registry.domain.rows import DeploymentRow, VersionRow
 from registry.errors import ConflictError, NotFoundError
 
 UPDATED = "deployment.updated"
@@ -75,7 +76,7 @@ class DeploymentGrant:
 
     @property
     def actor(self) -> Actor:
-        """Who reports. The role is the least one: the grant says what is allowed."""
+        """Return who reports, with the least role: the grant says what is allowed."""
         return Actor(
             kind="delivery",
             name=f"webhook {self.subscription_id}",
@@ -88,11 +89,9 @@ class DeploymentGrant:
         return (model, number) == (self.model, self.number)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Origin:
+class _Origin(NamedTuple):
     """What a deployment is a consequence of."""
 
-    present: StageChangeRow | None
     transition_id: str | None
     event_id: str | None
     delivery_id: str | None
@@ -126,7 +125,7 @@ class ReportDeployment:
     rolls_back: bool = False
 
     def want(self, _: StagePolicy) -> Want:
-        """The version, and what is known of the deployment."""
+        """Ask for the version, and for what is known of the deployment."""
         grant = self.grant
         return Want(
             number=self.number,
@@ -140,14 +139,14 @@ class ReportDeployment:
         )
 
     def decide(self, seen: Snapshot, context: Context) -> Outcome[DeploymentRow]:
-        """The last word from now on.
+        """Decide what the last word is from now on.
 
         Raises:
             NotFoundError: when version or delivery do not exist.
             InvalidInputError: for an environment or text that breaks the rules.
             ConflictError: when the deployment has succeeded already.
         """
-        version, origin = seen.found(self.number), self._origin(seen)
+        version, origin = seen.require_version(self.number), self._origin(seen)
         before = seen.deployment.rows.get(origin.transition_id)
         if before and self._says_the_same(before, origin) and not self.rolls_back:
             return Outcome(answer=before)
@@ -156,36 +155,35 @@ class ReportDeployment:
         at = model.updated_at
         row = self._row(before or self._new(version, origin, at), origin, context, at)
         document = deployment_document(model.name, row)
-        change = Change(
-            action=UPDATED,
-            model=model.name,
-            version=version.number,
-            before=None if before is None else deployment_document(model.name, before),
-            after=document,
-            details=self.details,
-        )
-        data = {
-            **version_event(context, model, version),
-            "transition_id": row.transition_id,
-            "deployment": document,
-        }
-        written = effects(
+        return outcome(
             seen,
             context,
             model,
-            change,
-            told=[(UPDATED, data)],
+            Change(
+                action=UPDATED,
+                version=version.number,
+                before=None
+                if before is None
+                else deployment_document(model.name, before),
+                after=document,
+                details=self.details,
+            ),
+            data={
+                **version_event(context, model, version),
+                "transition_id": row.transition_id,
+                "deployment": document,
+            },
             changed=[row] if before else [],
             added=[] if before else [row],
+            answer=row,
         )
-        return Outcome(effects=written, answer=row)
 
     def due_rollback(
         self, seen: Snapshot, policy: StagePolicy, reporter: Actor
     ) -> tuple[MoveVersion | None, str | None]:
-        """The rollback that the policy asks for, if any; or why it is not made."""
-        version, origin = seen.found(self.number), self._origin(seen)
-        present = origin.present
+        """Return the rollback that the policy asks for, or why it is not made."""
+        version, origin = seen.require_version(self.number), self._origin(seen)
+        present = seen.deployment.present
         if self.status is not DeploymentStatus.FAILED or present is None:
             return None, None
         if version.stage not in policy.for_model(self.model).automatic_rollback:
@@ -227,16 +225,10 @@ class ReportDeployment:
                     f"{self.number}"
                 )
         elif grant is not None:
-            return _Origin(
-                present=known.present,
-                transition_id=grant.transition_id,
-                event_id=grant.event_id,
-                delivery_id=grant.delivery_id,
-            )
+            return _Origin(grant.transition_id, grant.event_id, grant.delivery_id)
         event_id = change.event_id if change else None
         granted = grant.delivery_id if grant and grant.event_id == event_id else None
         return _Origin(
-            present=known.present,
             transition_id=change.transition_id if change else None,
             event_id=event_id,
             delivery_id=self.delivery_id or granted,
@@ -272,10 +264,8 @@ class ReportDeployment:
             version_id=version.id,
             number=version.number,
             transition_id=origin.transition_id,
-            delivery_id=None,
             environment=names.environment_name(self.environment),
             status=self.status,
-            url=None,
             description="",
             reported_by="",
             created_at=at,

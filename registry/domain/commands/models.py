@@ -1,7 +1,8 @@
 """Registered models: created, described, tagged, renamed, deleted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from registry.domain import names, prompts
@@ -16,18 +17,14 @@ from registry.domain.commands.change import (
     Snapshot,
     Told,
     Want,
-    effects,
+    outcome,
     require_promoter,
 )
-from registry.domain.commands.versions import (
-    Tags,
-    changes_something,
-    new_id,
-    tag_events,
-    tags_after,
-)
+from registry.domain.commands.tags import TagChanges
+from registry.domain.commands.versions import new_id
 from registry.domain.documents import NO_FACTS, Document, ModelFacts, model_document
 from registry.domain.entries import Change
+from registry.domain.names import Tags
 from registry.domain.policy import StagePolicy
 from registry.domain.rows import ModelRow, ModelTagRow
 from registry.errors import ConflictError, DeletionRefusedError, InvalidInputError
@@ -48,7 +45,7 @@ class ModelState:
 
     @property
     def document(self) -> Document:
-        """As the API shows it."""
+        """Return the model as the API shows it."""
         return model_document(self.row, self.facts)
 
 
@@ -62,41 +59,36 @@ class CreateModel:
     id: str = field(default_factory=new_id)
 
     def decide(self, context: Context) -> Outcome[ModelState]:
-        """The model, if its name is free.
+        """Decide what the model is, if its name is free.
 
         Raises:
             InvalidInputError: for a name or tag that breaks the rules.
         """
-        tags = names.tags(self.tags)
-        names.require_room_for_tags({}, tags)
+        tags = TagChanges.of({}, self.tags)
+        facts = replace(NO_FACTS, tags=tags.after)
         model = ModelRow(
             id=self.id,
             name=names.model_name(self.model),
             is_prompt=prompts.is_prompt(self.tags),
-            former_names=[],
             description=names.clean_text(self.description, field="description"),
             created_at=context.now,
             created_by=context.caller.actor.name,
             updated_at=context.now,
             mlflow_updated_at=context.now,
-            deleted_at=None,
-            row_version=1,
-            last_number=0,
-            last_event=0,
-            last_history=0,
-            chain_n=0,
             chain_hash=GENESIS_HASH,
         )
-        state = ModelState(
-            row=model, facts=replace(NO_FACTS, tags=tags_after({}, tags))
+        state = ModelState(row=model, facts=facts)
+        _, added = tags.rows(partial(ModelTagRow, model_id=model.id))
+        return outcome(
+            Snapshot(model=model),
+            context,
+            model,
+            Change(action=CREATED, after=state.document),
+            data=_event_data(state),
+            is_new=True,
+            added=added,
+            answer=state,
         )
-        change = Change(action=CREATED, model=model.name, after=state.document)
-        seen = Snapshot(model=model)
-        _, added = _tag_rows(model, tags, {})
-        written = effects(
-            seen, context, model, change, told=[(CREATED, _said(state))], added=added
-        )
-        return Outcome(effects=replace(written, is_new=True), answer=state)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +107,7 @@ class ChangeModel:
     is_idle_without_tags: bool = False
 
     def want(self, policy: StagePolicy) -> Want:
-        """Its document; for another name, the versions that other rules may touch."""
+        """Ask for its document; for another name, for what other rules may touch."""
         if self.name is None:
             return Want(facts=True)
         old, new = self._rules(policy)
@@ -123,12 +115,11 @@ class ChangeModel:
 
     def _rules(self, policy: StagePolicy) -> tuple[StagePolicy, StagePolicy]:
         name = self.model if self.name is None else names.model_name(self.name)
-        pair = (self.model, name)
-        old, new = (replace(policy.for_model(each), overrides=()) for each in pair)
-        return old, new
+        old, new = policy.for_model(self.model), policy.for_model(name)
+        return replace(old, overrides=()), replace(new, overrides=())
 
     def decide(self, seen: Snapshot, context: Context) -> Outcome[ModelState]:
-        """What the model is from now on.
+        """Decide what the model is from now on.
 
         Raises:
             InvalidInputError: for a name or tag that breaks the rules.
@@ -138,44 +129,35 @@ class ChangeModel:
                 caller may not move them: it is by the name that they are read.
         """
         before = ModelState(row=seen.model, facts=seen.facts)
-        tags = names.tags(self.tags or {})
-        if self.is_idle_without_tags and not changes_something(tags, before.facts.tags):
+        tags = TagChanges.of(seen.facts.tags, self.tags)
+        if self.is_idle_without_tags and tags.is_idle:
             return Outcome(answer=before)
         row = self._row(seen, context)
-        names.require_room_for_tags(before.facts.tags, tags)
-        after = ModelState(
-            row=row,
-            facts=replace(before.facts, tags=tags_after(before.facts.tags, tags)),
-        )
+        after = ModelState(row=row, facts=replace(seen.facts, tags=tags.after))
         after = _with_kind(before, after)
-        row = after.row
-        is_renamed = row.name != seen.model.name
-        change = Change(
-            action=RENAMED if is_renamed else UPDATED,
-            model=row.name,
-            before=before.document,
-            after=after.document,
-        )
-        data = {
-            **_said(after),
-            **({"previous_name": seen.model.name} if is_renamed else {}),
-        }
-        removed, added = _tag_rows(row, tags, before.facts.tags)
-        written = effects(
+        old_name, name = seen.model.name, row.name
+        data = _event_data(after)
+        if name != old_name:  # whoever asks by the name that it had is told, too
+            data["previous_name"] = old_name
+            former_names = _former_names(seen.former_names, old_name, name)
+            seen = replace(seen, former_names=former_names)
+        removed, added = tags.rows(partial(ModelTagRow, model_id=row.id))
+        return outcome(
             seen,
             context,
-            row,
-            change,
-            told=[(change.action, data), *_told_of_prompt(before, after, tags)],
+            after.row,
+            Change(
+                action=UPDATED if name == old_name else RENAMED,
+                before=before.document,
+                after=after.document,
+            ),
+            data=data,
+            also=_prompt_events(after, tags),
             removed=removed,
             added=added,
             renamed=self.name is not None,
+            answer=after,
         )
-        if is_renamed:  # whoever asks by the name that it had is told of this, too
-            former = [each for each in seen.former_names if each != row.name]
-            names_before = [*former, seen.model.name][-MAX_FORMER_NAMES:]
-            written = replace(written, former_names=names_before)
-        return Outcome(effects=written, answer=after)
 
     def _row(self, seen: Snapshot, context: Context) -> ModelRow:
         before = seen.model
@@ -197,14 +179,13 @@ class ChangeModel:
         if name == before.name:
             return {}
         require_promoter(context.caller, sorted(seen.facts.held_stages))
-        former = [each for each in before.former_names if each != name]
         return {
             "name": name,
-            "former_names": [*former, before.name][-MAX_FORMER_NAMES:],
+            "former_names": _former_names(before.former_names, before.name, name),
         }
 
     def _refuse_other_rules(self, seen: Snapshot, policy: StagePolicy) -> None:
-        """A name chooses its rules: taking another must not be a way around them."""
+        """Let no other name be a way around the rules that a name chooses."""
         old, new = self._rules(policy)
         if old == new or seen.model.is_prompt or not seen.outside:
             return
@@ -223,11 +204,11 @@ class DeleteModel:
     model: str
 
     def want(self, policy: StagePolicy) -> Want:
-        """Its document, and the versions that the policy protects."""
+        """Ask for its document, and for the versions that the policy protects."""
         return Want(facts=True, outside=policy.for_model(self.model).deletable)
 
     def decide(self, seen: Snapshot, context: Context) -> Outcome[None]:
-        """Whether the policy lets all of them go.
+        """Decide whether the policy lets all of them go.
 
         Raises:
             DeletionRefusedError: while a version is in a stage that it protects.
@@ -239,11 +220,13 @@ class DeleteModel:
         row = seen.model.touched(context.now)
         row = replace(row, deleted_at=row.updated_at)
         before = model_document(seen.model, seen.facts)
-        change = Change(action=DELETED, model=row.name, before=before)
-        written = effects(
-            seen, context, row, change, told=[(DELETED, {})], emptied=True
-        )
-        return Outcome(effects=written, answer=None)
+        change = Change(action=DELETED, before=before)
+        return outcome(seen, context, row, change, data={}, emptied=True, answer=None)
+
+
+def _former_names(former: Sequence[str], old: str, new: str) -> list[str]:
+    """Return the names that it has had, once ``new`` takes the place of ``old``."""
+    return [*(name for name in former if name != new), old][-MAX_FORMER_NAMES:]
 
 
 def _refuse_protected(seen: Snapshot, policy: StagePolicy) -> None:
@@ -257,7 +240,7 @@ def _refuse_protected(seen: Snapshot, policy: StagePolicy) -> None:
 
 
 def _with_kind(before: ModelState, after: ModelState) -> ModelState:
-    """What has had no version may still become a prompt, or a model."""
+    """Return it as the prompt or model that its tags now make of it."""
     is_prompt = prompts.is_prompt(after.facts.tags)
     if is_prompt == prompts.is_prompt(before.facts.tags):
         return after
@@ -270,33 +253,17 @@ def _with_kind(before: ModelState, after: ModelState) -> ModelState:
     return replace(after, row=replace(after.row, is_prompt=is_prompt))
 
 
-def _said(state: ModelState) -> Document:
-    """What every event about a model says."""
+def _prompt_events(state: ModelState, tags: TagChanges) -> list[Told]:
+    """Return a prompt's tag events; of a model's, MLflow tells nobody either."""
+    if not state.row.is_prompt:
+        return []
+    return tags.events({}, (PROMPT_TAG_SET, PROMPT_TAG_DELETED))
+
+
+def _event_data(state: ModelState) -> Document:
+    """Return what every event about a model says."""
     tags = state.facts.tags
     return {
         "description": state.row.description,
         "tags": prompts.own_tags(tags) if state.row.is_prompt else dict(tags),
     }
-
-
-def _told_of_prompt(before: ModelState, after: ModelState, tags: Tags) -> list[Told]:
-    """The events of a prompt's tags; of a model's, MLflow tells nobody either."""
-    return tag_events(
-        {},
-        before=before.facts.tags,
-        tags=tags if after.row.is_prompt else {},
-        types=(PROMPT_TAG_SET, PROMPT_TAG_DELETED),
-    )
-
-
-def _tag_rows(
-    model: ModelRow, given: Tags, present: Mapping[str, str]
-) -> tuple[Sequence[ModelTagRow], Sequence[ModelTagRow]]:
-    rows = [
-        ModelTagRow(model_id=model.id, key=key, value=value)
-        for key, value in given.items()
-    ]
-    return (
-        [row for row in rows if row.key in present],
-        [row for row in rows if row.value is not None],
-    )

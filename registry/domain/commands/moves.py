@@ -13,7 +13,6 @@ Rules:
   are more, room is made first, by changes of their own.
 """
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -24,8 +23,11 @@ from registry.domain.commands.change import (
     Context,
     Outcome,
     Snapshot,
+    Told,
     Want,
     effects,
+    history_line,
+    new_transition_id,
     version_event,
 )
 from registry.domain.documents import Document, version_document
@@ -36,8 +38,6 @@ from registry.domain.policy import (
     Cause,
     Decision,
     StagePolicy,
-    VersionFacts,
-    VersionStatus,
 )
 from registry.domain.rows import ModelRow, StageChangeRow, VersionRow
 from registry.errors import (
@@ -50,11 +50,6 @@ from registry.errors import (
 
 STAGE_CHANGED = "model_version.stage_changed"
 MAX_LEAVING = 100
-
-
-def new_transition_id() -> str:
-    """The id of a change that has not been made yet."""
-    return f"trn_{uuid.uuid4().hex}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +71,7 @@ class Moved:
 
     @property
     def document(self) -> Document:
-        """As the API shows it."""
+        """Return the move as the API shows it."""
         return {
             "transition_id": self.transition_id,
             "cause": self.cause,
@@ -126,7 +121,7 @@ class MoveVersion:
     transition_id: str = field(default_factory=new_transition_id)
 
     def want(self, policy: StagePolicy) -> Want:
-        """The version, who may have to leave, and what else was expected."""
+        """Ask for the version, for who may have to leave, and what was expected."""
         rules = policy.for_model(self.model)
         stage = rules.stage(self.to_stage)
         empties = stage in rules.exclusive or self.archives_others
@@ -160,9 +155,9 @@ class MoveVersion:
         if self.may_be_there and version.stage == stage:
             beside = [row.number for row in seen.in_stage if row != version]
             return Outcome(answer=Moved(version=version, beside=beside))
-        facts = _facts(version, seen.stages_before)
-        decision = rules.decide(facts, stage, rollback=self.is_rollback)
-        seen.found(version.number, if_match=self.if_match)
+        stages_before = seen.stages_before if self.is_rollback else None
+        decision = rules.decide(version, stage, stages_before=stages_before)
+        seen.require_version(version.number, if_match=self.if_match)
         self._expect_incumbent(seen, stage)
         self._expect_verified(version, decision)
         steps = self._leaving(seen, rules, decision)
@@ -170,13 +165,13 @@ class MoveVersion:
             steps.append(_Step(version, stage, decision.cause))
         elif not steps:
             return Outcome(answer=Moved(version=version))
-        return self._moved(
+        return self._outcome(
             seen, context, version=version, steps=steps, decision=decision
         )
 
     def _version(self, seen: Snapshot, stage: str) -> VersionRow:
         if self.number is not None:
-            return seen.found(self.number)
+            return seen.require_version(self.number)
         if seen.model.is_prompt:
             raise PromptStageError(stage)
         if seen.holder_before is None:
@@ -212,7 +207,7 @@ class MoveVersion:
     def _leaving(
         self, seen: Snapshot, rules: StagePolicy, decision: Decision
     ) -> list[_Step]:
-        """Who moves aside, the last one to enter at the end."""
+        """Return who moves aside, the last one to enter at the end."""
         leaving = sorted(seen.in_stage, key=lambda row: row.entered)
         if not decision.is_exclusive:
             _allow_archival(rules, leaving)
@@ -223,7 +218,7 @@ class MoveVersion:
         aside = decision.incumbent_to or ARCHIVED
         return [_Step(row, aside, Cause.SUPERSEDED) for row in leaving[:MAX_LEAVING]]
 
-    def _moved(
+    def _outcome(
         self,
         seen: Snapshot,
         context: Context,
@@ -236,11 +231,6 @@ class MoveVersion:
         rows = [_entered(step, decision, model.updated_at) for step in steps]
         history = self._history(context, model, steps, rows)
         after = version if self.makes_room else rows[-1]
-        superseded = [line.number for line in history if line.cause == Cause.SUPERSEDED]
-        told = [
-            {**version_event(context, model, row), **_move_event(line, superseded)}
-            for row, line in zip(rows, history, strict=True)
-        ]
         written = effects(
             seen,
             context,
@@ -250,7 +240,7 @@ class MoveVersion:
                 last_history=history[-1].sequence,
             ),
             self._change(context, version, after, history),
-            told=[(STAGE_CHANGED, data) for data in told],
+            told=_told(context, model, rows, history),
             changed=rows,
         )
         announced = [
@@ -263,7 +253,7 @@ class MoveVersion:
                 version=after,
                 transition_id=self.transition_id,
                 cause=history[-1].cause,
-                superseded=superseded[-1] if superseded else None,
+                superseded=_last_superseded(history),
             ),
         )
 
@@ -275,27 +265,18 @@ class MoveVersion:
         rows: Sequence[VersionRow],
     ) -> list[StageChangeRow]:
         reason = names.clean_text(self.reason, field="reason")
-        actor = context.caller.actor
+        moved = enumerate(zip(steps, rows, strict=True), start=model.last_history + 1)
         return [
-            StageChangeRow(
-                model_id=model.id,
-                version_id=row.id,
-                number=row.number,
+            history_line(
+                context,
+                row,
                 sequence=sequence,
                 transition_id=self.transition_id,
                 from_stage=step.version.stage,
-                to_stage=step.to_stage,
                 cause=step.cause,
                 reason=reason,
-                actor_kind=actor.kind,
-                actor_name=actor.name,
-                at=model.updated_at,
-                verified=row.is_verified,
-                event_id=None,
             )
-            for sequence, (step, row) in enumerate(
-                zip(steps, rows, strict=True), start=model.last_history + 1
-            )
+            for sequence, (step, row) in moved
         ]
 
     def _change(
@@ -307,7 +288,6 @@ class MoveVersion:
     ) -> Change:
         return Change(
             action=STAGE_CHANGED,
-            model=self.model,
             version=after.number,
             before={"stage": before.stage},
             after={
@@ -328,7 +308,7 @@ class MoveVersion:
 
 
 def rollback(model: str, number: int | None, reason: str) -> MoveVersion:
-    """A rollback of Production: to ``number``, or to what served before."""
+    """Return a rollback of Production: to ``number``, or to what served before."""
     return MoveVersion(
         model=model,
         number=number,
@@ -339,7 +319,7 @@ def rollback(model: str, number: int | None, reason: str) -> MoveVersion:
 
 
 def _entered(step: _Step, decision: Decision, at: datetime) -> VersionRow:
-    """The version in its new stage; nothing else writes one."""
+    """Return the version in its new stage; nothing else writes one."""
     row = replace(
         step.version.touched(at),
         stage=step.to_stage,
@@ -356,44 +336,49 @@ def _entered(step: _Step, decision: Decision, at: datetime) -> VersionRow:
     )
 
 
-def _move_event(line: StageChangeRow, superseded: Sequence[int]) -> Document:
-    is_main = line.cause != Cause.SUPERSEDED
-    return {
-        "from_stage": line.from_stage,
-        "to_stage": line.to_stage,
-        "cause": line.cause,
-        "transition_id": line.transition_id,
-        "previous_version": superseded[-1] if is_main and superseded else None,
-        "reason": line.reason,
-    }
+def _last_superseded(history: Sequence[StageChangeRow]) -> int | None:
+    numbers = [line.number for line in history if line.cause == Cause.SUPERSEDED]
+    return numbers[-1] if numbers else None
+
+
+def _told(
+    context: Context,
+    model: ModelRow,
+    rows: Sequence[VersionRow],
+    history: Sequence[StageChangeRow],
+) -> list[Told]:
+    """Return an event for each version that moved."""
+    return [
+        (
+            STAGE_CHANGED,
+            {
+                **version_event(context, model, row),
+                "from_stage": line.from_stage,
+                "to_stage": line.to_stage,
+                "cause": line.cause,
+                "transition_id": line.transition_id,
+                "previous_version": None
+                if line.cause == Cause.SUPERSEDED
+                else _last_superseded(history),
+                "reason": line.reason,
+            },
+        )
+        for row, line in zip(rows, history, strict=True)
+    ]
 
 
 def _allow_archival(policy: StagePolicy, versions: Sequence[VersionRow]) -> None:
-    """In a shared stage nobody must leave: the policy is asked about each who does."""
+    """Ask the policy about each who leaves a shared stage, where nobody must."""
     for version in versions:
-        if policy.decide(_facts(version), ARCHIVED).verify_artifact:
+        if policy.decide(version, ARCHIVED).verify_artifact:
             raise must_be_archived_alone(version.number)
 
 
 def must_be_archived_alone(number: int) -> ConflictError:
-    """What to raise for a version that is not archived with another's move."""
+    """Return what to raise for a version that another's move cannot archive."""
     return ConflictError(
         f"version {number} must be archived by itself: its artifact is verified for "
         "that"
-    )
-
-
-def _facts(
-    version: VersionRow, stages_before: frozenset[str] = frozenset()
-) -> VersionFacts:
-    return VersionFacts(
-        number=version.number,
-        stage=version.stage,
-        status=VersionStatus(version.status),
-        is_verified=version.is_verified,
-        tags=version.tags,
-        metrics=version.metrics,
-        stages_before=stages_before,
     )
 
 

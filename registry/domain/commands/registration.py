@@ -12,23 +12,26 @@ Rules:
   moment later, and the copy is hashed before it is promoted.
 """
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from registry.domain import names, prompts
-from registry.domain.commands.change import Context, Outcome, Snapshot, Want
-from registry.domain.commands.versions import (
-    Tags,
-    sealed,
-    tags_after,
-    version_changed,
-    version_tag_rows,
+from registry.domain.commands.change import (
+    Context,
+    Outcome,
+    Snapshot,
+    Want,
+    history_line,
+    new_transition_id,
 )
+from registry.domain.commands.tags import TagChanges
+from registry.domain.commands.versions import new_id, sealed, version_changed
 from registry.domain.manifests import Manifest
+from registry.domain.names import Tags
 from registry.domain.policy import NONE, Cause, StagePolicy, VersionStatus
-from registry.domain.rows import ManifestRow, ModelRow, StageChangeRow, VersionRow
+from registry.domain.rows import ManifestRow, ModelRow, VersionRow, VersionTagRow
 from registry.errors import ConflictError
 
 REGISTERED = "model_version.registered"
@@ -57,7 +60,7 @@ class VersionDetails:
 
 @dataclass(frozen=True, kw_only=True)
 class LinkedSource:
-    """A source that was looked at.
+    """A source that was looked at; by default one elsewhere, taken at its word.
 
     Attributes:
         is_readable: whether the store can read it.
@@ -67,18 +70,14 @@ class LinkedSource:
     """
 
     source: str
-    is_readable: bool
-    manifest: Manifest | None
+    is_readable: bool = False
+    manifest: Manifest | None = None
     download_uri: str | None = None
     copied_id: str | None = None
 
 
 def require_copyable(name: str, status: str, artifact_state: str) -> None:
-    """Refuse to copy a version whose artifact is not settled, or has changed.
-
-    Raises:
-        ConflictError: it may be copied at another time, or never.
-    """
+    """Refuse to copy a version whose artifact is not settled, or has changed."""
     if status != VersionStatus.READY:
         raise ConflictError(f"{name} is {status}; only what is READY is copied")
     if artifact_state == "changed":
@@ -86,7 +85,7 @@ def require_copyable(name: str, status: str, artifact_state: str) -> None:
 
 
 def upload_source(artifact_root: str, version_id: str) -> str:
-    """Where the upload of a version waits."""
+    """Return where the upload of a version waits."""
     return f"{artifact_root}/uploads/{version_id}"
 
 
@@ -105,14 +104,14 @@ class RegisterVersion:
     link: LinkedSource | None
     artifact_root: str
     at_least: int = 1
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    id: str = field(default_factory=new_id)
 
     def want(self, _: StagePolicy) -> Want:
-        """What it is a copy of, if it is one."""
+        """Ask for what it is a copy of, if it is one."""
         return Want(copied=self.link.copied_id if self.link else None)
 
     def decide(self, seen: Snapshot, context: Context) -> Outcome[VersionRow]:
-        """The version, its tags and its first stage.
+        """Decide what the version is, with its tags and its first stage.
 
         Raises:
             ConflictError: when the version that is copied may no longer be.
@@ -132,11 +131,9 @@ class RegisterVersion:
             last_number=max(model.last_number + 1, self.at_least),
             last_history=model.last_history + 1,
         )
-        tags = names.tags(details.tags)
-        names.require_room_for_tags({}, tags)
-        version = self._version(model, context, tags)
-        _, tag_rows = version_tag_rows(version.id, tags, {})
-        manifest = link.manifest if link else None
+        tags = TagChanges.of({}, details.tags)
+        version = self._version(model, context, tags.after)
+        _, tag_rows = tags.rows(partial(VersionTagRow, version_id=version.id))
         return version_changed(
             seen,
             context,
@@ -147,12 +144,14 @@ class RegisterVersion:
             added=[
                 version,
                 *tag_rows,
-                *(
-                    [ManifestRow(version_id=version.id, canonical=manifest.canonical)]
-                    if manifest
-                    else []
+                *_manifest_rows(version, link),
+                history_line(
+                    context,
+                    version,
+                    sequence=model.last_history,
+                    transition_id=new_transition_id(),
+                    cause=Cause.REGISTRATION,
                 ),
-                self._first_stage(model, context, version),
             ],
         )
 
@@ -161,7 +160,9 @@ class RegisterVersion:
             raise ConflictError(f"{name} was deleted while it was being copied")
         require_copyable(name, *seen.copied)
 
-    def _version(self, model: ModelRow, context: Context, tags: Tags) -> VersionRow:
+    def _version(
+        self, model: ModelRow, context: Context, tags: Mapping[str, str]
+    ) -> VersionRow:
         details, at = self.details, model.updated_at
         version = VersionRow(
             id=self.id,
@@ -169,14 +170,8 @@ class RegisterVersion:
             model_name=model.name,
             number=model.last_number,
             stage=NONE,
-            exclusive_stage=None,
             status=VersionStatus.PENDING_REGISTRATION,
-            status_message="",
             source=upload_source(self.artifact_root, self.id),
-            artifact_state="unverified",
-            artifact_digest=None,
-            artifact_size_bytes=None,
-            download_uri=None,
             run_id=_clean_optional(details.run_id, "run_id"),
             run_link=names.clean_text(details.run_link, field="run_link"),
             run=None if details.run is None else dict(details.run),
@@ -188,40 +183,17 @@ class RegisterVersion:
                 names.clean_text(name, field="metrics"): value
                 for name, value in details.metrics.items()
             },
-            datasets=[_clean_texts(each, "datasets") for each in details.datasets],
+            datasets=[
+                _clean_texts(dataset, "datasets") for dataset in details.datasets
+            ],
             created_at=at,
             created_by=context.caller.actor.name,
             updated_at=at,
             mlflow_updated_at=at,
-            deleted_at=None,
-            row_version=1,
-            seal_after=None,
-            tags=tags_after({}, tags),
-            aliases=(),
+            tags=tags,
             entered=model.last_history,
         )
         return version if self.link is None else _linked(version, self.link)
-
-    def _first_stage(
-        self, model: ModelRow, context: Context, version: VersionRow
-    ) -> StageChangeRow:
-        actor = context.caller.actor
-        return StageChangeRow(
-            model_id=model.id,
-            version_id=version.id,
-            number=version.number,
-            sequence=model.last_history,
-            transition_id=f"trn_{uuid.uuid4().hex}",
-            from_stage=None,
-            to_stage=NONE,
-            cause=Cause.REGISTRATION,
-            reason="",
-            verified=version.is_verified,
-            actor_kind=actor.kind,
-            actor_name=actor.name,
-            at=model.updated_at,
-            event_id=None,
-        )
 
 
 def _linked(version: VersionRow, link: LinkedSource) -> VersionRow:
@@ -233,12 +205,18 @@ def _linked(version: VersionRow, link: LinkedSource) -> VersionRow:
     return sealed(version, link.manifest)
 
 
+def _manifest_rows(version: VersionRow, link: LinkedSource | None) -> list[ManifestRow]:
+    if link is None or link.manifest is None:
+        return []
+    return [ManifestRow(version_id=version.id, canonical=link.manifest.canonical)]
+
+
 def _clean_optional(text: str | None, field: str) -> str | None:
     return None if text is None else names.clean_text(text, field=field)
 
 
-def _clean_texts(given: Mapping[str, str], field: str) -> dict[str, str]:
+def _clean_texts(texts: Mapping[str, str], field: str) -> dict[str, str]:
     return {
         names.clean_text(key, field=field): names.clean_text(value, field=field)
-        for key, value in given.items()
+        for key, value in texts.items()
     }

@@ -60,8 +60,8 @@ def test_change_whose_event_fails_leaves_nothing_behind(
     before = api.dump()
 
     with monkeypatch.context() as broken:
-        fail = failing_after(outbox.enqueue_all)
-        broken.setattr("webhooks.outbox.enqueue_all", fail)
+        fail = failing_after(outbox.store)
+        broken.setattr("webhooks.outbox.store", fail)
         failed = mutation.send(api, path, Idempotency_Key="job-1")
 
     problem_of(failed, 500, "internal")
@@ -80,7 +80,7 @@ def test_rollback_that_fails_at_any_step_leaves_the_incumbent(
     before = api.dump()
     targets: dict[str, tuple[str, Callable[..., Any]]] = {
         "audit": ("registry.persistence.apply.append", apply.append),
-        "event": ("webhooks.outbox.enqueue_all", outbox.enqueue_all),
+        "event": ("webhooks.outbox.store", outbox.store),
         "answer": ("registry.services.idempotency.keep", lambda *_, **__: None),
     }
     name, function = targets[step]

@@ -323,7 +323,7 @@ def test_time_of_a_change_never_lies_before_the_change_before(
             del tz
             return cls(2000, 1, 1, tzinfo=UTC)
 
-    monkeypatch.setattr("registry.web.commands.datetime", EarlierClock)
+    monkeypatch.setattr("registry.services.transaction.datetime", EarlierClock)
     second = api.moved(1, "Production")["version"]["updated_at"]
 
     assert second == first

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from registry.services.preparing import PreparedVersion, prepare_version
+from registry.domain.commands.registration import RegisterVersion
+from registry.services.preparing import prepare_version
 from tests.integration.api.driver import (
     FILES,
     MODEL,
@@ -29,7 +30,7 @@ def after_looking_up(
 ) -> None:
     """Let something happen between the look at a source and the registration."""
 
-    def prepare_then(*given: Any, **options: Any) -> PreparedVersion:  # noqa: ANN401  # handed on
+    def prepare_then(*given: Any, **options: Any) -> RegisterVersion:  # noqa: ANN401  # handed on
         prepared = prepare_version(*given, **options)
         meanwhile()
         return prepared

@@ -16,7 +16,7 @@ def test_a_webhook_of_databricks_follows_its_model(mlflow: Mlflow) -> None:
         "/registry-webhooks/create",
         model_name=name,
         events=["MODEL_VERSION_TRANSITIONED_STAGE"],
-        http_url_spec={"url": "http://127.0.0.1:9/"},
+        http_url_spec={"url": "http://127.0.0.1:9/?token=secret"},
     )["webhook"]
     everything = subscribe(api, format="databricks")
 
@@ -41,6 +41,7 @@ def test_a_webhook_of_databricks_follows_its_model(mlflow: Mlflow) -> None:
     assert api.read(f"/webhooks/{everything}")["model_pattern"] is None
     (entry,) = [each for each in api.audit() if each["action"] == "webhook.updated"]
     assert entry["after"]["model_pattern"] == "b[?]"
+    assert "secret" not in api.get("/audit").text
 
 
 def test_what_is_refused_leaves_webhooks_where_they_are(mlflow: Mlflow) -> None:

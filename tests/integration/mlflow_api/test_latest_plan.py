@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import Engine, event, insert, text
+from sqlalchemy import Connection, Engine, event, insert, text
 from sqlalchemy.orm import Session
 
 from registry.persistence import latest
@@ -35,7 +35,7 @@ def fill(app: Flask) -> None:
         session.commit()
 
 
-def plans_of(engine: Engine, work: Callable[[Session], object]) -> list[str]:
+def plans_of(engine: Engine, work: Callable[[Connection], object]) -> list[str]:
     """How the database carries out each statement of ``work``."""
     seen: list[tuple[str, Any]] = []
 
@@ -44,8 +44,8 @@ def plans_of(engine: Engine, work: Callable[[Session], object]) -> list[str]:
             seen.append((asked[0], asked[1]))
 
     event.listen(engine, "before_cursor_execute", note)
-    with Session(engine) as session:
-        work(session)
+    with engine.connect() as connection:
+        work(connection)
     event.remove(engine, "before_cursor_execute", note)
     explain = "EXPLAIN QUERY PLAN" if engine.dialect.name == "sqlite" else "EXPLAIN"
     with engine.connect() as connection:
@@ -62,14 +62,14 @@ def plans_of(engine: Engine, work: Callable[[Session], object]) -> list[str]:
 @pytest.mark.parametrize(
     "find",
     [
-        lambda session: latest.model_with_latest(session, MODEL, STAGES),
-        lambda session: latest.latest_versions(session, MODEL, STAGES),
-        lambda session: latest.newest_version(session, MODEL),
+        lambda cx: latest.model_with_latest(cx, MODEL, STAGES),
+        lambda cx: latest.latest_versions(cx, MODEL, STAGES),
+        lambda cx: latest.newest_version(cx, MODEL),
     ],
     ids=["with its model", "by stage", "of all"],
 )
 def test_latest_versions_are_found_by_indexes(
-    mlflow: Mlflow, find: Callable[[Session], object]
+    mlflow: Mlflow, find: Callable[[Connection], object]
 ) -> None:
     mlflow.create_model()
     fill(mlflow.app)

@@ -368,7 +368,7 @@ def test_large_page_is_not_read_to_its_end(
             read.append(row)
             yield row
 
-    monkeypatch.setattr("registry.persistence.search.read_rows", noted)
+    monkeypatch.setattr("registry.search.pages.read_rows", noted)
 
     shown, token = page(mlflow, VERSIONS, max_results=9)
 

@@ -8,9 +8,9 @@ from flask import Flask
 from sqlalchemy import event, text
 
 from registry.domain.names import MAX_TAG_VALUE_CHARACTERS
-from registry.domain.search_filter import MAX_PATTERN_CHARACTERS
 from registry.persistence import sqlite
 from registry.persistence.database import db
+from registry.search.language import MAX_PATTERN_CHARACTERS
 from tests.integration.api.driver import ON_BOTH_DATABASES
 from tests.integration.mlflow_api.driver import mlflow_client
 

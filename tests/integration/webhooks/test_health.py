@@ -103,14 +103,6 @@ def test_a_probe_whose_process_died_costs_no_attempt_either(world: World) -> Non
     assert (row.state, row.attempts_forgiven) == ("pending", 1)
 
 
-def test_a_probe_that_is_too_old_expires_instead(world: World) -> None:
-    world.subscribe(max_age_seconds=10)
-    trip(world)
-
-    assert probe(world, PROBE_AT) == []
-    assert world.states().count("expired") == 1
-
-
 def test_a_success_closes_the_breaker_and_tries_all_that_waits(world: World) -> None:
     identity, _ = world.subscribe()
     trip(world)

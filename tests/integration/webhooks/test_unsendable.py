@@ -104,7 +104,6 @@ def test_the_events_of_one_change_wait_for_each_other_too(world: World) -> None:
         ({}, "blocked", ["webhook.exhausted", "webhook.key_blocked"]),
         ({"on_poison": "skip"}, "dead", ["webhook.exhausted"]),
         ({"on_poison": "latest_wins"}, "dead", ["webhook.exhausted"]),
-        ({"ordering": "none"}, "dead", ["webhook.exhausted"]),
     ],
 )
 def test_it_is_announced_counted_and_logged(

@@ -7,16 +7,11 @@ from typing import Any
 import click
 import pytest
 
-from registry.cli.webhook_options import FORMATS, members_of
-from webhooks.formats import FORMATS as SERVER_FORMATS
+from registry.cli.webhook_options import members_of
 
 
 def options(*entries: str) -> Any:  # noqa: ANN401  # A JSON value.
     return members_of({"options": entries})["options"]
-
-
-def test_the_command_line_knows_every_format_of_the_server() -> None:
-    assert set(FORMATS) == set(SERVER_FORMATS)
 
 
 def test_options_nest_at_their_first_dot() -> None:

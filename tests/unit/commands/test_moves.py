@@ -7,8 +7,8 @@ import pytest
 
 from registry.domain.commands.change import Outcome, Snapshot
 from registry.domain.commands.moves import MAX_LEAVING, Moved, MoveVersion, rollback
-from registry.domain.policy import Decision, StagePolicy, VersionFacts
-from registry.domain.rows import StageChangeRow
+from registry.domain.policy import Decision, StagePolicy
+from registry.domain.rows import StageChangeRow, VersionRow
 from registry.errors import (
     ConflictError,
     CrowdedStageError,
@@ -119,9 +119,9 @@ def test_policy_is_asked_once_and_of_what_was_seen(
 ) -> None:
     asked, decide = [], StagePolicy.decide
 
-    def asking(rules: StagePolicy, facts: VersionFacts, *a: Any, **b: Any) -> Decision:  # noqa: ANN401
-        asked.append((facts.number, facts.stage))
-        return decide(rules, facts, *a, **b)
+    def asking(rules: StagePolicy, moved: VersionRow, *a: Any, **b: Any) -> Decision:  # noqa: ANN401
+        asked.append((moved.number, moved.stage))
+        return decide(rules, moved, *a, **b)
 
     monkeypatch.setattr(StagePolicy, "decide", asking)
 

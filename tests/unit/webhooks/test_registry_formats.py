@@ -16,7 +16,8 @@ from webhooks.errors import InvalidSubscriptionError, RenderError
 from webhooks.events import Event
 from webhooks.formats import FORMATS, databricks, mlflow
 from webhooks.sending.address_guard import AddressGuard
-from webhooks.specs import SubscriptionSpec, checked
+from webhooks.spec_checks import checked
+from webhooks.specs import SubscriptionSpec
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 DATA: dict[str, Any] = {

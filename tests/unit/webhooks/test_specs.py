@@ -9,7 +9,8 @@ import pytest
 from tests.certificates import Authority, encrypted
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.sending.address_guard import AddressGuard
-from webhooks.specs import SubscriptionSpec, checked
+from webhooks.spec_checks import checked
+from webhooks.specs import SubscriptionSpec
 
 GUARD = AddressGuard()
 SPEC = SubscriptionSpec("https://example.com/hook")
@@ -70,6 +71,18 @@ def refused(
 
 
 REFUSED = [
+    refused("description", description="x" * 1001),
+    refused("description", description="a\0b"),
+    refused("event_types", event_types=[]),
+    refused("event_types", event_types=["*"] * 51),
+    refused("event_types", event_types=["model.*.x"]),
+    refused("event_types", event_types=["x" * 1001]),
+    refused("subject_pattern", subject_pattern="x" * 1001),
+    refused("targets", targets=[]),
+    refused("format", format="smoke-signals"),
+    refused("on_poison", on_poison="panic"),
+    refused("rate_per_minute", rate_per_minute=0),
+    refused("rate_per_minute", rate_per_minute=60_001),
     refused("signatures", signatures=[]),
     refused("signatures", signatures=["v1", "v1"]),
     refused("signatures", signatures=["v2"]),
@@ -111,6 +124,7 @@ REFUSED = [
     refused("url", url="https://example.com/${a}", credentials={"a": "#frag"}),
     refused("url", url="https://example.com/${deployment_token}"),
     refused("url", url="https://127.0.0.1/"),
+    refused("url", url="ftp://example.com/"),
     refused("client_key", client_certificate=CLIENT.certificate),
     refused("client_certificate", client_key=CLIENT.key),
     refused(

@@ -10,23 +10,26 @@ Rules:
   ``a`` and a pattern of two thousand.
 """
 
+#: The function in SQLite that compares long texts: ``text, pattern, ignore_case``.
+LIKE_FUNCTION = "stagegate_like"
+
 #: Characters that fold to another and that neither its upper nor its title case is.
 _SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
 _MORE_CASES = {"ß": "ẞ", "θ": "ϴ", _SIGMA: "ς"}
 
 
 def folded(text: str) -> str:
-    """The text as it is compared when case is ignored; of the same length."""
+    """Return the text as it is compared when case is ignored; of the same length."""
     # Which small letter a capital sigma becomes depends on what follows.
     plain = text.replace("Σ", _SIGMA).replace("ς", _SIGMA)
     return "İ".join(part.lower() for part in plain.split("İ"))
 
 
 def cases_of(character: str) -> set[str]:
-    """Every character that is the same when case is ignored."""
+    """Return every character that is the same when case is ignored."""
     same = folded(character)
     candidates = {same, same.upper(), same.title(), _MORE_CASES.get(same, same)}
-    return {each for each in candidates if len(each) == 1 and folded(each) == same}
+    return {case for case in candidates if len(case) == 1 and folded(case) == same}
 
 
 class Pattern:
@@ -62,7 +65,7 @@ class Pattern:
 def _stands_at(place: int, piece: str, text: str) -> bool:
     """Whether a piece stands at this place of a text that is long enough."""
     there = text[place : place + len(piece)]
-    return all(own in {"_", found} for own, found in zip(piece, there, strict=True))
+    return all(own in {"_", other} for own, other in zip(piece, there, strict=True))
 
 
 class _Piece:
@@ -82,7 +85,7 @@ class _Piece:
                 self._own[character] = self._own.get(character, 0) | 1 << place
 
     def end_in(self, text: str, begin: int, end: int) -> int:
-        """Where it ends first between two places of a text; -1 for nowhere."""
+        """Return where it ends first between two places of a text; -1 for nowhere."""
         length = len(self._piece)
         if not self._has_wildcards:
             place = text.find(self._piece, begin, end)

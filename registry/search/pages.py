@@ -31,22 +31,22 @@ from sqlalchemy import (
     select,
 )
 
-from registry.domain.search_filter import Search
-from registry.persistence.search_conditions import (
-    OF_MODELS,
-    OF_VERSIONS,
-    Asked,
-    Conditions,
-    Position,
-    Target,
-)
 from registry.persistence.statements import (
     MODELS,
     TAGS_AND_ALIASES,
     VERSIONS,
     version_tags,
 )
-from registry.persistence.text_matching import SQLITE
+from registry.search.conditions import (
+    OF_MODELS,
+    OF_VERSIONS,
+    Conditions,
+    PageRequest,
+    Position,
+    Target,
+)
+from registry.search.language import Search
+from registry.search.text_matching import SQLITE
 from webhooks.portions import read_rows
 
 Shown = TypeVar("Shown")
@@ -85,9 +85,10 @@ class ShownModel(NamedTuple):
     aliases: Mapping[str, int] | None
 
 
-Found = tuple[Position, Shown | None]
-FoundModel = Found[tuple[ShownModel, list[ShownVersion]]]
-FoundVersion = Found[tuple[str, ShownVersion]]
+#: Where a row stands in the order, and what is shown of it, if it is still there.
+Result = tuple[Position, Shown | None]
+ModelResult = Result[tuple[ShownModel, list[ShownVersion]]]
+VersionResult = Result[tuple[str, ShownVersion]]
 
 _OF_MODEL = len(ShownModel._fields)
 _OF_VERSION = len(ShownVersion._fields)
@@ -100,95 +101,89 @@ def find_models(
     after: Position | None,
     limit: int,
     stages: Sequence[str],
-) -> Iterator[FoundModel]:
-    """Models, each with its latest version of each of ``stages``."""
+) -> Iterator[ModelResult]:
+    """Find models, each with its latest version of each of ``stages``."""
     statement = _models(cx.dialect.name, tuple(stages))
-    for position, (_, *found) in _shown(
-        cx, OF_MODELS, search, after=after, limit=limit, statement=statement
-    ):
-        if found[0] is None:
+    rows = _page(cx, OF_MODELS, PageRequest(search, after), statement, limit=limit)
+    for position, (_, *row) in rows:
+        if row[0] is None:
             yield position, None
             continue
         latest = [
-            ShownVersion._make(found[at : at + _OF_VERSION])
-            for at in range(_OF_MODEL, len(found), _OF_VERSION)
-            if found[at] is not None  # the model has a version in that stage
+            ShownVersion._make(row[at : at + _OF_VERSION])
+            for at in range(_OF_MODEL, len(row), _OF_VERSION)
+            if row[at] is not None  # the model has a version in that stage
         ]
-        yield position, (ShownModel._make(found[:_OF_MODEL]), latest)
+        yield position, (ShownModel._make(row[:_OF_MODEL]), latest)
 
 
 def find_versions(
     cx: Connection, search: Search, *, after: Position | None, limit: int
-) -> Iterator[FoundVersion]:
-    """Versions with the names of their models."""
+) -> Iterator[VersionResult]:
+    """Find versions, each with the name of its model."""
     statement = _versions(cx.dialect.name)
-    for position, (_, name, *found) in _shown(
-        cx, OF_VERSIONS, search, after=after, limit=limit, statement=statement
-    ):
-        yield position, None if name is None else (name, ShownVersion._make(found))
+    rows = _page(cx, OF_VERSIONS, PageRequest(search, after), statement, limit=limit)
+    for position, (_, name, *row) in rows:
+        yield position, None if name is None else (name, ShownVersion._make(row))
 
 
-def _shown(
+def _page(
     cx: Connection,
     target: Target,
-    search: Search,
-    *,
-    after: Position | None,
-    limit: int,
+    request: PageRequest,
     statement: Select[Any],
+    *,
+    limit: int,
 ) -> Iterator[tuple[Position, Sequence[Any]]]:
-    """The rows of a page, each with its position."""
-    asked = Asked(search, after)
-    find = _find if asked.is_simple else _find.__wrapped__
-    query, binds = find(_Form(asked, target, cx.dialect.name))
-    values = {name: read(asked) for name, read in binds.items()}
-    found = cx.execute(
+    """Read the rows of a page, each with its position."""
+    find = _find if request.is_simple else _find.__wrapped__
+    query, binds = find(_Form(target, cx.dialect.name, request.form, request))
+    values = {name: read(request) for name, read in binds.items()}
+    places = cx.execute(
         query,
         {**values, "most": limit},
         execution_options={} if find is _find else {"compiled_cache": None},
     ).all()
-    ids = json.dumps([row[0] for row in found])
     rows = read_rows(
         cx,
         statement,
-        limit=len(found),
+        limit=len(places),
         joined_in=[statement.selected_columns[0]],
-        values={"ids": ids},
+        values={"ids": json.dumps([place[0] for place in places])},
     )
-    for (_, *position), row in zip(found, rows, strict=True):
+    for (_, *position), row in zip(places, rows, strict=True):
         yield position, row
 
 
 @dataclass(frozen=True)
 class _Form:
-    """Searches that one statement finds; equal to any other of the same form."""
+    """What the requests that one statement serves have in common, and one of them."""
 
-    asked: Asked = field(compare=False)
     target: Target
     dialect: str
-    form: object = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "form", self.asked.form)
+    form: object
+    example: PageRequest = field(compare=False)
 
 
 @lru_cache(maxsize=128)
-def _find(form: _Form) -> tuple[Select[Any], Mapping[str, Callable[[Asked], Any]]]:
-    """Ids in the order asked for, and the columns of that order."""
-    conditions, asked = Conditions(form.target, form.dialect), form.asked
-    ordering = asked.search.ordering
+def _find(
+    form: _Form,
+) -> tuple[Select[Any], Mapping[str, Callable[[PageRequest], Any]]]:
+    """Select the ids in the order of the search, and the columns of that order."""
+    conditions, request = Conditions(form.target, form.dialect), form.example
+    ordering = request.search.ordering
     query = select(form.target.id, *conditions.columns(ordering)).where(
         MODELS.c.deleted_at.is_(None),
-        *conditions.all_hold(asked, leading=_MAX_LEADS),
+        *conditions.all_hold(request, leading=_MAX_LEADS),
     )
     if form.target is OF_VERSIONS:
         query = query.join(MODELS, VERSIONS.c.model_id == MODELS.c.id).where(
             VERSIONS.c.deleted_at.is_(None)
         )
-    if asked.search.hides_prompts:
+    if request.search.hides_prompts:
         query = query.where(conditions.is_no_prompt())
-    if asked.after is not None:
-        query = query.where(conditions.behind(asked))
+    if request.after is not None:
+        query = query.where(conditions.behind(ordering))
     query = query.order_by(*conditions.order(ordering)).limit(bindparam("most"))
     return query, conditions.binds
 
@@ -224,7 +219,7 @@ def _versions(dialect: str) -> Select[Any]:
 
 
 def _ids(dialect: str) -> TableValuedAlias:
-    """The ids of a page, one JSON array: ``value``, in the order of ``key``."""
+    """Return the ids of a page, a JSON array: ``value``, in the order of ``key``."""
     ids = bindparam("ids", type_=Text)
     if dialect == SQLITE:
         return func.json_each(ids).table_valued("key", "value")
@@ -242,7 +237,7 @@ def _is_live(table: Any) -> Any:  # noqa: ANN401  # either table, or an alias of
 
 
 def _latest_in(stage: str) -> Any:  # noqa: ANN401  # SQLAlchemy's
-    """The id of a model's latest version in a stage: one step in an index.
+    """Select the id of a model's latest version in a stage: one step in an index.
 
     One join for each stage, each by an id, leaves no planner the choice to read all
     versions there are.

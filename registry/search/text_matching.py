@@ -6,7 +6,7 @@ Rules, as MLflow's server and clients have them:
   escapes them.
 - SQLite's own LIKE minds no ASCII case, and a pragma would change that for every
   statement of the connection. GLOB minds case, so both become GLOB patterns there;
-  for ILIKE each letter becomes the set of its cases (``domain.like``).
+  for ILIKE each letter becomes the set of its cases (``like``).
 - On PostgreSQL ILIKE folds what the database's locale folds; under ``C`` that is
   ASCII alone.
 - LIKE and GLOB try a pattern at each place of a text: seconds for a long one, within
@@ -20,7 +20,7 @@ Rules, as MLflow's server and clients have them:
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -39,8 +39,7 @@ from sqlalchemy import (
     Text as TextType,
 )
 
-from registry.domain.like import cases_of
-from registry.persistence.sqlite import LIKE_FUNCTION
+from registry.search.like import LIKE_FUNCTION, cases_of
 
 SQLITE = "sqlite"
 HEAD_CHARACTERS = 200
@@ -54,44 +53,48 @@ _LAST = 0x10FFFF
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class SearchValue:
     """A value of a search, and where another search of the same form has its own.
 
     Attributes:
         value: says what the statement is to look like, and nothing else.
-        read: gives the value of a search.
+        read: gives the value of a search; None for a value that all have.
         binds: how to find the value of each parameter; ``bind`` adds to them.
     """
 
     value: Any
-    read: Callable[[Any], Any]
-    binds: dict[str, Callable[[Any], Any]]
+    read: Callable[[Any], Any] | None = None
+    binds: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
 
     def bind(
         self,
-        convert: Callable[[Any], Any] | None = None,
+        convert: Callable[[Any], Any] = lambda value: value,
         **options: Any,  # noqa: ANN401  # bindparam's
     ) -> BindParameter[Any]:
-        """A parameter that is the value, converted."""
-        name, read = f"given_{len(self.binds)}", self.read
-        self.binds[name] = (
-            read if convert is None else lambda search: convert(read(search))
-        )
-        return bindparam(name, **{"type_": TextType, **options})
-
-    def at(self, place: int) -> "Given":
-        """One value of a list."""
+        """Return a parameter that is the value, converted."""
+        options = {"type_": TextType, **options}
         read = self.read
-        return Given(self.value[place], lambda search: read(search)[place], self.binds)
+        if read is None:
+            return bindparam(None, convert(self.value), unique=True, **options)
+        name = f"value_{len(self.binds)}"
+        self.binds[name] = lambda search: convert(read(search))
+        return bindparam(name, **options)
+
+    def at(self, place: int) -> "SearchValue":
+        """Return one value of a list."""
+        value, read = self.value[place], self.read
+        if read is None:
+            return SearchValue(value)
+        return SearchValue(value, lambda search: read(search)[place], self.binds)
 
 
 def by_code_point(text: Text, dialect: str) -> Text:
-    """The text, to be ordered and compared by its code points."""
+    """Return the text, to be ordered and compared by its code points."""
     return text if dialect == SQLITE else collate(text, "C")
 
 
 def matches(
-    text: Text, pattern: Given, *, ignore_case: bool, dialect: str
+    text: Text, pattern: SearchValue, *, ignore_case: bool, dialect: str
 ) -> ColumnElement[bool]:
     """Whether a short text is like a pattern."""
     if dialect == SQLITE:
@@ -103,7 +106,7 @@ def matches(
 
 
 def long_matches(
-    text: Text, pattern: Given, *, ignore_case: bool, dialect: str
+    text: Text, pattern: SearchValue, *, ignore_case: bool, dialect: str
 ) -> ColumnElement[bool]:
     """Whether a text of any length is like a pattern."""
     if dialect == SQLITE:
@@ -118,7 +121,7 @@ def long_matches(
 
 
 def _regular_expression(pattern: str) -> str:
-    """The pattern as PostgreSQL's regular expressions have it."""
+    """Return the pattern as PostgreSQL's regular expressions have it."""
     pieces = [
         _SPECIAL.sub(r"\\\g<0>", piece).replace("_", ".")
         for piece in pattern.split("%")
@@ -127,7 +130,9 @@ def _regular_expression(pattern: str) -> str:
 
 
 def _glob(pattern: str, *, ignore_case: bool) -> str:
-    return "".join(_glob_of(each, ignore_case=ignore_case) for each in pattern)
+    return "".join(
+        _glob_of(character, ignore_case=ignore_case) for character in pattern
+    )
 
 
 def _glob_of(character: str, *, ignore_case: bool) -> str:
@@ -140,9 +145,9 @@ def _glob_of(character: str, *, ignore_case: bool) -> str:
 
 
 def within_beginning(
-    text: Text, pattern: Given, dialect: str
+    text: Text, pattern: SearchValue, dialect: str
 ) -> Iterator[ColumnElement[bool]]:
-    """The range of texts that begin as a LIKE pattern does; for an index to use."""
+    """Bound the range of texts that begin as a LIKE pattern does, for an index."""
     if beginning(pattern.value):
         ordered = by_code_point(text, dialect)
         yield ordered >= pattern.bind(beginning)
@@ -151,12 +156,12 @@ def within_beginning(
 
 
 def beginning(pattern: str) -> str:
-    """How all begin that are like a pattern, as far as an index has it."""
+    """Return how all begin that are like a pattern, as far as an index has it."""
     return _WILDCARD.split(pattern[:HEAD_CHARACTERS], maxsplit=1)[0]
 
 
 def end(pattern: str) -> str:
-    """The first text behind all that begin so; empty when there is none."""
+    """Return the first text behind all that begin so; empty when there is none."""
     kept = beginning(pattern).rstrip(chr(_LAST))
     if not kept:
         return ""
@@ -166,7 +171,7 @@ def end(pattern: str) -> str:
 
 
 def head(text: Text, dialect: str) -> Text:
-    """The indexed part of a long text; written as the indexes of 0005 have it."""
+    """Return the indexed part of a long text, as the indexes of 0005 have it."""
     first = literal_column("1", Integer)
     count = literal_column(str(HEAD_CHARACTERS), Integer)
     return by_code_point(func.substr(text, first, count), dialect)
@@ -177,23 +182,25 @@ def is_long(value: str) -> bool:
     return len(value) >= HEAD_CHARACTERS
 
 
-def equals(text: Text, value: Given, dialect: str) -> ColumnElement[bool]:
+def equals(text: Text, value: SearchValue, dialect: str) -> ColumnElement[bool]:
     """Whether a long text is a value, by the index on its head.
 
     The text itself is not compared: SQLite would put the value in its place in the
     head too, and find no index for a constant.
     """
-    same_head = head(text, dialect) == value.bind(lambda it: it[:HEAD_CHARACTERS])
+    same_head = head(text, dialect) == value.bind(lambda whole: whole[:HEAD_CHARACTERS])
     if not is_long(value.value):
         return same_head
     behind = literal_column(str(HEAD_CHARACTERS + 1), Integer)
-    rest = value.bind(lambda it: it[HEAD_CHARACTERS:])
+    rest = value.bind(lambda whole: whole[HEAD_CHARACTERS:])
     return same_head & (func.substr(text, behind) == rest)
 
 
-def equals_any(text: Text, values: Given, dialect: str) -> ColumnElement[bool]:
+def equals_any(text: Text, values: SearchValue, dialect: str) -> ColumnElement[bool]:
     """Whether a long text is one of several, by the index on its head."""
-    short = values.bind(lambda it: [v for v in it if not is_long(v)], expanding=True)
+    short = values.bind(
+        lambda texts: [text for text in texts if not is_long(text)], expanding=True
+    )
     long = [place for place, value in enumerate(values.value) if is_long(value)]
     return or_(
         head(text, dialect).in_(short),

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.domain import search_filter
 from registry.domain.prompts import PROMPT_TAG
-from registry.domain.search_filter import (
+from registry.errors import InvalidInputError
+from registry.search import language
+from registry.search.language import (
     MODELS,
     VERSIONS,
     Attribute,
@@ -19,7 +20,6 @@ from registry.domain.search_filter import (
     Searchable,
     parse_search,
 )
-from registry.errors import InvalidInputError
 
 TEXT_OPERATORS = (Operator.EQUAL, Operator.UNEQUAL, Operator.LIKE, Operator.ILIKE)
 LIST_OPERATORS = (Operator.IN, Operator.NOT_IN)
@@ -354,10 +354,10 @@ def test_refusal_quotes_little_of_a_long_text() -> None:
 
 
 def test_each_limit_is_named_when_it_is_passed() -> None:
-    value = "x" * search_filter.MAX_FILTER_CHARACTERS
-    pattern = "x" * (search_filter.MAX_PATTERN_CHARACTERS + 1)
-    many = " AND ".join(["name = 'a'"] * (search_filter.MAX_COMPARISONS + 1))
-    listed = ",".join(["'a'"] * (search_filter.MAX_LISTED_VALUES + 1))
+    value = "x" * language.MAX_FILTER_CHARACTERS
+    pattern = "x" * (language.MAX_PATTERN_CHARACTERS + 1)
+    many = " AND ".join(["name = 'a'"] * (language.MAX_COMPARISONS + 1))
+    listed = ",".join(["'a'"] * (language.MAX_LISTED_VALUES + 1))
 
     assert "expected 50000 at most" in refusal(f"name = '{value}'").message
     assert "2000 characters at most" in refusal(f"name LIKE '{pattern}'").message
@@ -370,12 +370,12 @@ def test_each_limit_is_named_when_it_is_passed() -> None:
 
 
 def test_what_is_just_within_the_limits_is_read() -> None:
-    pattern = "x" * search_filter.MAX_PATTERN_CHARACTERS
-    many = " AND ".join(["name = 'a'"] * search_filter.MAX_COMPARISONS)
-    listed = ",".join(["'a'"] * search_filter.MAX_LISTED_VALUES)
+    pattern = "x" * language.MAX_PATTERN_CHARACTERS
+    many = " AND ".join(["name = 'a'"] * language.MAX_COMPARISONS)
+    listed = ",".join(["'a'"] * language.MAX_LISTED_VALUES)
 
     assert read(f"name LIKE '{pattern}'")[0].value == pattern
-    assert len(read(many)) == search_filter.MAX_COMPARISONS
+    assert len(read(many)) == language.MAX_COMPARISONS
     assert read(f"name IN ({listed})")[0].value == ("a",) * 1000
 
 

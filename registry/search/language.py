@@ -23,10 +23,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from registry.domain.names import clean_text
 from registry.domain.prompts import PROMPT_TAG
-from registry.domain.search_words import TEXT, Word, refusal
 from registry.errors import InvalidInputError
+from registry.search.grammar import Word, read_words, refusal
 
 MAX_FILTER_CHARACTERS = 50_000
 MAX_COMPARISONS = 100
@@ -95,10 +94,10 @@ class Search:
     hides_prompts: bool
 
 
-_TEXT = frozenset({Operator.EQUAL, Operator.UNEQUAL, Operator.LIKE, Operator.ILIKE})
+PATTERNS = frozenset({Operator.LIKE, Operator.ILIKE})
+_TEXT = PATTERNS | {Operator.EQUAL, Operator.UNEQUAL}
 _LIST = frozenset({Operator.IN, Operator.NOT_IN})
-_NUMBER = frozenset(Operator) - _LIST - {Operator.LIKE, Operator.ILIKE}
-_PATTERNS = frozenset({Operator.LIKE, Operator.ILIKE})
+_NUMBER = frozenset(Operator) - _LIST - PATTERNS
 _NAME = Ordering(column=Attribute.NAME)
 _NEWEST_NUMBER = Ordering(column=Attribute.VERSION_NUMBER, is_descending=True)
 _NEWEST_CHANGE = Ordering(column=Attribute.LAST_UPDATED_TIMESTAMP, is_descending=True)
@@ -165,7 +164,7 @@ def parse_search(
             for comparison in comparisons
             if not (hides_prompts and comparison.tag == PROMPT_TAG)
         ),
-        ordering=_ordering(searchable, order_by),
+        ordering=_orderings(searchable, order_by),
         hides_prompts=hides_prompts,
     )
 
@@ -173,33 +172,27 @@ def parse_search(
 def _asks_for_prompts(comparisons: Sequence[Comparison]) -> bool:
     for comparison in comparisons:
         if comparison.tag == PROMPT_TAG:
-            asked = (comparison.operator, str(comparison.value).lower())
-            return asked in {(Operator.EQUAL, "true"), (Operator.UNEQUAL, "false")}
+            condition = (comparison.operator, str(comparison.value).lower())
+            return condition in {(Operator.EQUAL, "true"), (Operator.UNEQUAL, "false")}
     return False
 
 
 def _comparisons(searchable: Searchable, text: str) -> tuple[Comparison, ...]:
-    if len(text) > MAX_FILTER_CHARACTERS:
-        raise InvalidInputError(
-            f"has {len(text)} characters; expected {MAX_FILTER_CHARACTERS} at most",
-            field="filter",
-        )
-    words = _words("filter", text, "filter")
-    if len(words) > MAX_COMPARISONS:
-        raise InvalidInputError(
-            f"has {len(words)} comparisons; expected {MAX_COMPARISONS} at most",
-            field="filter",
-        )
-    comparisons = tuple(_comparison(searchable, each) for each in words)
-    listed = sum(
-        len(each.value) for each in comparisons if isinstance(each.value, tuple)
-    )
-    if listed > MAX_LISTED_VALUES:
-        raise InvalidInputError(
-            f"lists {listed} values; expected {MAX_LISTED_VALUES} at most",
-            field="filter",
-        )
+    _check_bound("has {} characters", len(text), MAX_FILTER_CHARACTERS)
+    parts = read_words("filter", text, "filter")
+    _check_bound("has {} comparisons", len(parts), MAX_COMPARISONS)
+    comparisons = tuple(_comparison(searchable, words) for words in parts)
+    lists = (comparison.value for comparison in comparisons)
+    listed = sum(len(values) for values in lists if isinstance(values, tuple))
+    _check_bound("lists {} values", listed, MAX_LISTED_VALUES)
     return comparisons
+
+
+def _check_bound(phrase: str, count: int, most: int) -> None:
+    if count > most:
+        raise InvalidInputError(
+            f"{phrase.format(count)}; expected {most} at most", field="filter"
+        )
 
 
 def _comparison(searchable: Searchable, words: Sequence[Word]) -> Comparison:
@@ -214,7 +207,7 @@ def _comparison(searchable: Searchable, words: Sequence[Word]) -> Comparison:
     name = rest if dot and prefix == "attribute" else key.text
     if name not in searchable.attributes:
         known = ", ".join([*searchable.attributes, "tags.<key>"])
-        raise _refusal(key, f"expected one of {known}")
+        raise refusal(key, f"expected one of {known}")
     attribute = Attribute(name)
     _check_operator(comparator, operator, searchable.attributes[name], name)
     return Comparison(
@@ -228,8 +221,8 @@ def _check_operator(
     comparator: Word, operator: Operator, allowed: Collection[Operator], of: str
 ) -> None:
     if operator not in allowed:
-        known = ", ".join(each for each in Operator if each in allowed)
-        raise _refusal(comparator, f"{of} can be compared with {known}")
+        known = ", ".join(known for known in Operator if known in allowed)
+        raise refusal(comparator, f"{of} can be compared with {known}")
 
 
 def _value(
@@ -238,63 +231,52 @@ def _value(
     if attribute is Attribute.VERSION_NUMBER:
         return _integer(values[0])
     if operator in _LIST:
-        return tuple(value.text[1:-1] for value in values)
+        return tuple(value.unquoted for value in values)
     return _text(values[0], operator)
 
 
 def _text(value: Word, operator: Operator) -> str:
-    if value.kind != TEXT:
-        raise _refusal(value, "expected a text in quotes")
-    if operator in _PATTERNS and len(value.text) - 2 > MAX_PATTERN_CHARACTERS:
-        raise _refusal(
+    if not value.is_quoted:
+        raise refusal(value, "expected a text in quotes")
+    text = value.unquoted
+    if operator in PATTERNS and len(text) > MAX_PATTERN_CHARACTERS:
+        raise refusal(
             value, f"expected a pattern of {MAX_PATTERN_CHARACTERS} characters at most"
         )
-    return value.text[1:-1]
+    return text
 
 
 def _integer(value: Word) -> int:
-    text = value.text[1:-1] if value.kind == TEXT else value.text
-    found = _INTEGER.fullmatch(text)
-    if found is None or len(found.group(2).lstrip("0")) > MAX_DIGITS:
-        raise _refusal(value, f"expected an integer of {MAX_DIGITS} digits at most")
-    sign, digits = found.groups()
+    match = _INTEGER.fullmatch(value.unquoted)
+    if match is None or len(match[2].lstrip("0")) > MAX_DIGITS:
+        raise refusal(value, f"expected an integer of {MAX_DIGITS} digits at most")
+    sign, digits = match.groups()
     return int(f"{sign}{digits[-MAX_DIGITS:]}")
 
 
-def _ordering(searchable: Searchable, order_by: Sequence[str]) -> tuple[Ordering, ...]:
+def _orderings(searchable: Searchable, order_by: Sequence[str]) -> tuple[Ordering, ...]:
     if not order_by:
         return searchable.default_order
-    asked = {}
+    orderings: dict[Attribute, Ordering] = {}
     for text in order_by:
-        ordering = _one_ordering(searchable, text)
-        if ordering.column in asked:
+        ordering = _ordering(searchable, text)
+        if ordering.column in orderings:
             raise InvalidInputError(
                 f"{ordering.column} is named twice", field="order_by"
             )
-        asked[ordering.column] = ordering
+        orderings[ordering.column] = ordering
     for tie in searchable.ties:
-        asked.setdefault(tie.column, tie)
-    return tuple(asked.values())
+        orderings.setdefault(tie.column, tie)
+    return tuple(orderings.values())
 
 
-def _one_ordering(searchable: Searchable, text: str) -> Ordering:
-    ((key, *direction),) = _words("ordering", text, "order_by")
+def _ordering(searchable: Searchable, text: str) -> Ordering:
+    ((key, *direction),) = read_words("ordering", text, "order_by")
     name = key.text.removeprefix("attribute.")
     if name not in searchable.columns:
         known = ", ".join(searchable.columns)
-        raise _refusal(key, f"expected one of {known}", "order_by")
+        raise refusal(key, f"expected one of {known}", "order_by")
     return Ordering(
         column=searchable.columns[name],
         is_descending=bool(direction) and direction[0].text.upper() == "DESC",
     )
-
-
-def _words(start: str, text: str, field: str) -> list[list[Word]]:
-    # Loaded when it is first needed: a process that nobody searches holds 2 MB less.
-    from registry.domain.search_grammar import read_words  # noqa: PLC0415
-
-    return read_words(start, clean_text(text, field=field), field)
-
-
-def _refusal(word: Word, expected: str, field: str = "filter") -> InvalidInputError:
-    return refusal(word.place, word.text, expected, field)

@@ -1,0 +1,126 @@
+"""Statements that were compiled once, given to the driver as the text that they are.
+
+SQLAlchemy's own way there costs three times what the driver does. It still compiles,
+converts values, begins transactions, tells listeners, and judges errors.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVarTuple
+
+from sqlalchemy import Connection, Executable
+from sqlalchemy.engine import Dialect
+from sqlalchemy.sql.selectable import TypedReturnsRows
+
+Columns = TypeVarTuple("Columns")
+Values = Mapping[str, Any]
+_Convert = Callable[[Any], Any]
+
+
+class _Text(NamedTuple):
+    """A statement as the driver takes it, and how values go there and come back."""
+
+    sql: str
+    to_driver: Callable[[Values], Any]
+    converted: Sequence[tuple[int, _Convert]]
+
+
+def write(cx: Connection, statement: Executable, rows: Sequence[Values]) -> None:
+    """Execute an INSERT, UPDATE or DELETE for each row.
+
+    Args:
+        cx: in a transaction.
+        statement: has a parameter for each member of a row, and returns nothing.
+        rows: at least one.
+    """
+    text = _compiled(statement, cx.dialect, has_rows=False)
+    values = [text.to_driver(row) for row in rows]
+    _send(cx, text.sql, values if len(values) > 1 else values[0]).close()
+
+
+def fetch(
+    cx: Connection, statement: TypedReturnsRows[*Columns], values: Values
+) -> list[tuple[*Columns]]:
+    """Fetch all rows of a statement that has no expanding parameter."""
+    text = _compiled(statement, cx.dialect, has_rows=True)
+    cursor = _send(cx, text.sql, text.to_driver(values))
+    rows: list[Any] = cursor.fetchall()
+    cursor.close()
+    if text.converted:
+        rows = [_converted(row, text.converted) for row in rows]
+    return rows
+
+
+def fetch_one(
+    cx: Connection, statement: TypedReturnsRows[*Columns], values: Values
+) -> tuple[*Columns] | None:
+    """Fetch the first row, as ``fetch``; None when there is none."""
+    rows = fetch(cx, statement, values)
+    return rows[0] if rows else None
+
+
+def _converted(
+    row: Sequence[Any], converted: Sequence[tuple[int, _Convert]]
+) -> tuple[Any, ...]:
+    values = list(row)
+    for place, convert in converted:
+        values[place] = convert(values[place])
+    return tuple(values)
+
+
+def _send(cx: Connection, sql: str, values: Any) -> Any:  # noqa: ANN401  # the driver's own
+    """Execute on a new cursor; with a list of values, once for each."""
+    if not cx.in_transaction():
+        cx.begin()
+    is_many = isinstance(values, list)
+    cursor = cx.connection.cursor()
+    execute = cx.dialect.do_executemany if is_many else cx.dialect.do_execute
+    try:
+        for tell in cx.dispatch.before_cursor_execute:
+            tell(cx, cursor, sql, values, None, is_many)
+        execute(cursor, sql, values)
+        for tell in cx.dispatch.after_cursor_execute:
+            tell(cx, cursor, sql, values, None, is_many)
+    except cx.dialect.loaded_dbapi.Error as error:
+        cx._handle_dbapi_exception(error, sql, values, cursor, None)  # noqa: SLF001  # said nowhere else
+    return cursor
+
+
+@lru_cache(maxsize=512)
+def _compiled(statement: Executable, dialect: Dialect, *, has_rows: bool) -> _Text:
+    # A change is compiled as for many rows: nothing of them is to come back.
+    compiled: Any = statement.compile(dialect=dialect, for_executemany=not has_rows)  # type: ignore[attr-defined]
+    if compiled.post_compile_params:
+        raise ValueError(f"its text differs by its values: {statement}")
+    convert = compiled._bind_processors  # noqa: SLF001  # as above
+    always = {
+        name: value
+        for name, value in compiled.params.items()
+        if not compiled.binds[name].required
+    }
+
+    def value(values: Values, name: str) -> Any:  # noqa: ANN401  # any column's
+        plain = values[name] if name in values else always[name]
+        return convert[name](plain) if name in convert else plain
+
+    def in_order(values: Values) -> Any:  # noqa: ANN401  # the driver's own
+        return tuple([value(values, name) for name in compiled.positiontup])
+
+    def by_name(values: Values) -> Any:  # noqa: ANN401  # the driver's own
+        return {name: value(values, name) for name in names}
+
+    names = tuple(compiled.params)
+    return _Text(
+        sql=compiled.string,
+        to_driver=by_name if compiled.positiontup is None else in_order,
+        converted=_conversions(statement, dialect) if has_rows else (),
+    )
+
+
+def _conversions(statement: Any, dialect: Dialect) -> list[tuple[int, _Convert]]:  # noqa: ANN401  # returns rows
+    """Which columns of a result are converted, and how."""
+    found = (
+        column.type.dialect_impl(dialect).result_processor(dialect, None)
+        for column in statement.exported_columns
+    )
+    return [(place, convert) for place, convert in enumerate(found) if convert]
