@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -93,6 +93,8 @@ class Receiver:
         self._requests: list[ReceivedRequest] = []
         self._arrival = threading.Condition()
         self._stopping = threading.Event()
+        self._may_answer = threading.Event()
+        self._may_answer.set()
         self._server = _Server(("127.0.0.1", port), self)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="receiver"
@@ -116,6 +118,7 @@ class Receiver:
     def stop(self) -> None:
         """Close every connection, cut delays short, and end the threads."""
         self._stopping.set()
+        self._may_answer.set()
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
@@ -153,6 +156,19 @@ class Receiver:
     def replace_secrets(self, secrets: Iterable[str]) -> None:
         with self._arrival:
             self._secrets = list(secrets)
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """Answer nothing as long as the block runs; what arrives is recorded."""
+        self._may_answer.clear()
+        try:
+            yield
+        finally:
+            self._may_answer.set()
+
+    def wait_until_answering(self) -> None:
+        """Return when nobody holds the answers back."""
+        self._may_answer.wait()
 
     def clear(self) -> None:
         """Forget what was received; the script goes on where it was."""
@@ -274,6 +290,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         answer = receiver.take(self.command, self.path, headers, body)
         receiver.stopping.wait(answer.delay_seconds)
+        receiver.wait_until_answering()
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)

@@ -10,12 +10,11 @@ Rules:
 """
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from registry.domain.manifests import check_artifact_path
+from registry.domain.manifests import check_artifact_path, has_category
 from registry.errors import InvalidInputError
 
 _S3_SCHEME = "s3://"
@@ -65,7 +64,7 @@ def local_path(source: str) -> Path | None:
     if not is_uri and not source.startswith("/"):
         return None
     text = _path_of_uri(source) if is_uri else source
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
+    if has_category(text, {"Cc", "Cs"}):
         raise _malformed("it contains a control character")
     if not text.startswith("/"):
         raise _malformed("its path is not absolute")

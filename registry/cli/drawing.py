@@ -1,11 +1,9 @@
-"""What rich draws: tables, and bars of progress on a terminal.
+"""What rich draws on a terminal: tables, and bars of progress.
 
 Imported where something is drawn, and not before: that takes a quarter of the time of
 a short command.
 """
 
-import io
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -21,13 +19,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from registry.cli.streams import is_terminal
-
 #: What is done, of how much.
 Show = Callable[[int, int], None]
-
-#: Wide enough for any row; a table is only as wide as what stands in it.
-PIPED_WIDTH = 100_000
 
 
 def table(titles: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
@@ -50,11 +43,7 @@ def grid(rows: Iterable[tuple[str, str]]) -> str:
 def _text(drawn: Table, rows: Iterable[Iterable[str]]) -> str:
     for row in rows:
         drawn.add_row(*map(Text, row))
-    console = Console(
-        file=sys.stdout or io.StringIO(),
-        width=None if is_terminal(sys.stdout) else PIPED_WIDTH,
-        highlight=False,
-    )
+    console = Console(highlight=False)
     with console.capture() as captured:
         console.print(drawn)
     # A table pads its last column; a script that reads the line should not see it.

@@ -1,6 +1,5 @@
 """``stagegate events``: what happened, in its order, from any point on."""
 
-import time
 from itertools import islice
 from typing import Any
 
@@ -8,6 +7,7 @@ import click
 
 from registry.cli.client_command import Connection, client_command, example
 from registry.cli.output import Column, member_of, text_of
+from registry.client import EventRecord
 
 _COLUMNS = (
     Column("AT", "timestamp"),
@@ -17,7 +17,6 @@ _COLUMNS = (
     Column("STAGE", "data.to_stage"),
     Column("CURSOR", "cursor"),
 )
-_POLL_SECONDS = 1.0
 
 
 @click.command(
@@ -47,13 +46,10 @@ def events(
         found = to.client.events(after=after, **chosen)
         to.output.many(islice(found, limit), _COLUMNS)
         return
-    left = limit
-    while left is None or left > 0:
-        page = to.client.events.page(after=after, **chosen)
-        for event in page.events[:left]:
-            members = (text_of(member_of(event.raw, one.member)) for one in _COLUMNS)
-            to.output.sentence(event.raw, "  ".join(members))
-        left = None if left is None else left - len(page.events)
-        after = page.next_cursor
-        if not page.events:
-            time.sleep(_POLL_SECONDS)
+    for event in islice(to.client.events.follow(after=after, **chosen), limit):
+        to.output.sentence(event.raw, line_of(event))
+
+
+def line_of(event: EventRecord) -> str:
+    """Return an event in one line."""
+    return "  ".join(text_of(member_of(event.raw, one.member)) for one in _COLUMNS)

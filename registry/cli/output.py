@@ -19,10 +19,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import zip_longest
 from typing import Any
 
 from registry.addresses import masked
-from registry.cli.streams import json_text, say, say_aside
+from registry.cli.streams import is_terminal, json_text, say, say_aside
 from registry.client.types import Record
 
 NOTHING = "-"
@@ -59,9 +60,13 @@ class Output:
         if self.is_json:
             _print_json(document)
             return
+        rows = [(_label(name), _cell(document, name)) for name in members]
+        if not is_terminal(sys.stdout):
+            say(_aligned(rows))
+            return
         from registry.cli.drawing import grid  # noqa: PLC0415  # see there
 
-        say(grid((_label(name), _cell(document, name)) for name in members))
+        say(grid(rows))
 
     def many(self, records: Iterable[Record], columns: Sequence[Column]) -> None:
         """Print a list: a row for each record, or the objects as JSON."""
@@ -72,10 +77,14 @@ class Output:
         if not documents:
             self.note("Nothing found.")
             return
+        titles = [column.title for column in columns]
+        rows = [[_cell(each, one.member) for one in columns] for each in documents]
+        if not is_terminal(sys.stdout):
+            say(_aligned([titles, *rows]))
+            return
         from registry.cli.drawing import table  # noqa: PLC0415  # see there
 
-        rows = ([_cell(each, one.member) for one in columns] for each in documents)
-        say(table([column.title for column in columns], rows))
+        say(table(titles, rows))
 
     def sentence(self, document: Mapping[str, Any], sentence: str) -> None:
         """Print a sentence, or what it says as JSON."""
@@ -146,6 +155,29 @@ def _cell(document: Mapping[str, Any], member: str) -> str:
 
 def _label(member: str) -> str:
     return member.replace("_", " ").replace(".", " ")
+
+
+def _aligned(rows: Iterable[Sequence[str]]) -> str:
+    """The rows as rich would draw them, which takes as long again to import."""
+    cells = ((cell.split("\n") for cell in row) for row in rows)
+    lines = [line for row in cells for line in zip_longest(*row, fillvalue="")]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            text + " " * (width - _width(text))
+            for text, width in zip(line, widths, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _width(text: str) -> int:
+    """In cells of a terminal: some scripts take two, a combining mark none."""
+    return sum(
+        1 + (unicodedata.east_asian_width(character) in "WF")
+        for character in text
+        if not unicodedata.combining(character)
+    )
 
 
 def _print_json(document: object) -> None:

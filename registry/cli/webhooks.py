@@ -14,6 +14,7 @@ from registry.cli.client_command import (
 from registry.cli.exit_codes import ExitCode
 from registry.cli.output import Column, text_of
 from registry.cli.webhook_attempts import attempts
+from registry.cli.webhook_listen import listen
 from registry.cli.webhook_options import members_of, subscription_options
 from registry.cli.webhook_redelivery import redeliver
 from webhooks.specs import FACTS, SHOWN
@@ -76,6 +77,7 @@ def webhooks() -> None:
 
 
 webhooks.add_command(attempts)
+webhooks.add_command(listen)
 webhooks.add_command(redeliver)
 
 

@@ -1,10 +1,13 @@
 """The client's calls about the feed of events."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from registry.client.transport import PAGE_SIZE, Transport
 from registry.client.types import EventRecord
+
+POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,26 @@ class EventCalls:
             if not page.events:
                 return
             after = page.next_cursor
+
+    def follow(
+        self,
+        *,
+        after: str | None = None,
+        event_type: str | None = None,
+        model: str | None = None,
+    ) -> Iterator[EventRecord]:
+        """Every event behind ``after``, and each further one when it happens."""
+        while True:
+            page = self.page(after=after, event_type=event_type, model=model)
+            yield from page.events
+            after = page.next_cursor
+            if not page.events:
+                time.sleep(POLL_SECONDS)
+
+    def latest_cursor(self) -> str:
+        """Return the cursor behind everything that has happened."""
+        # Events about webhooks have cursors, and are shown to nobody here.
+        return self.page(event_type="webhook.*").next_cursor
 
     def page(
         self,

@@ -313,7 +313,7 @@ class EventRecord(Record):
     id: str
     type: str
     cursor: str
-    timestamp: datetime | None = field(default=None, metadata=_read_by(_instant))
+    timestamp: datetime = field(metadata=_read_by(_instant))
     data: JsonObject = field(default_factory=dict)
 
 

@@ -26,7 +26,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -75,7 +75,7 @@ def _text_problem(path: str) -> str | None:
     problems = {
         "is empty": not path.strip(),
         "contains a control character, a line separator or a lone surrogate": (
-            _has_refused_character(path)
+            has_category(path, _REFUSED_CATEGORIES)
         ),
         "contains U+FFFD, which stands for bytes that were not UTF-8": "\ufffd" in path,
         f"is longer than {MAX_PATH_BYTES} bytes": (
@@ -134,9 +134,10 @@ def _shortest(overlong: re.Match[bytes]) -> bytes:
     return bytes([(overlong[1][-1] & 1) << 6 | overlong[2][0] & 0x3F])
 
 
-def _has_refused_character(text: str) -> bool:
-    return any(
-        unicodedata.category(character) in _REFUSED_CATEGORIES for character in text
+def has_category(text: str, categories: Collection[str]) -> bool:
+    """Whether a character is of these categories, none of which is printable."""
+    return not text.isprintable() and any(
+        unicodedata.category(character) in categories for character in text
     )
 
 

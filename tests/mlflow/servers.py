@@ -4,6 +4,7 @@
 - Stagegate's is the one of ``tests.server``; here only its policy is chosen.
 """
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from tests.mlflow.environment import VERSION, MLflowEnvironment
 from tests.server import RunningServer, running_server
 from tests.services.processes import free_port, stop, wait_until_ready
 
-START_SECONDS = 300.0  # it migrates an empty database through its whole history
+START_SECONDS = 300.0  # on PostgreSQL it migrates through its whole history
 ANSWER_SECONDS = 2.0
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 POLICY_FILES = {
@@ -49,13 +50,16 @@ def mlflow_server(
     """MLflow's server for the time of the block.
 
     ``backend_store_uri`` may be a SQLAlchemy URL with our driver's name in it; it
-    is SQLite in ``directory`` by default. Without ``artifact_root`` (``s3://…``)
-    it serves artifacts itself, from ``directory`` or ``artifacts_destination``.
-    ``variables`` are further environment variables, such as the credentials of the
-    artifact store.
+    is SQLite in ``directory`` by default. A SQLite file that is not there yet begins
+    with MLflow's tables. Without ``artifact_root`` (``s3://…``) it serves artifacts
+    itself, from ``directory`` or ``artifacts_destination``. ``variables`` are further
+    environment variables, such as the credentials of the artifact store.
     """
     port = free_port()
     store = backend_store_uri or f"sqlite:///{directory / 'mlflow.db'}"
+    scheme, _, file = store.partition(":///")
+    if scheme == "sqlite" and not Path(file).exists():
+        shutil.copyfile(environment.empty_database, file)
     command: list[str | Path] = [
         *(environment.python, "-m", "mlflow", "server"),
         *("--workers", workers),

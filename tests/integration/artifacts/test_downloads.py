@@ -19,7 +19,7 @@ from tests.waiting import STALL_SECONDS, wait_for
 
 MEBIBYTE = 1024 * 1024
 LARGE = {"weights.bin": os.urandom(MEBIBYTE) * 96}
-TINY = {f"part-{number:03}.txt": b"%d" % number for number in range(300)}
+TINY = {f"part-{number:03}.txt": b"%d" % number for number in range(100)}
 
 
 def registered(

@@ -176,7 +176,7 @@ def test_registration_that_failed_or_was_killed_does_not_stop_the_next(
 ) -> None:
     source = team.directory / "large.bin"
     with source.open("wb") as file:
-        file.truncate(600_000_000)
+        file.truncate(300_000_000)
     environment = {
         **server.environment,
         "STAGEGATE_URL": server.url,

@@ -63,12 +63,21 @@ def test_a_piped_table_is_neither_cut_nor_padded(
     assert all(line == line.rstrip() for line in lines)
 
 
-def test_markup_in_a_value_is_text(capsys: pytest.CaptureFixture[str]) -> None:
-    TABLE.one({"description": "[red]not red[/red]"}, ["description", "run_id"])
+@pytest.mark.parametrize("name", ["模型 b", "🎉", "e\u0308", "two\nlines", "[b]no[/b]"])
+def test_a_pipe_and_a_terminal_get_the_same_rows(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def printed() -> str:
+        TABLE.many([record(id=name, actor={"name": "ci"}), record(id="b")], COLUMNS)
+        TABLE.one({"run_id": name}, ["run_id", "id"])
+        return capsys.readouterr().out
 
-    out = capsys.readouterr().out
-    assert "[red]not red[/red]" in out
-    assert "run id" in out
+    piped = printed()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")
+
+    assert printed() == piped
+    assert name.partition("\n")[0] in piped
 
 
 def test_a_terminal_gets_a_table_that_folds(
