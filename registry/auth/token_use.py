@@ -8,20 +8,14 @@ import logging
 import time
 from datetime import datetime
 
-from sqlalchemy import Engine, bindparam, update
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry.persistence.database import change
-from registry.persistence.tables import Token
-from webhooks.compiled import write
+from registry.services import tokens
 
 logger = logging.getLogger(__name__)
 
-_NOTE = (
-    update(Token)
-    .where(Token.id == bindparam("of_token"))
-    .values(last_used_at=bindparam("at"))
-)
 #: Where noting has failed, others do not try at once.
 REST_SECONDS = 5.0
 
@@ -39,7 +33,7 @@ class TokenUse:
             return
         try:
             with change(self._engine, patience_seconds=0.0) as cx:
-                write(cx, _NOTE, [{"of_token": token_id, "at": at}])
+                tokens.note_use(cx, token_id, at)
         except SQLAlchemyError as error:
             self._rests_until = time.monotonic() + REST_SECONDS
             logger.info("token_use_not_noted error=%s", type(error).__name__)

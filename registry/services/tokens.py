@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, select, update
 
 from registry.domain import names
 from registry.domain.actors import Actor, Role
@@ -28,7 +28,7 @@ from registry.persistence.statements import row_of, selected
 from registry.persistence.tables import Token
 from registry.services import audit
 from registry.services.transaction import Transaction
-from webhooks.compiled import fetch_one
+from webhooks.compiled import fetch_one, write
 
 DEFAULT_DAYS = 90
 MAX_DAYS = 365
@@ -45,6 +45,11 @@ _PAGE = (
     _TOKENS.where(Token.id > bindparam("after"))
     .order_by(Token.id)
     .limit(bindparam("limit"))
+)
+_USED = (
+    update(Token)
+    .where(Token.id == bindparam("of_id"))
+    .values(last_used_at=bindparam("at"))
 )
 
 
@@ -157,3 +162,8 @@ def actor_of(token: TokenRow) -> Actor:
 def is_use_worth_noting(token: TokenRow, now: datetime) -> bool:
     """Whether ``last_used_at`` is old enough to be written again."""
     return token.last_used_at is None or now - token.last_used_at > _LAST_USED_EVERY
+
+
+def note_use(cx: Connection, token_id: str, at: datetime) -> None:
+    """Write down when a token was used; no change that anybody is told of."""
+    write(cx, _USED, [{"of_id": token_id, "at": at}])

@@ -12,7 +12,7 @@ WRITERS = {
     "persistence/statements.py",
     "services/audit.py",  # the head of the system's chain
     "services/idempotency.py",
-    "auth/token_use.py",
+    "services/tokens.py",  # when one was used last
     # Both flush what the outbox's tables were given through the ORM.
     "persistence/database.py",
     "services/transaction.py",
