@@ -7,7 +7,7 @@ Rules:
   are looked at, and only the first statement is made for the search.
 - A page begins behind the last row of the page before: the hundredth costs what
   the first does.
-- Documents are read as they are asked for, so that who has enough of large ones stops.
+- Documents are read in portions, so that who has enough of large ones stops.
 - What was deleted since the page was found is not shown, and counts.
 - The indexes are those of migration 0005.
 """
@@ -47,13 +47,15 @@ from registry.search.conditions import (
 )
 from registry.search.language import Search
 from registry.search.text_matching import SQLITE
-from webhooks.portions import read_rows
+from webhooks.compiled import fetch
 
 Shown = TypeVar("Shown")
 
 #: Each is one more join for PostgreSQL to place: with a hundred, its planner takes
 #: twenty seconds.
 _MAX_LEADS = 4
+#: How many documents are read at once; each may have a megabyte.
+PORTION = 30
 
 
 class ShownVersion(NamedTuple):
@@ -144,15 +146,13 @@ def _page(
         {**values, "most": limit},
         execution_options={} if find is _find else {"compiled_cache": None},
     ).all()
-    rows = read_rows(
-        cx,
-        statement,
-        limit=len(places),
-        joined_in=[statement.selected_columns[0]],
-        values={"ids": json.dumps([place[0] for place in places])},
-    )
-    for (_, *position), row in zip(places, rows, strict=True):
-        yield position, row
+    for start in range(0, len(places), PORTION):
+        portion = places[start : start + PORTION]
+        rows = fetch(
+            cx, statement, {"ids": json.dumps([place[0] for place in portion])}
+        )
+        for (_, *position), row in zip(portion, rows, strict=True):
+            yield position, row
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _models(dialect: str, stages: tuple[str, ...]) -> Select[Any]:
     )
     for version, stage in zip(latest, stages, strict=True):
         query = query.outerjoin(version, version.c.id == _latest_in(stage))
-    return query
+    return query.order_by(page.c.key)
 
 
 @cache
@@ -215,6 +215,7 @@ def _versions(dialect: str) -> Select[Any]:
         .select_from(page)
         .outerjoin(version, _is_live(version) & (version.c.id == page.c.value))
         .outerjoin(MODELS, _is_live(MODELS) & (MODELS.c.id == version.c.model_id))
+        .order_by(page.c.key)
     )
 
 

@@ -14,12 +14,13 @@ from sqlalchemy import update
 from registry.mlflow_api import search
 from registry.persistence.database import db
 from registry.persistence.tables import ModelVersion, RegisteredModel
+from registry.search import pages as search_pages
 from tests.integration.api.driver import ON_BOTH_DATABASES
 from tests.integration.conftest import close_app, make_app
 from tests.integration.mlflow_api.driver import Mlflow, mlflow_client
 from tests.integration.statements import statements_of
 from tests.services.postgres import PostgresServer
-from webhooks import portions
+from webhooks.compiled import fetch
 
 #: Made in this order, each with two versions; no order of names.
 NAMES = ["m3", "m1", "M2", "m10", "é", "m2"]
@@ -356,19 +357,17 @@ def test_large_page_is_not_read_to_its_end(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mlflow = mlflow_client(app)
-    monkeypatch.setattr(
-        portions, "PORTIONS", dict.fromkeys(("sqlite", "postgresql"), 2)
-    )
+    monkeypatch.setattr(search_pages, "PORTION", 2)
     monkeypatch.setattr(search, "MAX_CHARACTERS", 1)
     mlflow.create_versions(9)
     read: list[object] = []
 
-    def noted(*args: Any, **options: Any) -> Iterator[object]:  # noqa: ANN401  # as read_rows has them
-        for row in portions.read_rows(*args, **options):
-            read.append(row)
-            yield row
+    def noted(*args: Any) -> list[Any]:  # noqa: ANN401  # as fetch has them
+        rows = fetch(*args)
+        read.extend(rows)
+        return rows
 
-    monkeypatch.setattr("registry.search.pages.read_rows", noted)
+    monkeypatch.setattr(search_pages, "fetch", noted)
 
     shown, token = page(mlflow, VERSIONS, max_results=9)
 
