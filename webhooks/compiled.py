@@ -34,6 +34,8 @@ def write(cx: Connection, statement: Executable, rows: Sequence[Values]) -> None
         rows: at least one.
     """
     text = _compiled(statement, cx.dialect, has_rows=False)
+    if text is None:
+        raise ValueError(f"its text differs by its values: {statement}")
     values = [text.to_driver(row) for row in rows]
     _send(cx, text.sql, values if len(values) > 1 else values[0]).close()
 
@@ -41,10 +43,14 @@ def write(cx: Connection, statement: Executable, rows: Sequence[Values]) -> None
 def fetch(
     cx: Connection, statement: TypedReturnsRows[*Columns], values: Values
 ) -> list[tuple[*Columns]]:
-    """Fetch all rows of a statement that has no expanding parameter."""
+    """Fetch all rows of a statement; SQLAlchemy writes its text, if it has a list."""
     text = _compiled(statement, cx.dialect, has_rows=True)
+    rows: list[Any]
+    if text is None:
+        rows = list(cx.execute(statement, values))
+        return rows
     cursor = _send(cx, text.sql, text.to_driver(values))
-    rows: list[Any] = cursor.fetchall()
+    rows = cursor.fetchall()
     cursor.close()
     if text.converted:
         rows = [_converted(row, text.converted) for row in rows]
@@ -87,29 +93,31 @@ def _send(cx: Connection, sql: str, values: Any) -> Any:  # noqa: ANN401  # the 
 
 
 @lru_cache(maxsize=512)
-def _compiled(statement: Executable, dialect: Dialect, *, has_rows: bool) -> _Text:
+def _compiled(
+    statement: Executable, dialect: Dialect, *, has_rows: bool
+) -> _Text | None:
+    """Compile a statement, unless it has a list of values, each of its own text."""
     # A change is compiled as for many rows: nothing of them is to come back.
     compiled: Any = statement.compile(dialect=dialect, for_executemany=not has_rows)  # type: ignore[attr-defined]
     if compiled.post_compile_params:
-        raise ValueError(f"its text differs by its values: {statement}")
-    convert = compiled._bind_processors  # noqa: SLF001  # as above
-    always = {
+        return None
+    constants = {
         name: value
         for name, value in compiled.params.items()
         if not compiled.binds[name].required
     }
+    converted = compiled._bind_processors.items()  # noqa: SLF001  # as above
 
-    def value(values: Values, name: str) -> Any:  # noqa: ANN401  # any column's
-        plain = values[name] if name in values else always[name]
-        return convert[name](plain) if name in convert else plain
+    def by_name(values: Values) -> dict[str, Any]:
+        plain = {**constants, **values}
+        for name, convert in converted:
+            plain[name] = convert(plain[name])
+        return plain
 
-    def in_order(values: Values) -> Any:  # noqa: ANN401  # the driver's own
-        return tuple([value(values, name) for name in compiled.positiontup])
+    def in_order(values: Values) -> tuple[Any, ...]:
+        plain = by_name(values)
+        return tuple([plain[name] for name in compiled.positiontup])
 
-    def by_name(values: Values) -> Any:  # noqa: ANN401  # the driver's own
-        return {name: value(values, name) for name in names}
-
-    names = tuple(compiled.params)
     return _Text(
         sql=compiled.string,
         to_driver=by_name if compiled.positiontup is None else in_order,

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from sqlalchemy import (
     Connection,
-    Executable,
     Select,
     and_,
     bindparam,
@@ -210,13 +209,8 @@ class _OfModel:
     cx: Connection
     id: str
 
-    def rows(self, statement: Select[Any], **values: object) -> list[Any]:
+    def rows(self, statement: Select[*tuple[Any, ...]], **values: object) -> list[Any]:
         return fetch(self.cx, statement, {"model_id": self.id, **values})
-
-    def rows_in(self, statement: Executable, **values: object) -> list[Any]:
-        """Of a statement with a list of values, whose text differs by its length."""
-        found = self.cx.execute(statement, {"model_id": self.id, **values})
-        return [tuple(row) for row in found]
 
     def row(
         self, kind: type[Kind], statement: Select[Any], **values: object
@@ -256,7 +250,7 @@ class _OfModel:
     def outside(self, stages: frozenset[str] | None) -> Sequence[tuple[int, str]]:
         if stages is None:
             return ()
-        rows = self.rows_in(_OUTSIDE, stages=sorted(stages), limit=MAX_NAMED)
+        rows = self.rows(_OUTSIDE, stages=sorted(stages), limit=MAX_NAMED)
         return [(number, stage) for number, stage in rows]
 
 
@@ -284,7 +278,7 @@ def _deployment(
     present = of.row(StageChangeRow, _PRESENT, **of_version)
     announced = _announced(of, of_version, reported)
     changes = [each for each in (present, announced) if each]
-    rows = of.rows_in(
+    rows = of.rows(
         _DEPLOYMENTS,
         **of_version,
         environment=reported.environment,
@@ -295,7 +289,7 @@ def _deployment(
     )
     deployments = [row_of(DeploymentRow, row) for row in rows]
     events = {each.event_id for each in changes if each.event_id}
-    sent = of.rows_in(_SENT_AGAIN, events=[*events, reported.granted_event_id])
+    sent = of.rows(_SENT_AGAIN, events=[*events, reported.granted_event_id])
     return DeploymentFacts(
         present=present,
         announced=announced,

@@ -140,12 +140,13 @@ def _page(
     """Read the rows of a page, each with its position."""
     find = _find if request.is_simple else _find.__wrapped__
     query, binds = find(_Form(target, cx.dialect.name, request.form, request))
-    values = {name: read(request) for name, read in binds.items()}
-    places = cx.execute(
-        query,
-        {**values, "most": limit},
-        execution_options={} if find is _find else {"compiled_cache": None},
-    ).all()
+    places: Sequence[Sequence[Any]]
+    values = {"most": limit} | {name: read(request) for name, read in binds.items()}
+    if request.is_simple:
+        places = fetch(cx, query, values)
+    else:  # held nowhere
+        options = {"compiled_cache": None}
+        places = cx.execute(query, values, execution_options=options).all()
     for start in range(0, len(places), PORTION):
         portion = places[start : start + PORTION]
         rows = fetch(
