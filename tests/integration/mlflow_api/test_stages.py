@@ -120,7 +120,11 @@ def test_flag_empties_a_shared_stage_in_one_transaction(mlflow: Mlflow) -> None:
     assert mlflow.api.stages() == {1: "Archived", 2: "Archived", 3: "Staging"}
     assert len(after["audit_entries"]) == len(before["audit_entries"]) + 1
     entry = mlflow.api.audit()[-1]
-    assert entry["after"] == {"stage": "Staging", "superseded": [1, 2]}
+    assert entry["after"] == {
+        "stage": "Staging",
+        "superseded": [1, 2],
+        "superseded_to": "Archived",
+    }
     changes = after["stage_changes"][len(before["stage_changes"]) :]
     assert len(changes) == 3
     assert len(after["webhook_events"]) == len(before["webhook_events"]) + 3
