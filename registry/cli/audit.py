@@ -28,6 +28,11 @@ from registry.domain.audit_chain import VerificationReport
 from registry.domain.audit_export import verify_export
 from registry.settings import Settings
 
+TABLES_NOT_COMPARED = (
+    "What the registry's tables say was not compared: beside its database, "
+    "`stagegate doctor` does."
+)
+
 
 @click.group()
 def audit() -> None:
@@ -129,4 +134,6 @@ def _reservations(report: VerificationReport) -> Iterator[str]:
             f"{report.redacted} entries are shown without source addresses, so that "
             "only their links could be verified; the export of an admin has them whole."
         )
+    if report.is_sealed is not None:
+        yield TABLES_NOT_COMPARED
     yield report.limits

@@ -35,7 +35,7 @@ from registry.cli.history import instant
     "--state",
     "states",
     multiple=True,
-    type=click.Choice(["delivered", "dead", "superseded", "expired", "blocked"]),
+    type=click.Choice(["delivered", "dead", "superseded", "blocked"]),
     help="Only deliveries in this state; repeatable.  [default: all but blocked]",
 )
 @click.option(
