@@ -17,9 +17,8 @@ from typing import Any, TypeVar
 
 from flask import Response
 
-from registry.domain.rows import ModelRow, VersionRow
-from registry.persistence.latest import ModelWithLatest
-from registry.search.pages import ShownModel, ShownVersion
+from registry.domain.rows import VersionRow
+from registry.persistence.latest import ShownModel, ShownVersion
 from registry.web.paging import EMPTY, Filled, json_answer
 
 Row = TypeVar("Row")
@@ -39,11 +38,7 @@ def list_answer(
 
 
 def model_document(
-    model: ModelRow | ShownModel,
-    latest_versions: Sequence[VersionRow | ShownVersion],
-    *,
-    tags: Mapping[str, str] | None,
-    aliases: Mapping[str, int] | None,
+    model: ShownModel, latest_versions: Sequence[ShownVersion]
 ) -> Document:
     """A ``RegisteredModel``."""
     return _without_empty(
@@ -55,19 +50,12 @@ def model_document(
             "latest_versions": [
                 version_document(model.name, version) for version in latest_versions
             ],
-            "tags": tag_documents(tags),
+            "tags": tag_documents(model.tags),
             "aliases": [
                 {"alias": alias, "version": str(number)}
-                for alias, number in sorted((aliases or {}).items())
+                for alias, number in sorted((model.aliases or {}).items())
             ],
         }
-    )
-
-
-def found_model_document(found: ModelWithLatest) -> Document:
-    """A ``RegisteredModel`` as it was found."""
-    return model_document(
-        found.model, found.latest, tags=found.tags, aliases=found.aliases
     )
 
 

@@ -5,7 +5,7 @@ from sqlalchemy import Connection
 
 from registry.auth.permissions import Permission, requires
 from registry.domain.commands.models import ChangeModel, CreateModel, DeleteModel
-from registry.mlflow_api.documents import Document, found_model_document
+from registry.mlflow_api.documents import Document, model_document
 from registry.mlflow_api.reading import fields_of
 from registry.persistence.database import reading
 from registry.persistence.latest import model_with_latest
@@ -71,5 +71,5 @@ def _changed(changes: ChangeModel) -> Response:
 
 def _answer(cx: Connection, name: str) -> Document:
     stages = parts().policy.for_model(name).stages
-    found = model_with_latest(cx, name, stages)
-    return {"registered_model": found_model_document(found)}
+    model, latest = model_with_latest(cx, name, stages)
+    return {"registered_model": model_document(model, latest)}

@@ -79,7 +79,7 @@ def _shown_model(result: ModelResult) -> Document | None:
     if shown is None:
         return None
     model, latest = shown
-    return model_document(model, latest, tags=model.tags, aliases=model.aliases)
+    return model_document(model, latest)
 
 
 @blueprint.get("/model-versions/search")

@@ -4,10 +4,10 @@ One statement each, whose cost grows with the stages and never with the versions
 the highest number of a stage is one step in ``model_versions_by_stage``.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -25,7 +25,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NullType
 
-from registry.domain.rows import ModelRow, VersionRow
+from registry.domain.rows import VersionRow
 from registry.errors import ModelNotFoundError
 from registry.persistence.statements import (
     MODELS,
@@ -33,6 +33,7 @@ from registry.persistence.statements import (
     VERSIONS,
     row_of,
     selected,
+    version_tags,
 )
 from registry.persistence.tables import ModelVersion, RegisteredModel
 from webhooks.compiled import fetch, fetch_one
@@ -98,35 +99,104 @@ def _highest(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelWithLatest:
-    """A model, and its latest version of each stage."""
+class ShownVersion(NamedTuple):
+    """What MLflow's documents show of a version, by columns and tags."""
 
-    model: ModelRow
-    tags: Mapping[str, str]
-    aliases: Mapping[str, int]
-    latest: Sequence[VersionRow]
+    number: int
+    stage: str
+    status: str
+    status_message: str
+    source: str
+    run_id: str | None
+    run_link: str
+    logged_model_id: str | None
+    description: str
+    created_at: datetime
+    created_by: str
+    mlflow_updated_at: datetime
+    tags: Mapping[str, str] | None
+
+
+class ShownModel(NamedTuple):
+    """What MLflow's documents show of a model."""
+
+    name: str
+    id: str
+    description: str
+    created_at: datetime
+    created_by: str
+    mlflow_updated_at: datetime
+    tags: Mapping[str, str] | None
+    aliases: Mapping[str, int] | None
+
+
+#: A model, and its latest version of each stage.
+ModelAndLatest = tuple[ShownModel, list[ShownVersion]]
+
+_OF_MODEL = len(ShownModel._fields)
+_OF_VERSION = len(ShownVersion._fields)
 
 
 def model_with_latest(
     cx: Connection, name: str, stages: Sequence[str]
-) -> ModelWithLatest:
+) -> ModelAndLatest:
     """A model, and its latest version of each stage.
 
     Raises:
         ModelNotFoundError: when there is no model of this name.
     """
-    statement = _model_with_latest(tuple(stages))
-    found = fetch(cx, statement, {"name": name})
-    if not found:
+    row = fetch_one(cx, _model_with_latest(tuple(stages)), {"name": name})
+    if row is None:
         raise ModelNotFoundError(name)
-    width = len(_MODEL)
-    *columns, tags, aliases = found[0][:width]
-    return ModelWithLatest(
-        model=row_of(ModelRow, columns),
-        tags=tags or {},
-        aliases=aliases or {},
-        latest=_in_order([each[width:] for each in found], stages),
+    return shown_model(row)
+
+
+def shown_model(row: Sequence[Any]) -> ModelAndLatest:
+    """What ``select_shown`` selected."""
+    latest = [
+        ShownVersion._make(row[at : at + _OF_VERSION])
+        for at in range(_OF_MODEL, len(row), _OF_VERSION)
+        if row[at] is not None  # the model has a version in that stage
+    ]
+    return ShownModel._make(row[:_OF_MODEL]), latest
+
+
+def select_shown(source: Any, stages: Sequence[str], *before: Any) -> Select[Any]:  # noqa: ANN401  # SQLAlchemy's
+    """Select models of a source, each in one row with its latest version of each stage.
+
+    One join for each stage, each by an id, leaves no planner the choice to read all
+    versions there are.
+    """
+    latest = [VERSIONS.alias() for _ in stages]
+    for version, stage in zip(latest, stages, strict=True):
+        source = source.outerjoin(version, version.c.id == _latest_in(stage))
+    return select(
+        *before,
+        *(MODELS.c[name] for name in ShownModel._fields[:-2]),
+        *TAGS_AND_ALIASES,
+        *(column for version in latest for column in columns_of(version)),
+    ).select_from(source)
+
+
+def columns_of(version: Any) -> Iterator[Any]:  # noqa: ANN401  # an alias of VERSIONS
+    """What to select for a ``ShownVersion``."""
+    yield from (version.c[name] for name in ShownVersion._fields[:-1])
+    yield version_tags(version)
+
+
+def _latest_in(stage: str) -> Any:  # noqa: ANN401  # SQLAlchemy's
+    """Select the id of a model's latest version in a stage: one step in an index."""
+    return (
+        select(VERSIONS.c.id)
+        .where(
+            VERSIONS.c.model_id == MODELS.c.id,
+            VERSIONS.c.stage == stage,
+            VERSIONS.c.deleted_at.is_(None),
+        )
+        .order_by(VERSIONS.c.number.desc())
+        .limit(1)
+        .correlate(MODELS)
+        .scalar_subquery()
     )
 
 
@@ -158,17 +228,11 @@ def newest_version(cx: Connection, name: str) -> VersionRow | None:
 
 
 _NAMED = (MODELS.c.name == bindparam("name"), MODELS.c.deleted_at.is_(None))
-_MODEL = (*selected(ModelRow), *TAGS_AND_ALIASES)
 
 
 @cache
 def _model_with_latest(stages: tuple[str, ...]) -> Select[Any]:
-    return (
-        select(*_MODEL, *selected(VersionRow))
-        .select_from(MODELS)
-        .outerjoin(VERSIONS, is_latest_in(stages))
-        .where(*_NAMED)
-    )
+    return select_shown(MODELS, stages).where(*_NAMED)
 
 
 @cache

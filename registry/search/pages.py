@@ -15,9 +15,8 @@ Rules:
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cache, lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     JSON,
@@ -31,12 +30,14 @@ from sqlalchemy import (
     select,
 )
 
-from registry.persistence.statements import (
-    MODELS,
-    TAGS_AND_ALIASES,
-    VERSIONS,
-    version_tags,
+from registry.persistence.latest import (
+    ModelAndLatest,
+    ShownVersion,
+    columns_of,
+    select_shown,
+    shown_model,
 )
+from registry.persistence.statements import MODELS, VERSIONS
 from registry.search.conditions import (
     OF_MODELS,
     OF_VERSIONS,
@@ -58,42 +59,10 @@ _MAX_LEADS = 4
 PORTION = 30
 
 
-class ShownVersion(NamedTuple):
-    """What MLflow's documents show of a version, by columns and tags."""
-
-    number: int
-    stage: str
-    status: str
-    status_message: str
-    source: str
-    run_id: str | None
-    run_link: str
-    logged_model_id: str | None
-    description: str
-    created_at: datetime
-    created_by: str
-    mlflow_updated_at: datetime
-    tags: Mapping[str, str] | None
-
-
-class ShownModel(NamedTuple):
-    """What MLflow's documents show of a model."""
-
-    name: str
-    description: str
-    created_at: datetime
-    mlflow_updated_at: datetime
-    tags: Mapping[str, str] | None
-    aliases: Mapping[str, int] | None
-
-
 #: Where a row stands in the order, and what is shown of it, if it is still there.
 Result = tuple[Position, Shown | None]
-ModelResult = Result[tuple[ShownModel, list[ShownVersion]]]
+ModelResult = Result[ModelAndLatest]
 VersionResult = Result[tuple[str, ShownVersion]]
-
-_OF_MODEL = len(ShownModel._fields)
-_OF_VERSION = len(ShownVersion._fields)
 
 
 def find_models(
@@ -111,12 +80,7 @@ def find_models(
         if row[0] is None:
             yield position, None
             continue
-        latest = [
-            ShownVersion._make(row[at : at + _OF_VERSION])
-            for at in range(_OF_MODEL, len(row), _OF_VERSION)
-            if row[at] is not None  # the model has a version in that stage
-        ]
-        yield position, (ShownModel._make(row[:_OF_MODEL]), latest)
+        yield position, shown_model(row)
 
 
 def find_versions(
@@ -192,19 +156,8 @@ def _find(
 @cache
 def _models(dialect: str, stages: tuple[str, ...]) -> Select[Any]:
     page = _ids(dialect)
-    latest = [VERSIONS.alias() for _ in stages]
-    query = (
-        select(
-            page.c.key,
-            *(MODELS.c[name] for name in ShownModel._fields[:4]),
-            *TAGS_AND_ALIASES,
-            *(column for version in latest for column in _columns(version)),
-        )
-        .select_from(page)
-        .outerjoin(MODELS, _is_live(MODELS) & (MODELS.c.id == page.c.value))
-    )
-    for version, stage in zip(latest, stages, strict=True):
-        query = query.outerjoin(version, version.c.id == _latest_in(stage))
+    source = page.outerjoin(MODELS, _is_live(MODELS) & (MODELS.c.id == page.c.value))
+    query = select_shown(source, stages, page.c.key)
     return query.order_by(page.c.key)
 
 
@@ -212,7 +165,7 @@ def _models(dialect: str, stages: tuple[str, ...]) -> Select[Any]:
 def _versions(dialect: str) -> Select[Any]:
     page, version = _ids(dialect), VERSIONS.alias()
     return (
-        select(page.c.key, MODELS.c.name, *_columns(version))
+        select(page.c.key, MODELS.c.name, *columns_of(version))
         .select_from(page)
         .outerjoin(version, _is_live(version) & (version.c.id == page.c.value))
         .outerjoin(MODELS, _is_live(MODELS) & (MODELS.c.id == version.c.model_id))
@@ -229,30 +182,5 @@ def _ids(dialect: str) -> TableValuedAlias:
     return elements.table_valued("value", with_ordinality="key").render_derived()
 
 
-def _columns(version: Any) -> Iterator[Any]:  # noqa: ANN401  # an alias of VERSIONS
-    yield from (version.c[name] for name in ShownVersion._fields[:-1])
-    yield version_tags(version)
-
-
 def _is_live(table: Any) -> Any:  # noqa: ANN401  # either table, or an alias of it
     return table.c.deleted_at.is_(None)
-
-
-def _latest_in(stage: str) -> Any:  # noqa: ANN401  # SQLAlchemy's
-    """Select the id of a model's latest version in a stage: one step in an index.
-
-    One join for each stage, each by an id, leaves no planner the choice to read all
-    versions there are.
-    """
-    return (
-        select(VERSIONS.c.id)
-        .where(
-            VERSIONS.c.model_id == MODELS.c.id,
-            VERSIONS.c.stage == stage,
-            VERSIONS.c.deleted_at.is_(None),
-        )
-        .order_by(VERSIONS.c.number.desc())
-        .limit(1)
-        .correlate(MODELS)
-        .scalar_subquery()
-    )

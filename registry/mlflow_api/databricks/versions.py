@@ -9,8 +9,8 @@ from registry.mlflow_api.databricks.permission_levels import permission_level
 from registry.mlflow_api.databricks.reading import fields_anywhere
 from registry.mlflow_api.documents import (
     Document,
-    found_model_document,
     full_version_document,
+    model_document,
 )
 from registry.mlflow_api.reading import fields_of
 from registry.mlflow_api.stages import move_version
@@ -27,11 +27,11 @@ def get_registered_model() -> Response:
     """Show a model with its id and what the caller may do with it."""
     name = fields_anywhere(request).required("name")
     stages = parts().policy.for_model(name).stages
-    found = model_with_latest(reading(), name, stages)
+    model, latest = model_with_latest(reading(), name, stages)
     document = {
-        **found_model_document(found),
-        "id": found.model.id,
-        "user_id": found.model.created_by,
+        **model_document(model, latest),
+        "id": model.id,
+        "user_id": model.created_by,
         "permission_level": permission_level(),
     }
     return jsonify({"registered_model_databricks": document})
