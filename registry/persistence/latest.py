@@ -14,13 +14,10 @@ from sqlalchemy import (
     Connection,
     ScalarSelect,
     Select,
-    and_,
     bindparam,
-    func,
     select,
 )
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import aliased
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NullType
@@ -35,7 +32,6 @@ from registry.persistence.statements import (
     selected,
     version_tags,
 )
-from registry.persistence.tables import ModelVersion, RegisteredModel
 from webhooks.compiled import fetch, fetch_one
 
 
@@ -60,43 +56,6 @@ def _in_list(element: _IsOneOf, compiler: SQLCompiler, **kw: object) -> str:
 def _in_array(element: _IsOneOf, compiler: SQLCompiler, **kw: object) -> str:
     tested, *others = [compiler.process(each, **kw) for each in element.clauses]
     return f"{tested} = ANY (ARRAY[{', '.join(others)}])"
-
-
-def is_latest_in(stages: Sequence[str]) -> ColumnElement[bool]:
-    """Whether a version is a model's latest in one of these stages.
-
-    For a join of ``ModelVersion`` to ``RegisteredModel``.
-    """
-    other = aliased(ModelVersion)
-    return _has_number(*(_highest(other, other.stage == stage) for stage in stages))
-
-
-def _has_number(*numbers: ScalarSelect[int]) -> ColumnElement[bool]:
-    """Whether a version of the model has one of these numbers.
-
-    A plain comparison of the models' ids would let PostgreSQL hash every version
-    there is, to try the numbers on each.
-    """
-    return and_(
-        _IsOneOf(ModelVersion.model_id, RegisteredModel.id),
-        _IsOneOf(ModelVersion.number, *numbers),
-    )
-
-
-def _highest(
-    other: type[ModelVersion], *conditions: ColumnElement[bool]
-) -> ScalarSelect[int]:
-    """The highest number of a model's versions; one step in an index."""
-    return (
-        select(func.max(other.number))
-        .where(
-            other.model_id == RegisteredModel.id,
-            other.deleted_at.is_(None),
-            *conditions,
-        )
-        .correlate(RegisteredModel)
-        .scalar_subquery()
-    )
 
 
 class ShownVersion(NamedTuple):
@@ -184,14 +143,18 @@ def columns_of(version: Any) -> Iterator[Any]:  # noqa: ANN401  # an alias of VE
     yield version_tags(version)
 
 
-def _latest_in(stage: str) -> Any:  # noqa: ANN401  # SQLAlchemy's
+def _latest_in(stage: str) -> ScalarSelect[str]:
     """Select the id of a model's latest version in a stage: one step in an index."""
+    return _latest(VERSIONS.c.stage == stage)
+
+
+def _latest(*conditions: ColumnElement[bool]) -> ScalarSelect[str]:
     return (
         select(VERSIONS.c.id)
         .where(
             VERSIONS.c.model_id == MODELS.c.id,
-            VERSIONS.c.stage == stage,
             VERSIONS.c.deleted_at.is_(None),
+            *conditions,
         )
         .order_by(VERSIONS.c.number.desc())
         .limit(1)
@@ -235,22 +198,21 @@ def _model_with_latest(stages: tuple[str, ...]) -> Select[Any]:
     return select_shown(MODELS, stages).where(*_NAMED)
 
 
-@cache
-def _latest_versions(stages: tuple[str, ...]) -> Select[Any]:
+def _versions(*ids: ScalarSelect[str]) -> Select[Any]:
     return (
         select(*selected(VersionRow))
         .select_from(MODELS)
-        .outerjoin(VERSIONS, is_latest_in(stages))
+        .outerjoin(VERSIONS, _IsOneOf(VERSIONS.c.id, *ids))
         .where(*_NAMED)
     )
 
 
-_NEWEST = (
-    select(*selected(VersionRow))
-    .select_from(MODELS)
-    .outerjoin(VERSIONS, _has_number(_highest(aliased(ModelVersion))))
-    .where(*_NAMED)
-)
+@cache
+def _latest_versions(stages: tuple[str, ...]) -> Select[Any]:
+    return _versions(*map(_latest_in, stages))
+
+
+_NEWEST = _versions(_latest())
 
 
 def _in_order(

@@ -76,7 +76,5 @@ def test_latest_versions_are_found_by_indexes(
 
     (plan,) = plans_of(mlflow.api.engine, find)
 
-    indexes = ("model_versions_model_id_number_key", "model_versions_by_stage")
-    assert "number=?" in plan or any(name in plan for name in indexes), plan
-    assert "SCAN model_versions" not in plan
-    assert "Seq Scan on model_versions" not in plan
+    for slow in ("SCAN model_versions", "Seq Scan on model_versions", "B-TREE", "Sort"):
+        assert slow not in plan, plan
