@@ -46,7 +46,7 @@ def read_backlogs(session: Session, *, now: datetime) -> Sequence[Backlog]:
         if state == DeliveryState.PENDING:
             oldest[subscription_id] = since
     subscriptions = session.execute(
-        select(Subscription.id, Subscription.state, Subscription.breaker_until)
+        select(Subscription.id, Subscription.state, Subscription.held_back_until)
         .where(Subscription.deleted_at.is_(None))
         .order_by(Subscription.id)
     )
@@ -54,9 +54,9 @@ def read_backlogs(session: Session, *, now: datetime) -> Sequence[Backlog]:
         Backlog(
             subscription_id,
             state,
-            breaker_until is not None and breaker_until > now,
+            held_back_until is not None and held_back_until > now,
             counts.get(subscription_id, {}),
             oldest.get(subscription_id),
         )
-        for subscription_id, state, breaker_until in subscriptions
+        for subscription_id, state, held_back_until in subscriptions
     ]

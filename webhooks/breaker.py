@@ -34,13 +34,13 @@ DISABLE_AFTER_FAILURES = 10
 class Health:
     """What is known of an endpoint since its last success.
 
-    ``rest_until`` is when it may be sent to again; ``trips`` counts how often the
+    ``held_back_until`` is when it may be sent to again; ``trips`` counts how often the
     breaker opened, ``warnings`` how many warnings were due.
     """
 
     consecutive_failures: int = 0
     failing_since: datetime | None = None
-    rest_until: datetime | None = None
+    held_back_until: datetime | None = None
     trips: int = 0
     warnings: int = 0
 
@@ -56,7 +56,7 @@ class Health:
 
     def is_resting(self, now: datetime) -> bool:
         """Whether nothing at all is sent at this instant."""
-        return self.rest_until is not None and self.rest_until > now
+        return self.held_back_until is not None and self.held_back_until > now
 
     def must_be_disabled(self, now: datetime) -> bool:
         """Whether it has done nothing but fail for too long."""
@@ -74,7 +74,7 @@ def after_success(health: Health, now: datetime) -> Health:
     """Close the breaker; a rest that the endpoint asked for goes on."""
     if health.is_tripped or not health.is_resting(now):
         return WELL
-    return Health(rest_until=health.rest_until)
+    return Health(held_back_until=health.held_back_until)
 
 
 def after_failure(
@@ -101,7 +101,7 @@ def after_failure(
         failing_since=since,
         warnings=sum(now - since >= limit for limit in WARN_AFTER),
     )
-    rests = [health.rest_until or now]
+    rests = [health.held_back_until or now]
     # What was under way when the breaker opened makes it stay open no longer.
     if failing.is_tripped and not (health.is_tripped and health.is_resting(now)):
         rests.append(now + min(FIRST_PROBE * 2 ** min(health.trips, 8), MAX_PROBE))
@@ -110,4 +110,4 @@ def after_failure(
         rests.append(now + min(retry_after or timedelta(0), RETRY_AFTER_CAP))
         rests.append(min(retry_at or now, now + MAX_PROBE))
     until = max(rests)
-    return replace(failing, rest_until=until if until > now else None)
+    return replace(failing, held_back_until=until if until > now else None)

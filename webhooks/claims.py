@@ -129,11 +129,11 @@ def claim_due(
     pace = Pace(session, now)
     taken: list[Claim] = []
     for _ in range(MAX_ROUNDS):
-        asked = limit - len(taken)
+        room = limit - len(taken)
         heads = lock_due(
             session,
             now=now,
-            limit=asked,
+            limit=room,
             passed_over={*allowed.passed_over, *pace.passed_over},
             is_healthy_only=allowed.is_healthy_only,
         )
@@ -151,7 +151,7 @@ def claim_due(
         taken += _lease(session, chosen, now=now, until=now + lease)
         # What was settled may have opened its key, and what one may not have is
         # another's; a whole page may hide more.
-        has_more = len(chosen) < len(heads) or len(heads) == asked
+        has_more = len(chosen) < len(heads) or len(heads) == room
         if len(taken) == limit or not has_more:
             break
     return taken
@@ -343,10 +343,10 @@ def _live_secrets(
     """Give the sealed secrets that sign now, newest first, by subscription."""
     values = {"ids": sorted(subscription_ids), "now": now}
     rows = session.execute(_secrets_query(), values)
-    found: defaultdict[str, list[str]] = defaultdict(list)
+    secrets: defaultdict[str, list[str]] = defaultdict(list)
     for subscription_id, sealed in rows:
-        found[subscription_id].append(sealed)
-    return found
+        secrets[subscription_id].append(sealed)
+    return secrets
 
 
 @cache

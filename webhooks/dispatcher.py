@@ -39,7 +39,7 @@ from webhooks.clock import DatabaseClock, utc_now
 from webhooks.errors import UnsendableError
 from webhooks.outgoing import NOTHING_LENT, prepare
 from webhooks.recorder import Recorder
-from webhooks.results import Answered, record_results, sweep_expired_leases
+from webhooks.results import Answered, settle_results, sweep_expired_leases
 from webhooks.sealing import SecretBox
 from webhooks.sending.sender import Sender, SendResult
 from webhooks.slots import FRESH_SECONDS, Slots
@@ -114,7 +114,7 @@ class Dispatcher:
         self._database_clock = DatabaseClock(clock)
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._recorder = Recorder(self._record_batch)
+        self._recorder = Recorder(self._settle_batch)
         self._thread: threading.Thread | None = None
         self._turned_at = 0.0
         self._sweep_at = 0.0
@@ -292,7 +292,7 @@ class Dispatcher:
 
     def _deliver(self, claim: Claim) -> SendResult:
         """Send in this thread and see to it that the result is recorded."""
-        recorder = Recorder(self._record_batch)
+        recorder = Recorder(self._settle_batch)
         give_up_at = time.monotonic() + self._lease.total_seconds()
         result = self._send(claim)
         recorder.add(claim, result, give_up_at)
@@ -318,9 +318,9 @@ class Dispatcher:
             secrets=outgoing.secrets,
         )
 
-    def _record_batch(self, answered: Sequence[Answered]) -> None:
+    def _settle_batch(self, answered: Sequence[Answered]) -> None:
         with self._begin() as session:
-            record_results(
+            settle_results(
                 session,
                 answered,
                 now=self._database_clock.now(session),

@@ -56,7 +56,7 @@ def has_come_to_rest(subscription: Subscription, now: datetime) -> bool:
     """Tell whether a result that came meanwhile says to send nothing, or a probe."""
     health = Health(
         consecutive_failures=subscription.consecutive_failures,
-        rest_until=subscription.breaker_until,
+        held_back_until=subscription.held_back_until,
     )
     return health.is_tripped or health.is_resting(now)
 
@@ -120,7 +120,7 @@ def _half_open_query() -> Select[Subscription]:
             _has(DeliveryState.PENDING),
             is_idle(),
         )
-        .order_by(Subscription.breaker_until, Subscription.id)
+        .order_by(Subscription.held_back_until, Subscription.id)
         .limit(bindparam("asked", type_=Integer))
         .with_for_update(skip_locked=True, key_share=True)
         .execution_options(populate_existing=True)
@@ -128,7 +128,7 @@ def _half_open_query() -> Select[Subscription]:
 
 
 def _is_open() -> Iterator[ColumnElement[bool]]:
-    for until in (Subscription.breaker_until, Subscription.open_from):
+    for until in (Subscription.held_back_until, Subscription.open_from):
         yield or_(until.is_(None), until <= bindparam("now"))
 
 

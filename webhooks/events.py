@@ -132,7 +132,7 @@ def is_asked_for(filters: Sequence[str], event: Event) -> bool:
 
 def matches_subject(pattern: str | None, *subjects: str) -> bool:
     """Tell whether the case-sensitive glob lets one of the subjects pass."""
-    return pattern is None or any(fnmatchcase(each, pattern) for each in subjects)
+    return pattern is None or any(fnmatchcase(subject, pattern) for subject in subjects)
 
 
 def matches_target(targets: Sequence[str] | None, target: str | None) -> bool:

@@ -124,10 +124,10 @@ def read(
     events: list[EventRow] = []
     room = MAX_CHARACTERS
     for row in rows:  # one at least: without an event, the feed's own
-        *standing, found = row
-        if found is not None:
-            events.append(found)
-            room -= len(json.dumps(found.data))
+        *standing, event = row
+        if event is not None:
+            events.append(event)
+            room -= len(json.dumps(event.data))
         if room < 0:
             break
     last_position, removed_position, is_waiting = standing

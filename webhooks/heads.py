@@ -90,11 +90,13 @@ def lock_due(
     heads: list[Head] = []
     # Once, unless another dispatcher has locked what the first ones have.
     while ready and (free := limit - len(heads)):
-        asked, ready = ready[:free], ready[free:]
-        values = {"now": now, "ready": asked, "share": free // len(asked)}
+        owners, ready = ready[:free], ready[free:]
+        values = {"now": now, "ready": owners, "share": free // len(owners)}
         heads += _locked(session, query, values)
-    fit = [one for one in heads if not has_come_to_rest(one.subscription, now)]
-    return sorted(fit, key=lambda one: (one.delivery.next_attempt_at, one.delivery.id))
+    fit = [head for head in heads if not has_come_to_rest(head.subscription, now)]
+    return sorted(
+        fit, key=lambda head: (head.delivery.next_attempt_at, head.delivery.id)
+    )
 
 
 def lock_probes(session: Session, *, now: datetime, limit: int) -> Iterator[Head]:
@@ -179,9 +181,9 @@ def _columns(delivery: type[Delivery]) -> Iterator[ColumnElement[Any]]:
     Rows, not entities: most of what a claim costs would be making objects that live
     for a millisecond.
     """
-    for each in fields(DueDelivery):
-        if each.name != follows_gap.__name__:
-            yield getattr(delivery, each.name)
+    for field in fields(DueDelivery):
+        if field.name != follows_gap.__name__:
+            yield getattr(delivery, field.name)
     yield follows_gap(delivery).label(follows_gap.__name__)
 
 
@@ -191,9 +193,9 @@ def _locked(
     due = [DueDelivery(*row) for row in session.execute(query, values)]
     if not due:
         return []
-    ids = {"ids": sorted({each.subscription_id for each in due})}
+    ids = {"ids": sorted({delivery.subscription_id for delivery in due})}
     owners = {row.id: row for row in session.scalars(_owners_query(), ids)}
-    return [Head(each, owners[each.subscription_id]) for each in due]
+    return [Head(delivery, owners[delivery.subscription_id]) for delivery in due]
 
 
 @cache

@@ -104,7 +104,7 @@ def note_failure(
     if health.trips > before.trips:
         logger.warning(
             "webhook_breaker_opened subscription=%s failures=%d until=%s",
-            *(subscription.id, health.consecutive_failures, health.rest_until),
+            *(subscription.id, health.consecutive_failures, health.held_back_until),
         )
     if health.warnings > before.warnings:
         _warn(session, subscription, result, now)
@@ -125,7 +125,7 @@ def _health_of(subscription: Subscription) -> Health:
     return Health(
         consecutive_failures=subscription.consecutive_failures,
         failing_since=subscription.failing_since,
-        rest_until=subscription.breaker_until,
+        held_back_until=subscription.held_back_until,
         trips=subscription.breaker_trips,
         warnings=subscription.warnings,
     )
@@ -134,7 +134,7 @@ def _health_of(subscription: Subscription) -> Health:
 def _write(subscription: Subscription, health: Health) -> None:
     subscription.consecutive_failures = health.consecutive_failures
     subscription.failing_since = health.failing_since
-    subscription.breaker_until = health.rest_until
+    subscription.held_back_until = health.held_back_until
     subscription.breaker_trips = health.trips
     subscription.warnings = health.warnings
 

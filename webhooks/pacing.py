@@ -56,23 +56,25 @@ class Pace:
 
     def take(self, subscription: Subscription) -> bool:
         """Take a request, if the endpoint may have one now."""
-        rate, found = subscription.rate_per_minute, subscription.id
+        rate, subscription_id = subscription.rate_per_minute, subscription.id
         if rate is None:
             return True
-        if found in self._waiting or not self._is_open(found):
-            self._waiting.add(found)
+        if subscription_id in self._waiting or not self._is_open(subscription_id):
+            self._waiting.add(subscription_id)
             return False
-        self._open_from[found] = next_opening(self._open_from[found], rate, self._now)
-        self._taken.add(found)
+        self._open_from[subscription_id] = next_opening(
+            self._open_from[subscription_id], rate, self._now
+        )
+        self._taken.add(subscription_id)
         return True
 
     def write(self) -> None:
         """Put down what was taken."""
-        for found in sorted(self._taken):
+        for subscription_id in sorted(self._taken):
             self._session.execute(
                 update(Subscription)
-                .where(Subscription.id == found)
-                .values(open_from=self._open_from[found])
+                .where(Subscription.id == subscription_id)
+                .values(open_from=self._open_from[subscription_id])
                 .execution_options(synchronize_session=False)
             )
         self._taken.clear()

@@ -43,7 +43,7 @@ Answered = tuple[Claim, SendResult]
 _DELIVERED = str(DeliveryState.DELIVERED)
 
 
-def record_results(
+def settle_results(
     session: Session,
     answered: Sequence[Answered],
     *,
@@ -90,11 +90,11 @@ def record_results(
     return {claim.delivery_id for claim, _ in settled}
 
 
-def record_result(
+def settle_result(
     session: Session, claim: Claim, result: SendResult, *, now: datetime, jitter: float
 ) -> bool:
     """Settle one claim; False means that its lease was lost."""
-    settled = record_results(session, [(claim, result)], now=now, jitter=lambda: jitter)
+    settled = settle_results(session, [(claim, result)], now=now, jitter=lambda: jitter)
     return bool(settled)
 
 

@@ -75,8 +75,8 @@ def next_attempt_at(
         return None
     scale = 1 - JITTER_SHARE + 2 * JITTER_SHARE * jitter
     delay = timedelta(seconds=(schedule or SCHEDULE_SECONDS)[attempt] * scale)
-    asked = min(retry_after or timedelta(0), RETRY_AFTER_CAP)
-    return now + max(delay, asked)
+    receiver_delay = min(retry_after or timedelta(0), RETRY_AFTER_CAP)
+    return now + max(delay, receiver_delay)
 
 
 def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:

@@ -113,10 +113,10 @@ def public_keys(
 
     Asks the database only when one of the subscriptions signs so.
     """
-    found: defaultdict[str, list[str]] = defaultdict(list)
+    keys: defaultdict[str, list[str]] = defaultdict(list)
     signing = [row.id for row in subscriptions if Scheme.V1A in row.signatures]
     if signing:
         for row in live_keys(session, signing, now):
             if row.public_key is not None:
-                found[row.subscription_id].append(row.public_key)
-    return found
+                keys[row.subscription_id].append(row.public_key)
+    return keys

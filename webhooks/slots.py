@@ -127,7 +127,9 @@ class Quota:
         self._slow = slow
         self.is_healthy_only = is_healthy_only
         self.passed_over: set[str] = {
-            one for one in taken if not self._has_room(one, is_failing=False)
+            subscription_id
+            for subscription_id in taken
+            if not self._has_room(subscription_id, is_failing=False)
         }
 
     def take(self, subscription_id: str, *, is_failing: bool) -> bool:

@@ -359,7 +359,7 @@ def _lock(session: Session, subscription_id: str) -> Subscription:
 def _forget_failures(subscription: Subscription) -> None:
     subscription.consecutive_failures = 0
     subscription.failing_since = None
-    subscription.breaker_until = None
+    subscription.held_back_until = None
     subscription.breaker_trips = 0
     subscription.warnings = 0
 

@@ -78,7 +78,7 @@ def settle_failure(
         _release(delivery, DeliveryState.DEAD, REASON_ABORTED, now)
         return
     _fail(session, delivery, subscription, due, now=now)
-    _announce_end(session, delivery, subscription, now)
+    _publish_end(session, delivery, subscription, now)
 
 
 def _is_elsewhere(claim: Claim, subscription: Subscription) -> bool:
@@ -109,7 +109,7 @@ def settle_unknown(
     """Settle what was being sent when its process ended."""
     due = _due_after(delivery, subscription, now, now, was_probe=was_probe)
     _fail(session, delivery, subscription, due, now=now)
-    _announce_end(session, delivery, subscription, now)
+    _publish_end(session, delivery, subscription, now)
 
 
 def _attempts_of_budget(delivery: Delivery) -> int:
@@ -158,7 +158,7 @@ def _fail(
             session.flush()
             block_key(session, delivery, now=now)
     else:
-        delivery.next_attempt_at = max(due, subscription.breaker_until or due)
+        delivery.next_attempt_at = max(due, subscription.held_back_until or due)
         _release(delivery, DeliveryState.PENDING, None, now)
 
 
@@ -172,7 +172,7 @@ def _is_overtaken(
     ):
         return False
     newer = aliased(Delivery)
-    found = session.scalars(
+    newer_id = session.scalars(
         select(newer.id)
         .where(
             newer.subscription_id == delivery.subscription_id,
@@ -183,10 +183,10 @@ def _is_overtaken(
         )
         .limit(1)
     )
-    return found.one_or_none() is not None
+    return newer_id.one_or_none() is not None
 
 
-def _announce_end(
+def _publish_end(
     session: Session, delivery: Delivery, subscription: Subscription, now: datetime
 ) -> None:
     """Announce that the attempts of a delivery are used up."""

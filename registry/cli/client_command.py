@@ -120,15 +120,15 @@ def key_values(pairs: Iterable[str], option: str) -> dict[str, str]:
     Raises:
         click.BadParameter: for a value without ``=`` or key, or a key given twice.
     """
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not key or not equals:
             raise click.BadParameter(f"{pair!r} is not K=V", param_hint=option)
-        if key in found:
+        if key in values:
             raise click.BadParameter(f"{key!r} is given twice", param_hint=option)
-        found[key] = value
-    return found
+        values[key] = value
+    return values
 
 
 def require_confirmation(question: str, *, is_confirmed: bool) -> None:

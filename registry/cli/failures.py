@@ -63,7 +63,7 @@ def _document(error: Exception, exit_code: ExitCode) -> str:
     slug = error.slug if isinstance(error, RegistryError) else "internal"
     facts = error.facts if isinstance(error, RegistryError) else {}
     kind = next(
-        (one for one in type(error).__mro__ if one.__module__ == "registry.errors"),
+        (kind for kind in type(error).__mro__ if kind.__module__ == "registry.errors"),
         type(error),
     )
     document = {

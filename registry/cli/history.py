@@ -32,10 +32,10 @@ def instant(value: str) -> datetime:
         click.BadParameter: for anything else.
     """
     try:
-        found = datetime.fromisoformat(value)
-        if found.tzinfo is None:
-            found = found.replace(tzinfo=UTC)
-        return found.astimezone(UTC)
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise click.BadParameter(
             f"{value!r} is not a time such as 2026-11-20T12:00:00Z"
@@ -64,7 +64,8 @@ def _delivered(entry: HistoryEntry) -> str:
 
 def _deployed(entry: HistoryEntry) -> str:
     return ", ".join(
-        f"{one.get('environment')}: {one.get('status')}" for one in entry.deployments
+        f"{deployment.get('environment')}: {deployment.get('status')}"
+        for deployment in entry.deployments
     )
 
 

@@ -78,7 +78,10 @@ class Output:
             self.note("Nothing found.")
             return
         titles = [column.title for column in columns]
-        rows = [[_cell(each, one.member) for one in columns] for each in documents]
+        rows = [
+            [_cell(document, column.member) for column in columns]
+            for document in documents
+        ]
         if not is_terminal(sys.stdout):
             say(_aligned([titles, *rows]))
             return
@@ -113,10 +116,10 @@ class Output:
 
 def member_of(document: Mapping[str, Any], path: str) -> object:
     """The member of a JSON object that a dotted path names."""
-    found: object = document
+    value: object = document
     for name in path.split("."):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def text_of(value: object) -> str:

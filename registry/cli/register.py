@@ -179,14 +179,14 @@ def _facts(described: dict[str, str | tuple[str, ...] | None]) -> VersionFacts:
 
 
 def _numbers(pairs: Iterable[str]) -> dict[str, float]:
-    found = {}
+    numbers = {}
     for key, text in key_values(pairs, "--metric").items():
         try:
-            found[key] = float(text)
+            numbers[key] = float(text)
         except ValueError:
-            found[key] = math.nan
-        if not math.isfinite(found[key]):
+            numbers[key] = math.nan
+        if not math.isfinite(numbers[key]):
             raise click.BadParameter(
                 f"{key}={text}: {text!r} is not a number", param_hint="--metric"
             )
-    return found
+    return numbers

@@ -113,7 +113,7 @@ def _ended(rollout: Rollout) -> str:
         if taken
         else "No webhook listens to this change."
     )
-    deployed = ", ".join(one.environment for one in rollout.deployments)
+    deployed = ", ".join(deployment.environment for deployment in rollout.deployments)
     return f"{said} Deployed to {deployed}." if deployed else said
 
 

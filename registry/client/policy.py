@@ -12,5 +12,5 @@ class PolicyCalls:
 
     def __call__(self, model: str | None = None) -> StagePolicyRecord:
         """The rules for a model, registered or not; or those nothing overrides."""
-        found = self._transport.get("/policy", {"model": model})
-        return StagePolicyRecord.from_json(found)
+        document = self._transport.get("/policy", {"model": model})
+        return StagePolicyRecord.from_json(document)

@@ -111,10 +111,10 @@ def _expired(message: str | None, problem: Problem) -> RegistryError:
 def _flat(errors: object, prefix: str = "") -> dict[str, list[str]]:
     """Field errors, however deep the validation nests them, by dotted name."""
     if isinstance(errors, Mapping):
-        found: dict[str, list[str]] = {}
+        messages: dict[str, list[str]] = {}
         for name, inner in errors.items():
-            found |= _flat(inner, f"{prefix}.{name}" if prefix else str(name))
-        return found
+            messages |= _flat(inner, f"{prefix}.{name}" if prefix else str(name))
+        return messages
     lines = errors if isinstance(errors, list) else [errors]
     return {prefix: [str(line) for line in lines]} if prefix else {}
 

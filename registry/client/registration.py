@@ -98,7 +98,7 @@ class Registration:
         """
         try:
             self._transport.request(
-                "POST", "/uploads/check", body={"paths": [one.path for one in files]}
+                "POST", "/uploads/check", body={"paths": [file.path for file in files]}
             )
         except InvalidInputError:
             raise
@@ -139,7 +139,7 @@ class Registration:
         path = self._path_of(version)
         uploaded = Uploader(self._transport, path, on_progress).upload(files)
         answer = self._transport.change(
-            f"{path}/finalize", {"files": [asdict(one) for one in uploaded]}
+            f"{path}/finalize", {"files": [asdict(file) for file in uploaded]}
         )
         return _version_in(answer)
 
@@ -162,15 +162,15 @@ class Registration:
                 latest[0] = ModelVersion.from_json(self._transport.get(path))
             return None if latest[0].status == PENDING else latest[0]
 
-        found = wait_for(
+        ready = wait_for(
             settled, self._wait_seconds, lambda: f"version {version.version}"
         )
-        if found.status != "READY":
+        if ready.status != "READY":
             raise RegistryError(
-                f"Registering {found.model} version {found.version} failed: "
-                f"{found.status_message or found.status}"
+                f"Registering {ready.model} version {ready.version} failed: "
+                f"{ready.status_message or ready.status}"
             )
-        return found
+        return ready
 
 
 def _version_in(response: requests.Response) -> ModelVersion:
@@ -220,9 +220,9 @@ def wait_for(
     ends_at = time.monotonic() + timeout_seconds
     pause_seconds = FIRST_POLL_SECONDS
     while True:
-        found = look()
-        if found is not None:
-            return found
+        result = look()
+        if result is not None:
+            return result
         left = ends_at - time.monotonic()
         if left <= 0:
             raise WaitTimeoutError(

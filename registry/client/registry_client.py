@@ -1,4 +1,4 @@
-"""``RegistryClient``: every call of the REST contract (design §8), typed.
+"""``RegistryClient``: every call of the REST API, typed.
 
 Rules:
 
@@ -268,9 +268,9 @@ class RegistryClient:
             ArtifactChangedError: when what came is not what was registered.
         """
         files = [
-            one
-            for one in self.artifact_files(model, version)
-            if path is None or one.path == path
+            file
+            for file in self.artifact_files(model, version)
+            if path is None or file.path == path
         ]
         if path is not None and not files:
             raise ArtifactNotFoundError(
@@ -382,17 +382,17 @@ class RegistryClient:
             RegistryError: when one will not arrive by itself, with the reason.
             WaitTimeoutError: when the time is up.
         """
-        found: list[DeliveryRecord] = []
+        deliveries: list[DeliveryRecord] = []
 
         def acknowledged() -> list[DeliveryRecord] | None:
-            found[:] = self.deliveries.of_transition(transition_id)
-            rollout = Rollout(found)
+            deliveries[:] = self.deliveries.of_transition(transition_id)
+            rollout = Rollout(deliveries)
             failure = rollout.failure()
             if failure:
                 raise failure
-            return found if rollout.is_delivered else None
+            return deliveries if rollout.is_delivered else None
 
-        return wait_for(acknowledged, timeout_seconds, lambda: _outstanding(found))
+        return wait_for(acknowledged, timeout_seconds, lambda: _outstanding(deliveries))
 
     def wait_for_rollout(
         self,
@@ -453,7 +453,9 @@ def _warn_of_hidden(hidden: list[str]) -> None:
 
 def _outstanding(deliveries: Iterable[DeliveryRecord]) -> str:
     return "deliveries: " + ", ".join(
-        f"{one.id} is {one.state}" for one in deliveries if not one.is_acknowledged
+        f"{delivery.id} is {delivery.state}"
+        for delivery in deliveries
+        if not delivery.is_acknowledged
     )
 
 

@@ -29,12 +29,12 @@ class Rollout:
     @property
     def is_delivered(self) -> bool:
         """Whether every receiver took it."""
-        return all(one.is_acknowledged for one in self.deliveries)
+        return all(delivery.is_acknowledged for delivery in self.deliveries)
 
     @property
     def is_deployed(self) -> bool:
         """Whether every deployment that was reported has succeeded."""
-        return all(one.has_succeeded for one in self.deployments)
+        return all(deployment.has_succeeded for deployment in self.deployments)
 
     def failure(self) -> RegistryError | None:
         """Why it will not be completed by itself, if that is so."""

@@ -129,14 +129,14 @@ class Transport:
 
         A list that is answered whole takes no ``page_size``.
         """
-        asked = {"limit": page_size, **(query or {})}
+        parameters = {"limit": page_size, **(query or {})}
         while True:
-            page = self.get(path, asked)
+            page = self.get(path, parameters)
             yield from page.get("items", ())
             cursor = page.get("next_cursor")
             if not cursor:
                 return
-            asked["cursor"] = cursor
+            parameters["cursor"] = cursor
 
     @contextmanager
     def stream(

@@ -63,29 +63,29 @@ def local_files(source: Path, *, follow_links: bool = False) -> list[LocalFile]:
     if not source.is_dir():
         return [_local_file(source, source.name)]
     inside = None if follow_links else source.resolve()
-    found = [
+    files = [
         _local_file(location, location.relative_to(source).as_posix())
         for location in _locations(source, inside)
     ]
-    if not found:
+    if not files:
         raise InvalidInputError(f"{source} holds no file", field="source")
-    return sorted(found, key=lambda one: one.path)
+    return sorted(files, key=lambda file: file.path)
 
 
 def artifact_digest(files: Sequence[LocalFile]) -> str:
     """What tells an artifact from others: a SHA-256 over its files and their names."""
     digest = hashlib.sha256()
-    for one in files:
-        with one.location.open("rb") as file:
+    for entry in files:
+        with entry.location.open("rb") as file:
             own = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{own} {one.path}\n".encode(errors="surrogateescape"))
+        digest.update(f"{own} {entry.path}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
 def hidden_in(files: Sequence[LocalFile]) -> list[str]:
     """What a listing would not show, such as ``.env`` and ``.git/`` for all below."""
-    found = (_HIDDEN.match(one.path) for one in files)
-    return sorted({hidden[0] for hidden in found if hidden})
+    matches = (_HIDDEN.match(entry.path) for entry in files)
+    return sorted({hidden[0] for hidden in matches if hidden})
 
 
 def _locations(
@@ -123,14 +123,14 @@ def _refused(
 
 def _local_file(location: Path, path: str) -> LocalFile:
     try:
-        found = location.stat()
+        status = location.stat()
     except OSError as error:
         raise InvalidInputError(
             f"{location} cannot be read: {error.strerror}", field="source"
         ) from error
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise _refused(location, "not a file")
-    return LocalFile(path, location, found.st_size)
+    return LocalFile(path, location, status.st_size)
 
 
 class HashingReader:
@@ -206,24 +206,24 @@ class Uploader:
         Raises:
             ArtifactChangedError: when what arrived is not what was sent.
         """
-        self._done, self._total = 0, sum(one.size_bytes for one in files)
+        self._done, self._total = 0, sum(entry.size_bytes for entry in files)
         self._on_progress(0, self._total)
-        return [self._upload_one(one) for one in files]
+        return [self._upload_one(entry) for entry in files]
 
-    def _upload_one(self, one: LocalFile) -> UploadedFile:
+    def _upload_one(self, entry: LocalFile) -> UploadedFile:
         target = json_object(
             self._transport.request(
                 "POST",
                 f"{self._version_path}/uploads",
-                body={"path": one.path, "size_bytes": one.size_bytes},
+                body={"path": entry.path, "size_bytes": entry.size_bytes},
             )
         )
-        with one.location.open("rb") as file:
-            reader = HashingReader(file, one.size_bytes, self._report)
-            response = self._send(one.path, reader, target)
-            sent = UploadedFile(one.path, one.size_bytes, reader.hexdigest())
+        with entry.location.open("rb") as file:
+            reader = HashingReader(file, entry.size_bytes, self._report)
+            response = self._send(entry.path, reader, target)
+            sent = UploadedFile(entry.path, entry.size_bytes, reader.hexdigest())
         _check_receipt(response, sent)
-        self._done += one.size_bytes
+        self._done += entry.size_bytes
         return sent
 
     def _report(self, read_bytes: int) -> None:

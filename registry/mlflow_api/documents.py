@@ -64,10 +64,10 @@ def model_document(
     )
 
 
-def found_model_document(found: ModelWithLatest) -> Document:
+def found_model_document(record: ModelWithLatest) -> Document:
     """A ``RegisteredModel`` as it was found."""
     return model_document(
-        found.model, found.latest, tags=found.tags, aliases=found.aliases
+        record.model, record.latest, tags=record.tags, aliases=record.aliases
     )
 
 

@@ -71,5 +71,5 @@ def _changed(changes: ChangeModel) -> Response:
 
 def _answer(cx: Connection, name: str) -> Document:
     stages = parts().policy.for_model(name).stages
-    found = model_with_latest(cx, name, stages)
-    return {"registered_model": found_model_document(found)}
+    record = model_with_latest(cx, name, stages)
+    return {"registered_model": found_model_document(record)}

@@ -44,7 +44,7 @@ def read_token(kind: str, search: Search, token: str) -> Position:
     if len(values) != 1 + len(ordering):
         raise _refusal()
     return tuple(
-        _value(each, value) for each, value in zip(ordering, values[1:], strict=True)
+        _value(term, value) for term, value in zip(ordering, values[1:], strict=True)
     )
 
 

@@ -91,7 +91,7 @@ class Fields:
             return []
         if not isinstance(value, list):
             raise _invalid(name, value)
-        return [_text(name, each) for each in value]
+        return [_text(name, entry) for entry in value]
 
     def flag(self, name: str, *, default: bool = False) -> bool:
         """True or false; absent it is ``default``."""
@@ -115,9 +115,9 @@ class Fields:
 
     def tags(self, name: str = "tags") -> dict[str, str]:
         """Tags, from ``[{"key", "value"}]``; of a repeated key the last wins."""
-        found = {tag.required("key"): tag.text("value") for tag in self.documents(name)}
-        names.tags(found)  # judged before anything is locked
-        return found
+        tags = {tag.required("key"): tag.text("value") for tag in self.documents(name)}
+        names.tags(tags)  # judged before anything is locked
+        return tags
 
     def document(self, name: str) -> "Fields | None":
         """The fields of an object inside this one, or None when absent."""
@@ -132,10 +132,10 @@ class Fields:
         if value is None:
             return []
         if not isinstance(value, list) or not all(
-            isinstance(each, dict) for each in value
+            isinstance(entry, dict) for entry in value
         ):
             raise _invalid(name, value)
-        return [Fields(each) for each in value]
+        return [Fields(entry) for entry in value]
 
     def _single(self, name: str) -> Any:  # noqa: ANN401  # JSON may be anything
         value = self._value(name)

@@ -54,10 +54,10 @@ def get_latest_versions() -> Response:
     fields = fields_of(request)
     name = fields.required("name")
     policy = parts().policy.for_model(name)
-    asked = {stage_named(policy, text) for text in fields.texts("stages")}
-    stages = [stage for stage in policy.stages if not asked or stage in asked]
-    found = latest_versions(reading(), name, stages)
-    documents = [full_version_document(version) for version in found]
+    wanted = {stage_named(policy, text) for text in fields.texts("stages")}
+    stages = [stage for stage in policy.stages if not wanted or stage in wanted]
+    versions = latest_versions(reading(), name, stages)
+    documents = [full_version_document(version) for version in versions]
     return jsonify({"model_versions": documents} if documents else {})
 
 
@@ -133,7 +133,7 @@ def stage_named(policy: StagePolicy, text: str) -> str:
 def _archives_others(fields: Fields, policy: StagePolicy, stage: str) -> bool:
     archives_others = fields.flag("archive_existing_versions")
     if archives_others and stage in {NONE, ARCHIVED}:
-        active = [each for each in policy.stages if each not in {NONE, ARCHIVED}]
+        active = [known for known in policy.stages if known not in {NONE, ARCHIVED}]
         raise InvalidInputError(
             "Model version transition cannot archive existing model versions "
             f"because '{stage}' is not an Active stage. Valid stages are "

@@ -25,8 +25,8 @@ from registry.mlflow_api.subscriptions import (
     commit_change,
     delete,
     find,
-    listed,
-    page_asked,
+    list_documents,
+    read_page,
     send_test,
     status_of,
 )
@@ -83,11 +83,11 @@ def create_webhook() -> Response:
 @requires(Permission.ADMIN)
 def list_webhooks() -> Response:
     """List webhooks, newest first."""
-    limit, before = page_asked(fields_of(request))
+    limit, before = read_page(fields_of(request))
     rows = subscriptions.list_of_format(
         reading_session(), FORMAT, limit=limit + 1, before=before
     )
-    return listed(rows, limit, document=webhook_document)
+    return list_documents(rows, limit, document=webhook_document)
 
 
 @blueprint.get("/<webhook_id>")

@@ -85,16 +85,16 @@ def list_history(
 
 def _line(rows: Iterable[Sequence[Any]]) -> HistoryLine:
     """The line of one change, its deployments gathered."""
-    found = list(rows)
-    requested, delivered, last_delivered_at = found[0][_CHANGE : _CHANGE + 3]
-    rows = [row[_CHANGE + 3 :] for row in found]
+    lines = list(rows)
+    requested, delivered, last_delivered_at = lines[0][_CHANGE : _CHANGE + 3]
+    rows = [row[_CHANGE + 3 :] for row in lines]
     deployments = [row_of(DeploymentRow, row) for row in rows if row[0] is not None]
     return HistoryLine(
-        change=row_of(StageChangeRow, found[0][:_CHANGE]),
+        change=row_of(StageChangeRow, lines[0][:_CHANGE]),
         requested=requested,
         delivered=delivered,
         last_delivered_at=last_delivered_at,
-        deployments=sorted(deployments, key=lambda each: each.id),
+        deployments=sorted(deployments, key=lambda deployment: deployment.id),
     )
 
 

@@ -48,14 +48,14 @@ _FILE_BY_ID = _BY_ID.outerjoin(FILES, _OF_PATH).add_columns(*_FILE)
 
 def _first(version_id: ColumnElement[str], where: ColumnElement[bool]) -> Any:  # noqa: ANN401  # SQLAlchemy's
     """The first path there; of single ones PostgreSQL never reads and sorts all."""
-    found = select(FILES.c.path).where(FILES.c.version_id == version_id, where)
-    return found.order_by(FILES.c.path).limit(literal_column("1")).scalar_subquery()
+    path = select(FILES.c.path).where(FILES.c.version_id == version_id, where)
+    return path.order_by(FILES.c.path).limit(literal_column("1")).scalar_subquery()
 
 
 def _at(walk: CTE, column: str) -> Any:  # noqa: ANN401  # as above
     """A column of the file that a walk has come to."""
-    found = select(FILES.c[column]).where(FILES.c.version_id == walk.c.id)
-    return found.where(FILES.c.path == walk.c.path).scalar_subquery()
+    value = select(FILES.c[column]).where(FILES.c.version_id == walk.c.id)
+    return value.where(FILES.c.path == walk.c.path).scalar_subquery()
 
 
 def _files_behind() -> Select[Any]:
@@ -130,10 +130,10 @@ def files_behind(
     rows = cx.execute(_FILES_BEHIND, values).all()
     if not rows:
         raise VersionNotFoundError(name, number)
-    found = sorted(FileEntry(*file) for _, *file in rows if file[0] is not None)
-    if not found and after is None and rows[0].artifact_digest:
+    files = sorted(FileEntry(*file) for _, *file in rows if file[0] is not None)
+    if not files and after is None and rows[0].artifact_digest:
         raise IntegrityViolationError(f"version {number} has lost its manifest")
-    return found
+    return files
 
 
 def find_file(
@@ -145,10 +145,10 @@ def find_file(
         NotFoundError: when model or version do not exist.
     """
     values = {"name": name, "number": number, "path": path}
-    found = cx.execute(_FILE_NAMED, values).one_or_none()
-    if found is None:
+    row = cx.execute(_FILE_NAMED, values).one_or_none()
+    if row is None:
         raise VersionNotFoundError(name, number)
-    return _version_and_file(found)
+    return _version_and_file(row)
 
 
 def find_file_by_id(
@@ -164,10 +164,10 @@ def find_file_by_id(
         "id": version_id.replace("\0", "\ufffd"),
         "path": path.replace("\0", "\ufffd"),
     }
-    found = cx.execute(_FILE_BY_ID, values).one_or_none()
-    if found is None:
+    row = cx.execute(_FILE_BY_ID, values).one_or_none()
+    if row is None:
         raise _no_artifact(version_id)
-    return _version_and_file(found)
+    return _version_and_file(row)
 
 
 def children(
@@ -191,12 +191,12 @@ def children(
         for _, path, size_bytes in rows
         if path is not None and path.startswith(prefix)
     ]
-    found = [(name, None if slash else size) for (name, slash, _), size in below]
-    return found if found or rows[0].file else None
+    entries = [(name, None if slash else size) for (name, slash, _), size in below]
+    return entries if entries or rows[0].file else None
 
 
-def _version_and_file(found: Sequence[Any]) -> tuple[VersionRow, FileEntry | None]:
-    *columns, path, size_bytes, sha256 = found
+def _version_and_file(row: Sequence[Any]) -> tuple[VersionRow, FileEntry | None]:
+    *columns, path, size_bytes, sha256 = row
     entry = None if path is None else FileEntry(path, size_bytes, sha256)
     return row_of(VersionRow, columns), entry
 

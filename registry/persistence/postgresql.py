@@ -147,7 +147,7 @@ class _Columns(Sequence[psycopg.Column]):
     def __getitem__(self, place: Any) -> Any:  # noqa: ANN401  # or a slice of them
         places = self._places[place]
         if isinstance(places, range):
-            return [psycopg.Column(self._cursor, each) for each in places]
+            return [psycopg.Column(self._cursor, number) for number in places]
         return psycopg.Column(self._cursor, places)
 
 

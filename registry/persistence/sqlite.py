@@ -111,10 +111,10 @@ class _DatabaseFile:
         if self._path is None:
             return None
         try:
-            found = self._path.stat()
+            status = self._path.stat()
         except FileNotFoundError:
             return None
-        return found.st_dev, found.st_ino
+        return status.st_dev, status.st_ino
 
     def _expect(self, is_same: bool) -> None:  # noqa: FBT001  # what is asserted
         if not is_same:

@@ -114,8 +114,8 @@ def verify_database(
     The session sees one instant (``database.begin_snapshot``), unless nobody writes.
     """
     return audit_chain.verify_chains(
-        replace(each, comparison=_comparison(session, each.name))
-        for each in _chains(session, chain)
+        replace(report, comparison=_comparison(session, report.name))
+        for report in _chains(session, chain)
     )
 
 

@@ -69,10 +69,10 @@ class StateCollector(Collector):
 
 def metrics_registry(sessions: sessionmaker[Session]) -> CollectorRegistry:
     """This process' counters and these gauges; nothing is read yet."""
-    found = CollectorRegistry()
-    found.register(REGISTRY)
-    found.register(StateCollector(sessions))
-    return found
+    metrics = CollectorRegistry()
+    metrics.register(REGISTRY)
+    metrics.register(StateCollector(sessions))
+    return metrics
 
 
 def _gauge(name: str, meaning: str, value: float) -> GaugeMetricFamily:

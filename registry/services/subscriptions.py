@@ -183,7 +183,7 @@ def subscription_documents(
 
 def _with_keys(row: Subscription, public_keys: Sequence[str]) -> Document:
     """A subscription with placeholders, without secrets."""
-    failing_since, until = row.failing_since, row.breaker_until
+    failing_since, until = row.failing_since, row.held_back_until
     return {
         "id": row.id,
         **{FACTS[field].name: getattr(row, field) for field in SHOWN},

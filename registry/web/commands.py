@@ -40,8 +40,8 @@ Work = Callable[[Transaction], dict[str, Any] | None]
 
 def parts() -> Parts:
     """What ``app.py`` wired: policy, store, settings, dispatcher."""
-    found: Parts = current_app.extensions["stagegate"]
-    return found
+    app_parts: Parts = current_app.extensions["stagegate"]
+    return app_parts
 
 
 def answer_once(carry_out: Callable[[], Response]) -> Response:

@@ -37,12 +37,12 @@ def send_file(version: VersionRow, entry: FileEntry) -> Response:
         ArtifactNotFoundError: The store does not have it any more.
         ArtifactStoreError: The store does not answer.
     """
-    asked, etag = _asked_range(entry), None
-    start, stop = _range(asked, entry.size_bytes)
+    requested, etag = _requested_range(entry), None
+    start, stop = _range(requested, entry.size_bytes)
     if stop - start < entry.size_bytes:
         etag = whole_under(version, entry)
         if etag is None:
-            asked, start, stop = None, 0, entry.size_bytes
+            requested, start, stop = None, 0, entry.size_bytes
     # Of the name alone: a path that begins with "data:" would be read as an address.
     mimetype, _ = mimetypes.guess_type(filename(entry.path))
     answer = Response(mimetype=mimetype or "application/octet-stream")
@@ -62,7 +62,7 @@ def send_file(version: VersionRow, entry: FileEntry) -> Response:
         answer.call_on_close(stack.close)
     answer.content_length = stop - start
     answer.accept_ranges = "bytes"
-    if asked is not None:
+    if requested is not None:
         answer.status_code = 206
         answer.content_range.set(start, stop, entry.size_bytes)
     return with_file_headers(answer, entry)
@@ -75,22 +75,22 @@ def unchanged_file(entry: FileEntry) -> Response | None:
     return with_file_headers(Response(status=304), entry)
 
 
-def _asked_range(entry: FileEntry) -> Range | None:
+def _requested_range(entry: FileEntry) -> Range | None:
     """The one range to answer; None for the whole file (RFC 9110, 13.1.5, 14.2)."""
-    asked = request.range
-    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
+    requested = request.range
+    if requested is None or requested.units != "bytes" or len(requested.ranges) != 1:
         return None
     is_other_file = "If-Range" in request.headers and (
         request.if_range.etag != entry.sha256
     )
-    return None if is_other_file else asked
+    return None if is_other_file else requested
 
 
-def _range(asked: Range | None, size_bytes: int) -> tuple[int, int]:
+def _range(requested: Range | None, size_bytes: int) -> tuple[int, int]:
     """The first byte and the one behind the last."""
-    if asked is None:
+    if requested is None:
         return 0, size_bytes
-    first, stop = asked.ranges[0]
+    first, stop = requested.ranges[0]
     # The last n bytes of a shorter file are all of it (RFC 9110, 14.1.2).
     start = max(first + size_bytes, 0) if first < 0 else first
     stop = size_bytes if stop is None else min(stop, size_bytes)

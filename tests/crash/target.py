@@ -139,9 +139,9 @@ class _Dispatcher(Dispatcher):
         with self.trap.during("sweep"):
             super()._sweep()
 
-    def _record_batch(self, answered: Sequence[Answered]) -> None:
+    def _settle_batch(self, answered: Sequence[Answered]) -> None:
         with self.trap.during("record"):
-            super()._record_batch(answered)
+            super()._settle_batch(answered)
 
 
 #: They say how long a lock is waited for, and read or write nothing.

@@ -116,13 +116,13 @@ def first_type(format_name: str, filters: Sequence[str]) -> str | None:
     None where the format has words for any type.
     """
     types = FORMATS[format_name].event_types if format_name in FORMATS else None
-    asked = (
+    wanted = (
         name
         for entry in filters
         for name in types or ()
         if matches_event_type([entry], name)
     )
-    return next(asked, None)
+    return next(wanted, None)
 
 
 def find_receipt(

@@ -105,8 +105,8 @@ def render(message_id: str, event: Event, options: Options) -> Rendered:
     if event.type == PING_EVENT_TYPE:
         name, data = _sampled(str(data.get("sample")), options)
     else:
-        found = _name_of(event.type, event.target, options)
-        name = found or _name_of(event.type, event.target, {})
+        listed_name = _name_of(event.type, event.target, options)
+        name = listed_name or _name_of(event.type, event.target, {})
     if name is None:
         raise RenderError(f"Databricks has no name for {event.type!r}")
     return Rendered(json_bytes(_document(name, event, data)), JSON_CONTENT_TYPE)
@@ -117,8 +117,8 @@ def authorization(
 ) -> Mapping[str, str]:
     """Give the header as its owner wrote it; there may be none."""
     del options
-    given = credentials.get("authorization")
-    return {} if given is None else {"authorization": given}
+    header = credentials.get("authorization")
+    return {} if header is None else {"authorization": header}
 
 
 def signature(

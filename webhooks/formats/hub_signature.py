@@ -24,12 +24,12 @@ def read_hub_signature(options: Options) -> str | None:
     """
     if OPTION not in options:
         return None
-    given = options[OPTION]
-    if not (isinstance(given, str) and PLACEHOLDER.fullmatch(given)):
+    template = options[OPTION]
+    if not (isinstance(template, str) and PLACEHOLDER.fullmatch(template)):
         raise InvalidSubscriptionError(
             f"options.{OPTION}", "must be ${NAME}, the name of a credential"
         )
-    return given
+    return template
 
 
 def hub_signature(secret: str, body: bytes) -> str:

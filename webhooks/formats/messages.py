@@ -140,7 +140,7 @@ def _facts(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _link(options: Options, document: Mapping[str, Any]) -> str | None:
-    found = find(options.get("link", DEFAULT_LINK), document)
-    if isinstance(found, str) and re.fullmatch(r"https?://[!-~]+", found):
-        return found
+    url = find(options.get("link", DEFAULT_LINK), document)
+    if isinstance(url, str) and re.fullmatch(r"https?://[!-~]+", url):
+        return url
     return None

@@ -25,30 +25,30 @@ def read_text(
     options: Options, name: str, default: str | None = None, *, maximum: int = 255
 ) -> str:
     """Read one line of text; without a default it must be given."""
-    given = options.get(name, default)
-    if not isinstance(given, str) or not given or not given.isprintable():
+    text = options.get(name, default)
+    if not isinstance(text, str) or not text or not text.isprintable():
         raise InvalidSubscriptionError(f"options.{name}", "must be one line of text")
-    if len(given) > maximum or "${" in given:
+    if len(text) > maximum or "${" in text:
         raise InvalidSubscriptionError(
             f"options.{name}",
             f"must have at most {maximum} characters and no placeholder",
         )
-    return given
+    return text
 
 
 def read_choice(options: Options, name: str, choices: Sequence[str]) -> str:
     """Read one of the choices; the first is the default."""
-    given = options.get(name, choices[0])
-    if given not in choices:
+    choice = options.get(name, choices[0])
+    if choice not in choices:
         raise InvalidSubscriptionError(
             f"options.{name}", f"must be one of {', '.join(choices)}"
         )
-    return str(given)
+    return str(choice)
 
 
 def read_flag(options: Options, name: str, *, default: bool) -> bool:
     """Read true or false."""
-    given = options.get(name, default)
-    if not isinstance(given, bool):
+    flag = options.get(name, default)
+    if not isinstance(flag, bool):
         raise InvalidSubscriptionError(f"options.{name}", "must be true or false")
-    return given
+    return flag

@@ -73,22 +73,22 @@ def read_selection(
     Raises:
         InvalidSubscriptionError: it is not one, or has more than ``maximum`` names.
     """
-    given = options.get(name, default)
+    selection = options.get(name, default)
     field = f"options.{name}"
-    if not isinstance(given, Mapping):
+    if not isinstance(selection, Mapping):
         raise InvalidSubscriptionError(field, "must map names to paths")
-    if len(given) > maximum:
+    if len(selection) > maximum:
         raise InvalidSubscriptionError(
-            field, f"has {len(given)} names, and the receiver takes {maximum}"
+            field, f"has {len(selection)} names, and the receiver takes {maximum}"
         )
-    for key, chosen in given.items():
+    for key, chosen in selection.items():
         if not (_is_name(key) and _is_choice(chosen)):
             raise InvalidSubscriptionError(
                 field,
                 f"{key!r} must be a path such as data.model, id, type, timestamp,"
                 ' event or deployment_token, or {"value": "text"}',
             )
-    return given
+    return selection
 
 
 def is_path(value: object) -> bool:

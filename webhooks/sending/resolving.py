@@ -21,8 +21,8 @@ MAX_THREADS = 32
 
 def resolve_by_system(host: str, port: int) -> Sequence[str]:
     """Ask the system's resolver for every stream address of the host."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in entries]
 
 
 class BoundedResolver:

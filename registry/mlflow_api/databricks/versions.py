@@ -27,11 +27,11 @@ def get_registered_model() -> Response:
     """Show a model with its id and what the caller may do with it."""
     name = fields_anywhere(request).required("name")
     stages = parts().policy.for_model(name).stages
-    found = model_with_latest(reading(), name, stages)
+    record = model_with_latest(reading(), name, stages)
     document = {
-        **found_model_document(found),
-        "id": found.model.id,
-        "user_id": found.model.created_by,
+        **found_model_document(record),
+        "id": record.model.id,
+        "user_id": record.model.created_by,
         "permission_level": permission_level(),
     }
     return jsonify({"registered_model_databricks": document})

@@ -41,7 +41,7 @@ def fail_until_the_breaker_opens(world: World, *, now: datetime = NOW) -> None:
 def health_of(world: World, identity: str) -> tuple[int, datetime | None, int]:
     with world.begin() as session:
         row = session.get_one(Subscription, identity)
-        return row.consecutive_failures, row.breaker_until, row.breaker_trips
+        return row.consecutive_failures, row.held_back_until, row.breaker_trips
 
 
 @pytest.mark.parametrize(
