@@ -17,8 +17,8 @@ from functools import cache
 from sqlalchemy import ColumnElement, Integer, Select, bindparam, or_, select
 from sqlalchemy.orm import Session
 
-from webhooks.breaker import OPEN_AFTER, Health
 from webhooks.ordering import is_pending_head
+from webhooks.retry import OPEN_AFTER, Health
 from webhooks.tables import (
     Delivery,
     DeliveryKind,

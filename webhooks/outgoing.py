@@ -16,7 +16,6 @@ from datetime import datetime
 from types import MappingProxyType
 
 from webhooks.claims import Claim
-from webhooks.credentials import open_credentials
 from webhooks.errors import (
     InvalidSubscriptionError,
     RenderError,
@@ -25,9 +24,9 @@ from webhooks.errors import (
 )
 from webhooks.formats import FORMATS
 from webhooks.formats.contract import Format
-from webhooks.formats.hub_signature import HEADER, hub_signature, read_hub_signature
+from webhooks.formats.keyed import HUB_HEADER, hub_signature, read_hub_signature
 from webhooks.placeholders import LENT_NAMES, SUBSCRIPTION_ID, fill, fill_body
-from webhooks.sealing import SecretBox
+from webhooks.sealing import SecretBox, open_credentials
 from webhooks.sending.tls import Tls
 from webhooks.signing import scheme_of, sign
 from webhooks.tables import DeliveryKind
@@ -172,4 +171,4 @@ def _hub(claim: Claim, values: Mapping[str, str], body: bytes) -> dict[str, str]
     template = read_hub_signature(claim.options)
     if template is None:
         return {}
-    return {HEADER: hub_signature(fill(template, values), body)}
+    return {HUB_HEADER: hub_signature(fill(template, values), body)}

@@ -7,9 +7,8 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from webhooks.credentials import open_credentials, seal_credentials
 from webhooks.errors import UnsealError
-from webhooks.sealing import SecretBox
+from webhooks.sealing import SecretBox, open_credentials, seal_credentials
 from webhooks.specs import SHOWN, SubscriptionSpec
 from webhooks.tables import Subscription
 

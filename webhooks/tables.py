@@ -47,8 +47,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from webhooks.columns import UTCDateTime
-from webhooks.indexes import partial_index
+from webhooks.columns import UTCDateTime, partial_index
 from webhooks.specs import OnPoison
 
 

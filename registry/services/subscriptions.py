@@ -21,7 +21,6 @@ from registry.errors import ConflictError, InvalidInputError, NotFoundError
 from registry.services import audit
 from registry.services.transaction import Transaction
 from webhooks import signing_keys, subscriptions
-from webhooks.credentials import credential_names
 from webhooks.errors import (
     DeliveryStateError,
     InvalidSubscriptionError,
@@ -30,7 +29,7 @@ from webhooks.errors import (
     UnknownDeliveryError,
     UnknownSubscriptionError,
 )
-from webhooks.sealing import SecretBox
+from webhooks.sealing import SecretBox, credential_names
 from webhooks.sending.address_guard import AddressGuard
 from webhooks.specs import FACTS, SHOWN, SubscriptionSpec
 from webhooks.tables import Subscription

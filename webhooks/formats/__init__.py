@@ -3,7 +3,7 @@
 - The bytes are made once, when the event is stored, and frozen: what is stored and
   shown is the same on every attempt, and so is what is signed and sent, secrets
   filled in, while the secrets stay the same.
-- What is more than a receiver takes is shortened (``webhooks.formats.shortening``).
+- What is more than a receiver takes is shortened (``writing``).
 - A format that cannot express an event raises ``RenderError``. The delivery is then
   given up with the reason; the caller's change never fails because of it.
 - What can be known before is refused when the subscription is saved: options are
@@ -30,8 +30,7 @@ from webhooks.formats import (
     teams,
 )
 from webhooks.formats.contract import Format, Options, Rendered
-from webhooks.formats.shortening import fit
-from webhooks.formats.writing import MAX_BODY_BYTES, require_size
+from webhooks.formats.writing import MAX_BODY_BYTES, fit, require_size
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {

@@ -18,17 +18,18 @@ from typing import Any
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.events import Event
 from webhooks.formats.contract import Options
-from webhooks.formats.options import read_text, require_known
-from webhooks.formats.selection import (
+from webhooks.formats.options import (
     PATH,
     document_of,
     find,
     is_path,
     read_selection,
+    read_text,
+    require_known,
     select_texts,
     text_of,
 )
-from webhooks.formats.shortening import shorten
+from webhooks.formats.writing import shorten
 from webhooks.placeholders import DEPLOYMENT_TOKEN
 
 MAX_TITLE_TEMPLATE = 1000

@@ -21,9 +21,9 @@ from tests.integration.webhooks.failing import (
     trip,
 )
 from webhooks import deliveries, subscriptions
-from webhooks.breaker import FIRST_PROBE, OPEN_AFTER
 from webhooks.claims import claim_due
 from webhooks.results import settle_results, sweep_expired_leases
+from webhooks.retry import FIRST_PROBE, OPEN_AFTER
 from webhooks.tables import Delivery
 
 SECOND = timedelta(seconds=1)

@@ -7,8 +7,8 @@ from prometheus_client import REGISTRY
 
 from tests.integration.webhooks.conftest import DELIVERED, FAILED, NOW, World
 from webhooks import subscriptions
-from webhooks.backlog import Backlog, read_backlogs
 from webhooks.claims import start_test
+from webhooks.metrics import Backlog, read_backlogs
 from webhooks.results import settle_result, settle_results, sweep_expired_leases
 from webhooks.tables import Delivery, DeliveryState, Subscription
 

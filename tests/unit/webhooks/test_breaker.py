@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from webhooks.breaker import (
+from webhooks.retry import (
     FIRST_PROBE,
     MAX_PROBE,
     OPEN_AFTER,
