@@ -14,8 +14,7 @@ from urllib.parse import quote
 
 from flask import Response, jsonify, request
 
-from registry.api.blueprints import Blueprint
-from registry.api.body_limits import accepts_body
+from registry.api.blueprints import Blueprint, accepts_body
 from registry.api.schemas.base import PageQuery
 from registry.api.schemas.versions import (
     Abandonment,

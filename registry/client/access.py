@@ -1,11 +1,16 @@
-"""The client's calls about tokens and about the audit log."""
+"""The client's calls about tokens, the audit log and the stage policy."""
 
 from collections.abc import Iterator
 
 import requests
 
 from registry.client.transport import Transport, json_object, path_of
-from registry.client.types import AuditRecord, JsonObject, TokenRecord
+from registry.client.types import (
+    AuditRecord,
+    JsonObject,
+    StagePolicyRecord,
+    TokenRecord,
+)
 
 
 class TokenCalls:
@@ -56,3 +61,15 @@ class AuditCalls:
             for line in response.iter_lines(requests.models.CONTENT_CHUNK_SIZE):
                 if line:
                     yield line.decode("utf-8")
+
+
+class PolicyCalls:
+    """``client.policy``: call it for the rules that hold for a model's name."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def __call__(self, model: str | None = None) -> StagePolicyRecord:
+        """The rules for a model, registered or not; or those nothing overrides."""
+        document = self._transport.get("/policy", {"model": model})
+        return StagePolicyRecord.from_json(document)

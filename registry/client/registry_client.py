@@ -14,11 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self, Unpack
 
-from registry.client.access import AuditCalls, TokenCalls
+from registry.client.access import AuditCalls, PolicyCalls, TokenCalls
 from registry.client.deployments import DeploymentCalls
 from registry.client.downloads import DownloadedFile, Downloader
 from registry.client.events import EventCalls
-from registry.client.policy import PolicyCalls
 from registry.client.registration import (
     Registration,
     as_it_is_now,

@@ -10,7 +10,7 @@ from registry.mlflow_api.reading import fields_of
 from registry.persistence.database import reading
 from registry.persistence.latest import model_with_latest
 from registry.services.commands import create, execute
-from registry.services.models import change_model
+from registry.services.subscriptions import change_model
 from registry.services.transaction import Transaction
 from registry.web.commands import commit, parts
 

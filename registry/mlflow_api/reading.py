@@ -220,3 +220,14 @@ def _text(name: str, value: object) -> str:
 def _camel_case(name: str) -> str:
     first, *others = name.split("_")
     return first + "".join(other.capitalize() for other in others)
+
+
+def fields_anywhere(request: Request) -> Fields:
+    """The fields of a GET or DELETE.
+
+    Raises:
+        InvalidInputError: when there is no query and the body is no JSON object.
+    """
+    if request.args:
+        return Fields(dict(request.args.lists()), is_query=True)
+    return fields_of(request)

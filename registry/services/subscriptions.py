@@ -14,11 +14,13 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from registry.domain import audit_privacy
+from registry.domain.commands.models import ChangeModel, ModelState
 from registry.domain.documents import Document
 from registry.domain.entries import Change
 from registry.domain.timestamps import rfc3339
 from registry.errors import ConflictError, InvalidInputError, NotFoundError
 from registry.services import audit
+from registry.services.commands import execute
 from registry.services.transaction import Transaction
 from webhooks import signing_keys, subscriptions
 from webhooks.errors import (
@@ -125,7 +127,15 @@ def delete_subscription(tx: Transaction, subscription_id: str) -> None:
     _log(tx, "webhook.deleted", before, {})
 
 
-def follow_rename(tx: Transaction, name: str, new_name: str) -> None:
+def change_model(tx: Transaction, changes: ChangeModel) -> ModelState:
+    """Change a model; those who asked for it by its name follow. As ``ChangeModel``."""
+    state = execute(tx, changes)
+    if state.row.name != changes.model:
+        _follow_rename(tx, changes.model, state.row.name)
+    return state
+
+
+def _follow_rename(tx: Transaction, name: str, new_name: str) -> None:
     """Point Databricks' webhooks of a model to its new name: theirs is the model."""
     for row in list(subscriptions.list_of_format(tx.session, "databricks")):
         if row.subject_pattern == escape(name):

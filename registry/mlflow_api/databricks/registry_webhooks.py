@@ -19,9 +19,8 @@ from flask import Blueprint, Response, jsonify, request
 from registry.auth.permissions import Permission, requires
 from registry.domain.commands.change import OPT_IN
 from registry.errors import InvalidInputError
-from registry.mlflow_api.databricks.reading import fields_anywhere
 from registry.mlflow_api.documents import Document, milliseconds
-from registry.mlflow_api.reading import Fields, fields_of, missing
+from registry.mlflow_api.reading import Fields, fields_anywhere, fields_of, missing
 from registry.mlflow_api.subscriptions import (
     ACTIVE,
     DISABLED,
