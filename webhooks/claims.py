@@ -340,7 +340,7 @@ def _claim(
 def _live_secrets(
     session: Session, subscription_ids: set[str], now: datetime
 ) -> Mapping[str, Sequence[str]]:
-    """Give the sealed secrets that sign now, newest first, by subscription."""
+    """Return the sealed secrets that sign now, newest first, by subscription."""
     values = {"ids": sorted(subscription_ids), "now": now}
     rows = session.execute(_secrets_query(), values)
     secrets: defaultdict[str, list[str]] = defaultdict(list)

@@ -41,7 +41,7 @@ class UTCDateTime(TypeDecorator[datetime]):
     def process_result_value(
         self, value: datetime | None, dialect: Dialect
     ) -> datetime | None:
-        """Give an aware instant in UTC back."""
+        """Return an aware instant in UTC."""
         if value is None:
             return None
         if dialect.name == "postgresql":
@@ -50,7 +50,7 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 
 def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
-    """An index of the rows for which ``where``, as literal SQL, holds."""
+    """Return an index of the rows for which ``where``, as literal SQL, holds."""
     condition = text(where)
     return Index(
         name,

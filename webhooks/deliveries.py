@@ -98,7 +98,7 @@ def list_attempts(
 def redeliver(
     session: Session, delivery_id: str, *, now: datetime, due: datetime | None = None
 ) -> Delivery:
-    """Send again, at ``due`` or at once; give the delivery that will be sent.
+    """Send again, at ``due`` or at once; return the delivery that will be sent.
 
     Raises:
         UnknownDeliveryError: there is none.
@@ -157,7 +157,7 @@ def count_live(session: Session) -> Mapping[DeliveryState, int]:
 
 
 def oldest_pending_at(session: Session) -> datetime | None:
-    """Say since when the longest-waiting pending delivery exists."""
+    """Return since when the longest-waiting pending delivery exists."""
     return session.scalars(
         select(Delivery.created_at)
         .where(state_in(Delivery.state, DeliveryState.PENDING))

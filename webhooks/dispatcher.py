@@ -157,7 +157,7 @@ class Dispatcher:
         return has_ended
 
     def silent_seconds(self) -> float:
-        """How long ago the loop last came round; 0 where it does not run.
+        """Return how long ago the loop last came round; 0 where it does not run.
 
         A turn ends whether or not the database answers: after more than a minute the
         thread hangs, or is gone.
@@ -165,7 +165,7 @@ class Dispatcher:
         return time.monotonic() - self._turned_at if self._thread else 0.0
 
     def run_once(self) -> int:
-        """Sweep, then send everything that is due, in this thread; say how many.
+        """Sweep, then send everything that is due, in this thread; return how many.
 
         Retries that fall due later are left for later.
         """

@@ -36,7 +36,7 @@ def find_ready(
     passed_over: Collection[str] = (),
     is_healthy_only: bool = False,
 ) -> Sequence[str]:
-    """Give the ids of those that have a head due, the longest due first.
+    """Return the ids of those that have a head due, the longest due first.
 
     Args:
         session: the claim's transaction.
@@ -53,7 +53,7 @@ def find_ready(
 
 
 def has_come_to_rest(subscription: Subscription, now: datetime) -> bool:
-    """Tell whether a result that came meanwhile says to send nothing, or a probe."""
+    """Whether a result that came meanwhile says to send nothing, or a probe."""
     health = Health(
         consecutive_failures=subscription.consecutive_failures,
         held_back_until=subscription.held_back_until,
@@ -70,7 +70,7 @@ def lock_half_open(
 
 
 def is_idle() -> ColumnElement[bool]:
-    """Tell of a subscription whether nothing is being sent to it, tests apart."""
+    """Whether, of a subscription, nothing is being sent to it, tests apart."""
     return ~_has(DeliveryState.SENDING)
 
 

@@ -52,7 +52,7 @@ class FeedPage:
 
 
 def place(session: Session, *, limit: int = PLACED_AT_ONCE) -> int:
-    """Give positions to events that have none; say to how many.
+    """Give positions to events that have none; return to how many.
 
     The caller commits at once: others wait for the feed's lock.
     """
@@ -82,7 +82,7 @@ def place(session: Session, *, limit: int = PLACED_AT_ONCE) -> int:
 
 
 def has_unplaced(session: Session) -> bool:
-    """Tell whether committed events wait for a position."""
+    """Whether committed events wait for a position."""
     return bool(session.scalar(select(_unplaced())))
 
 

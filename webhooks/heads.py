@@ -176,7 +176,7 @@ def _one_query() -> Select[*tuple[Any, ...]]:
 
 
 def _columns(delivery: type[Delivery]) -> Iterator[ColumnElement[Any]]:
-    """Give what ``DueDelivery`` is made of.
+    """Yield what ``DueDelivery`` is made of.
 
     Rows, not entities: most of what a claim costs would be making objects that live
     for a millisecond.

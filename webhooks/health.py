@@ -58,7 +58,7 @@ def lock(session: Session, subscription_id: str) -> Subscription:
 
 
 def control_of(result: SendResult) -> str:
-    """Give what the receiver asks for beside its status."""
+    """Return what the receiver asks for besides its status."""
     return result.response_headers.get(CONTROL_HEADER, "").strip().lower()
 
 

@@ -13,7 +13,7 @@ from webhooks.tables import LIVE_STATES, Delivery, DeliveryState, state_in
 
 
 def is_pending_head(delivery: type[Delivery]) -> Iterator[ColumnElement[bool]]:
-    """Tell whether nothing of its key comes before it, and it is not being sent."""
+    """Whether nothing of its key comes before it, and it is not being sent."""
     other = aliased(Delivery)
     first_live = (
         select(other.sequence)
@@ -32,7 +32,7 @@ def is_pending_head(delivery: type[Delivery]) -> Iterator[ColumnElement[bool]]:
 
 
 def follows_gap(delivery: type[Delivery]) -> ColumnElement[bool]:
-    """Tell whether the one before it in its key was given up."""
+    """Whether the one before it in its key was given up."""
     other = aliased(Delivery)
     given_up = select(other.id).where(
         *_is_of_same_key(other, delivery),

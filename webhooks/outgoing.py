@@ -143,7 +143,7 @@ def _format(claim: Claim) -> Format | None:
 def _made_by_credentials(
     claim: Claim, credentials: Mapping[str, str]
 ) -> Mapping[str, str]:
-    """Give the headers that the format makes of the credentials."""
+    """Return the headers that the format makes of the credentials."""
     known = _format(claim)
     if known is None or "authorization" in claim.headers:
         return {}

@@ -29,7 +29,7 @@ MINUTE = timedelta(minutes=1)
 def next_opening(
     open_from: datetime | None, rate_per_minute: int, now: datetime
 ) -> datetime:
-    """Say when the request after the one that is sent now may be sent."""
+    """Return when the request after the one that is sent now may be sent."""
     earliest = now - SLACK
     return max(open_from or earliest, earliest) + MINUTE / rate_per_minute
 

@@ -40,7 +40,7 @@ class _Entry:
 
 
 def _is_contention(error: Exception) -> bool:
-    """Tell whether PostgreSQL chose this transaction to end a wait."""
+    """Whether PostgreSQL chose this transaction to end a wait."""
     state = getattr(getattr(error, "orig", None), "sqlstate", None)
     return state in (_DEADLOCK_DETECTED, _LOCK_NOT_AVAILABLE)
 

@@ -99,7 +99,7 @@ def settle_result(
 
 
 def sweep_expired_leases(session: Session, *, now: datetime, limit: int = 100) -> int:
-    """Give back what was being sent when its process ended; say how many."""
+    """Give back what was being sent when its process ended; return how many."""
     rows = session.execute(
         select(Delivery, Attempt)
         .join(
@@ -191,7 +191,7 @@ def _read_failed(
 
 
 def _failing_among(session: Session, subscription_ids: Collection[str]) -> set[str]:
-    """Give those whose last answer was a failure."""
+    """Return those whose last answer was a failure."""
     return set(session.scalars(_failing_query(), {"ids": sorted(subscription_ids)}))
 
 
@@ -312,7 +312,7 @@ def _attempt_values(claim: Claim, result: SendResult, now: datetime) -> dict[str
 
 
 def _find_receipt(claim: Claim, result: SendResult) -> str | None:
-    """Say what the receiver started because of the delivery, if it tells."""
+    """Return what the receiver started because of the delivery, if it tells."""
     return formats.find_receipt(
         claim.format, result.status or 0, result.response_headers, result.response_body
     )

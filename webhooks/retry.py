@@ -74,7 +74,7 @@ def check_schedule(schedule: Sequence[int]) -> None:
 
 
 def is_last(attempt: int, schedule: Sequence[int] | None = None) -> bool:
-    """Tell whether attempt number ``attempt`` uses the schedule up."""
+    """Whether attempt number ``attempt`` uses the schedule up."""
     return attempt >= len(schedule or SCHEDULE_SECONDS)
 
 
@@ -86,7 +86,7 @@ def next_attempt_at(
     *,
     schedule: Sequence[int] | None = None,
 ) -> datetime | None:
-    """Say when to try again after attempt number ``attempt`` failed.
+    """Return when to try again after attempt number ``attempt`` failed.
 
     Args:
         attempt: the number of the attempt that failed, from 1.

@@ -88,7 +88,7 @@ def rotate_keys(
 def live_keys(
     session: Session, subscription_ids: Sequence[str], now: datetime
 ) -> Sequence[SubscriptionSecret]:
-    """Give the secrets that may sign now, newest first."""
+    """Return the secrets that may sign now, newest first."""
     return session.scalars(
         select(SubscriptionSecret)
         .where(
@@ -109,7 +109,7 @@ def live_keys(
 def public_keys(
     session: Session, subscriptions: Sequence[Subscription], now: datetime
 ) -> Mapping[str, list[str]]:
-    """Give what ``v1a`` signatures are verified with now, newest first, by id.
+    """Return what ``v1a`` signatures are verified with now, newest first, by id.
 
     Asks the database only when one of the subscriptions signs so.
     """

@@ -69,20 +69,20 @@ class Slots:
         return len(self._sends)
 
     def free(self) -> int:
-        """Say how many may begin now."""
+        """Return how many may begin now."""
         sends = self._snapshot()
         young = sum(self._age(send) < FRESH_SECONDS for send in sends)
         return max(0, min(self._fresh - young, self._threads - len(sends)))
 
     def free_probes(self) -> int:
-        """Say how many probes may begin now."""
+        """Return how many probes may begin now."""
         sends = self._snapshot()
         probing = sum(send.claim.is_endpoint_failing for send in sends)
         room = min(self._threads // 4 - probing, self._threads - len(sends))
         return max(0, room)
 
     def quota(self) -> "Quota":
-        """Give what each endpoint may have of the next claim."""
+        """Return what each endpoint may have of the next claim."""
         sends = self._snapshot()
         failing = sum(send.claim.is_endpoint_failing for send in sends)
         return Quota(

@@ -76,7 +76,7 @@ _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def checked(guard: AddressGuard, spec: SubscriptionSpec) -> SubscriptionSpec:
-    """Give the specification as it is to be stored.
+    """Return the specification as it is to be stored.
 
     Raises:
         InvalidSubscriptionError: a value breaks a rule; names the field.
@@ -222,7 +222,7 @@ def _refuse(name: str, message: str) -> NoReturn:
 
 
 def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Give the headers with lower-case names.
+    """Return the headers with lower-case names.
 
     Raises:
         InvalidSubscriptionError: a name or a value is refused.

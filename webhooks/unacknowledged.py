@@ -82,7 +82,7 @@ def settle_failure(
 
 
 def _is_elsewhere(claim: Claim, subscription: Subscription) -> bool:
-    """Tell whether the subscription goes to another place than was tried."""
+    """Whether the subscription goes to another place than was tried."""
     return (
         claim.url,
         claim.headers,
@@ -124,7 +124,7 @@ def _due_after(
     *,
     was_probe: bool,
 ) -> datetime | None:
-    """Say when the delivery is due again; None where its attempts are used up."""
+    """Return when the delivery is due again; None where its attempts are used up."""
     if was_probe:
         delivery.attempts_forgiven += 1
         return max(delivery.next_attempt_at, now)
@@ -165,7 +165,7 @@ def _fail(
 def _is_overtaken(
     session: Session, delivery: Delivery, subscription: Subscription
 ) -> bool:
-    """Tell whether a newer event came while this one was being sent."""
+    """Whether a newer event came while this one was being sent."""
     if (
         subscription.on_poison != OnPoison.LATEST_WINS
         or delivery.kind != DeliveryKind.EVENT

@@ -117,7 +117,7 @@ def export_audit() -> Response:
 
 
 def _name(name: str | None) -> str | None:
-    """A name that the database can be asked for."""
+    """Return a name that the database can be asked for."""
     return None if name is None else name.replace("\0", "\ufffd")
 
 

@@ -109,13 +109,13 @@ def travels_in_clear(url: str) -> bool:
 
 
 def example(*lines: str) -> str:
-    """An epilog that shows how the command is called."""
+    """Return an epilog that shows how the command is called."""
     # The \b keeps click from joining the lines.
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def key_values(pairs: Iterable[str], option: str) -> dict[str, str]:
-    """The values of an option that takes ``K=V`` several times.
+    """Return the values of an option that takes ``K=V`` several times.
 
     Raises:
         click.BadParameter: for a value without ``=`` or key, or a key given twice.

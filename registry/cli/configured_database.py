@@ -70,7 +70,7 @@ def require_schema(app: Flask) -> None:
 
 
 def _said(error: SQLAlchemyError) -> str:
-    """What the driver says, without the statement and link of SQLAlchemy."""
+    """Return what the driver says, without the statement and link of SQLAlchemy."""
     return str(
         error.orig if isinstance(error, DBAPIError) and error.orig else error
     ).strip()

@@ -59,6 +59,6 @@ EXIT_CODES: Mapping[type[BaseException], ExitCode] = {
 
 
 def exit_code_of(error: BaseException) -> ExitCode:
-    """The exit code a command ends with because of ``error``."""
+    """Return the exit code a command ends with because of ``error``."""
     codes = (EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
     return next(codes, ExitCode.FAILED)

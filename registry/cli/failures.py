@@ -35,7 +35,7 @@ def failure_of(error: Exception, *, as_json: bool = False) -> click.exceptions.E
 
 
 def explanation(error: Exception) -> str:
-    """The message with what helps to go on."""
+    """Return the message with what helps to go on."""
     message = str(error)
     return "\n".join(
         [message, *(f"  {line}" for line in _hints(error) if line not in message)]

@@ -43,7 +43,7 @@ def instant(value: str) -> datetime:
 
 
 def _with_columns(entry: HistoryEntry) -> HistoryEntry:
-    """The entry with what the table shows of its deliveries and deployments."""
+    """Return the entry with what the table shows of its deliveries and deployments."""
     columns = {
         "cause": f"{entry.cause}, unverified"
         if entry.verified is False

@@ -147,7 +147,7 @@ def mlflow(
 def _writer(
     client: RegistryClient, server: MlflowServer, *, wait_seconds: float | None
 ) -> Writer:
-    """What makes the changes; without a time to wait, what only asks about them."""
+    """Return what makes the changes; without a time to wait, what only asks."""
 
     def looking(find: Find) -> AddressOf:
         return Addresses(server, find).address_of

@@ -110,12 +110,12 @@ class Output:
             self.note(f"Done, but it cannot be printed: {error.strerror or error}.")
 
     def note(self, sentence: str) -> None:
-        """Say something beside the result, on stderr."""
+        """Say something besides the result, on stderr."""
         say_aside(masked(printable(sentence)))
 
 
 def member_of(document: Mapping[str, Any], path: str) -> object:
-    """The member of a JSON object that a dotted path names."""
+    """Return the member of a JSON object that a dotted path names."""
     value: object = document
     for name in path.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None
@@ -123,7 +123,7 @@ def member_of(document: Mapping[str, Any], path: str) -> object:
 
 
 def text_of(value: object) -> str:
-    """A JSON value as a table shows it."""
+    """Return a JSON value as a table shows it."""
     match value:
         case None | "":
             return NOTHING
@@ -140,7 +140,7 @@ def text_of(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with control characters shown instead of obeyed."""
+    """Return the text with control characters shown instead of obeyed."""
     return "".join(
         f"\\x{ord(character):02x}" if _is_control(character) else character
         for character in text
@@ -161,7 +161,7 @@ def _label(member: str) -> str:
 
 
 def _aligned(rows: Iterable[Sequence[str]]) -> str:
-    """The rows as rich would draw them, which takes as long again to import."""
+    """Return the rows as rich would draw them, which takes as long again to import."""
     cells = ((cell.split("\n") for cell in row) for row in rows)
     lines = [line for row in cells for line in zip_longest(*row, fillvalue="")]
     widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]

@@ -122,7 +122,7 @@ def register(
 
 
 def _job_key(model: str, path_or_uri: str, *, follow_links: bool) -> EffectKey | None:
-    """The key of the CI job, if there is one: only then the artifact is hashed."""
+    """Return the key of the CI job, if any: only then the artifact is hashed."""
     if not is_ci_job(os.environ):
         return None
     what = path_or_uri
@@ -164,7 +164,7 @@ def _naming_once(output: Output) -> Callable[[list[str]], None]:
 
 
 def _facts(described: dict[str, str | tuple[str, ...] | None]) -> VersionFacts:
-    """What the options say, without those that were not given."""
+    """Return what the options say, without those that were not given."""
     facts = VersionFacts()
     if tags := described["tags"]:
         facts["tags"] = key_values(tags, "--tag")

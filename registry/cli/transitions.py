@@ -55,7 +55,7 @@ class Waiting:
 
 
 def change_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that every stage change has."""
+    """Return the options that every stage change has."""
     options = (
         click.option("--reason", default="", help="Why; kept in the audit log."),
         key_option,

@@ -68,7 +68,7 @@ def version_selector(command: Command) -> Command:
 def selected_version(
     to: Connection, model: str, version: int | None, **by: str | None
 ) -> ModelVersion:
-    """The version that number, ``stage`` or ``alias`` selects.
+    """Return the version that number, ``stage`` or ``alias`` selects.
 
     Raises:
         click.UsageError: unless exactly one of them is given.

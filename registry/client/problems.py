@@ -51,7 +51,7 @@ class RejectedFieldsError(InvalidInputError):
 
 
 def error_from(response: requests.Response) -> RegistryError:
-    """The error an unsuccessful response stands for."""
+    """Return the error an unsuccessful response stands for."""
     problem = _problem(response)
     if problem is None:
         return _error_by_status(response)
@@ -61,7 +61,7 @@ def error_from(response: requests.Response) -> RegistryError:
 
 
 def _problem(response: requests.Response) -> Problem | None:
-    """The problem document, or nothing when the body is something else."""
+    """Return the problem document, or nothing when the body is something else."""
     media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
     if media_type not in {"application/problem+json", "application/json"}:
         return None

@@ -107,7 +107,7 @@ class Registration:
             return
 
     def _made_once(self, body: JsonObject, finish: Finish) -> ModelVersion:
-        """A new version, finished; or the one that was made with the key before."""
+        """Return a new version, finished; or the one made with the key before."""
         key = self._key
         while True:
             response = self._create(body, key)
@@ -178,7 +178,7 @@ def _version_in(response: requests.Response) -> ModelVersion:
 
 
 def as_it_is_now(transport: Transport, version: ModelVersion) -> ModelVersion | None:
-    """The version as it stands now; None when it, or its model, is gone."""
+    """Return the version as it stands now; None when it, or its model, is gone."""
     path = path_of("models", version.model, "versions", version.version)
     try:
         now = ModelVersion.from_json(transport.get(path))

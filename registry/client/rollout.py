@@ -37,7 +37,7 @@ class Rollout:
         return all(deployment.has_succeeded for deployment in self.deployments)
 
     def failure(self) -> RegistryError | None:
-        """Why it will not be completed by itself, if that is so."""
+        """Return why it will not be completed by itself, if that is so."""
         for delivery in self.deliveries:
             if delivery.has_failed:
                 return RegistryError(
@@ -50,7 +50,7 @@ class Rollout:
         return None
 
     def outstanding(self, *, must_deploy: bool) -> str:
-        """What is still waited for."""
+        """Return what is still waited for."""
         waiting = [
             f"delivery {one.id} is {one.state}"
             for one in self.deliveries

@@ -73,7 +73,7 @@ def staged(
 
 
 def safe_location(directory: Path, path: str) -> Path:
-    """Where a path of an artifact lies below a directory.
+    """Return where a path of an artifact lies below a directory.
 
     Raises:
         RegistryError: for a path that leads, or could lead, out of it.
@@ -93,7 +93,7 @@ def safe_location(directory: Path, path: str) -> Path:
 def _claimed(
     destination: Path, artifact: Sequence[ArtifactFile]
 ) -> tuple[Path, int | None]:
-    """A place that no other download has, and what locks it."""
+    """Return a place that no other download has, and what locks it."""
     name = destination.name.encode()[:_MAX_NAME_BYTES].decode(errors="ignore")
     first = destination.with_name(name + SUFFIX)
     if destination.is_dir():
@@ -139,7 +139,7 @@ def _remove(place: Path) -> None:
 
 
 def _key(artifact: Sequence[ArtifactFile]) -> str:
-    """A name that only the same files have."""
+    """Return a name that only the same files have."""
     text = json.dumps(
         [[entry.path, entry.size_bytes, entry.sha256] for entry in artifact]
     )

@@ -1,4 +1,4 @@
-"""What the registry answers, as frozen dataclasses.
+"""What the registry returns, as frozen dataclasses.
 
 Rules:
 

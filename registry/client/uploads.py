@@ -48,7 +48,7 @@ class UploadedFile:
 
 
 def local_files(source: Path, *, follow_links: bool = False) -> list[LocalFile]:
-    """The files of an artifact: one file, or all below a directory.
+    """Return the files of an artifact: one file, or all below a directory.
 
     Args:
         source: a link that is named here is followed.
@@ -73,7 +73,7 @@ def local_files(source: Path, *, follow_links: bool = False) -> list[LocalFile]:
 
 
 def artifact_digest(files: Sequence[LocalFile]) -> str:
-    """What tells an artifact from others: a SHA-256 over its files and their names."""
+    """Return what tells artifacts apart: a SHA-256 over the files and their names."""
     digest = hashlib.sha256()
     for entry in files:
         with entry.location.open("rb") as file:
@@ -83,7 +83,7 @@ def artifact_digest(files: Sequence[LocalFile]) -> str:
 
 
 def hidden_in(files: Sequence[LocalFile]) -> list[str]:
-    """What a listing would not show, such as ``.env`` and ``.git/`` for all below."""
+    """Return what a listing hides, such as ``.env``, and ``.git/`` for all below it."""
     matches = (_HIDDEN.match(entry.path) for entry in files)
     return sorted({hidden[0] for hidden in matches if hidden})
 
@@ -91,7 +91,7 @@ def hidden_in(files: Sequence[LocalFile]) -> list[str]:
 def _locations(
     directory: Path, inside: Path | None, above: frozenset[Path] = frozenset()
 ) -> Iterator[Path]:
-    """Every file below; ``inside`` is what links must not lead out of, if not None."""
+    """Yield every file below; links must not lead out of ``inside``, if any."""
     here = directory.resolve()
     if here in above:
         raise _refused(directory, "a link to a directory that it lies in")
@@ -157,7 +157,7 @@ class HashingReader:
             yield block
 
     def tell(self) -> int:
-        """How many bytes were read."""
+        """Return how many bytes were read."""
         return self._done
 
     def seek(self, offset: int) -> int:
@@ -184,7 +184,7 @@ class HashingReader:
         return block
 
     def hexdigest(self) -> str:
-        """The sha256 of what was read."""
+        """Return the sha256 of what was read."""
         return self._digest.hexdigest()
 
 

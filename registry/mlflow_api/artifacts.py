@@ -141,7 +141,7 @@ def _children(version_id: str, directory: str) -> list[tuple[str, int | None]] |
 
 
 def _meant(version_id: str, wanted: str, directory: str = "") -> str | None:
-    """The one path that MLflow's client would read as what it asks for."""
+    """Return the one path that MLflow's client would read as what it asks for."""
     wanted = _as_read(wanted)
     candidates: list[str | None] = []
     for name, size_bytes in _children(version_id, directory) or ():
@@ -156,7 +156,7 @@ def _meant(version_id: str, wanted: str, directory: str = "") -> str | None:
 
 
 def _as_read(name: str) -> str:
-    """The name decoded for as long as that changes it, ten times at most."""
+    """Return the name decoded for as long as that changes it, ten times at most."""
     for _ in range(10):
         before, name = name, unquote(name)
         if name == before:

@@ -45,7 +45,7 @@ def model_document(
     tags: Mapping[str, str] | None,
     aliases: Mapping[str, int] | None,
 ) -> Document:
-    """A ``RegisteredModel``."""
+    """Return a ``RegisteredModel``."""
     return _without_empty(
         {
             "name": model.name,
@@ -65,7 +65,7 @@ def model_document(
 
 
 def found_model_document(record: ModelWithLatest) -> Document:
-    """A ``RegisteredModel`` as it was found."""
+    """Return a ``RegisteredModel`` as it was found."""
     return model_document(
         record.model, record.latest, tags=record.tags, aliases=record.aliases
     )
@@ -74,7 +74,7 @@ def found_model_document(record: ModelWithLatest) -> Document:
 def version_document(
     model_name: str, version: VersionRow | ShownVersion, *, aliases: Sequence[str] = ()
 ) -> Document:
-    """A ``ModelVersion``; needs its tags loaded.
+    """Return a ``ModelVersion``; needs its tags loaded.
 
     Texts that MLflow's own server answers empty are empty here, not left out.
     """
@@ -101,7 +101,7 @@ def version_document(
 
 
 def full_version_document(version: VersionRow) -> Document:
-    """A ``ModelVersion`` with its aliases."""
+    """Return a ``ModelVersion`` with its aliases."""
     return version_document(version.model_name, version, aliases=version.aliases)
 
 

@@ -99,7 +99,7 @@ def _moved(fields: Fields, reason: str, answer: Answer) -> Response:
 
 
 def _version_moved(tx: Transaction, move: MoveVersion) -> VersionRow:
-    """The version in its stage; who is beside it leaves, each by itself, if asked."""
+    """Return the version in its stage; others leave it, each by itself, if asked."""
     moved = execute(tx, move)
     beside = moved.beside if move.archives_others else ()
     if len(beside) > MAX_AT_ONCE and not move.makes_room:
@@ -116,7 +116,7 @@ def _version_moved(tx: Transaction, move: MoveVersion) -> VersionRow:
 
 
 def stage_named(policy: StagePolicy, text: str) -> str:
-    """The stage of that name, in any case.
+    """Return the stage of that name, in any case.
 
     Raises:
         InvalidInputError: in MLflow's words.

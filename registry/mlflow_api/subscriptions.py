@@ -72,7 +72,7 @@ def status_of(row: Subscription) -> str:
 
 
 def read_page(fields: Fields) -> tuple[int, str | None]:
-    """How many to list, and the id before which to begin.
+    """Return how many to list, and the id before which to begin.
 
     Raises:
         InvalidInputError: for a number out of range, or a token of no list.
@@ -139,5 +139,5 @@ def list_documents(
 
 
 def answered_text(result: SendResult) -> str:
-    """The body of a receiver's answer."""
+    """Return the body of a receiver's answer."""
     return result.response_body.decode("utf-8", "replace")

@@ -40,7 +40,7 @@ class VersionRef(NamedTuple):
 
 
 def version_ref(fields: Fields) -> VersionRef:
-    """The version that ``name`` and ``version`` name.
+    """Return the version that ``name`` and ``version`` name.
 
     Raises:
         InvalidInputError: when one is missing or no version number.
@@ -51,7 +51,7 @@ def version_ref(fields: Fields) -> VersionRef:
 
 
 def version_number(name: str, text: str) -> int:
-    """The number in a version's text; raises as ``version_ref``."""
+    """Return the number in a version's text; raises as ``version_ref``."""
     try:
         number = int(text)
     except ValueError as error:
@@ -64,7 +64,7 @@ def version_number(name: str, text: str) -> int:
 
 
 def version_answer(version: VersionRow) -> Document:
-    """The answer of every call that ends in a version."""
+    """Return the answer of every call that ends in a version."""
     return {"model_version": full_version_document(version)}
 
 

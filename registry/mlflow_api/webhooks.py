@@ -146,7 +146,7 @@ def test_webhook(webhook_id: str) -> Response:
 
 
 def webhook_document(row: Subscription) -> Document:
-    """A ``Webhook``; one that was made by our own API is called by its id."""
+    """Return a ``Webhook``; one that was made by our own API is called by its id."""
     document = {
         "webhook_id": row.id,
         "name": row.options.get("name", row.id),
@@ -164,7 +164,7 @@ def webhook_document(row: Subscription) -> Document:
 
 
 def _types_told(row: Subscription) -> list[str]:
-    """The types it asks for, in its order; ``*`` asks for all but budgets."""
+    """Return the types it asks for, in its order; ``*`` asks for all but budgets."""
     ordinary = [name for name in FIRED if name not in OPT_IN]
     told: dict[str, None] = {}
     for entry in row.event_types:
@@ -190,7 +190,7 @@ def _name(name: str) -> str:
 
 
 def _event_types(fields: Fields) -> list[str]:
-    """The event types of ``events``, each once."""
+    """Return the event types of ``events``, each once."""
     return list(dict.fromkeys(map(_event_type, fields.documents("events"))))
 
 
@@ -210,7 +210,7 @@ def _event_type(event: Fields) -> str:
 
 
 def _state(fields: Fields) -> Document:
-    """The change of state that ``status`` asks for, or none."""
+    """Return the change of state that ``status`` asks for, or none."""
     status = fields.optional("status")
     if status is None:
         return {}

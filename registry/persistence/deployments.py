@@ -52,7 +52,7 @@ def list_deployments(
     before: str | None,
     limit: int,
 ) -> Sequence[DeploymentRow]:
-    """The deployments of a version, newest first, from behind ``before`` on.
+    """Return the deployments of a version, newest first, from behind ``before`` on.
 
     Raises:
         NotFoundError: when model or version do not exist.

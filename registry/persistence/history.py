@@ -64,7 +64,7 @@ def list_history(
     stage: str | None,
     limit: int,
 ) -> Iterator[HistoryLine]:
-    """A model's stage changes, newest first; registrations are left out.
+    """Yield a model's stage changes, newest first; registrations are left out.
 
     Raises:
         NotFoundError: when there is no such model, as the first is asked for.
@@ -84,7 +84,7 @@ def list_history(
 
 
 def _line(rows: Iterable[Sequence[Any]]) -> HistoryLine:
-    """The line of one change, its deployments gathered."""
+    """Return the line of one change, its deployments gathered."""
     lines = list(rows)
     requested, delivered, last_delivered_at = lines[0][_CHANGE : _CHANGE + 3]
     rows = [row[_CHANGE + 3 :] for row in lines]
@@ -101,7 +101,7 @@ def _line(rows: Iterable[Sequence[Any]]) -> HistoryLine:
 def _of_deliveries(
     aggregate: ColumnElement[Any], *conditions: ColumnElement[bool]
 ) -> ScalarSelect[Any]:
-    """An aggregate over the deliveries of the change's event."""
+    """Return an aggregate over the deliveries of the change's event."""
     return (
         select(aggregate)
         .select_from(Delivery)
@@ -116,7 +116,7 @@ def _of_deliveries(
 
 
 def _page(*conditions: ColumnElement[bool]) -> Subquery:
-    """The changes of a page; for a model without any, one row that has none."""
+    """Return the changes of a page; for a model without any, one row that has none."""
     is_its = and_(
         StageChange.model_id == RegisteredModel.id,
         StageChange.from_stage.is_not(None),

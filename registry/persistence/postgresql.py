@@ -105,7 +105,7 @@ class ImpatientConnection(psycopg.Connection[Any]):
         return super().wait(self._bounded(gen, seconds), *args, **kwargs)
 
     def _bounded(self, gen: PQGen[Answer], seconds: float) -> PQGen[Answer]:
-        """The same exchange, which the driver resumes ten times a second."""
+        """Yield the same exchange, which the driver resumes ten times a second."""
         give_up_at = time.monotonic() + seconds
         try:
             awaited = next(gen)

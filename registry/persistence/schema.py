@@ -33,13 +33,13 @@ def upgrade(engine: Engine) -> None:
 
 
 def serving_problem(sessions: sessionmaker[Session]) -> str | None:
-    """Why the database cannot be served from at present, or None."""
+    """Return why the database cannot be served from at present, or None."""
     with sessions() as session:
         return schema_problem(session) or writing_problem(session)
 
 
 def schema_problem(session: Session) -> str | None:
-    """Why the database cannot be served from, or None."""
+    """Return why the database cannot be served from, or None."""
     try:
         revision = session.scalar(text("SELECT version_num FROM alembic_version"))
     except FileReplacedError:

@@ -72,7 +72,7 @@ def prepare(engine: Engine) -> None:
 
 
 def file_problem(connection: Connection) -> str | None:
-    """Why what is written by this connection would be lost, or None."""
+    """Return why what is written by this connection would be lost, or None."""
     file: _DatabaseFile = connection.connection.info[_FILE]
     return None if file.is_whole() else REPLACED
 
@@ -107,7 +107,7 @@ class _DatabaseFile:
         return has_log and self._opened == self._found()
 
     def _found(self) -> tuple[int, int] | None:
-        """What tells one file from another, or None where there is none."""
+        """Return what tells one file from another, or None where there is none."""
         if self._path is None:
             return None
         try:

@@ -41,7 +41,7 @@ def redeliver(tx: Transaction, delivery_id: str) -> Delivery:
 def deliveries_of_transition(
     session: Session, transition_id: str, *, after: str | None, limit: int
 ) -> Sequence[Delivery]:
-    """What a stage change sends, to every subscription, from behind ``after`` on."""
+    """Return what a stage change sends to anybody, from behind ``after`` on."""
     events = select(StageChange.event_id).where(
         StageChange.transition_id == transition_id
     )

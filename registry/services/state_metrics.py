@@ -47,7 +47,7 @@ class StateCollector(Collector):
         self._fresh_until = 0.0
 
     def collect(self) -> Iterator[Metric]:
-        """Give the gauges, read anew when they are older than a few seconds."""
+        """Yield the gauges, read anew when they are older than a few seconds."""
         with self._lock:
             if time.monotonic() >= self._fresh_until:
                 self._gauges = list(self._read())

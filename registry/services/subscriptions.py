@@ -191,7 +191,7 @@ def subscription_documents(
 
 
 def _with_keys(row: Subscription, public_keys: Sequence[str]) -> Document:
-    """A subscription with placeholders, without secrets."""
+    """Return a subscription with placeholders, without secrets."""
     failing_since, until = row.failing_since, row.held_back_until
     return {
         "id": row.id,

@@ -39,7 +39,7 @@ def require_unchanged(version: VersionRow) -> None:
 
 
 def whole_under(version: VersionRow, entry: FileEntry) -> str | None:
-    """The store's ETag of a file that was found whole; None where it has none.
+    """Return the store's ETag of a file that was found whole; None where it has none.
 
     Raises:
         ArtifactChangedError: when the file is not what was registered.

@@ -39,7 +39,7 @@ Work = Callable[[Transaction], dict[str, Any] | None]
 
 
 def parts() -> Parts:
-    """What ``app.py`` wired: policy, store, settings, dispatcher."""
+    """Return what ``app.py`` wired: policy, store, settings, dispatcher."""
     app_parts: Parts = current_app.extensions["stagegate"]
     return app_parts
 
@@ -98,7 +98,7 @@ def _stored(keyed: KeyedRequest) -> StoredAnswer | None:
 
 
 def carried_out_and_undone(work: Callable[[Transaction], Found]) -> Found:
-    """What ``work`` returns, in a transaction that leaves nothing behind.
+    """Return what ``work`` returns, in a transaction that leaves nothing behind.
 
     Raises:
         RegistryError: as ``work`` does.
@@ -149,7 +149,7 @@ def _response(answer: StoredAnswer) -> Response:
 
 
 def if_match() -> str | None:
-    """The entity tag in ``If-Match``; ``*`` asks for nothing more than existence.
+    """Return the entity tag in ``If-Match``; ``*`` asks for no more than existence.
 
     Raises:
         InvalidInputError: when it is not one strong entity tag.

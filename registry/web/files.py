@@ -30,7 +30,7 @@ _NOT_PLAIN = re.compile(r"[^ -~]|[\"%\\]")
 
 
 def send_file(version: VersionRow, entry: FileEntry) -> Response:
-    """The file, or the range of it that was asked for.
+    """Return the file, or the range of it that was asked for.
 
     Raises:
         ArtifactChangedError: It is not what was registered.
@@ -69,14 +69,14 @@ def send_file(version: VersionRow, entry: FileEntry) -> Response:
 
 
 def unchanged_file(entry: FileEntry) -> Response | None:
-    """The answer to a caller that has the file already."""
+    """Return the answer to a caller that has the file already."""
     if entry.sha256 not in request.if_none_match:
         return None
     return with_file_headers(Response(status=304), entry)
 
 
 def _requested_range(entry: FileEntry) -> Range | None:
-    """The one range to answer; None for the whole file (RFC 9110, 13.1.5, 14.2)."""
+    """Return the range to send; None for the whole file (RFC 9110, 13.1.5, 14.2)."""
     requested = request.range
     if requested is None or requested.units != "bytes" or len(requested.ranges) != 1:
         return None
@@ -87,7 +87,7 @@ def _requested_range(entry: FileEntry) -> Range | None:
 
 
 def _range(requested: Range | None, size_bytes: int) -> tuple[int, int]:
-    """The first byte and the one behind the last."""
+    """Return the first byte and the one behind the last."""
     if requested is None:
         return 0, size_bytes
     first, stop = requested.ranges[0]
@@ -100,7 +100,7 @@ def _range(requested: Range | None, size_bytes: int) -> tuple[int, int]:
 
 
 def with_file_headers(answer: Response, entry: FileEntry) -> Response:
-    """The answer with what every answer about a file says."""
+    """Return the answer with what every answer about a file says."""
     digest = base64.b64encode(bytes.fromhex(entry.sha256)).decode()
     answer.set_etag(entry.sha256)
     answer.headers["Repr-Digest"] = f"sha-256=:{digest}:"  # RFC 9530
@@ -111,12 +111,12 @@ def with_file_headers(answer: Response, entry: FileEntry) -> Response:
 
 
 def _naming(name: str) -> dict[str, str]:
-    """The parameters that name a file: for all clients, and where needed exactly."""
+    """Return parameters that name a file: for all clients, and where needed exactly."""
     plain = _NOT_PLAIN.sub("_", name)
     exact = {} if plain == name else {"filename*": f"UTF-8''{quote(name, safe='')}"}
     return {"filename": plain, **exact}
 
 
 def filename(path: str) -> str:
-    """The name to save a file under."""
+    """Return the name to save a file under."""
     return path.rsplit("/", 1)[-1]

@@ -22,7 +22,7 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 
 
 def own_address(settings: Settings) -> str:
-    """The address with the path that we are served below; empty when not known."""
+    """Return the address with the path that we are served below; empty if unknown."""
     return settings.public_url or _requested_address(settings.allowed_hosts)
 
 

@@ -90,7 +90,7 @@ def commit_move(move: MoveVersion, work: MoveWork) -> Response:
 def verified(
     move: MoveVersion, needed: VerificationNeededError, *, records: bool = True
 ) -> MoveVersion:
-    """The move, with the digest of the artifact as it was hashed for it.
+    """Return the move, with the digest of the artifact as it was hashed for it.
 
     Raises:
         RegistryError: as ``verify_artifact``.
@@ -101,7 +101,7 @@ def verified(
 
 
 def verified_digest(version: VersionRow, *, records: bool = True) -> str:
-    """The digest of an artifact that was hashed; raises as ``verify_artifact``."""
+    """Return the digest of an artifact, now hashed; raises as ``verify_artifact``."""
     manifest = manifests.manifest_of(reading(), version)
     end_reading()
     verify_artifact(version, manifest, records=records)
@@ -138,7 +138,7 @@ def verify_artifact(
 
 
 def run_once(key: tuple[str, ...], verify: Callable[[], list[str]]) -> list[str]:
-    """The differences that are found, by this request or by the one that is at it.
+    """Return the differences found, by this request or by the one that is at it.
 
     Raises:
         VerificationBusyError: when another request is still at it.
@@ -154,7 +154,7 @@ def run_once(key: tuple[str, ...], verify: Callable[[], list[str]]) -> list[str]
 def change_recorder(
     version: VersionRow,
 ) -> Callable[[Sequence[str]], ArtifactChangedError]:
-    """What records that an artifact has changed, and gives the error to raise.
+    """Return what notes that an artifact has changed, and returns the error to raise.
 
     It may be called when the request is over and its answer is being sent.
     """

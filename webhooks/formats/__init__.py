@@ -100,7 +100,7 @@ def check(format_name: str, options: Options) -> Rendered:
 
 
 def takes(format_name: str, event: Event, options: Options) -> bool:
-    """Tell whether the event is to be sent in the named format."""
+    """Whether the event is to be sent in the named format."""
     known = FORMATS.get(format_name)
     if known is None:
         # Told by the delivery that cannot be rendered.
@@ -110,7 +110,7 @@ def takes(format_name: str, event: Event, options: Options) -> bool:
 
 
 def first_type(format_name: str, filters: Sequence[str]) -> str | None:
-    """Give the first type that the filters ask for and the format has words for.
+    """Return the first type that the filters ask for and the format has words for.
 
     None where the format has words for any type.
     """

@@ -101,7 +101,7 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def first_text(*candidates: object) -> str | None:
-    """Give the first candidate that can be shown: one printable line, or a number."""
+    """Return the first candidate that can be shown: one printable line, or a number."""
     for candidate in candidates:
         if isinstance(candidate, int) and not isinstance(candidate, bool):
             return str(candidate)

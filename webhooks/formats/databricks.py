@@ -89,7 +89,7 @@ def check(options: Options) -> None:
 
 
 def takes(event: Event, options: Options) -> bool:
-    """Tell whether one of the names asked for fits."""
+    """Whether one of the names asked for fits."""
     is_test_only = options.get("test_mode", False)
     return not is_test_only and _name_of(event.type, event.target, options) is not None
 
@@ -115,7 +115,7 @@ def render(message_id: str, event: Event, options: Options) -> Rendered:
 def authorization(
     options: Options, credentials: Mapping[str, str]
 ) -> Mapping[str, str]:
-    """Give the header as its owner wrote it; there may be none."""
+    """Return the header as its owner wrote it; there may be none."""
     del options
     header = credentials.get("authorization")
     return {} if header is None else {"authorization": header}
@@ -139,7 +139,7 @@ def _name_of(event_type: str, target: str | None, options: Options) -> str | Non
 
 
 def _sampled(sample: str, options: Options) -> tuple[str | None, Mapping[str, Any]]:
-    """Give the name of what a ping shows, and its data."""
+    """Return the name of what a ping shows, and its data."""
     if sample in NAMES:
         name: str | None = sample
     else:
@@ -171,7 +171,6 @@ def _document(name: str, event: Event, data: Mapping[str, Any]) -> dict[str, Any
 
 
 def _sentence(event_type: str, data: Mapping[str, Any]) -> str:
-    """Say for people what happened."""
     actor = data.get("actor")
     who = actor.get("name") if isinstance(actor, Mapping) else "Somebody"
     version = f"version {data.get('version')} of model '{data.get('model')}'"

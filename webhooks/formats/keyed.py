@@ -23,7 +23,7 @@ HUB_HEADER = "x-hub-signature-256"
 
 
 def keyed_digest(credentials: Mapping[str, str], message: bytes) -> bytes | None:
-    """Give the HMAC-SHA256 by the secret's UTF-8 bytes; None where there is none."""
+    """Return the HMAC-SHA256 by the secret's UTF-8 bytes; None where there is none."""
     secret = credentials.get(SECRET)
     if secret is None:
         return None

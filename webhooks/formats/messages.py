@@ -81,7 +81,7 @@ def check(options: Options) -> None:
 
 
 def message_of(message_id: str, event: Event, options: Options) -> Message:
-    """Say what happened."""
+    """Return the message that says what happened."""
     document = document_of(message_id, event)
     title = (
         _PATH_IN_TEXT.sub(
@@ -106,7 +106,7 @@ def message_of(message_id: str, event: Event, options: Options) -> Message:
 
 
 def _is_shown(value: object) -> bool:
-    """Tell whether the value is a path to something that everybody may see."""
+    """Whether the value is a path to something that everybody may see."""
     return is_path(value) and value != DEPLOYMENT_TOKEN
 
 

@@ -72,7 +72,7 @@ def read_flag(options: Options, name: str, *, default: bool) -> bool:
 
 
 def document_of(message_id: str, event: Event) -> dict[str, Any]:
-    """Give the event as formats show it: the standard body with the id."""
+    """Return the event as formats show it: the standard body with the id."""
     return {"id": message_id, **json.loads(standard_body(event))}
 
 
@@ -89,7 +89,7 @@ def find(path: str, document: Mapping[str, Any]) -> Any:  # noqa: ANN401  # A JS
 
 
 def select(selection: Selection, document: Mapping[str, Any]) -> dict[str, Any]:
-    """Give each name its value; constants are templates."""
+    """Return the value of each name; constants are templates."""
     return {
         name: find(chosen, document)
         if isinstance(chosen, str)
@@ -99,7 +99,7 @@ def select(selection: Selection, document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def select_texts(selection: Selection, document: Mapping[str, Any]) -> dict[str, str]:
-    """Give each name its value as text, as ``text_of`` writes it."""
+    """Return the value of each name as text, as ``text_of`` writes it."""
     chosen = select(selection, document)
     return {name: text_of(value) for name, value in chosen.items()}
 
@@ -138,7 +138,7 @@ def read_selection(
 
 
 def is_path(value: object) -> bool:
-    """Tell whether the value is a path into an event."""
+    """Whether the value is a path into an event."""
     return (
         isinstance(value, str)
         and len(value) <= MAX_PATH_LENGTH

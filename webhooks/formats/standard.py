@@ -28,7 +28,7 @@ def check(options: Options) -> None:
 
 
 def render(message_id: str, event: Event, options: Options) -> Rendered:
-    """Give the standard body; the message id travels in a header."""
+    """Return the standard body; the message id travels in a header."""
     del message_id, options
     return Rendered(standard_body(event), JSON_CONTENT_TYPE)
 

@@ -97,7 +97,7 @@ def _form_value(value: str) -> str:
 
 
 def fit(event: Event, make: Callable[[Event], T]) -> T:
-    """Give what is made of the event, or of as much of it as fits.
+    """Return what is made of the event, or of as much of it as fits.
 
     Raises:
         OversizeError: what may not be shortened is too much by itself.
@@ -172,7 +172,7 @@ def _cut_entries(value: Mapping[Any, Any], room: int) -> dict[Any, Any]:
 
 
 def _share(costs: Sequence[int], room: int) -> int:
-    """Say what each may have at most; what small ones leave is for the others."""
+    """Return what each may have at most; what small ones leave is for the others."""
     for count, cost in zip(range(len(costs), 0, -1), sorted(costs), strict=True):
         if cost * count > room:
             return room // count

@@ -79,7 +79,7 @@ class Headers(Protocol):
     """Any mapping of header names, in any case, to values: a dict, Flask's."""
 
     def items(self) -> Iterable[tuple[str, str]]:
-        """Every header."""
+        """Return every header."""
         ...
 
 
@@ -159,7 +159,7 @@ class Receiver:
         )
 
     def _verify(self, headers: dict[str, str], body: bytes, now: datetime) -> str:
-        """Check signature and age; give the message id."""
+        """Check signature and age; return the message id."""
         message_id = headers.get("webhook-id", "")
         timestamp = headers.get("webhook-timestamp", "")
         if not MESSAGE_ID.fullmatch(message_id) or not TIMESTAMP.fullmatch(timestamp):

@@ -63,13 +63,13 @@ class Ticket:
     token: str
 
     def is_overtaken_by(self, latest: tuple[int, int] | None) -> bool:
-        """Tell whether an event at this position has been dealt with before."""
+        """Whether an event at this position has been dealt with before."""
         if self.position is None or latest is None:
             return False
         return self.position <= latest
 
     def excludes(self, other: "Ticket") -> bool:
-        """Tell whether the other has to wait while this one is worked on."""
+        """Whether the other has to wait while this one is worked on."""
         is_same = other.message_id == self.message_id
         is_same_model = self.key is not None and other.key == self.key
         return other.received_at < self.busy_until and (is_same or is_same_model)

@@ -177,7 +177,7 @@ class AddressGuard:
         self._names = BoundedResolver(resolver)
 
     def allows(self, address: IPAddress, port: int, scheme: str = "https") -> bool:
-        """Tell whether a connection to the address and port may be made."""
+        """Whether a connection to the address and port may be made."""
         embedded = embedded_ipv4(address)
         if any(_is_in(entry, NEVER_ALLOWED) for entry in (address, *embedded)):
             return False

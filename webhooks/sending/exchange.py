@@ -49,7 +49,7 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     def watch(self, expire: Callable[[], None]) -> object:
-        """Begin to count; give what ``release`` wants. ``expire`` must be short."""
+        """Begin to count; return what ``release`` wants. ``expire`` must be short."""
         token = object()
         with self._lock:
             self._watched[token] = (time.monotonic() + self._seconds, expire)

@@ -34,7 +34,7 @@ class BoundedResolver:
         self._changed = threading.Condition()
 
     def resolve(self, host: str, port: int, timeout_seconds: float) -> Sequence[str]:
-        """Give the host's addresses, or none when they do not come in time."""
+        """Return the host's addresses, or none when they do not come in time."""
         give_up_at = time.monotonic() + timeout_seconds
         lookup = self._join(host, port, timeout_seconds)
         if lookup is None:

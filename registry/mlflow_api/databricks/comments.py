@@ -47,7 +47,7 @@ def delete_comment() -> Response:
 
 
 def _shown(comment: CommentRow) -> Document:
-    """A ``Comment``; only who may edit it is shown one in an answer."""
+    """Return a ``Comment``; only who may edit it is shown one in an answer."""
     return {
         "comment": {
             "id": comment.id,

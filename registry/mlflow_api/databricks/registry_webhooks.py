@@ -163,7 +163,7 @@ def _answer(tx: Transaction, webhook_id: str) -> Document:
 
 
 def _document(row: Subscription) -> Document:
-    """A ``RegistryWebhook``, without its secrets."""
+    """Return a ``RegistryWebhook``, without its secrets."""
     document = {
         "id": row.id,
         "events": _event_names(row),
@@ -183,7 +183,7 @@ def _model_name(row: Subscription) -> str | None:
 
 
 def _event_names(row: Subscription) -> list[str]:
-    """The names it asks for; one of our own API asks by type."""
+    """Return the names it asks for; one of our own API asks by type."""
     if "events" in row.options:
         return list(row.options["events"])
     return [
@@ -199,7 +199,7 @@ def _event_names(row: Subscription) -> list[str]:
 
 
 def _names(fields: Fields) -> list[str]:
-    """The names in ``events``, each once."""
+    """Return the names in ``events``, each once."""
     names = list(dict.fromkeys(fields.texts("events")))
     for name in names:
         _check_name(name)
@@ -222,7 +222,7 @@ def _check_scope(names: list[str], model: str | None) -> None:
 
 
 def _endpoint(fields: Fields) -> Document:
-    """What ``http_url_spec`` says, as far as it is given."""
+    """Return what ``http_url_spec`` says, as far as it is given."""
     if fields.document("job_spec") is not None:
         raise InvalidInputError(
             "starts a job of a Databricks workspace, which this registry cannot;"

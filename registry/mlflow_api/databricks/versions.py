@@ -63,5 +63,5 @@ def _version_answer(version: VersionRow) -> Document:
 
 
 def permission_level() -> str:
-    """The level of whoever makes the present request."""
+    """Return the level of whoever makes the present request."""
     return _LEVELS[current_caller().actor.role]
