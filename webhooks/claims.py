@@ -61,11 +61,11 @@ class Claim:
     url: str
     body: bytes
     content_type: str
-    #: Sent before its time, to see whether the endpoint is well again.
+    #: Sent before its time, to see whether the receiver is well again.
     is_probe: bool
     #: The one before it in its order was given up.
     follows_gap: bool
-    #: Whether the endpoint's last answers were failures.
+    #: Whether the receiver's last answers were failures.
     is_endpoint_failing: bool
     #: Every live signing secret of every scheme, newest first.
     sealed_secrets: tuple[str, ...]
@@ -120,7 +120,7 @@ def claim_due(
     lease: timedelta,
     allowance: Allowance | None = None,
 ) -> list[Claim]:
-    """Take up to ``limit`` deliveries that are due, the longest due of each endpoint.
+    """Take up to ``limit`` deliveries that are due, the longest due of each receiver.
 
     ``limit`` is no more than can be sent at once, because a claim that waits eats
     its lease; ``lease`` is longer than a send can take.
@@ -160,7 +160,7 @@ def claim_due(
 def claim_probes(
     session: Session, *, now: datetime, limit: int, lease: timedelta
 ) -> list[Claim]:
-    """Take one delivery each for up to ``limit`` endpoints that may be well again."""
+    """Take one delivery each for up to ``limit`` receivers that may be well again."""
     heads = lock_probes(session, now=now, limit=limit)
     pace = Pace(session, now)
     fit = [

@@ -1,4 +1,4 @@
-"""Sends what is due: claim, sign, POST, record, again.
+"""Sends what is due: claim, sign, POST, settle, again.
 
 Rules:
 
@@ -214,7 +214,7 @@ class Dispatcher:
                     time.sleep(GATHER_SECONDS)
 
     def _work(self, pool: ThreadPoolExecutor) -> bool:
-        """Record and claim; tell whether there may be more to do now."""
+        """Settle and claim; return whether there may be more to do now."""
         try:
             self._recorder.flush()
             return not self._stopping.is_set() and self._tick(pool)
@@ -236,7 +236,7 @@ class Dispatcher:
         return self._poll_seconds if self._is_idle() else FRESH_SECONDS
 
     def _tick(self, pool: ThreadPoolExecutor) -> bool:
-        """Claim for the free senders; tell whether to look again at once.
+        """Claim for the free senders; return whether to look again at once.
 
         What is left of shares is claimed as soon as a send ends.
         """
@@ -291,7 +291,7 @@ class Dispatcher:
             sweep_expired_leases(session, now=self._database_clock.now(session))
 
     def _deliver(self, claim: Claim) -> SendResult:
-        """Send in this thread and see to it that the result is recorded."""
+        """Send in this thread and see to it that the claim is settled."""
         recorder = Recorder(self._settle_batch)
         give_up_at = time.monotonic() + self._lease.total_seconds()
         result = self._send(claim)

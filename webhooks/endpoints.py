@@ -1,8 +1,8 @@
-"""Which endpoints may be sent to now: asked of their rows, not of what waits for them.
+"""Which receivers may be sent to now: asked of their rows, not of what waits for them.
 
 Rules:
 
-- An endpoint that rests, or that is sent to as fast as it may be, is passed over
+- A receiver that rests, or that is sent to as fast as it may be, is passed over
   before anything that waits for it is looked at. So a dead one costs a claim the
   reading of its own row, however much it has waiting.
 - One whose breaker is open gets a single probe at a time, over all dispatchers: its

@@ -5,7 +5,7 @@ Rules:
 - ``webhooks.retry`` decides; here it is written, under the subscription's lock
   (FOR NO KEY UPDATE, which lets changes go on enqueuing).
 - A healthy subscription's row is neither locked nor written.
-- What waits for an endpoint that rests is left as it is: whose turn it is says
+- What waits for a receiver that rests is left as it is: whose turn it is says
   ``webhooks.endpoints``.
 - When the breaker closes, everything that waits for a later retry is tried at once.
   That try is free: it does not use the schedule up.

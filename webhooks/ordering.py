@@ -26,7 +26,7 @@ def is_pending_head(delivery: type[Delivery]) -> Iterator[ColumnElement[bool]]:
     )
     yield state_in(delivery.state, DeliveryState.PENDING)
     # Not NOT EXISTS: of that PostgreSQL would make a join in an order of its choice,
-    # and before it has statistics read all that waits for the endpoint. Not an
+    # and before it has statistics read all that waits for the receiver. Not an
     # equality: it would think that few rows pass, and plan for reading many.
     yield delivery.sequence <= first_live.scalar_subquery()
 

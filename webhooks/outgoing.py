@@ -83,7 +83,7 @@ def prepare(
         raise UnsendableError(f"the credential {error.args[0]!r} is missing") from error
     except (InvalidSubscriptionError, RenderError) as error:
         raise UnsendableError(error.message) from error
-    headers |= _signed(claim, now, body, signing_secrets)
+    headers |= _sign(claim, now, body, signing_secrets)
     if known := _format(claim):
         headers |= known.signature(claim.event_id, now, body, credentials)
     material = Tls(claim.ca_certificate, claim.client_certificate, client_key)
@@ -121,7 +121,7 @@ def _signing_secrets(claim: Claim, box: SecretBox) -> list[str]:
     return [secret for secret in opened if scheme_of(secret) in claim.signatures]
 
 
-def _signed(
+def _sign(
     claim: Claim, now: datetime, body: bytes, secrets: list[str]
 ) -> dict[str, str]:
     try:

@@ -1,4 +1,4 @@
-"""No more requests in a minute than an endpoint's owner allows.
+"""No more requests in a minute than a subscription's owner allows.
 
 Rules:
 
@@ -9,7 +9,7 @@ Rules:
   may come late. In no minute are there more requests than ``rate_per_minute`` and
   what falls into the slack.
 - What has to wait stays where it is in the queue, and no sender waits with it.
-- Whoever takes a request for a paced endpoint holds its subscription's row; what
+- Whoever takes a request for a paced receiver holds its subscription's row; what
   another dispatcher holds is passed over, never waited for.
 """
 
@@ -35,7 +35,7 @@ def next_opening(
 
 
 class Pace:
-    """What paced endpoints may still have of one claim.
+    """What paced receivers may still have of one claim.
 
     Args:
         session: the claim's transaction.
@@ -55,7 +55,7 @@ class Pace:
         return self._waiting
 
     def take(self, subscription: Subscription) -> bool:
-        """Take a request, if the endpoint may have one now."""
+        """Take a request, if the receiver may have one now."""
         rate, subscription_id = subscription.rate_per_minute, subscription.id
         if rate is None:
             return True

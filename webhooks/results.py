@@ -1,4 +1,4 @@
-"""Recording what became of claimed deliveries.
+"""Settling claimed deliveries by what became of them.
 
 Rules:
 

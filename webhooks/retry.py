@@ -1,4 +1,4 @@
-"""When to try again, a message and an endpoint: pure functions of what failed and when.
+"""When to try again, a message and a receiver: pure functions of what failed and when.
 
 A message:
 
@@ -9,18 +9,18 @@ A message:
 - ``Retry-After`` is a floor under the delay, capped at 24 hours, and is never
   waited for by a thread: it only moves the row's next attempt.
 
-An endpoint, by its health:
+A receiver, by its health:
 
 - Five failures in a row open the breaker. It lets one delivery through as a probe
   after 30 s, and after each failed probe twice as late, up to 15 min.
-- 429, 502, 503 and 504 say that the endpoint as a whole has too much to do: it is
+- 429, 502, 503 and 504 say that the receiver as a whole has too much to do: it is
   left alone at once, at least as long as ``Retry-After`` asks (up to 24 h) and as
   the message itself waits (up to 15 min: one message's long schedule must not
-  silence an endpoint that serves others).
-- The first 2xx closes. The answer to a request that was under way when the endpoint
+  silence a receiver that serves others).
+- The first 2xx closes. The answer to a request that was under way when the receiver
   asked for rest ends the failures, but not the rest it asked for.
 - The owner is warned after 1 h, 24 h and 96 h of only failures. After five days and
-  at least ten attempts the endpoint is disabled.
+  at least ten attempts the subscription is disabled.
 
 Source: Standard Webhooks 1.0, "Deliverability and reliability"; RFC 9110 §10.2.3.
 """
@@ -130,7 +130,7 @@ def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:
 
 @dataclass(frozen=True)
 class Health:
-    """What is known of an endpoint since its last success.
+    """What is known of a receiver since its last success.
 
     ``held_back_until`` is when it may be sent to again; ``trips`` counts how often the
     breaker opened, ``warnings`` how many warnings were due.
@@ -169,7 +169,7 @@ WELL = Health()
 
 
 def after_success(health: Health, now: datetime) -> Health:
-    """Close the breaker; a rest that the endpoint asked for goes on."""
+    """Close the breaker; a rest that the receiver asked for goes on."""
     if health.is_tripped or not health.is_resting(now):
         return WELL
     return Health(held_back_until=health.held_back_until)

@@ -2,7 +2,7 @@
 
 Rules:
 
-- ``checked`` gives the specification as it is stored; a refusal names the field.
+- ``check_spec`` gives the specification as it is stored; a refusal names the field.
 - Everything that can be known before an event happens is judged here: options are
   read, a sample is rendered, placeholders are filled on trial, certificates are
   loaded. Messages never quote a credential, or anything of a key.
@@ -75,7 +75,7 @@ SECRET_NAMES = frozenset(
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
-def checked(guard: AddressGuard, spec: SubscriptionSpec) -> SubscriptionSpec:
+def check_spec(guard: AddressGuard, spec: SubscriptionSpec) -> SubscriptionSpec:
     """Return the specification as it is to be stored.
 
     Raises:
@@ -87,7 +87,7 @@ def checked(guard: AddressGuard, spec: SubscriptionSpec) -> SubscriptionSpec:
             _check_rule(name, facts.rule, value)
     _check_lists(spec)
     _check_credentials(spec.credentials)
-    spec = replace(spec, headers=checked_headers(spec.headers))
+    spec = replace(spec, headers=_check_headers(spec.headers))
     spec = _without_secret_url(spec)
     _check_request(spec)
     _check_url(guard, spec)
@@ -221,7 +221,7 @@ def _refuse(name: str, message: str) -> NoReturn:
     raise InvalidSubscriptionError(name, message)
 
 
-def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+def _check_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers with lower-case names.
 
     Raises:
@@ -294,7 +294,7 @@ def _check(field: str, certificate: str, material: Tls) -> None:
         raise InvalidSubscriptionError(
             field, f"must have at most {MAX_PEM_LENGTH} characters"
         )
-    # Loaded here: few endpoints need it, and it holds a megabyte.
+    # Loaded here: few receivers need it, and it holds a megabyte.
     from cryptography import x509  # noqa: PLC0415
 
     try:

@@ -23,10 +23,10 @@ place_of = operator.attrgetter(
 
 def spec_of(box: SecretBox, subscription: Subscription) -> SubscriptionSpec:
     """Return what is stored as a specification, its secrets opened."""
-    return changed(box, subscription, {})
+    return apply_changes(box, subscription, {})
 
 
-def changed(
+def apply_changes(
     box: SecretBox, subscription: Subscription, changes: Mapping[str, Any]
 ) -> SubscriptionSpec:
     """Lay changes, by names of fields, over what is stored.

@@ -4,7 +4,7 @@ Rules:
 
 - It is a retry, then ``blocked`` (hold) or ``dead``; ``held`` where the
   subscription is not active any more. With ``latest_wins`` it is ``superseded`` if
-  a newer one came meanwhile. ``webhook.health`` has what it means for the endpoint.
+  a newer one came meanwhile. ``webhook.health`` has what it means for the receiver.
 - A probe that fails costs no attempt: it came before the schedule's next one.
 """
 

@@ -46,7 +46,7 @@ output_option = click.option(
     "-o",
     "--output",
     "output_format",
-    type=click.Choice([one.value for one in OutputFormat]),
+    type=click.Choice([known.value for known in OutputFormat]),
     default=OutputFormat.TABLE.value,
     show_default=True,
     help="A table for people, or JSON for programs.",

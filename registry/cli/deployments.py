@@ -93,4 +93,4 @@ def _rolled_back(rollback: JsonObject) -> str:
 def list_(to: Connection, model: str, version: int, *, limit: int | None) -> None:
     """List the deployments of a version, newest first."""
     deployments = to.client.deployments.list(model, version)
-    to.output.many(islice(deployments, limit), _COLUMNS)
+    to.output.listing(islice(deployments, limit), _COLUMNS)

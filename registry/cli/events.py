@@ -44,7 +44,7 @@ def events(
     """Show what happened, in its order, from any point on."""
     if not follow:
         records = to.client.events(after=after, **chosen)
-        to.output.many(islice(records, limit), _COLUMNS)
+        to.output.listing(islice(records, limit), _COLUMNS)
         return
     for event in islice(to.client.events.follow(after=after, **chosen), limit):
         to.output.sentence(event.raw, line_of(event))

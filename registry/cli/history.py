@@ -98,7 +98,7 @@ def history(
     if at is None:
         entries = islice(to.client.history(model, stage=stage), limit)
         shown = entries if to.output.is_json else map(_with_columns, entries)
-        to.output.many(shown, _COLUMNS)
+        to.output.listing(shown, _COLUMNS)
         return
     holder = to.client.stage_holder(model, stage or _DEFAULT_STAGE, at=at)
-    to.output.one(holder.raw, VERSION_MEMBERS)
+    to.output.details(holder.raw, VERSION_MEMBERS)

@@ -166,10 +166,10 @@ def _exit_code(report: Report) -> ExitCode:
 
 def _print(output: Output, report: Report) -> None:
     with output.after_change():
-        output.one(report.document, ["from", *Count])
+        output.details(report.document, ["from", *Count])
         findings = [Record(raw=finding.document) for finding in report.findings]
         if findings and not output.is_json:
-            output.many(findings, _FINDINGS)
+            output.listing(findings, _FINDINGS)
         if not output.is_json:
             output.sentence({}, _sentence(report))
 

@@ -55,7 +55,7 @@ class Output:
         """Whether a program reads the output."""
         return self.format is OutputFormat.JSON
 
-    def one(self, document: Mapping[str, Any], members: Sequence[str]) -> None:
+    def details(self, document: Mapping[str, Any], members: Sequence[str]) -> None:
         """Print one object: the members given, or all of it as JSON."""
         if self.is_json:
             _print_json(document)
@@ -68,7 +68,7 @@ class Output:
 
         say(grid(rows))
 
-    def many(self, records: Iterable[Record], columns: Sequence[Column]) -> None:
+    def listing(self, records: Iterable[Record], columns: Sequence[Column]) -> None:
         """Print a list: a row for each record, or the objects as JSON."""
         documents = [record.raw for record in records]
         if self.is_json:

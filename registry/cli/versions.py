@@ -111,7 +111,7 @@ def list_versions(
     to: Connection, model: str, stage: str | None, limit: int | None
 ) -> None:
     """List the versions of a model."""
-    to.output.many(islice(to.client.versions(model, stage=stage), limit), _COLUMNS)
+    to.output.listing(islice(to.client.versions(model, stage=stage), limit), _COLUMNS)
 
 
 @versions.command(
@@ -132,7 +132,7 @@ def show(
 ) -> None:
     """Show one version, by number, stage or alias."""
     record = selected_version(to, model, version, stage=stage, alias=alias)
-    to.output.one(record.raw, VERSION_MEMBERS)
+    to.output.details(record.raw, VERSION_MEMBERS)
 
 
 @versions.command(epilog=example("stagegate versions verify fraud 7"))

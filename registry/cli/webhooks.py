@@ -120,7 +120,7 @@ def create(to: Connection, endpoint: str, **options: Any) -> None:  # noqa: ANN4
 @client_command
 def list_webhooks(to: Connection) -> None:
     """List the subscriptions."""
-    to.output.many(to.client.webhooks.list(), _COLUMNS)
+    to.output.listing(to.client.webhooks.list(), _COLUMNS)
 
 
 @webhooks.command(epilog=example("stagegate webhooks show ID"))
@@ -128,7 +128,7 @@ def list_webhooks(to: Connection) -> None:
 @client_command
 def show(to: Connection, webhook_id: str) -> None:
     """Show one subscription."""
-    to.output.one(to.client.webhooks.get(webhook_id).raw, _MEMBERS)
+    to.output.details(to.client.webhooks.get(webhook_id).raw, _MEMBERS)
 
 
 @webhooks.command(epilog=example("stagegate webhooks update ID --state paused"))
@@ -203,7 +203,7 @@ def test(to: Connection, webhook_id: str) -> None:
 def deliveries(to: Connection, webhook_id: str, state: str | None, limit: int) -> None:
     """List the deliveries of a subscription, newest first."""
     newest = to.client.webhooks.deliveries(webhook_id, state=state)
-    to.output.many(islice(newest, limit), _DELIVERY_COLUMNS)
+    to.output.listing(islice(newest, limit), _DELIVERY_COLUMNS)
 
 
 @webhooks.command(epilog=example("stagegate webhooks rotate-secret ID --overlap 86400"))
@@ -229,4 +229,4 @@ def rotate_secret(to: Connection, webhook_id: str, overlap_seconds: int | None) 
 @client_command
 def attempts(to: Connection, delivery_id: str) -> None:
     """Show each attempt of a delivery; the answers are in the JSON."""
-    to.output.many(to.client.deliveries.attempts(delivery_id), _ATTEMPT_COLUMNS)
+    to.output.listing(to.client.deliveries.attempts(delivery_id), _ATTEMPT_COLUMNS)

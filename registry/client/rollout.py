@@ -52,14 +52,14 @@ class Rollout:
     def outstanding(self, *, must_deploy: bool) -> str:
         """Return what is still waited for."""
         waiting = [
-            f"delivery {one.id} is {one.state}"
-            for one in self.deliveries
-            if not one.is_acknowledged
+            f"delivery {delivery.id} is {delivery.state}"
+            for delivery in self.deliveries
+            if not delivery.is_acknowledged
         ]
         waiting += [
-            f"deployment to {one.environment} is {one.status}"
-            for one in self.deployments
-            if not one.has_succeeded
+            f"deployment to {deployment.environment} is {deployment.status}"
+            for deployment in self.deployments
+            if not deployment.has_succeeded
         ]
         if must_deploy and not self.deployments:
             waiting.append("no deployment has been reported")

@@ -48,7 +48,7 @@ def staged(
     Raises:
         RegistryError: the destination cannot hold one of them, or mixes two up.
     """
-    place, lock = _claimed(destination, artifact)
+    place, lock = _claim(destination, artifact)
     tree = place / _key(artifact)
     is_kept = False
     try:
@@ -90,7 +90,7 @@ def safe_location(directory: Path, path: str) -> Path:
     return location
 
 
-def _claimed(
+def _claim(
     destination: Path, artifact: Sequence[ArtifactFile]
 ) -> tuple[Path, int | None]:
     """Return a place that no other download has, and what locks it."""

@@ -208,9 +208,9 @@ class Uploader:
         """
         self._done, self._total = 0, sum(entry.size_bytes for entry in files)
         self._on_progress(0, self._total)
-        return [self._upload_one(entry) for entry in files]
+        return [self._upload_file(entry) for entry in files]
 
-    def _upload_one(self, entry: LocalFile) -> UploadedFile:
+    def _upload_file(self, entry: LocalFile) -> UploadedFile:
         target = json_object(
             self._transport.request(
                 "POST",

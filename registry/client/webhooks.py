@@ -125,7 +125,7 @@ class WebhookCalls:
     ) -> int:
         """Return how many deliveries ``redeliver`` would send again now."""
         body = {**_written(chosen), "dry_run": True}
-        return int(self._redelivered(webhook_id, body).get("count", 0))
+        return int(self._redeliver(webhook_id, body).get("count", 0))
 
     def redeliver(self, webhook_id: str, **chosen: Unpack[DeliveryFilter]) -> int:
         """Send again what the filter chooses; return how many deliveries those are.
@@ -134,13 +134,13 @@ class WebhookCalls:
         """
         body, count = _written(chosen), 0
         while True:
-            portion = self._redelivered(webhook_id, body)
+            portion = self._redeliver(webhook_id, body)
             count += int(portion.get("count", 0))
             body["cursor"] = portion.get("next_cursor")
             if body["cursor"] is None:
                 return count
 
-    def _redelivered(self, webhook_id: str, body: JsonObject) -> JsonObject:
+    def _redeliver(self, webhook_id: str, body: JsonObject) -> JsonObject:
         path = path_of("webhooks", webhook_id, "deliveries", "redeliver")
         return json_object(self._transport.change(path, body))
 

@@ -75,10 +75,10 @@ def move_version(fields: Fields, *, reason: str, answer: Answer) -> Response:
         RegistryError: as ``MoveVersion``; for a version that is in the stage already
             there is nothing to refuse.
     """
-    return answer_once(lambda: _moved(fields, reason, answer))
+    return answer_once(lambda: _move(fields, reason, answer))
 
 
-def _moved(fields: Fields, reason: str, answer: Answer) -> Response:
+def _move(fields: Fields, reason: str, answer: Answer) -> Response:
     ref = version_ref(fields)
     policy = parts().policy.for_model(ref.model)
     stage = stage_named(policy, fields.required("stage"))
@@ -91,14 +91,14 @@ def _moved(fields: Fields, reason: str, answer: Answer) -> Response:
         may_be_there=True,
     )
     try:
-        return commit_move(move, lambda tx, move: answer(_version_moved(tx, move)))
+        return commit_move(move, lambda tx, move: answer(_execute_move(tx, move)))
     except TransitionRefusedError as refusal:
         if refusal.is_rollback_only:
             raise _rollback_only(refusal, ref) from refusal
         raise
 
 
-def _version_moved(tx: Transaction, move: MoveVersion) -> VersionRow:
+def _execute_move(tx: Transaction, move: MoveVersion) -> VersionRow:
     """Return the version in its stage; others leave it, each by itself, if asked."""
     moved = execute(tx, move)
     beside = moved.beside if move.archives_others else ()

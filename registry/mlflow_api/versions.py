@@ -82,10 +82,10 @@ def create_model_version() -> Response:
         description=fields.description(),
         tags=fields.tags(),
     )
-    return answer_once(lambda: _created(name, source, details))
+    return answer_once(lambda: _create(name, source, details))
 
 
-def _created(name: str, source: str, details: VersionDetails) -> Response:
+def _create(name: str, source: str, details: VersionDetails) -> Response:
     queries.model_id(reading(), name)
     command = prepare_version(
         reading(), parts().source_readers, name, details, source=source

@@ -74,7 +74,7 @@ def create_webhook() -> Response:
     def work(tx: Transaction) -> Document:
         created = service.create_subscription(tx, parts().webhooks, members)
         is_active = state.get("state", created["state"]) == created["state"]
-        return _updated(tx, created["id"], {} if is_active else state)
+        return _update(tx, created["id"], {} if is_active else state)
 
     return commit_change(work)
 
@@ -117,7 +117,7 @@ def update_webhook(webhook_id: str) -> Response:
 
     def work(tx: Transaction) -> Document:
         find(tx.session, webhook_id, name=FORMAT)
-        return _updated(tx, webhook_id, changes)
+        return _update(tx, webhook_id, changes)
 
     return commit_change(work)
 
@@ -173,7 +173,7 @@ def _types_told(row: Subscription) -> list[str]:
     return list(told)
 
 
-def _updated(tx: Transaction, webhook_id: str, changes: Document) -> Document:
+def _update(tx: Transaction, webhook_id: str, changes: Document) -> Document:
     if changes:
         service.update_subscription(tx, parts().webhooks, webhook_id, changes)
     return {"webhook": webhook_document(find(tx.session, webhook_id, name=FORMAT))}

@@ -76,7 +76,7 @@ def commit_move(move: MoveVersion, work: MoveWork) -> Response:
         try:
             return commit(partial(work, move=move))
         except VerificationNeededError as needed:
-            move = verified(move, needed)
+            move = _verify(move, needed)
         except CrowdedStageError:
             if not is_named:  # another one, once those who leave served before
                 raise
@@ -87,7 +87,7 @@ def commit_move(move: MoveVersion, work: MoveWork) -> Response:
             time.sleep(TURN_SECONDS)
 
 
-def verified(
+def _verify(
     move: MoveVersion, needed: VerificationNeededError, *, records: bool = True
 ) -> MoveVersion:
     """Return the move, with the digest of the artifact as it was hashed for it.
@@ -131,7 +131,7 @@ def verify_artifact(
     )
     if differences:
         raise (
-            change_recorder(version)(differences)
+            change_log(version)(differences)
             if records
             else _changed(version, differences)
         )
@@ -151,7 +151,7 @@ def run_once(key: tuple[str, ...], verify: Callable[[], list[str]]) -> list[str]
         ) from None
 
 
-def change_recorder(
+def change_log(
     version: VersionRow,
 ) -> Callable[[Sequence[str]], ArtifactChangedError]:
     """Return what notes that an artifact has changed, and returns the error to raise.
@@ -160,7 +160,7 @@ def change_recorder(
     """
     engine, wired, caller = db.engine, parts(), current_caller()
 
-    def found_changed(differences: Sequence[str]) -> ArtifactChangedError:
+    def log_change(differences: Sequence[str]) -> ArtifactChangedError:
         try:
             with begin(engine, caller=caller, policy=wired.policy) as tx:
                 command = MarkArtifactChanged(
@@ -174,7 +174,7 @@ def change_recorder(
             logger.info("changed_artifact_was_deleted version=%s", version.id)
         return _changed(version, differences)
 
-    return found_changed
+    return log_change
 
 
 def _changed(version: VersionRow, differences: Sequence[str]) -> ArtifactChangedError:

@@ -103,7 +103,7 @@ def render(message_id: str, event: Event, options: Options) -> Rendered:
     del message_id
     data = event.data
     if event.type == PING_EVENT_TYPE:
-        name, data = _sampled(str(data.get("sample")), options)
+        name, data = _sample(str(data.get("sample")), options)
     else:
         listed_name = _name_of(event.type, event.target, options)
         name = listed_name or _name_of(event.type, event.target, {})
@@ -138,7 +138,7 @@ def _name_of(event_type: str, target: str | None, options: Options) -> str | Non
     return None
 
 
-def _sampled(sample: str, options: Options) -> tuple[str | None, Mapping[str, Any]]:
+def _sample(sample: str, options: Options) -> tuple[str | None, Mapping[str, Any]]:
     """Return the name of what a ping shows, and its data."""
     if sample in NAMES:
         name: str | None = sample
