@@ -61,11 +61,11 @@ class Claim:
     url: str
     body: bytes
     content_type: str
-    #: Sent before its time, to see whether the endpoint is well again.
+    #: Sent before its time, to see whether the receiver is well again.
     is_probe: bool
     #: The one before it in its order was given up.
     follows_gap: bool
-    #: Whether the endpoint's last answers were failures.
+    #: Whether the receiver's last answers were failures.
     is_endpoint_failing: bool
     #: Every live signing secret of every scheme, newest first.
     sealed_secrets: tuple[str, ...]
@@ -120,7 +120,7 @@ def claim_due(
     lease: timedelta,
     allowance: Allowance | None = None,
 ) -> list[Claim]:
-    """Take up to ``limit`` deliveries that are due, the longest due of each endpoint.
+    """Take up to ``limit`` deliveries that are due, the longest due of each receiver.
 
     ``limit`` is no more than can be sent at once, because a claim that waits eats
     its lease; ``lease`` is longer than a send can take.
@@ -129,11 +129,11 @@ def claim_due(
     pace = Pace(session, now)
     taken: list[Claim] = []
     for _ in range(MAX_ROUNDS):
-        asked = limit - len(taken)
+        room = limit - len(taken)
         heads = lock_due(
             session,
             now=now,
-            limit=asked,
+            limit=room,
             passed_over={*allowed.passed_over, *pace.passed_over},
             is_healthy_only=allowed.is_healthy_only,
         )
@@ -151,7 +151,7 @@ def claim_due(
         taken += _lease(session, chosen, now=now, until=now + lease)
         # What was settled may have opened its key, and what one may not have is
         # another's; a whole page may hide more.
-        has_more = len(chosen) < len(heads) or len(heads) == asked
+        has_more = len(chosen) < len(heads) or len(heads) == room
         if len(taken) == limit or not has_more:
             break
     return taken
@@ -160,7 +160,7 @@ def claim_due(
 def claim_probes(
     session: Session, *, now: datetime, limit: int, lease: timedelta
 ) -> list[Claim]:
-    """Take one delivery each for up to ``limit`` endpoints that may be well again."""
+    """Take one delivery each for up to ``limit`` receivers that may be well again."""
     heads = lock_probes(session, now=now, limit=limit)
     pace = Pace(session, now)
     fit = [
@@ -340,13 +340,13 @@ def _claim(
 def _live_secrets(
     session: Session, subscription_ids: set[str], now: datetime
 ) -> Mapping[str, Sequence[str]]:
-    """Give the sealed secrets that sign now, newest first, by subscription."""
+    """Return the sealed secrets that sign now, newest first, by subscription."""
     values = {"ids": sorted(subscription_ids), "now": now}
     rows = session.execute(_secrets_query(), values)
-    found: defaultdict[str, list[str]] = defaultdict(list)
+    secrets: defaultdict[str, list[str]] = defaultdict(list)
     for subscription_id, sealed in rows:
-        found[subscription_id].append(sealed)
-    return found
+        secrets[subscription_id].append(sealed)
+    return secrets
 
 
 @cache

@@ -41,7 +41,7 @@ class DatabaseClock:
         self._read: tuple[datetime, float] | None = None
 
     def now(self, session: Session) -> datetime:
-        """Give the aware instant of a transaction's begin; any thread may ask."""
+        """Return the aware instant of a transaction's begin; any thread may ask."""
         # A session begins with its first statement, and on SQLite waits for its turn
         # there: an instant from before would leave out what was stored meanwhile.
         if session.connection().dialect.name != "postgresql":

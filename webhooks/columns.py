@@ -1,4 +1,4 @@
-"""Column types shared by every table of the application.
+"""Column types and partial indexes, alike on both databases.
 
 - An instant is an aware UTC ``datetime`` in Python, whatever the database.
 - PostgreSQL stores ``timestamptz``; SQLite stores naive UTC text of fixed width,
@@ -7,7 +7,7 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import DateTime
+from sqlalchemy import DateTime, Index, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -41,9 +41,21 @@ class UTCDateTime(TypeDecorator[datetime]):
     def process_result_value(
         self, value: datetime | None, dialect: Dialect
     ) -> datetime | None:
-        """Give an aware instant in UTC back."""
+        """Return an aware instant in UTC."""
         if value is None:
             return None
         if dialect.name == "postgresql":
             return value.astimezone(UTC)
         return value.replace(tzinfo=UTC)
+
+
+def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """Return an index of the rows for which ``where``, as literal SQL, holds."""
+    condition = text(where)
+    return Index(
+        name,
+        *columns,
+        unique=unique,
+        sqlite_where=condition,
+        postgresql_where=condition,
+    )

@@ -67,10 +67,10 @@ def get(session: Session, delivery_id: str) -> Delivery:
     Raises:
         UnknownDeliveryError: there is none.
     """
-    found = session.get(Delivery, delivery_id)
-    if found is None:
+    delivery = session.get(Delivery, delivery_id)
+    if delivery is None:
         raise UnknownDeliveryError
-    return found
+    return delivery
 
 
 def list_attempts(
@@ -98,7 +98,7 @@ def list_attempts(
 def redeliver(
     session: Session, delivery_id: str, *, now: datetime, due: datetime | None = None
 ) -> Delivery:
-    """Send again, at ``due`` or at once; give the delivery that will be sent.
+    """Send again, at ``due`` or at once; return the delivery that will be sent.
 
     Raises:
         UnknownDeliveryError: there is none.
@@ -157,7 +157,7 @@ def count_live(session: Session) -> Mapping[DeliveryState, int]:
 
 
 def oldest_pending_at(session: Session) -> datetime | None:
-    """Say since when the longest-waiting pending delivery exists."""
+    """Return since when the longest-waiting pending delivery exists."""
     return session.scalars(
         select(Delivery.created_at)
         .where(state_in(Delivery.state, DeliveryState.PENDING))
@@ -168,17 +168,17 @@ def oldest_pending_at(session: Session) -> datetime | None:
 
 def _lock(session: Session, delivery_id: str) -> tuple[Delivery, Subscription]:
     """Lock as enqueuing does: whom it goes to, its key, the delivery itself."""
-    found = get(session, delivery_id)
+    delivery = get(session, delivery_id)
     subscription = session.get_one(
         Subscription,
-        found.subscription_id,
+        delivery.subscription_id,
         populate_existing=True,
         with_for_update={"read": True, "key_share": True},
     )
-    key = (found.subscription_id, found.ordering_key)
+    key = (delivery.subscription_id, delivery.ordering_key)
     session.get(OrderingKey, key, populate_existing=True, with_for_update=True)
-    session.refresh(found, with_for_update=True)
-    return found, subscription
+    session.refresh(delivery, with_for_update=True)
+    return delivery, subscription
 
 
 def _retry(delivery: Delivery, now: datetime) -> Delivery:

@@ -1,4 +1,4 @@
-"""Sends what is due: claim, sign, POST, record, again.
+"""Sends what is due: claim, sign, POST, settle, again.
 
 Rules:
 
@@ -39,7 +39,7 @@ from webhooks.clock import DatabaseClock, utc_now
 from webhooks.errors import UnsendableError
 from webhooks.outgoing import NOTHING_LENT, prepare
 from webhooks.recorder import Recorder
-from webhooks.results import Answered, record_results, sweep_expired_leases
+from webhooks.results import Answered, settle_results, sweep_expired_leases
 from webhooks.sealing import SecretBox
 from webhooks.sending.sender import Sender, SendResult
 from webhooks.slots import FRESH_SECONDS, Slots
@@ -114,7 +114,7 @@ class Dispatcher:
         self._database_clock = DatabaseClock(clock)
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._recorder = Recorder(self._record_batch)
+        self._recorder = Recorder(self._settle_batch)
         self._thread: threading.Thread | None = None
         self._turned_at = 0.0
         self._sweep_at = 0.0
@@ -157,7 +157,7 @@ class Dispatcher:
         return has_ended
 
     def silent_seconds(self) -> float:
-        """How long ago the loop last came round; 0 where it does not run.
+        """Return how long ago the loop last came round; 0 where it does not run.
 
         A turn ends whether or not the database answers: after more than a minute the
         thread hangs, or is gone.
@@ -165,7 +165,7 @@ class Dispatcher:
         return time.monotonic() - self._turned_at if self._thread else 0.0
 
     def run_once(self) -> int:
-        """Sweep, then send everything that is due, in this thread; say how many.
+        """Sweep, then send everything that is due, in this thread; return how many.
 
         Retries that fall due later are left for later.
         """
@@ -214,7 +214,7 @@ class Dispatcher:
                     time.sleep(GATHER_SECONDS)
 
     def _work(self, pool: ThreadPoolExecutor) -> bool:
-        """Record and claim; tell whether there may be more to do now."""
+        """Settle and claim; return whether there may be more to do now."""
         try:
             self._recorder.flush()
             return not self._stopping.is_set() and self._tick(pool)
@@ -236,7 +236,7 @@ class Dispatcher:
         return self._poll_seconds if self._is_idle() else FRESH_SECONDS
 
     def _tick(self, pool: ThreadPoolExecutor) -> bool:
-        """Claim for the free senders; tell whether to look again at once.
+        """Claim for the free senders; return whether to look again at once.
 
         What is left of shares is claimed as soon as a send ends.
         """
@@ -291,8 +291,8 @@ class Dispatcher:
             sweep_expired_leases(session, now=self._database_clock.now(session))
 
     def _deliver(self, claim: Claim) -> SendResult:
-        """Send in this thread and see to it that the result is recorded."""
-        recorder = Recorder(self._record_batch)
+        """Send in this thread and see to it that the claim is settled."""
+        recorder = Recorder(self._settle_batch)
         give_up_at = time.monotonic() + self._lease.total_seconds()
         result = self._send(claim)
         recorder.add(claim, result, give_up_at)
@@ -318,9 +318,9 @@ class Dispatcher:
             secrets=outgoing.secrets,
         )
 
-    def _record_batch(self, answered: Sequence[Answered]) -> None:
+    def _settle_batch(self, answered: Sequence[Answered]) -> None:
         with self._begin() as session:
-            record_results(
+            settle_results(
                 session,
                 answered,
                 now=self._database_clock.now(session),

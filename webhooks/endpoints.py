@@ -1,8 +1,8 @@
-"""Which endpoints may be sent to now: asked of their rows, not of what waits for them.
+"""Which receivers may be sent to now: asked of their rows, not of what waits for them.
 
 Rules:
 
-- An endpoint that rests, or that is sent to as fast as it may be, is passed over
+- A receiver that rests, or that is sent to as fast as it may be, is passed over
   before anything that waits for it is looked at. So a dead one costs a claim the
   reading of its own row, however much it has waiting.
 - One whose breaker is open gets a single probe at a time, over all dispatchers: its
@@ -17,8 +17,8 @@ from functools import cache
 from sqlalchemy import ColumnElement, Integer, Select, bindparam, or_, select
 from sqlalchemy.orm import Session
 
-from webhooks.breaker import OPEN_AFTER, Health
 from webhooks.ordering import is_pending_head
+from webhooks.retry import OPEN_AFTER, Health
 from webhooks.tables import (
     Delivery,
     DeliveryKind,
@@ -36,7 +36,7 @@ def find_ready(
     passed_over: Collection[str] = (),
     is_healthy_only: bool = False,
 ) -> Sequence[str]:
-    """Give the ids of those that have a head due, the longest due first.
+    """Return the ids of those that have a head due, the longest due first.
 
     Args:
         session: the claim's transaction.
@@ -53,10 +53,10 @@ def find_ready(
 
 
 def has_come_to_rest(subscription: Subscription, now: datetime) -> bool:
-    """Tell whether a result that came meanwhile says to send nothing, or a probe."""
+    """Whether a result that came meanwhile says to send nothing, or a probe."""
     health = Health(
         consecutive_failures=subscription.consecutive_failures,
-        rest_until=subscription.breaker_until,
+        held_back_until=subscription.held_back_until,
     )
     return health.is_tripped or health.is_resting(now)
 
@@ -70,7 +70,7 @@ def lock_half_open(
 
 
 def is_idle() -> ColumnElement[bool]:
-    """Tell of a subscription whether nothing is being sent to it, tests apart."""
+    """Whether, of a subscription, nothing is being sent to it, tests apart."""
     return ~_has(DeliveryState.SENDING)
 
 
@@ -120,7 +120,7 @@ def _half_open_query() -> Select[Subscription]:
             _has(DeliveryState.PENDING),
             is_idle(),
         )
-        .order_by(Subscription.breaker_until, Subscription.id)
+        .order_by(Subscription.held_back_until, Subscription.id)
         .limit(bindparam("asked", type_=Integer))
         .with_for_update(skip_locked=True, key_share=True)
         .execution_options(populate_existing=True)
@@ -128,7 +128,7 @@ def _half_open_query() -> Select[Subscription]:
 
 
 def _is_open() -> Iterator[ColumnElement[bool]]:
-    for until in (Subscription.breaker_until, Subscription.open_from):
+    for until in (Subscription.held_back_until, Subscription.open_from):
         yield or_(until.is_(None), until <= bindparam("now"))
 
 

@@ -109,12 +109,12 @@ def new_sortable_id(prefix: str, now: datetime) -> str:
 
 
 def operational_key(subscription_id: str) -> str:
-    """Give the ordering key of the events about a subscription."""
+    """Return the ordering key of the events about a subscription."""
     return f"webhook:{subscription_id}"
 
 
 def matches_event_type(filters: Sequence[str], event_type: str) -> bool:
-    """Tell whether one filter is ``*``, the exact type or a prefix ``a.*``."""
+    """Whether one filter is ``*``, the exact type or a prefix ``a.*``."""
     return any(
         entry == event_type
         or (entry == "*" and not event_type.startswith(OPERATIONAL_PREFIX))
@@ -124,17 +124,17 @@ def matches_event_type(filters: Sequence[str], event_type: str) -> bool:
 
 
 def is_asked_for(filters: Sequence[str], event: Event) -> bool:
-    """Tell whether the filters let the event pass by its type."""
+    """Whether the filters let the event pass by its type."""
     if event.is_opt_in:
         return event.type in filters
     return matches_event_type(filters, event.type)
 
 
 def matches_subject(pattern: str | None, *subjects: str) -> bool:
-    """Tell whether the case-sensitive glob lets one of the subjects pass."""
-    return pattern is None or any(fnmatchcase(each, pattern) for each in subjects)
+    """Whether the case-sensitive glob lets one of the subjects pass."""
+    return pattern is None or any(fnmatchcase(subject, pattern) for subject in subjects)
 
 
 def matches_target(targets: Sequence[str] | None, target: str | None) -> bool:
-    """Tell whether the target is listed; no list lets every event pass."""
+    """Whether the target is listed; no list lets every event pass."""
     return targets is None or target in targets

@@ -52,7 +52,7 @@ class FeedPage:
 
 
 def place(session: Session, *, limit: int = PLACED_AT_ONCE) -> int:
-    """Give positions to events that have none; say to how many.
+    """Give positions to events that have none; return to how many.
 
     The caller commits at once: others wait for the feed's lock.
     """
@@ -82,7 +82,7 @@ def place(session: Session, *, limit: int = PLACED_AT_ONCE) -> int:
 
 
 def has_unplaced(session: Session) -> bool:
-    """Tell whether committed events wait for a position."""
+    """Whether committed events wait for a position."""
     return bool(session.scalar(select(_unplaced())))
 
 
@@ -124,10 +124,10 @@ def read(
     events: list[EventRow] = []
     room = MAX_CHARACTERS
     for row in rows:  # one at least: without an event, the feed's own
-        *standing, found = row
-        if found is not None:
-            events.append(found)
-            room -= len(json.dumps(found.data))
+        *standing, event = row
+        if event is not None:
+            events.append(event)
+            room -= len(json.dumps(event.data))
         if room < 0:
             break
     last_position, removed_position, is_waiting = standing

@@ -4,7 +4,7 @@ Rules:
 
 - Rows are locked as they are found; what another dispatcher has locked is passed
   over, never waited for.
-- What is free is shared out among the endpoints that have something due, and each
+- What is free is shared out among the receivers that have something due, and each
   gives what is due longest. So none is read past for the sake of another.
 - A probe is the head that is due first, whether it is due yet or not.
 """
@@ -71,9 +71,9 @@ def lock_due(
     passed_over: Collection[str] = (),
     is_healthy_only: bool = False,
 ) -> Sequence[Head]:
-    """Lock up to ``limit`` heads that are due, an equal share of each endpoint.
+    """Lock up to ``limit`` heads that are due, an equal share of each receiver.
 
-    They are given the longest due first. More may be due: an endpoint gives no more
+    They are given the longest due first. More may be due: a receiver gives no more
     than its share, even if others leave some of theirs.
 
     Args:
@@ -81,7 +81,7 @@ def lock_due(
         now: what due is measured by.
         limit: how many at most.
         passed_over: subscriptions that get nothing.
-        is_healthy_only: leave out endpoints whose last answer was a failure.
+        is_healthy_only: leave out receivers whose last answer was a failure.
     """
     ready = find_ready(
         session, now=now, passed_over=passed_over, is_healthy_only=is_healthy_only
@@ -90,29 +90,31 @@ def lock_due(
     heads: list[Head] = []
     # Once, unless another dispatcher has locked what the first ones have.
     while ready and (free := limit - len(heads)):
-        asked, ready = ready[:free], ready[free:]
-        values = {"now": now, "ready": asked, "share": free // len(asked)}
-        heads += _locked(session, query, values)
-    fit = [one for one in heads if not has_come_to_rest(one.subscription, now)]
-    return sorted(fit, key=lambda one: (one.delivery.next_attempt_at, one.delivery.id))
+        owners, ready = ready[:free], ready[free:]
+        values = {"now": now, "ready": owners, "share": free // len(owners)}
+        heads += _lock(session, query, values)
+    fit = [head for head in heads if not has_come_to_rest(head.subscription, now)]
+    return sorted(
+        fit, key=lambda head: (head.delivery.next_attempt_at, head.delivery.id)
+    )
 
 
 def lock_probes(session: Session, *, now: datetime, limit: int) -> Iterator[Head]:
-    """Lock one head each of up to ``limit`` endpoints whose breaker is half open."""
+    """Lock one head each of up to ``limit`` receivers whose breaker is half open."""
     for subscription in lock_half_open(session, now=now, limit=limit):
         values = {"subscription": subscription.id}
-        yield from _locked(session, _probe_query(), values)
+        yield from _lock(session, _probe_query(), values)
 
 
 def lock_one(session: Session, delivery_id: str) -> Sequence[Head]:
     """Lock one delivery, whatever state its subscription is in."""
-    return _locked(session, _one_query(), {"delivery": delivery_id})
+    return _lock(session, _one_query(), {"delivery": delivery_id})
 
 
 # Queries are built once: building one costs several times what executing it does.
 @cache
 def _due_query(*, is_postgresql: bool) -> Select[*tuple[Any, ...]]:
-    """Build the query for the first ``share`` heads of each ``ready`` endpoint."""
+    """Build the query for the first ``share`` heads of each ``ready`` receiver."""
     head = aliased(Delivery)
     first = (
         select(head.id)
@@ -174,26 +176,26 @@ def _one_query() -> Select[*tuple[Any, ...]]:
 
 
 def _columns(delivery: type[Delivery]) -> Iterator[ColumnElement[Any]]:
-    """Give what ``DueDelivery`` is made of.
+    """Yield what ``DueDelivery`` is made of.
 
     Rows, not entities: most of what a claim costs would be making objects that live
     for a millisecond.
     """
-    for each in fields(DueDelivery):
-        if each.name != follows_gap.__name__:
-            yield getattr(delivery, each.name)
+    for field in fields(DueDelivery):
+        if field.name != follows_gap.__name__:
+            yield getattr(delivery, field.name)
     yield follows_gap(delivery).label(follows_gap.__name__)
 
 
-def _locked(
+def _lock(
     session: Session, query: Select[*tuple[Any, ...]], values: Mapping[str, Any]
 ) -> Sequence[Head]:
     due = [DueDelivery(*row) for row in session.execute(query, values)]
     if not due:
         return []
-    ids = {"ids": sorted({each.subscription_id for each in due})}
+    ids = {"ids": sorted({delivery.subscription_id for delivery in due})}
     owners = {row.id: row for row in session.scalars(_owners_query(), ids)}
-    return [Head(each, owners[each.subscription_id]) for each in due]
+    return [Head(delivery, owners[delivery.subscription_id]) for delivery in due]
 
 
 @cache

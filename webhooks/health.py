@@ -2,10 +2,10 @@
 
 Rules:
 
-- ``webhooks.breaker`` decides; here it is written, under the subscription's lock
+- ``webhooks.retry`` decides; here it is written, under the subscription's lock
   (FOR NO KEY UPDATE, which lets changes go on enqueuing).
 - A healthy subscription's row is neither locked nor written.
-- What waits for an endpoint that rests is left as it is: whose turn it is says
+- What waits for a receiver that rests is left as it is: whose turn it is says
   ``webhooks.endpoints``.
 - When the breaker closes, everything that waits for a later retry is tried at once.
   That try is free: it does not use the schedule up.
@@ -20,11 +20,11 @@ from datetime import datetime
 from sqlalchemy import case, update
 from sqlalchemy.orm import Session
 
-from webhooks import breaker
-from webhooks.breaker import Health
+from webhooks import retry
 from webhooks.events import format_instant
 from webhooks.operational import OperationalType, is_operational
 from webhooks.outbox import announce
+from webhooks.retry import Health
 from webhooks.sending.sender import SendResult
 from webhooks.tables import (
     Delivery,
@@ -44,7 +44,7 @@ CONTROL_DISABLE = "disable"
 CONTROL_ABORT = "abort-message"
 REASON_GONE = "the receiver answered 410"
 REASON_ASKED = "the receiver asked for it"
-REASON_ONLY_FAILURES = f"nothing but failures for {breaker.DISABLE_AFTER.days} days"
+REASON_ONLY_FAILURES = f"nothing but failures for {retry.DISABLE_AFTER.days} days"
 
 
 def lock(session: Session, subscription_id: str) -> Subscription:
@@ -58,7 +58,7 @@ def lock(session: Session, subscription_id: str) -> Subscription:
 
 
 def control_of(result: SendResult) -> str:
-    """Give what the receiver asks for beside its status."""
+    """Return what the receiver asks for besides its status."""
     return result.response_headers.get(CONTROL_HEADER, "").strip().lower()
 
 
@@ -90,7 +90,7 @@ def note_failure(
 ) -> None:
     """Count a failure of a locked subscription, and draw the conclusions."""
     before = _health_of(subscription)
-    health = breaker.after_failure(
+    health = retry.after_failure(
         before,
         now,
         status=result.status,
@@ -104,7 +104,7 @@ def note_failure(
     if health.trips > before.trips:
         logger.warning(
             "webhook_breaker_opened subscription=%s failures=%d until=%s",
-            *(subscription.id, health.consecutive_failures, health.rest_until),
+            *(subscription.id, health.consecutive_failures, health.held_back_until),
         )
     if health.warnings > before.warnings:
         _warn(session, subscription, result, now)
@@ -125,7 +125,7 @@ def _health_of(subscription: Subscription) -> Health:
     return Health(
         consecutive_failures=subscription.consecutive_failures,
         failing_since=subscription.failing_since,
-        rest_until=subscription.breaker_until,
+        held_back_until=subscription.held_back_until,
         trips=subscription.breaker_trips,
         warnings=subscription.warnings,
     )
@@ -134,7 +134,7 @@ def _health_of(subscription: Subscription) -> Health:
 def _write(subscription: Subscription, health: Health) -> None:
     subscription.consecutive_failures = health.consecutive_failures
     subscription.failing_since = health.failing_since
-    subscription.breaker_until = health.rest_until
+    subscription.held_back_until = health.held_back_until
     subscription.breaker_trips = health.trips
     subscription.warnings = health.warnings
 
@@ -143,7 +143,7 @@ def _recover(
     session: Session, subscription: Subscription, event_type: str, now: datetime
 ) -> None:
     before = _health_of(subscription)
-    _write(subscription, breaker.after_success(before, now))
+    _write(subscription, retry.after_success(before, now))
     session.flush()
     if before.is_tripped:
         logger.info("webhook_breaker_closed subscription=%s", subscription.id)

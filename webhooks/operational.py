@@ -36,7 +36,7 @@ class OperationalType(StrEnum):
 
 
 def is_operational(event_type: str) -> bool:
-    """Tell whether an event is about the delivery itself."""
+    """Whether an event is about the delivery itself."""
     return event_type.startswith(OPERATIONAL_PREFIX)
 
 
@@ -63,7 +63,7 @@ def event_about(
 
 
 def describe_delivery(delivery: Delivery) -> dict[str, Any]:
-    """Say which delivery an event is about."""
+    """Return the facts of the delivery that an event is about."""
     return {
         "delivery_id": delivery.id,
         "event_id": delivery.event_id,

@@ -13,7 +13,7 @@ from webhooks.tables import LIVE_STATES, Delivery, DeliveryState, state_in
 
 
 def is_pending_head(delivery: type[Delivery]) -> Iterator[ColumnElement[bool]]:
-    """Tell whether nothing of its key comes before it, and it is not being sent."""
+    """Whether nothing of its key comes before it, and it is not being sent."""
     other = aliased(Delivery)
     first_live = (
         select(other.sequence)
@@ -26,13 +26,13 @@ def is_pending_head(delivery: type[Delivery]) -> Iterator[ColumnElement[bool]]:
     )
     yield state_in(delivery.state, DeliveryState.PENDING)
     # Not NOT EXISTS: of that PostgreSQL would make a join in an order of its choice,
-    # and before it has statistics read all that waits for the endpoint. Not an
+    # and before it has statistics read all that waits for the receiver. Not an
     # equality: it would think that few rows pass, and plan for reading many.
     yield delivery.sequence <= first_live.scalar_subquery()
 
 
 def follows_gap(delivery: type[Delivery]) -> ColumnElement[bool]:
-    """Tell whether the one before it in its key was given up."""
+    """Whether the one before it in its key was given up."""
     other = aliased(Delivery)
     given_up = select(other.id).where(
         *_is_of_same_key(other, delivery),

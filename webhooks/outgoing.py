@@ -16,7 +16,6 @@ from datetime import datetime
 from types import MappingProxyType
 
 from webhooks.claims import Claim
-from webhooks.credentials import open_credentials
 from webhooks.errors import (
     InvalidSubscriptionError,
     RenderError,
@@ -25,9 +24,9 @@ from webhooks.errors import (
 )
 from webhooks.formats import FORMATS
 from webhooks.formats.contract import Format
-from webhooks.formats.hub_signature import HEADER, hub_signature, read_hub_signature
+from webhooks.formats.keyed import HUB_HEADER, hub_signature, read_hub_signature
 from webhooks.placeholders import LENT_NAMES, SUBSCRIPTION_ID, fill, fill_body
-from webhooks.sealing import SecretBox
+from webhooks.sealing import SecretBox, open_credentials
 from webhooks.sending.tls import Tls
 from webhooks.signing import scheme_of, sign
 from webhooks.tables import DeliveryKind
@@ -84,7 +83,7 @@ def prepare(
         raise UnsendableError(f"the credential {error.args[0]!r} is missing") from error
     except (InvalidSubscriptionError, RenderError) as error:
         raise UnsendableError(error.message) from error
-    headers |= _signed(claim, now, body, signing_secrets)
+    headers |= _sign(claim, now, body, signing_secrets)
     if known := _format(claim):
         headers |= known.signature(claim.event_id, now, body, credentials)
     material = Tls(claim.ca_certificate, claim.client_certificate, client_key)
@@ -122,7 +121,7 @@ def _signing_secrets(claim: Claim, box: SecretBox) -> list[str]:
     return [secret for secret in opened if scheme_of(secret) in claim.signatures]
 
 
-def _signed(
+def _sign(
     claim: Claim, now: datetime, body: bytes, secrets: list[str]
 ) -> dict[str, str]:
     try:
@@ -144,7 +143,7 @@ def _format(claim: Claim) -> Format | None:
 def _made_by_credentials(
     claim: Claim, credentials: Mapping[str, str]
 ) -> Mapping[str, str]:
-    """Give the headers that the format makes of the credentials."""
+    """Return the headers that the format makes of the credentials."""
     known = _format(claim)
     if known is None or "authorization" in claim.headers:
         return {}
@@ -172,4 +171,4 @@ def _hub(claim: Claim, values: Mapping[str, str], body: bytes) -> dict[str, str]
     template = read_hub_signature(claim.options)
     if template is None:
         return {}
-    return {HEADER: hub_signature(fill(template, values), body)}
+    return {HUB_HEADER: hub_signature(fill(template, values), body)}

@@ -1,4 +1,4 @@
-"""No more requests in a minute than an endpoint's owner allows.
+"""No more requests in a minute than a subscription's owner allows.
 
 Rules:
 
@@ -9,7 +9,7 @@ Rules:
   may come late. In no minute are there more requests than ``rate_per_minute`` and
   what falls into the slack.
 - What has to wait stays where it is in the queue, and no sender waits with it.
-- Whoever takes a request for a paced endpoint holds its subscription's row; what
+- Whoever takes a request for a paced receiver holds its subscription's row; what
   another dispatcher holds is passed over, never waited for.
 """
 
@@ -29,13 +29,13 @@ MINUTE = timedelta(minutes=1)
 def next_opening(
     open_from: datetime | None, rate_per_minute: int, now: datetime
 ) -> datetime:
-    """Say when the request after the one that is sent now may be sent."""
+    """Return when the request after the one that is sent now may be sent."""
     earliest = now - SLACK
     return max(open_from or earliest, earliest) + MINUTE / rate_per_minute
 
 
 class Pace:
-    """What paced endpoints may still have of one claim.
+    """What paced receivers may still have of one claim.
 
     Args:
         session: the claim's transaction.
@@ -55,24 +55,26 @@ class Pace:
         return self._waiting
 
     def take(self, subscription: Subscription) -> bool:
-        """Take a request, if the endpoint may have one now."""
-        rate, found = subscription.rate_per_minute, subscription.id
+        """Take a request, if the receiver may have one now."""
+        rate, subscription_id = subscription.rate_per_minute, subscription.id
         if rate is None:
             return True
-        if found in self._waiting or not self._is_open(found):
-            self._waiting.add(found)
+        if subscription_id in self._waiting or not self._is_open(subscription_id):
+            self._waiting.add(subscription_id)
             return False
-        self._open_from[found] = next_opening(self._open_from[found], rate, self._now)
-        self._taken.add(found)
+        self._open_from[subscription_id] = next_opening(
+            self._open_from[subscription_id], rate, self._now
+        )
+        self._taken.add(subscription_id)
         return True
 
     def write(self) -> None:
         """Put down what was taken."""
-        for found in sorted(self._taken):
+        for subscription_id in sorted(self._taken):
             self._session.execute(
                 update(Subscription)
-                .where(Subscription.id == found)
-                .values(open_from=self._open_from[found])
+                .where(Subscription.id == subscription_id)
+                .values(open_from=self._open_from[subscription_id])
                 .execution_options(synchronize_session=False)
             )
         self._taken.clear()

@@ -54,7 +54,7 @@ def walk(
     limit: int,
     **values: object,
 ) -> Iterator[Row[*Columns]]:
-    """All rows of a query in the order of ``keys``, columns of it that tell them apart.
+    """Yield all rows of a query in the order of ``keys``, which tell them apart.
 
     It is asked anew for each portion, by statements that are built once: none is open
     while somebody takes his time.

@@ -40,7 +40,7 @@ class _Entry:
 
 
 def _is_contention(error: Exception) -> bool:
-    """Tell whether PostgreSQL chose this transaction to end a wait."""
+    """Whether PostgreSQL chose this transaction to end a wait."""
     state = getattr(getattr(error, "orig", None), "sqlstate", None)
     return state in (_DEADLOCK_DETECTED, _LOCK_NOT_AVAILABLE)
 
@@ -51,11 +51,11 @@ class Recorder:
     Any thread may add; one at a time may flush.
 
     Args:
-        record: records results in a transaction of its own.
+        settle: settles claims in a transaction of its own.
     """
 
-    def __init__(self, record: Callable[[Sequence[Answered]], None]) -> None:
-        self._record = record
+    def __init__(self, settle: Callable[[Sequence[Answered]], None]) -> None:
+        self._settle = settle
         self._entries: deque[_Entry] = deque()
         self._not_before = 0.0
 
@@ -67,7 +67,7 @@ class Recorder:
         self._entries.append(_Entry(claim, result, give_up_at))
 
     def flush(self) -> None:
-        """Record what waits, unless the database has just refused."""
+        """Settle what waits, unless the database has just refused."""
         if time.monotonic() < self._not_before:
             return
         while self._entries:
@@ -78,16 +78,16 @@ class Recorder:
                 return
 
     def flush_all(self) -> None:
-        """Record everything, however long the database takes to come back."""
+        """Settle everything, however long the database takes to come back."""
         self.flush()
         while self._entries:
             time.sleep(RETRY_SECONDS)
             self.flush()
 
     def _offer(self, batch: Sequence[_Entry]) -> bool:
-        """Record a batch; False when something of it must be offered again."""
+        """Settle a batch; False when something of it must be offered again."""
         try:
-            self._record([(entry.claim, entry.result) for entry in batch])
+            self._settle([(entry.claim, entry.result) for entry in batch])
         except _AWAY as error:
             if len(batch) > 1 and _is_contention(error):
                 return self._offer_around_locks(batch)

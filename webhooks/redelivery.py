@@ -8,8 +8,8 @@ Rules:
 - What has a copy that arrived, or is still on its way, is passed over. So a request
   that is made again, after a crash or without one, sends nothing twice; and a copy
   that was given up may be followed by another.
-- Copies are due one after the other, at the rate that the endpoint's owner allows, so
-  that what is new need not wait behind all of them.
+- Copies are due one after the other, at the rate that the owner allows, so that what
+  is new need not wait behind all of them.
 - A portion is one transaction under the lock of its subscription's row: of two
   requests at a time the second sees what the first has stored.
 

@@ -37,7 +37,7 @@ def render(subscription: Formatted, message_id: str, event: Event) -> dict[str, 
 
 
 def nothing_rendered(event: Event) -> dict[str, Any]:
-    """Give the columns of a delivery that there are no words for."""
+    """Return the columns of a delivery that there are no words for."""
     return {
         "body": b"",
         "content_type": "",
@@ -47,7 +47,7 @@ def nothing_rendered(event: Event) -> dict[str, Any]:
 
 
 def stored_event(row: EventRow, headers: dict[str, str]) -> Event:
-    """Give an event as it was when it was stored; ``headers`` are of its delivery."""
+    """Return an event as it was when it was stored; ``headers`` are of its delivery."""
     return Event(
         type=row.type,
         ordering_key=row.ordering_key,

@@ -1,4 +1,4 @@
-"""Recording what became of claimed deliveries.
+"""Settling claimed deliveries by what became of them.
 
 Rules:
 
@@ -43,7 +43,7 @@ Answered = tuple[Claim, SendResult]
 _DELIVERED = str(DeliveryState.DELIVERED)
 
 
-def record_results(
+def settle_results(
     session: Session,
     answered: Sequence[Answered],
     *,
@@ -90,16 +90,16 @@ def record_results(
     return {claim.delivery_id for claim, _ in settled}
 
 
-def record_result(
+def settle_result(
     session: Session, claim: Claim, result: SendResult, *, now: datetime, jitter: float
 ) -> bool:
     """Settle one claim; False means that its lease was lost."""
-    settled = record_results(session, [(claim, result)], now=now, jitter=lambda: jitter)
+    settled = settle_results(session, [(claim, result)], now=now, jitter=lambda: jitter)
     return bool(settled)
 
 
 def sweep_expired_leases(session: Session, *, now: datetime, limit: int = 100) -> int:
-    """Give back what was being sent when its process ended; say how many."""
+    """Give back what was being sent when its process ended; return how many."""
     rows = session.execute(
         select(Delivery, Attempt)
         .join(
@@ -191,7 +191,7 @@ def _read_failed(
 
 
 def _failing_among(session: Session, subscription_ids: Collection[str]) -> set[str]:
-    """Give those whose last answer was a failure."""
+    """Return those whose last answer was a failure."""
     return set(session.scalars(_failing_query(), {"ids": sorted(subscription_ids)}))
 
 
@@ -312,7 +312,7 @@ def _attempt_values(claim: Claim, result: SendResult, now: datetime) -> dict[str
 
 
 def _find_receipt(claim: Claim, result: SendResult) -> str | None:
-    """Say what the receiver started because of the delivery, if it tells."""
+    """Return what the receiver started because of the delivery, if it tells."""
     return formats.find_receipt(
         claim.format, result.status or 0, result.response_headers, result.response_body
     )

@@ -31,7 +31,7 @@ REMOVED_AT_ONCE = 500
 def remove_deliveries(
     session: Session, *, before: datetime, limit: int = REMOVED_AT_ONCE
 ) -> int:
-    """Remove deliveries that were settled before then; say how many."""
+    """Remove deliveries that were settled before then; return how many."""
     ids = session.scalars(
         select(Delivery.id)
         .where(state_in(Delivery.state, *FINAL_STATES), Delivery.updated_at < before)
@@ -48,7 +48,7 @@ def remove_deliveries(
 def remove_events(
     session: Session, *, before: datetime, limit: int = REMOVED_AT_ONCE
 ) -> int:
-    """Remove events from before then that have no delivery; say how many."""
+    """Remove events from before then that have no delivery; return how many."""
     has_delivery = select(Delivery.id).where(Delivery.event_id == EventRow.id).exists()
     ids = session.scalars(
         select(EventRow.id)

@@ -34,7 +34,7 @@ SEED_BYTES = 32
 
 
 def scheme_of(secret: str) -> Scheme:
-    """Tell by its prefix what a secret signs with."""
+    """Return what a secret signs with, by its prefix."""
     return Scheme.V1A if secret.startswith(PRIVATE_KEY_PREFIX) else Scheme.V1
 
 
@@ -54,7 +54,7 @@ def new_private_key() -> str:
 
 
 def public_key_of(private_key: str) -> str:
-    """Give what a receiver verifies ``v1a`` with."""
+    """Return what a receiver verifies ``v1a`` with."""
     public = _read_private_key(private_key).public_key().public_bytes_raw()
     return PUBLIC_KEY_PREFIX + base64.b64encode(public).decode()
 

@@ -88,7 +88,7 @@ def rotate_keys(
 def live_keys(
     session: Session, subscription_ids: Sequence[str], now: datetime
 ) -> Sequence[SubscriptionSecret]:
-    """Give the secrets that may sign now, newest first."""
+    """Return the secrets that may sign now, newest first."""
     return session.scalars(
         select(SubscriptionSecret)
         .where(
@@ -109,14 +109,14 @@ def live_keys(
 def public_keys(
     session: Session, subscriptions: Sequence[Subscription], now: datetime
 ) -> Mapping[str, list[str]]:
-    """Give what ``v1a`` signatures are verified with now, newest first, by id.
+    """Return what ``v1a`` signatures are verified with now, newest first, by id.
 
     Asks the database only when one of the subscriptions signs so.
     """
-    found: defaultdict[str, list[str]] = defaultdict(list)
+    keys: defaultdict[str, list[str]] = defaultdict(list)
     signing = [row.id for row in subscriptions if Scheme.V1A in row.signatures]
     if signing:
         for row in live_keys(session, signing, now):
             if row.public_key is not None:
-                found[row.subscription_id].append(row.public_key)
-    return found
+                keys[row.subscription_id].append(row.public_key)
+    return keys

@@ -4,10 +4,10 @@ Rules:
 
 - A slot is a thread's worth of sending. A send counts against the slots of the fresh
   only while it is young, so that one which hangs makes room for the next.
-- One endpoint has at most half of the fresh slots; less when its sends hang, and
+- One receiver has at most half of the fresh slots; less when its sends hang, and
   least when its last answer was a failure. So a dead or slow one leaves most of
   the slots to the others, whatever number of models it is told about.
-- All failing endpoints together have at most half of the threads, probes a quarter.
+- All failing receivers together have at most half of the threads, probes a quarter.
 - This is a matter of one process; the database keeps order and mutual exclusion.
 """
 
@@ -21,7 +21,7 @@ from webhooks.claims import Claim
 
 #: A send that is older does not count as fresh.
 FRESH_SECONDS = 0.25
-#: A send that is older makes its endpoint a slow one.
+#: A send that is older makes its receiver a slow one.
 SLOW_SECONDS = 1.0
 MIN_PER_SUBSCRIPTION = 4
 MAX_PER_FAILING = 2
@@ -69,20 +69,20 @@ class Slots:
         return len(self._sends)
 
     def free(self) -> int:
-        """Say how many may begin now."""
+        """Return how many may begin now."""
         sends = self._snapshot()
         young = sum(self._age(send) < FRESH_SECONDS for send in sends)
         return max(0, min(self._fresh - young, self._threads - len(sends)))
 
     def free_probes(self) -> int:
-        """Say how many probes may begin now."""
+        """Return how many probes may begin now."""
         sends = self._snapshot()
         probing = sum(send.claim.is_endpoint_failing for send in sends)
         room = min(self._threads // 4 - probing, self._threads - len(sends))
         return max(0, room)
 
     def quota(self) -> "Quota":
-        """Give what each endpoint may have of the next claim."""
+        """Return what each receiver may have of the next claim."""
         sends = self._snapshot()
         failing = sum(send.claim.is_endpoint_failing for send in sends)
         return Quota(
@@ -105,7 +105,7 @@ class Slots:
 
 
 class Quota:
-    """What each endpoint may have of one claim (``claims.Allowance``).
+    """What each receiver may have of one claim (``claims.Allowance``).
 
     Args:
         most: what a good one may have under way.
@@ -127,11 +127,13 @@ class Quota:
         self._slow = slow
         self.is_healthy_only = is_healthy_only
         self.passed_over: set[str] = {
-            one for one in taken if not self._has_room(one, is_failing=False)
+            subscription_id
+            for subscription_id in taken
+            if not self._has_room(subscription_id, is_failing=False)
         }
 
     def take(self, subscription_id: str, *, is_failing: bool) -> bool:
-        """Take one, if the endpoint may have one more."""
+        """Take one, if the receiver may have one more."""
         if not self._has_room(subscription_id, is_failing=is_failing):
             self.passed_over.add(subscription_id)
             return False

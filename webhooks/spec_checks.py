@@ -2,14 +2,20 @@
 
 Rules:
 
-- ``checked`` gives the specification as it is stored; a refusal names the field.
+- ``check_spec`` gives the specification as it is stored; a refusal names the field.
 - Everything that can be known before an event happens is judged here: options are
   read, a sample is rendered, placeholders are filled on trial, certificates are
-  loaded. Messages never quote a credential.
+  loaded. Messages never quote a credential, or anything of a key.
 - The host of a URL is judged without asking the network; what it resolves to is
   judged at every send.
 - Whoever knows the URL of a chat's webhook may post there: what follows its host
   becomes the credential ``url_secret``.
+- Names of headers are lower case from here on; what HTTP, the sender or a format sets
+  cannot be set. A header that carries a secret by its name must have a placeholder in
+  its value, because values are stored and shown as they were written.
+- A certificate is shown and stored in clear, so a text with a private key in it is
+  refused there. What is saved was loaded once by ``cryptography`` and once by OpenSSL,
+  which also knows whether the key fits the certificate.
 """
 
 import re
@@ -18,23 +24,25 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 from webhooks import formats
-from webhooks.certificates import check_certificates
-from webhooks.errors import InvalidSubscriptionError
+from webhooks.errors import InvalidSubscriptionError, TLSMaterialError
 from webhooks.formats import FORMATS
-from webhooks.formats.hub_signature import read_hub_signature
+from webhooks.formats.keyed import read_hub_signature
 from webhooks.placeholders import (
     CREDENTIAL_NAME,
     LENT_NAMES,
+    PLACEHOLDER,
     fill,
     names_in,
     names_in_body,
 )
-from webhooks.request_headers import checked_headers
 from webhooks.retry import check_schedule
 from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.tls import Tls, make_context
 from webhooks.specs import (
     FACTS,
     MAX_CREDENTIAL_LENGTH,
+    MAX_HEADER_LENGTH,
+    MAX_PEM_LENGTH,
     MAX_TEXT_LENGTH,
     MIN_CREDENTIAL_LENGTH,
     Rule,
@@ -46,8 +54,29 @@ _SECRET_BEHIND_HOST = re.compile(r"[a-zA-Z]+://[^/?#$]+[/?].*")
 URL_SECRET = "url_secret"  # noqa: S105  # The name of a credential.
 
 
-def checked(guard: AddressGuard, spec: SubscriptionSpec) -> SubscriptionSpec:
-    """Give the specification as it is to be stored.
+MAX_HEADERS = 20
+MAX_NAME_LENGTH = 100
+FORBIDDEN_NAMES = frozenset(
+    {
+        *("accept-encoding", "connection", "content-encoding", "content-length"),
+        *("content-type", "expect", "host", "keep-alive", "te", "trailer"),
+        *("transfer-encoding", "upgrade", "user-agent", "x-hub-signature-256"),
+        *("x-databricks-signature", "x-mlflow-delivery-id", "x-mlflow-signature"),
+        "x-mlflow-timestamp",
+    }
+)
+FORBIDDEN_PREFIXES = ("webhook-", "ce-", "proxy-")
+SECRET_NAMES = frozenset(
+    {
+        *("api-key", "authorization", "cookie", "private-token", "token"),
+        *("x-api-key", "x-auth-token", "x-gitlab-token"),
+    }
+)
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+def check_spec(guard: AddressGuard, spec: SubscriptionSpec) -> SubscriptionSpec:
+    """Return the specification as it is to be stored.
 
     Raises:
         InvalidSubscriptionError: a value breaks a rule; names the field.
@@ -58,7 +87,7 @@ def checked(guard: AddressGuard, spec: SubscriptionSpec) -> SubscriptionSpec:
             _check_rule(name, facts.rule, value)
     _check_lists(spec)
     _check_credentials(spec.credentials)
-    spec = replace(spec, headers=checked_headers(spec.headers))
+    spec = replace(spec, headers=_check_headers(spec.headers))
     spec = _without_secret_url(spec)
     _check_request(spec)
     _check_url(guard, spec)
@@ -190,3 +219,92 @@ def _require_one_line(field_name: str, value: str) -> None:
 
 def _refuse(name: str, message: str) -> NoReturn:
     raise InvalidSubscriptionError(name, message)
+
+
+def _check_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers with lower-case names.
+
+    Raises:
+        InvalidSubscriptionError: a name or a value is refused.
+    """
+    if len(headers) > MAX_HEADERS:
+        raise InvalidSubscriptionError("headers", f"must be at most {MAX_HEADERS}")
+    lowered = {name.lower(): value for name, value in headers.items()}
+    if len(lowered) < len(headers):
+        raise InvalidSubscriptionError("headers", "must not have a name twice")
+    for name, value in lowered.items():
+        _check_name(name)
+        _check_value(name, value)
+    return lowered
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name) or len(name) > MAX_NAME_LENGTH:
+        raise InvalidSubscriptionError("headers", f"{name!r} is not a header's name")
+    if name in FORBIDDEN_NAMES or name.startswith(FORBIDDEN_PREFIXES):
+        raise InvalidSubscriptionError("headers", f"the header {name} cannot be set")
+
+
+def _check_value(name: str, value: str) -> None:
+    field = f"headers.{name}"
+    if not (value.isascii() and value.isprintable() and value == value.strip()):
+        raise InvalidSubscriptionError(field, "must be one line of ASCII text")
+    if not 0 < len(value) <= MAX_HEADER_LENGTH:
+        raise InvalidSubscriptionError(
+            field, f"must have 1 to {MAX_HEADER_LENGTH} characters"
+        )
+    try:
+        names_in(value)
+    except ValueError as error:
+        raise InvalidSubscriptionError(field, str(error)) from error
+    if name in SECRET_NAMES and not PLACEHOLDER.search(value):
+        raise InvalidSubscriptionError(
+            field,
+            "must take its secret from a credential, as ${NAME}: headers are stored"
+            " and shown as they are written",
+        )
+
+
+def check_certificates(ca: str | None, client: str | None, key: str | None) -> None:
+    """Refuse what cannot be used, each part as PEM text.
+
+    Raises:
+        InvalidSubscriptionError: names the field at fault.
+    """
+    if (client is None) != (key is None):
+        missing = "client_key" if key is None else "client_certificate"
+        raise InvalidSubscriptionError(
+            missing, "a client certificate and its key are given together"
+        )
+    if ca is not None:
+        _check("ca_certificate", ca, Tls(ca_certificate=ca))
+    if client is not None:
+        material = Tls(client_certificate=client, client_key=key)
+        _check("client_certificate", client, material)
+
+
+def _check(field: str, certificate: str, material: Tls) -> None:
+    if "PRIVATE KEY" in certificate:
+        raise InvalidSubscriptionError(field, "must not have a private key in it")
+    if not certificate.isascii() or "\0" in certificate:
+        raise InvalidSubscriptionError(field, "must be ASCII text")
+    if len(certificate) > MAX_PEM_LENGTH or len(material.client_key or "") > (
+        MAX_PEM_LENGTH
+    ):
+        raise InvalidSubscriptionError(
+            field, f"must have at most {MAX_PEM_LENGTH} characters"
+        )
+    # Loaded here: few receivers need it, and it holds a megabyte.
+    from cryptography import x509  # noqa: PLC0415
+
+    try:
+        x509.load_pem_x509_certificates(certificate.encode())
+        make_context(material)
+    except (ValueError, TLSMaterialError) as error:
+        raise InvalidSubscriptionError(
+            field,
+            "must be PEM certificates that OpenSSL can use, with a key that fits and"
+            " is not encrypted"
+            if material.client_key
+            else "must be PEM certificates that OpenSSL can use",
+        ) from error

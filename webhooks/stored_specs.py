@@ -7,9 +7,8 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from webhooks.credentials import open_credentials, seal_credentials
 from webhooks.errors import UnsealError
-from webhooks.sealing import SecretBox
+from webhooks.sealing import SecretBox, open_credentials, seal_credentials
 from webhooks.specs import SHOWN, SubscriptionSpec
 from webhooks.tables import Subscription
 
@@ -24,10 +23,10 @@ place_of = operator.attrgetter(
 
 def spec_of(box: SecretBox, subscription: Subscription) -> SubscriptionSpec:
     """Return what is stored as a specification, its secrets opened."""
-    return changed(box, subscription, {})
+    return apply_changes(box, subscription, {})
 
 
-def changed(
+def apply_changes(
     box: SecretBox, subscription: Subscription, changes: Mapping[str, Any]
 ) -> SubscriptionSpec:
     """Lay changes, by names of fields, over what is stored.

@@ -39,9 +39,9 @@ from webhooks.portions import read_rows
 from webhooks.sealing import SecretBox
 from webhooks.sending.address_guard import AddressGuard
 from webhooks.signing_keys import add_key, add_missing_keys, rotate_keys
-from webhooks.spec_checks import checked
+from webhooks.spec_checks import check_spec
 from webhooks.specs import FACTS, OnPoison, Scheme, SubscriptionSpec
-from webhooks.stored_specs import changed, columns_of, place_of, spec_of
+from webhooks.stored_specs import apply_changes, columns_of, place_of, spec_of
 from webhooks.tables import (
     LIVE_STATES,
     Delivery,
@@ -79,7 +79,7 @@ def create(
         TooManySubscriptionsError: there are ``MAX_SUBSCRIPTIONS``, give or take those
             made in the same instant.
     """
-    spec = checked(guard, spec)
+    spec = check_spec(guard, spec)
     _require_room(session)
     subscription = Subscription(
         id=new_sortable_id("sub", now),
@@ -164,7 +164,7 @@ def update_fields(
         if name not in FACTS:
             raise InvalidSubscriptionError(name, f"there is no field {name!r}")
     before = spec_of(box, subscription)
-    spec = checked(guard, changed(box, subscription, changes))
+    spec = check_spec(guard, apply_changes(box, subscription, changes))
     for name, value in columns_of(box, spec).items():
         setattr(subscription, name, value)
     if spec.rate_per_minute != before.rate_per_minute:
@@ -359,7 +359,7 @@ def _lock(session: Session, subscription_id: str) -> Subscription:
 def _forget_failures(subscription: Subscription) -> None:
     subscription.consecutive_failures = 0
     subscription.failing_since = None
-    subscription.breaker_until = None
+    subscription.held_back_until = None
     subscription.breaker_trips = 0
     subscription.warnings = 0
 

@@ -47,8 +47,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from webhooks.columns import UTCDateTime
-from webhooks.indexes import partial_index
+from webhooks.columns import UTCDateTime, partial_index
 from webhooks.specs import OnPoison
 
 
@@ -164,7 +163,9 @@ class Subscription(Base):
     state_reason: Mapped[str | None] = mapped_column(Text)
     consecutive_failures: Mapped[int] = mapped_column(default=0)
     failing_since: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    breaker_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    held_back_until: Mapped[datetime | None] = mapped_column(
+        "breaker_until", UTCDateTime
+    )
     #: How often the breaker opened since the last success.
     breaker_trips: Mapped[int] = mapped_column(default=0, server_default="0")
     #: How many warnings were announced since the last success.

@@ -4,7 +4,7 @@ Rules:
 
 - It is a retry, then ``blocked`` (hold) or ``dead``; ``held`` where the
   subscription is not active any more. With ``latest_wins`` it is ``superseded`` if
-  a newer one came meanwhile. ``webhook.health`` has what it means for the endpoint.
+  a newer one came meanwhile. ``webhook.health`` has what it means for the receiver.
 - A probe that fails costs no attempt: it came before the schedule's next one.
 """
 
@@ -78,11 +78,11 @@ def settle_failure(
         _release(delivery, DeliveryState.DEAD, REASON_ABORTED, now)
         return
     _fail(session, delivery, subscription, due, now=now)
-    _announce_end(session, delivery, subscription, now)
+    _publish_end(session, delivery, subscription, now)
 
 
 def _is_elsewhere(claim: Claim, subscription: Subscription) -> bool:
-    """Tell whether the subscription goes to another place than was tried."""
+    """Whether the subscription goes to another place than was tried."""
     return (
         claim.url,
         claim.headers,
@@ -109,7 +109,7 @@ def settle_unknown(
     """Settle what was being sent when its process ended."""
     due = _due_after(delivery, subscription, now, now, was_probe=was_probe)
     _fail(session, delivery, subscription, due, now=now)
-    _announce_end(session, delivery, subscription, now)
+    _publish_end(session, delivery, subscription, now)
 
 
 def _attempts_of_budget(delivery: Delivery) -> int:
@@ -124,7 +124,7 @@ def _due_after(
     *,
     was_probe: bool,
 ) -> datetime | None:
-    """Say when the delivery is due again; None where its attempts are used up."""
+    """Return when the delivery is due again; None where its attempts are used up."""
     if was_probe:
         delivery.attempts_forgiven += 1
         return max(delivery.next_attempt_at, now)
@@ -158,21 +158,21 @@ def _fail(
             session.flush()
             block_key(session, delivery, now=now)
     else:
-        delivery.next_attempt_at = max(due, subscription.breaker_until or due)
+        delivery.next_attempt_at = max(due, subscription.held_back_until or due)
         _release(delivery, DeliveryState.PENDING, None, now)
 
 
 def _is_overtaken(
     session: Session, delivery: Delivery, subscription: Subscription
 ) -> bool:
-    """Tell whether a newer event came while this one was being sent."""
+    """Whether a newer event came while this one was being sent."""
     if (
         subscription.on_poison != OnPoison.LATEST_WINS
         or delivery.kind != DeliveryKind.EVENT
     ):
         return False
     newer = aliased(Delivery)
-    found = session.scalars(
+    newer_id = session.scalars(
         select(newer.id)
         .where(
             newer.subscription_id == delivery.subscription_id,
@@ -183,10 +183,10 @@ def _is_overtaken(
         )
         .limit(1)
     )
-    return found.one_or_none() is not None
+    return newer_id.one_or_none() is not None
 
 
-def _announce_end(
+def _publish_end(
     session: Session, delivery: Delivery, subscription: Subscription, now: datetime
 ) -> None:
     """Announce that the attempts of a delivery are used up."""

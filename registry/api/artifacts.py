@@ -14,8 +14,7 @@ from urllib.parse import quote
 
 from flask import Response, jsonify, request
 
-from registry.api.blueprints import Blueprint
-from registry.api.body_limits import accepts_body
+from registry.api.blueprints import Blueprint, accepts_body
 from registry.api.schemas.base import PageQuery
 from registry.api.schemas.versions import (
     Abandonment,
@@ -177,11 +176,11 @@ def finalize(body: dict[str, Any], name: str, number: int) -> Response:
 def _finalize(name: str, number: int, declared: Manifest) -> Response:
     version = queries.get_version(reading(), name, number)
     if version.artifact_digest == declared.digest:
-        return _settled(SealVersion(model=name, number=number, manifest=declared))
+        return _settle(SealVersion(model=name, number=number, manifest=declared))
     _require_upload(version)
     end_reading()
     if not is_hashed_inline(declared.files):
-        return _settled(ScheduleSealing(model=name, number=number, declared=declared))
+        return _settle(ScheduleSealing(model=name, number=number, declared=declared))
     store, waiting = parts().store, _upload_source(version)
     try:
         sealed = uploads.seal_upload(store, version.id, declared)
@@ -191,7 +190,7 @@ def _finalize(name: str, number: int, declared: Manifest) -> Response:
         model=name, number=number, manifest=declared, source=sealed.source
     )
     try:
-        answer = _settled(seal)
+        answer = _settle(seal)
     except ConflictError:  # given up in the meantime: nothing refers to the copy
         uploads.remove(store, sealed.source)
         raise
@@ -199,12 +198,12 @@ def _finalize(name: str, number: int, declared: Manifest) -> Response:
     return answer
 
 
-def _settled(command: Command[VersionRow]) -> Response:
+def _settle(command: Command[VersionRow]) -> Response:
     return commit(lambda tx: version_document(execute(tx, command)))
 
 
 def _give_up(version: VersionRow, reason: str) -> Response:
-    answer = _settled(
+    answer = _settle(
         FailRegistration(model=version.model_name, number=version.number, reason=reason)
     )
     uploads.remove(parts().store, _upload_source(version))
@@ -247,7 +246,7 @@ def _verify(name: str, number: int) -> Response:
     manifest = manifests.manifest_of(reading(), version)
     end_reading()
     verify_artifact(version, manifest)
-    return _settled(
+    return _settle(
         MarkArtifactVerified(model=name, number=number, digest=manifest.digest)
     )
 

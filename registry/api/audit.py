@@ -57,9 +57,9 @@ def list_audit_entries(query: dict[str, Any]) -> Response:
 
     def shown(row: Row[Any]) -> dict[str, Any] | None:
         """Its document, where it is asked for; it may be what cannot be read."""
-        found = _document(row)
-        is_meant = name in {None, found["model"]} or found["action"] is None
-        return found if is_meant else None
+        document = _document(row)
+        is_meant = name in {None, document["model"]} or document["action"] is None
+        return document if is_meant else None
 
     return page(rows, limit, document=shown, key=lambda e: e.id)
 
@@ -116,9 +116,9 @@ def export_audit() -> Response:
     return answer
 
 
-def _name(given: str | None) -> str | None:
-    """A name that the database can be asked for."""
-    return None if given is None else given.replace("\0", "\ufffd")
+def _name(name: str | None) -> str | None:
+    """Return a name that the database can be asked for."""
+    return None if name is None else name.replace("\0", "\ufffd")
 
 
 def _sees_all() -> bool:

@@ -1,4 +1,4 @@
-"""Blueprints whose arguments are read strictly.
+"""Blueprints whose arguments are read strictly, and the bodies of single routes.
 
 Rules:
 
@@ -9,9 +9,13 @@ Rules:
 - An argument that stands twice in a query is refused, whether or not anybody reads
   it: readers disagree on which of them counts.
 - Unknown query arguments are refused, as unknown members of a body are.
+- The limit of all bodies stands in ``registry.app``; a route may have one of its own.
+  Sign-in comes first, so that only those who may use the route can send that much.
 """
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import flask_smorest
 from flask import Request, current_app, request
@@ -21,6 +25,11 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 _UNKNOWN_BY_LOCATION = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "query": RAISE}
+
+
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
+View = Callable[Arguments, Answer]
 
 
 class StrictParser(FlaskParser):
@@ -56,3 +65,19 @@ def _refuse_repetition() -> None:
     for name, values in request.args.lists():
         if len(values) > 1:
             raise BadRequest(f"{name[:80]!r} stands more than once in the query")
+
+
+def accepts_body(
+    limit_bytes: int,
+) -> Callable[[View[Arguments, Answer]], View[Arguments, Answer]]:
+    """Let a view's body be so long; stands above what parses the body."""
+
+    def declare(view: View[Arguments, Answer]) -> View[Arguments, Answer]:
+        @wraps(view)
+        def limited(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
+            request.max_content_length = limit_bytes
+            return view(*args, **kwargs)
+
+        return limited
+
+    return declare

@@ -25,7 +25,7 @@ class NameConverter(BaseConverter):
     regex = r"[^/\x00-\x1f]{1,256}"
 
     def to_python(self, value: str) -> str:
-        """The name in the form it is stored in."""
+        """Return the name in the form it is stored in."""
         try:
             return names.clean_text(value, field="name")
         except InvalidInputError as error:
@@ -41,7 +41,7 @@ class NumberConverter(IntegerConverter):
         super().__init__(url_map, min=1, max=MAX_NUMBER)
 
     def to_python(self, value: str) -> int:
-        """The number."""
+        """Return the number."""
         if value.isascii() and value.isdigit():
             with suppress(ValidationError, ValueError):
                 number: int = super().to_python(value)

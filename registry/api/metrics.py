@@ -44,8 +44,8 @@ def measure(app: Flask) -> None:
 
 def registry_of(app: Flask) -> CollectorRegistry:
     """Everything that there is to read of this application."""
-    found: CollectorRegistry = app.extensions[_EXTENSION]
-    return found
+    metrics: CollectorRegistry = app.extensions[_EXTENSION]
+    return metrics
 
 
 def _begin() -> None:

@@ -28,7 +28,7 @@ from registry.domain.rows import AliasRow
 from registry.persistence import queries
 from registry.persistence.database import reading
 from registry.services.commands import create, execute
-from registry.services.models import change_model
+from registry.services.subscriptions import change_model
 from registry.web.commands import answer_once, commit
 from registry.web.paging import decode_cursor, page
 

@@ -145,8 +145,8 @@ def _complete_responses(
             responses[status] = {"$ref": f"#/components/responses/{error.component}"}
     for status, response in responses.items():
         if status[0] in _SUCCESSES:
-            found = success_headers(operation["operationId"], status, headers)
-            response.setdefault("headers", {}).update(found)
+            success = success_headers(operation["operationId"], status, headers)
+            response.setdefault("headers", {}).update(success)
     operation["responses"] = dict(sorted(responses.items()))
 
 

@@ -89,8 +89,8 @@ PATH_SCHEMAS: Mapping[str, Part] = {
 
 
 def _header(description: str, *, required: bool = False, **schema: object) -> Part:
-    found: Part = {"description": description, "schema": {"type": "string", **schema}}
-    return {**found, "required": True} if required else found
+    part: Part = {"description": description, "schema": {"type": "string", **schema}}
+    return {**part, "required": True} if required else part
 
 
 _ETAG = _header("The entity tag", required=True, pattern='^"[^"]+"$')
@@ -143,12 +143,12 @@ class ErrorResponse:
             if self.media_type == MEDIA_TYPE
             else {"type": "string"}
         )
-        found: Part = {
+        part: Part = {
             "description": self.description,
             "content": {self.media_type: {"schema": schema}},
         }
         headers = _ERROR_HEADERS.get(self.status)
-        return {**found, "headers": headers} if headers else found
+        return {**part, "headers": headers} if headers else part
 
 
 _ERROR_HEADERS: Mapping[HTTPStatus, Part] = {

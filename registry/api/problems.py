@@ -89,7 +89,7 @@ def register_problem_handlers(app: Flask) -> None:
 
 
 def registry_problem(error: errors.RegistryError) -> Response:
-    """What our own code raises."""
+    """Answer what our own code raises."""
     status = next(
         (known for kind, known in _STATUSES.items() if isinstance(error, kind)),
         HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -101,7 +101,7 @@ def registry_problem(error: errors.RegistryError) -> Response:
 
 
 def http_problem(error: HTTPException) -> Response:
-    """What the HTTP layer raises, with webargs' messages by field."""
+    """Answer what the HTTP layer raises, with webargs' messages by field."""
     if error.response is not None:  # a redirect, raised as Flask does
         return cast("Response", error.response)
     status = HTTPStatus(error.code or 500)

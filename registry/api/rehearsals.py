@@ -19,7 +19,7 @@ from registry.services import rehearsals
 from registry.services.preparing import prepare_version
 from registry.services.rehearsals import Rehearsal
 from registry.services.sources import with_owner
-from registry.web.commands import carried_out_and_undone, parts
+from registry.web.commands import parts, run_without_commit
 from registry.web.verification import verified_digest
 
 blueprint = Blueprint("rehearsals", __name__, description="Changes not made")
@@ -46,7 +46,7 @@ def rehearse(body: dict[str, Any]) -> Response:
 
 
 def _answer(changes: Rehearsal) -> Response:
-    version = carried_out_and_undone(lambda tx: rehearsals.rehearse(tx, changes))
+    version = run_without_commit(lambda tx: rehearsals.rehearse(tx, changes))
     return jsonify({"version": version and version_document(version)})
 
 

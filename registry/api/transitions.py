@@ -54,7 +54,7 @@ def create_transition(body: dict[str, Any], name: str, number: int) -> Response:
         expected_incumbent=body.get("expected_incumbent"),
         if_match=if_match(),
     )
-    return answer_once(lambda: commit_move(move, _moved))
+    return answer_once(lambda: commit_move(move, _move))
 
 
 @blueprint.route("/models/<name:name>/rollback", methods=["POST"])
@@ -66,10 +66,10 @@ def create_transition(body: dict[str, Any], name: str, number: int) -> Response:
 def create_rollback(body: dict[str, Any], name: str) -> Response:
     """Return Production to the version that served before, or to the one named."""
     move = rollback(name, body.get("to_version"), body["reason"])
-    return answer_once(lambda: commit_move(move, _moved))
+    return answer_once(lambda: commit_move(move, _move))
 
 
-def _moved(tx: Transaction, move: MoveVersion) -> Document:
+def _move(tx: Transaction, move: MoveVersion) -> Document:
     return execute(tx, move).document
 
 

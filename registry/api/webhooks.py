@@ -29,7 +29,6 @@ from registry.api.schemas.webhooks import (
 from registry.auth.permissions import Permission, requires
 from registry.persistence.database import reading_session
 from registry.services import deliveries as delivery_service
-from registry.services import redelivery
 from registry.services import subscriptions as service
 from registry.services.subscriptions import subscription_documents, translated
 from registry.services.transaction import Transaction
@@ -177,9 +176,9 @@ def redeliver_chosen(body: dict[str, Any], webhook_id: str) -> Response:
 
     def work(tx: Transaction) -> dict[str, Any]:
         if is_count:
-            count, last = redelivery.count(tx, webhook_id, body), None
+            count, last = delivery_service.count(tx, webhook_id, body), None
         else:
-            count, last = redelivery.send(tx, webhook_id, body, after=after)
+            count, last = delivery_service.send(tx, webhook_id, body, after=after)
         next_cursor = None if last is None else encode_cursor(last)
         return {"count": count, "next_cursor": next_cursor}
 

@@ -24,7 +24,7 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def hop_of_request() -> int:
-    """Say how many webhooks led to the present request.
+    """Return how many webhooks led to the present request.
 
     Raises:
         WebhookLoopError: too many, and it is to change something.

@@ -44,7 +44,7 @@ def requires(permission: Permission) -> Callable[[View], View]:
 
 
 def permission_of(app: Flask, endpoint: str) -> Permission | None:
-    """The permission that the view behind an endpoint declares."""
+    """Return the permission that the view behind an endpoint declares."""
     declared = getattr(app.view_functions[endpoint], _ATTRIBUTE, None)
     return declared if isinstance(declared, Permission) else None
 

@@ -93,7 +93,7 @@ def _signed_in(permission: Permission | None, endpoint: str, now: datetime) -> A
 
 
 def _token(secret: str, now: datetime) -> TokenRow:
-    """Who signs in; a connection that had died while nobody used it is replaced."""
+    """Return who signs in; a connection that died while nobody used it is replaced."""
     try:
         return tokens.sign_in(reading(), secret, now=now)
     except DBAPIError as error:
@@ -104,7 +104,7 @@ def _token(secret: str, now: datetime) -> TokenRow:
 
 
 def _grant(secret: str, endpoint: str, now: datetime) -> DeploymentGrant:
-    """What the token of a delivery allows, when it is what this request asks."""
+    """Return what the token of a delivery allows, when it is what this request asks."""
     known: DeploymentTokens = current_app.extensions[_DEPLOYMENT_TOKENS]
     grant = open_grant(reading(), known, secret, now=now)
     path = request.view_args or {}
@@ -149,12 +149,12 @@ def _note_use_afterwards(answer: Response) -> Response:
 
 
 def current_caller() -> Caller:
-    """Who makes the present request; only where a permission is declared."""
+    """Return who makes the present request; only where a permission is declared."""
     caller: Caller = g.caller
     return caller
 
 
 def current_grant() -> DeploymentGrant | None:
-    """What the token of a delivery allows, when the caller signed in with one."""
+    """Return what the token of a delivery allows, if the caller signed in with one."""
     grant: DeploymentGrant | None = g.get("deployment_grant")
     return grant

@@ -123,7 +123,7 @@ def _show(output: Output, report: VerificationReport) -> None:
 
 
 def _reservations(report: VerificationReport) -> Iterator[str]:
-    """What the verdict does not cover."""
+    """Yield what the verdict does not cover."""
     if report.is_sealed is False:
         yield (
             "This export has no seal, as those of former releases: whether something "

@@ -36,7 +36,7 @@ def is_ci_job(environ: Mapping[str, str]) -> bool:
 def ci_idempotency_key(
     environ: Mapping[str, str], *effect: str | int | None
 ) -> EffectKey | None:
-    """The key for ``effect`` in this CI job, or None outside of CI."""
+    """Return the key for ``effect`` in this CI job, or None outside of CI."""
     for system, names in _RUN_VARIABLES.items():
         run = [environ.get(name, "") for name in names]
         if all(run):

@@ -46,7 +46,7 @@ output_option = click.option(
     "-o",
     "--output",
     "output_format",
-    type=click.Choice([one.value for one in OutputFormat]),
+    type=click.Choice([known.value for known in OutputFormat]),
     default=OutputFormat.TABLE.value,
     show_default=True,
     help="A table for people, or JSON for programs.",
@@ -109,26 +109,26 @@ def travels_in_clear(url: str) -> bool:
 
 
 def example(*lines: str) -> str:
-    """An epilog that shows how the command is called."""
+    """Return an epilog that shows how the command is called."""
     # The \b keeps click from joining the lines.
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def key_values(pairs: Iterable[str], option: str) -> dict[str, str]:
-    """The values of an option that takes ``K=V`` several times.
+    """Return the values of an option that takes ``K=V`` several times.
 
     Raises:
         click.BadParameter: for a value without ``=`` or key, or a key given twice.
     """
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not key or not equals:
             raise click.BadParameter(f"{pair!r} is not K=V", param_hint=option)
-        if key in found:
+        if key in values:
             raise click.BadParameter(f"{key!r} is given twice", param_hint=option)
-        found[key] = value
-    return found
+        values[key] = value
+    return values
 
 
 def require_confirmation(question: str, *, is_confirmed: bool) -> None:

@@ -1,23 +1,79 @@
-"""The database that the settings name, as commands read it without a server."""
+"""The database that the settings name, as commands reach it.
+
+Rules:
+
+- Trouble with it is one line in place of a traceback.
+- At a start, three cases are told apart: it does not let us in, it lacks the schema, it
+  refuses a statement. Each line says what to look at or what to run.
+- The address is not shown: it holds the password.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flask import Flask
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from registry.errors import NotFoundError, RegistryError
 from registry.persistence.database import (
     begin_snapshot,
+    db,
     engine_options,
     prepare_engine,
     session_factory,
 )
 from registry.persistence.schema import schema_problem
 from registry.settings import Settings
+
+
+@contextmanager
+def database_of(app: Flask) -> Iterator[None]:
+    """A block that works on the app's database, which is asked for first.
+
+    Raises:
+        RegistryError: when it cannot be connected to, or fails within the block.
+    """
+    with app.app_context():
+        try:
+            with db.engine.connect():
+                pass
+        except SQLAlchemyError as error:
+            said = " ".join(_said(error).split())
+            setting = "DATABASE_URL"
+            if "unsupported startup parameter" in said:  # PgBouncer's words alone
+                setting = "PGBOUNCER"
+            raise RegistryError(
+                f"the database cannot be connected to: see STAGEGATE_{setting} ({said})"
+            ) from error
+        try:
+            yield
+        except SQLAlchemyError as error:
+            # The lines after the first repeat the statement.
+            reason = _said(error).partition("\n")[0]
+            raise RegistryError(f"the database failed: {reason}") from error
+
+
+def require_schema(app: Flask) -> None:
+    """See that the database answers and has the present schema.
+
+    Raises:
+        RegistryError: saying which of the two fails, and what to run.
+    """
+    with database_of(app):
+        problem = schema_problem(db.session())
+    if problem:
+        raise RegistryError(problem)
+
+
+def _said(error: SQLAlchemyError) -> str:
+    """Return what the driver says, without the statement and link of SQLAlchemy."""
+    return str(
+        error.orig if isinstance(error, DBAPIError) and error.orig else error
+    ).strip()
 
 
 @contextmanager

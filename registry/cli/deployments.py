@@ -58,22 +58,22 @@ def report(
     webhook_id: str | None,
 ) -> None:
     """Say what became of a version in an environment."""
-    given = {
+    members = {
         "url": details_url,
         "description": description,
         "webhook_id": webhook_id,
     }
-    found = to.client.deployments.report(
+    deployment = to.client.deployments.report(
         model,
         version,
         status,
         environment=environment,
-        **{name: value for name, value in given.items() if value is not None},
+        **{name: value for name, value in members.items() if value is not None},
     )
     to.output.done(
-        found.raw,
-        f"{model} version {version} is {found.status} in {found.environment}."
-        f"{_rolled_back(found.automatic_rollback or {})}",
+        deployment.raw,
+        f"{model} version {version} is {deployment.status} in {deployment.environment}."
+        f"{_rolled_back(deployment.automatic_rollback or {})}",
     )
 
 
@@ -92,5 +92,5 @@ def _rolled_back(rollback: JsonObject) -> str:
 @client_command
 def list_(to: Connection, model: str, version: int, *, limit: int | None) -> None:
     """List the deployments of a version, newest first."""
-    found = to.client.deployments.list(model, version)
-    to.output.many(islice(found, limit), _COLUMNS)
+    deployments = to.client.deployments.list(model, version)
+    to.output.listing(islice(deployments, limit), _COLUMNS)

@@ -24,7 +24,7 @@ Show = Callable[[int, int], None]
 
 
 def table(titles: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
-    """A row for each record, below its titles."""
+    """Return a row for each record, below its titles."""
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for title in titles:
         # Folding keeps an identifier whole where an ellipsis would eat it.

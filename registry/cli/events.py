@@ -43,8 +43,8 @@ def events(
 ) -> None:
     """Show what happened, in its order, from any point on."""
     if not follow:
-        found = to.client.events(after=after, **chosen)
-        to.output.many(islice(found, limit), _COLUMNS)
+        records = to.client.events(after=after, **chosen)
+        to.output.listing(islice(records, limit), _COLUMNS)
         return
     for event in islice(to.client.events.follow(after=after, **chosen), limit):
         to.output.sentence(event.raw, line_of(event))
@@ -52,4 +52,6 @@ def events(
 
 def line_of(event: EventRecord) -> str:
     """Return an event in one line."""
-    return "  ".join(text_of(member_of(event.raw, one.member)) for one in _COLUMNS)
+    return "  ".join(
+        text_of(member_of(event.raw, column.member)) for column in _COLUMNS
+    )

@@ -1,4 +1,4 @@
-"""What a command's exit code says: the one table (design §8).
+"""What a command's exit code says: the one table of them all.
 
 Rules:
 
@@ -59,6 +59,6 @@ EXIT_CODES: Mapping[type[BaseException], ExitCode] = {
 
 
 def exit_code_of(error: BaseException) -> ExitCode:
-    """The exit code a command ends with because of ``error``."""
-    found = (EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
-    return next(found, ExitCode.FAILED)
+    """Return the exit code a command ends with because of ``error``."""
+    codes = (EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
+    return next(codes, ExitCode.FAILED)

@@ -35,7 +35,7 @@ def failure_of(error: Exception, *, as_json: bool = False) -> click.exceptions.E
 
 
 def explanation(error: Exception) -> str:
-    """The message with what helps to go on."""
+    """Return the message with what helps to go on."""
     message = str(error)
     return "\n".join(
         [message, *(f"  {line}" for line in _hints(error) if line not in message)]
@@ -63,7 +63,7 @@ def _document(error: Exception, exit_code: ExitCode) -> str:
     slug = error.slug if isinstance(error, RegistryError) else "internal"
     facts = error.facts if isinstance(error, RegistryError) else {}
     kind = next(
-        (one for one in type(error).__mro__ if one.__module__ == "registry.errors"),
+        (kind for kind in type(error).__mro__ if kind.__module__ == "registry.errors"),
         type(error),
     )
     document = {

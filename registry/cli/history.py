@@ -32,10 +32,10 @@ def instant(value: str) -> datetime:
         click.BadParameter: for anything else.
     """
     try:
-        found = datetime.fromisoformat(value)
-        if found.tzinfo is None:
-            found = found.replace(tzinfo=UTC)
-        return found.astimezone(UTC)
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise click.BadParameter(
             f"{value!r} is not a time such as 2026-11-20T12:00:00Z"
@@ -43,7 +43,7 @@ def instant(value: str) -> datetime:
 
 
 def _with_columns(entry: HistoryEntry) -> HistoryEntry:
-    """The entry with what the table shows of its deliveries and deployments."""
+    """Return the entry with what the table shows of its deliveries and deployments."""
     columns = {
         "cause": f"{entry.cause}, unverified"
         if entry.verified is False
@@ -64,7 +64,8 @@ def _delivered(entry: HistoryEntry) -> str:
 
 def _deployed(entry: HistoryEntry) -> str:
     return ", ".join(
-        f"{one.get('environment')}: {one.get('status')}" for one in entry.deployments
+        f"{deployment.get('environment')}: {deployment.get('status')}"
+        for deployment in entry.deployments
     )
 
 
@@ -97,7 +98,7 @@ def history(
     if at is None:
         entries = islice(to.client.history(model, stage=stage), limit)
         shown = entries if to.output.is_json else map(_with_columns, entries)
-        to.output.many(shown, _COLUMNS)
+        to.output.listing(shown, _COLUMNS)
         return
     holder = to.client.stage_holder(model, stage or _DEFAULT_STAGE, at=at)
-    to.output.one(holder.raw, VERSION_MEMBERS)
+    to.output.details(holder.raw, VERSION_MEMBERS)

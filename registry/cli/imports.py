@@ -147,7 +147,7 @@ def mlflow(
 def _writer(
     client: RegistryClient, server: MlflowServer, *, wait_seconds: float | None
 ) -> Writer:
-    """What makes the changes; without a time to wait, what only asks about them."""
+    """Return what makes the changes; without a time to wait, what only asks."""
 
     def looking(find: Find) -> AddressOf:
         return Addresses(server, find).address_of
@@ -166,10 +166,10 @@ def _exit_code(report: Report) -> ExitCode:
 
 def _print(output: Output, report: Report) -> None:
     with output.after_change():
-        output.one(report.document, ["from", *Count])
-        findings = [Record(raw=one.document) for one in report.findings]
+        output.details(report.document, ["from", *Count])
+        findings = [Record(raw=finding.document) for finding in report.findings]
         if findings and not output.is_json:
-            output.many(findings, _FINDINGS)
+            output.listing(findings, _FINDINGS)
         if not output.is_json:
             output.sentence({}, _sentence(report))
 

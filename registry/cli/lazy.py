@@ -45,7 +45,7 @@ class LazyCommand:
 
 
 def _imported(name: str) -> ModuleType:
-    """The module; what comes with it is never looked through for garbage.
+    """Return the module; what comes with it is never looked through for garbage.
 
     That would take an eighth of the time that importing takes, find next to nothing,
     and go on as long as the process lives.
@@ -71,13 +71,13 @@ class LazyGroup(click.Group):
         self.lazy_commands = lazy_commands
 
     def list_commands(self, _context: click.Context) -> list[str]:
-        """The names, in the table's order."""
+        """Return the names, in the table's order."""
         return list(self.lazy_commands)
 
     def get_command(
         self, _context: click.Context, cmd_name: str
     ) -> click.Command | None:
-        """The command, imported now."""
+        """Return the command, imported now."""
         lazy = self.lazy_commands.get(cmd_name)
         return lazy.load() if lazy else None
 

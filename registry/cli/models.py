@@ -44,7 +44,7 @@ def models() -> None:
 @client_command
 def list_models(to: Connection, limit: int | None, *, prompts: bool) -> None:
     """List the registered models."""
-    to.output.many(islice(to.client.models(prompts=prompts), limit), _COLUMNS)
+    to.output.listing(islice(to.client.models(prompts=prompts), limit), _COLUMNS)
 
 
 @models.command(epilog=example('stagegate models create fraud --tag team="risk"'))
@@ -65,7 +65,7 @@ def create(to: Connection, name: str, description: str, tags: tuple[str, ...]) -
 @client_command
 def show(to: Connection, name: str) -> None:
     """Show one model."""
-    to.output.one(to.client.get_model(name).raw, _MEMBERS)
+    to.output.details(to.client.get_model(name).raw, _MEMBERS)
 
 
 @models.command(epilog=example("stagegate models delete fraud --yes"))

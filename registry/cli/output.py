@@ -55,7 +55,7 @@ class Output:
         """Whether a program reads the output."""
         return self.format is OutputFormat.JSON
 
-    def one(self, document: Mapping[str, Any], members: Sequence[str]) -> None:
+    def details(self, document: Mapping[str, Any], members: Sequence[str]) -> None:
         """Print one object: the members given, or all of it as JSON."""
         if self.is_json:
             _print_json(document)
@@ -68,7 +68,7 @@ class Output:
 
         say(grid(rows))
 
-    def many(self, records: Iterable[Record], columns: Sequence[Column]) -> None:
+    def listing(self, records: Iterable[Record], columns: Sequence[Column]) -> None:
         """Print a list: a row for each record, or the objects as JSON."""
         documents = [record.raw for record in records]
         if self.is_json:
@@ -78,7 +78,10 @@ class Output:
             self.note("Nothing found.")
             return
         titles = [column.title for column in columns]
-        rows = [[_cell(each, one.member) for one in columns] for each in documents]
+        rows = [
+            [_cell(document, column.member) for column in columns]
+            for document in documents
+        ]
         if not is_terminal(sys.stdout):
             say(_aligned([titles, *rows]))
             return
@@ -107,20 +110,20 @@ class Output:
             self.note(f"Done, but it cannot be printed: {error.strerror or error}.")
 
     def note(self, sentence: str) -> None:
-        """Say something beside the result, on stderr."""
+        """Say something besides the result, on stderr."""
         say_aside(masked(printable(sentence)))
 
 
 def member_of(document: Mapping[str, Any], path: str) -> object:
-    """The member of a JSON object that a dotted path names."""
-    found: object = document
+    """Return the member of a JSON object that a dotted path names."""
+    value: object = document
     for name in path.split("."):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def text_of(value: object) -> str:
-    """A JSON value as a table shows it."""
+    """Return a JSON value as a table shows it."""
     match value:
         case None | "":
             return NOTHING
@@ -137,7 +140,7 @@ def text_of(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with control characters shown instead of obeyed."""
+    """Return the text with control characters shown instead of obeyed."""
     return "".join(
         f"\\x{ord(character):02x}" if _is_control(character) else character
         for character in text
@@ -158,7 +161,7 @@ def _label(member: str) -> str:
 
 
 def _aligned(rows: Iterable[Sequence[str]]) -> str:
-    """The rows as rich would draw them, which takes as long again to import."""
+    """Return the rows as rich would draw them, which takes as long again to import."""
     cells = ((cell.split("\n") for cell in row) for row in rows)
     lines = [line for row in cells for line in zip_longest(*row, fillvalue="")]
     widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]

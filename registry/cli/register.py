@@ -122,7 +122,7 @@ def register(
 
 
 def _job_key(model: str, path_or_uri: str, *, follow_links: bool) -> EffectKey | None:
-    """The key of the CI job, if there is one: only then the artifact is hashed."""
+    """Return the key of the CI job, if any: only then the artifact is hashed."""
     if not is_ci_job(os.environ):
         return None
     what = path_or_uri
@@ -164,7 +164,7 @@ def _naming_once(output: Output) -> Callable[[list[str]], None]:
 
 
 def _facts(described: dict[str, str | tuple[str, ...] | None]) -> VersionFacts:
-    """What the options say, without those that were not given."""
+    """Return what the options say, without those that were not given."""
     facts = VersionFacts()
     if tags := described["tags"]:
         facts["tags"] = key_values(tags, "--tag")
@@ -179,14 +179,14 @@ def _facts(described: dict[str, str | tuple[str, ...] | None]) -> VersionFacts:
 
 
 def _numbers(pairs: Iterable[str]) -> dict[str, float]:
-    found = {}
+    numbers = {}
     for key, text in key_values(pairs, "--metric").items():
         try:
-            found[key] = float(text)
+            numbers[key] = float(text)
         except ValueError:
-            found[key] = math.nan
-        if not math.isfinite(found[key]):
+            numbers[key] = math.nan
+        if not math.isfinite(numbers[key]):
             raise click.BadParameter(
                 f"{key}={text}: {text!r} is not a number", param_hint="--metric"
             )
-    return found
+    return numbers

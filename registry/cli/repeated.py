@@ -31,10 +31,10 @@ def tell_repeated(
     )
     now: JsonObject = {**then.raw, "stage": None, "status": None}
     try:
-        found = to.client.as_it_is_now(then)
+        version = to.client.as_it_is_now(then)
     except RegistryError as error:
         where = f"where it is now is not known ({error})"
     else:
-        where = f"it is in {found.stage} now" if found else "it is gone now"
-        now = found.raw if found else now
+        where = f"it is in {version.stage} now" if version else "it is gone now"
+        now = version.raw if version else now
     to.output.done({**document(now), "replayed": True}, f"{done}; {where}.")

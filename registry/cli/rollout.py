@@ -66,8 +66,13 @@ def _rows(rollout: Rollout) -> Iterable[tuple[str, str, str, str]]:
     for delivery in rollout.deliveries:
         what = f"Delivery to webhook {delivery.webhook_id or '?'}"
         yield delivery.id, what, delivery.state, _about_delivery(delivery)
-    for one in rollout.deployments:
-        yield one.id, f"Deployment to {one.environment}", one.status, _about(one)
+    for deployment in rollout.deployments:
+        yield (
+            deployment.id,
+            f"Deployment to {deployment.environment}",
+            deployment.status,
+            _about(deployment),
+        )
 
 
 def _about_delivery(delivery: DeliveryRecord) -> str:

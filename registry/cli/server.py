@@ -10,7 +10,7 @@ from flask import Flask
 
 from registry.addresses import is_loopback
 from registry.app import create_app
-from registry.cli.database_trouble import database_of, require_schema
+from registry.cli.configured_database import database_of, require_schema
 from registry.cli.failures import failure_of
 from registry.cli.metrics_server import metrics_served
 from registry.cli.streams import say, say_aside

@@ -54,7 +54,7 @@ def say_aside(text: str) -> None:
 def json_text(
     document: object, stream: TextIO | None, *, indent: int | None = None
 ) -> str:
-    """The document as ``stream`` can be given it."""
+    """Return the document as ``stream`` can be given it."""
     text = json.dumps(document, indent=indent, ensure_ascii=False)
     try:
         text.encode(getattr(stream, "encoding", None) or "utf-8")

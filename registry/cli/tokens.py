@@ -54,7 +54,7 @@ def create(to: Connection, name: str, role: str, expires_in_days: int | None) ->
 @client_command
 def list_tokens(to: Connection) -> None:
     """List the tokens, without their text."""
-    to.output.many(to.client.tokens.list(), _COLUMNS)
+    to.output.listing(to.client.tokens.list(), _COLUMNS)
 
 
 @tokens.command(epilog=example("stagegate tokens revoke ID --yes"))

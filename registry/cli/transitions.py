@@ -55,7 +55,7 @@ class Waiting:
 
 
 def change_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that every stage change has."""
+    """Return the options that every stage change has."""
     options = (
         click.option("--reason", default="", help="Why; kept in the audit log."),
         key_option,
@@ -113,7 +113,7 @@ def _ended(rollout: Rollout) -> str:
         if taken
         else "No webhook listens to this change."
     )
-    deployed = ", ".join(one.environment for one in rollout.deployments)
+    deployed = ", ".join(deployment.environment for deployment in rollout.deployments)
     return f"{said} Deployed to {deployed}." if deployed else said
 
 

@@ -68,13 +68,13 @@ def version_selector(command: Command) -> Command:
 def selected_version(
     to: Connection, model: str, version: int | None, **by: str | None
 ) -> ModelVersion:
-    """The version that number, ``stage`` or ``alias`` selects.
+    """Return the version that number, ``stage`` or ``alias`` selects.
 
     Raises:
         click.UsageError: unless exactly one of them is given.
     """
     stage, alias = by.get("stage"), by.get("alias")
-    if sum(one is not None for one in (version, stage, alias)) != 1:
+    if sum(selector is not None for selector in (version, stage, alias)) != 1:
         raise click.UsageError("Give exactly one of VERSION, --stage and --alias.")
     if stage is not None:
         return to.client.stage_holder(model, stage)
@@ -111,7 +111,7 @@ def list_versions(
     to: Connection, model: str, stage: str | None, limit: int | None
 ) -> None:
     """List the versions of a model."""
-    to.output.many(islice(to.client.versions(model, stage=stage), limit), _COLUMNS)
+    to.output.listing(islice(to.client.versions(model, stage=stage), limit), _COLUMNS)
 
 
 @versions.command(
@@ -131,8 +131,8 @@ def show(
     alias: str | None,
 ) -> None:
     """Show one version, by number, stage or alias."""
-    found = selected_version(to, model, version, stage=stage, alias=alias)
-    to.output.one(found.raw, VERSION_MEMBERS)
+    record = selected_version(to, model, version, stage=stage, alias=alias)
+    to.output.details(record.raw, VERSION_MEMBERS)
 
 
 @versions.command(epilog=example("stagegate versions verify fraud 7"))
@@ -141,9 +141,10 @@ def show(
 @client_command
 def verify(to: Connection, model: str, version: int) -> None:
     """Have a version's artifact hashed again, as after it was restored."""
-    found = to.client.verify(model, version)
+    record = to.client.verify(model, version)
     to.output.done(
-        found.raw, f"The artifact of {model} version {version} is as it was registered."
+        record.raw,
+        f"The artifact of {model} version {version} is as it was registered.",
     )
 
 
@@ -170,27 +171,27 @@ def download(
     path: str | None,
 ) -> None:
     """Download a version's artifact and check its digests."""
-    found = selected_version(to, model, version, stage=stage, alias=alias)
-    target = destination or _directory_for(found)
+    record = selected_version(to, model, version, stage=stage, alias=alias)
+    target = destination or _directory_for(record)
     with transfer_progress("Downloading") as report:
         files = to.client.download(
-            found.model, found.version, target, path=path, on_progress=report
+            record.model, record.version, target, path=path, on_progress=report
         )
-    if not all(one.verified for one in files):
+    if not all(file.verified for file in files):
         to.output.note("Warning: the registry has no digest to check some files with.")
     to.output.done(
         {
-            "version": found.raw,
+            "version": record.raw,
             "destination": str(target),
             "files": [
                 {
-                    "path": one.path,
-                    "size_bytes": one.size_bytes,
-                    "verified": one.verified,
+                    "path": file.path,
+                    "size_bytes": file.size_bytes,
+                    "verified": file.verified,
                 }
-                for one in files
+                for file in files
             ],
         },
-        f"Downloaded {len(files)} file(s) of {found.model} version {found.version}"
+        f"Downloaded {len(files)} file(s) of {record.model} version {record.version}"
         f" to {target}.",
     )

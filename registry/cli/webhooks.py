@@ -13,7 +13,6 @@ from registry.cli.client_command import (
 )
 from registry.cli.exit_codes import ExitCode
 from registry.cli.output import Column, text_of
-from registry.cli.webhook_attempts import attempts
 from registry.cli.webhook_listen import listen
 from registry.cli.webhook_options import members_of, subscription_options
 from registry.cli.webhook_redelivery import redeliver
@@ -47,6 +46,19 @@ _DELIVERY_COLUMNS = (
     Column("CREATED", "created_at"),
     Column("REASON", "reason"),
 )
+_ATTEMPT_COLUMNS = (
+    Column("NUMBER", "number"),
+    Column("OUTCOME", "outcome"),
+    Column("STATUS", "status"),
+    Column("ERROR", "error"),
+    Column("STARTED", "started_at"),
+    Column("SECONDS", "duration_seconds"),
+    Column("ADDRESS", "address"),
+    Column("NAME", "timings.name"),
+    Column("CONNECT", "timings.connect"),
+    Column("TLS", "timings.tls"),
+    Column("FIRST BYTE", "timings.first_byte"),
+)
 _SHOWN_DELIVERIES = 50
 
 
@@ -76,7 +88,6 @@ def webhooks() -> None:
     """Manage webhook subscriptions and their deliveries."""
 
 
-webhooks.add_command(attempts)
 webhooks.add_command(listen)
 webhooks.add_command(redeliver)
 
@@ -109,7 +120,7 @@ def create(to: Connection, endpoint: str, **options: Any) -> None:  # noqa: ANN4
 @client_command
 def list_webhooks(to: Connection) -> None:
     """List the subscriptions."""
-    to.output.many(to.client.webhooks.list(), _COLUMNS)
+    to.output.listing(to.client.webhooks.list(), _COLUMNS)
 
 
 @webhooks.command(epilog=example("stagegate webhooks show ID"))
@@ -117,7 +128,7 @@ def list_webhooks(to: Connection) -> None:
 @client_command
 def show(to: Connection, webhook_id: str) -> None:
     """Show one subscription."""
-    to.output.one(to.client.webhooks.get(webhook_id).raw, _MEMBERS)
+    to.output.details(to.client.webhooks.get(webhook_id).raw, _MEMBERS)
 
 
 @webhooks.command(epilog=example("stagegate webhooks update ID --state paused"))
@@ -192,7 +203,7 @@ def test(to: Connection, webhook_id: str) -> None:
 def deliveries(to: Connection, webhook_id: str, state: str | None, limit: int) -> None:
     """List the deliveries of a subscription, newest first."""
     newest = to.client.webhooks.deliveries(webhook_id, state=state)
-    to.output.many(islice(newest, limit), _DELIVERY_COLUMNS)
+    to.output.listing(islice(newest, limit), _DELIVERY_COLUMNS)
 
 
 @webhooks.command(epilog=example("stagegate webhooks rotate-secret ID --overlap 86400"))
@@ -211,3 +222,11 @@ def rotate_secret(to: Connection, webhook_id: str, overlap_seconds: int | None) 
         webhook_id, overlap_seconds=overlap_seconds
     )
     to.output.done(answer, f"New secret (shown only now): {answer.get('secret')}")
+
+
+@webhooks.command(epilog=example("stagegate webhooks attempts DELIVERY_ID -o json"))
+@click.argument("delivery_id")
+@client_command
+def attempts(to: Connection, delivery_id: str) -> None:
+    """Show each attempt of a delivery; the answers are in the JSON."""
+    to.output.listing(to.client.deliveries.attempts(delivery_id), _ATTEMPT_COLUMNS)

@@ -1,11 +1,16 @@
-"""The client's calls about tokens and about the audit log."""
+"""The client's calls about tokens, the audit log and the stage policy."""
 
 from collections.abc import Iterator
 
 import requests
 
 from registry.client.transport import Transport, json_object, path_of
-from registry.client.types import AuditRecord, JsonObject, TokenRecord
+from registry.client.types import (
+    AuditRecord,
+    JsonObject,
+    StagePolicyRecord,
+    TokenRecord,
+)
 
 
 class TokenCalls:
@@ -26,7 +31,7 @@ class TokenCalls:
         )
 
     def list(self) -> Iterator[TokenRecord]:
-        """Every token, without its text."""
+        """Return every token, without its text."""
         return map(TokenRecord.from_json, self._transport.pages("/tokens"))
 
     def revoke(self, token_id: str) -> None:
@@ -41,18 +46,30 @@ class AuditCalls:
         self._transport = transport
 
     def entries(self, *, model: str | None = None) -> Iterator[AuditRecord]:
-        """The audit entries, newest first."""
+        """Return the audit entries, newest first."""
         pages = self._transport.pages("/audit", {"model": model})
         return map(AuditRecord.from_json, pages)
 
     def verify(self, *, model: str | None = None) -> JsonObject:
-        """What the server says about its chains: believe it or check the export."""
+        """Return what the server says of its chains: believe it or check the export."""
         return self._transport.get("/audit/verify", {"model": model})
 
     def export_lines(self) -> Iterator[str]:
-        """The whole log as JSON lines, as they arrive."""
+        """Yield the whole log as JSON lines, as they arrive."""
         with self._transport.stream("/audit/export") as response:
             # The text is UTF-8 (RFC 8259 §8.1), whatever the header leaves out.
             for line in response.iter_lines(requests.models.CONTENT_CHUNK_SIZE):
                 if line:
                     yield line.decode("utf-8")
+
+
+class PolicyCalls:
+    """``client.policy``: call it for the rules that hold for a model's name."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def __call__(self, model: str | None = None) -> StagePolicyRecord:
+        """The rules for a model, registered or not; or those nothing overrides."""
+        document = self._transport.get("/policy", {"model": model})
+        return StagePolicyRecord.from_json(document)

@@ -47,7 +47,7 @@ class BoundedRetry(Retry):
     """A retry that listens to ``Retry-After``, within reason."""
 
     def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
-        """The seconds the server asks for, at most half a minute."""
+        """Return the seconds the server asks for, at most half a minute."""
         seconds = super().get_retry_after(response)
         return None if seconds is None else min(seconds, LONGEST_RETRY_WAIT_SECONDS)
 
@@ -93,7 +93,7 @@ class RepeatingAdapter(HTTPAdapter):
 
 
 def open_session(token: str | None = None) -> requests.Session:
-    """A session that signs with ``token``, or with nothing when there is none.
+    """Return a session that signs with ``token``, or with nothing when there is none.
 
     Raises:
         InvalidInputError: when no token can look so.

@@ -46,7 +46,7 @@ class DeploymentCalls:
     def list(
         self, model: str, version: int, *, transition_id: str | None = None
     ) -> Iterator[DeploymentRecord]:
-        """The deployments of a version, newest first; or those of one stage change."""
+        """Return the deployments of a version, or of one stage change, newest first."""
         path = version_path(model, version, "deployments")
         pages = self._transport.pages(path, {"transition_id": transition_id})
         return map(DeploymentRecord.from_json, pages)

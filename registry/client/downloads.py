@@ -71,48 +71,53 @@ class Downloader:
             RegistryError: for a path that leaves the destination, or that it cannot
                 hold.
         """
-        targets = {one.path: safe_location(destination, one.path) for one in files}
-        missing = [one for one in files if not _is_there(targets[one.path], one)]
-        self._total = sum(one.size_bytes for one in files)
-        self._done = self._total - sum(one.size_bytes for one in missing)
+        targets = {
+            entry.path: safe_location(destination, entry.path) for entry in files
+        }
+        missing = [
+            entry for entry in files if not _is_there(targets[entry.path], entry)
+        ]
+        self._total = sum(entry.size_bytes for entry in files)
+        self._done = self._total - sum(entry.size_bytes for entry in missing)
         self._on_progress(self._done, self._total)
         if missing:
             with staged(destination, files, missing) as directory:
-                for one in missing:
-                    self._fetch_verified(one, safe_location(directory, one.path))
+                for entry in missing:
+                    self._fetch_verified(entry, safe_location(directory, entry.path))
         return [
             DownloadedFile(
-                one.path,
-                targets[one.path],
-                one.size_bytes,
-                verified=one.sha256 is not None,
+                entry.path,
+                targets[entry.path],
+                entry.size_bytes,
+                verified=entry.sha256 is not None,
             )
-            for one in files
+            for entry in files
         ]
 
-    def _fetch_verified(self, one: ArtifactFile, part: Path) -> None:
+    def _fetch_verified(self, entry: ArtifactFile, part: Path) -> None:
         """Fill a file, starting over once when one that was continued is wrong."""
         was_continued = part.stat().st_size > 0
-        if one.sha256 is None:
+        if entry.sha256 is None:
             _empty(part)
-        self._fetch(one, part)
-        if not _matches(part, one) and was_continued:
+        self._fetch(entry, part)
+        if not _matches(part, entry) and was_continued:
             _empty(part)
-            self._fetch(one, part)
-        if not _matches(part, one):
+            self._fetch(entry, part)
+        if not _matches(part, entry):
+            expected = f"expected {entry.size_bytes} bytes, sha256 {entry.sha256}"
             raise ArtifactChangedError(
-                f"{one.path} is not what was registered: its size or sha256 differs.",
-                [f"{one.path}: expected {one.size_bytes} bytes, sha256 {one.sha256}"],
+                f"{entry.path} is not what was registered: its size or sha256 differs.",
+                [f"{entry.path}: {expected}"],
             )
-        self._done += one.size_bytes
+        self._done += entry.size_bytes
         self._on_progress(self._done, self._total)
 
-    def _fetch(self, one: ArtifactFile, part: Path) -> None:
+    def _fetch(self, entry: ArtifactFile, part: Path) -> None:
         """Fetch what is missing, continuing after a broken connection."""
         most_bytes, tries = part.stat().st_size, 0
         while True:
             try:
-                self._fetch_rest(one, part)
+                self._fetch_rest(entry, part)
             except ServerUnreachableError:
                 tries = 1 if part.stat().st_size > most_bytes else tries + 1
                 if tries == DOWNLOAD_TRIES:
@@ -122,19 +127,19 @@ class Downloader:
             else:
                 return
 
-    def _fetch_rest(self, one: ArtifactFile, part: Path) -> None:
+    def _fetch_rest(self, entry: ArtifactFile, part: Path) -> None:
         have = part.stat().st_size
-        if have > one.size_bytes:
+        if have > entry.size_bytes:
             _empty(part)
             have = 0
-        if have and have == one.size_bytes:
+        if have and have == entry.size_bytes:
             return
-        path = f"{self._version_path}/artifacts/{quote(one.path, safe='/')}"
-        with self._transport.stream(path, _rest_of(one, have)) as response:
+        path = f"{self._version_path}/artifacts/{quote(entry.path, safe='/')}"
+        with self._transport.stream(path, _rest_of(entry, have)) as response:
             # 206 continues; a server that ignores ranges sends everything.
             is_rest = response.status_code == requests.codes.partial_content
             with part.open("ab" if is_rest else "wb") as file:
-                self._copy(response, file, one.size_bytes)
+                self._copy(response, file, entry.size_bytes)
 
     def _copy(
         self, response: requests.Response, file: BinaryIO, size_bytes: int
@@ -150,15 +155,15 @@ class Downloader:
             self._on_progress(self._done + position, self._total)
 
 
-def _rest_of(one: ArtifactFile, have: int) -> dict[str, str]:
+def _rest_of(entry: ArtifactFile, have: int) -> dict[str, str]:
     """Headers that ask for the rest of a file, if it is still that file."""
     if not have:
         return {}
-    digest = (one.sha256 or "").removeprefix("sha256:")
+    digest = (entry.sha256 or "").removeprefix("sha256:")
     return {"Range": f"bytes={have}-", "If-Range": f'"{digest}"'}
 
 
-def _is_there(target: Path, one: ArtifactFile) -> bool:
+def _is_there(target: Path, entry: ArtifactFile) -> bool:
     """Whether a file need not be fetched.
 
     Raises:
@@ -172,17 +177,17 @@ def _is_there(target: Path, one: ArtifactFile) -> bool:
         raise RegistryError(f"{target} cannot be made: {error.strerror}.") from error
     if not stat.S_ISREG(mode):
         raise RegistryError(f"{target} is there, and is no file.")
-    return one.sha256 is not None and _matches(target, one)
+    return entry.sha256 is not None and _matches(target, entry)
 
 
-def _matches(location: Path, one: ArtifactFile) -> bool:
-    if location.stat().st_size != one.size_bytes:
+def _matches(location: Path, entry: ArtifactFile) -> bool:
+    if location.stat().st_size != entry.size_bytes:
         return False
-    if one.sha256 is None:
+    if entry.sha256 is None:
         return True
     with location.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return digest == one.sha256.removeprefix("sha256:")
+    return digest == entry.sha256.removeprefix("sha256:")
 
 
 def _empty(file: Path) -> None:

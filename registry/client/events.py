@@ -50,7 +50,7 @@ class EventCalls:
         event_type: str | None = None,
         model: str | None = None,
     ) -> Iterator[EventRecord]:
-        """Every event behind ``after``, and each further one when it happens."""
+        """Yield every event behind ``after``, and each further one when it happens."""
         while True:
             page = self.page(after=after, event_type=event_type, model=model)
             yield from page.events

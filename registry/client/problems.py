@@ -51,7 +51,7 @@ class RejectedFieldsError(InvalidInputError):
 
 
 def error_from(response: requests.Response) -> RegistryError:
-    """The error an unsuccessful response stands for."""
+    """Return the error an unsuccessful response stands for."""
     problem = _problem(response)
     if problem is None:
         return _error_by_status(response)
@@ -61,7 +61,7 @@ def error_from(response: requests.Response) -> RegistryError:
 
 
 def _problem(response: requests.Response) -> Problem | None:
-    """The problem document, or nothing when the body is something else."""
+    """Return the problem document, or nothing when the body is something else."""
     media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
     if media_type not in {"application/problem+json", "application/json"}:
         return None
@@ -111,10 +111,10 @@ def _expired(message: str | None, problem: Problem) -> RegistryError:
 def _flat(errors: object, prefix: str = "") -> dict[str, list[str]]:
     """Field errors, however deep the validation nests them, by dotted name."""
     if isinstance(errors, Mapping):
-        found: dict[str, list[str]] = {}
+        messages: dict[str, list[str]] = {}
         for name, inner in errors.items():
-            found |= _flat(inner, f"{prefix}.{name}" if prefix else str(name))
-        return found
+            messages |= _flat(inner, f"{prefix}.{name}" if prefix else str(name))
+        return messages
     lines = errors if isinstance(errors, list) else [errors]
     return {prefix: [str(line) for line in lines]} if prefix else {}
 

@@ -98,7 +98,7 @@ class Registration:
         """
         try:
             self._transport.request(
-                "POST", "/uploads/check", body={"paths": [one.path for one in files]}
+                "POST", "/uploads/check", body={"paths": [file.path for file in files]}
             )
         except InvalidInputError:
             raise
@@ -107,7 +107,7 @@ class Registration:
             return
 
     def _made_once(self, body: JsonObject, finish: Finish) -> ModelVersion:
-        """A new version, finished; or the one that was made with the key before."""
+        """Return a new version, finished; or the one made with the key before."""
         key = self._key
         while True:
             response = self._create(body, key)
@@ -139,7 +139,7 @@ class Registration:
         path = self._path_of(version)
         uploaded = Uploader(self._transport, path, on_progress).upload(files)
         answer = self._transport.change(
-            f"{path}/finalize", {"files": [asdict(one) for one in uploaded]}
+            f"{path}/finalize", {"files": [asdict(file) for file in uploaded]}
         )
         return _version_in(answer)
 
@@ -162,15 +162,15 @@ class Registration:
                 latest[0] = ModelVersion.from_json(self._transport.get(path))
             return None if latest[0].status == PENDING else latest[0]
 
-        found = wait_for(
+        ready = wait_for(
             settled, self._wait_seconds, lambda: f"version {version.version}"
         )
-        if found.status != "READY":
+        if ready.status != "READY":
             raise RegistryError(
-                f"Registering {found.model} version {found.version} failed: "
-                f"{found.status_message or found.status}"
+                f"Registering {ready.model} version {ready.version} failed: "
+                f"{ready.status_message or ready.status}"
             )
-        return found
+        return ready
 
 
 def _version_in(response: requests.Response) -> ModelVersion:
@@ -178,7 +178,7 @@ def _version_in(response: requests.Response) -> ModelVersion:
 
 
 def as_it_is_now(transport: Transport, version: ModelVersion) -> ModelVersion | None:
-    """The version as it stands now; None when it, or its model, is gone."""
+    """Return the version as it stands now; None when it, or its model, is gone."""
     path = path_of("models", version.model, "versions", version.version)
     try:
         now = ModelVersion.from_json(transport.get(path))
@@ -220,9 +220,9 @@ def wait_for(
     ends_at = time.monotonic() + timeout_seconds
     pause_seconds = FIRST_POLL_SECONDS
     while True:
-        found = look()
-        if found is not None:
-            return found
+        result = look()
+        if result is not None:
+            return result
         left = ends_at - time.monotonic()
         if left <= 0:
             raise WaitTimeoutError(

@@ -1,4 +1,4 @@
-"""``RegistryClient``: every call of the REST contract (design §8), typed.
+"""``RegistryClient``: every call of the REST API, typed.
 
 Rules:
 
@@ -14,11 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self, Unpack
 
-from registry.client.access import AuditCalls, TokenCalls
+from registry.client.access import AuditCalls, PolicyCalls, TokenCalls
 from registry.client.deployments import DeploymentCalls
 from registry.client.downloads import DownloadedFile, Downloader
 from registry.client.events import EventCalls
-from registry.client.policy import PolicyCalls
 from registry.client.registration import (
     Registration,
     as_it_is_now,
@@ -90,11 +89,11 @@ class RegistryClient:
         self._transport.close()
 
     def whoami(self) -> JsonObject:
-        """The name and role of the token in use."""
+        """Return the name and role of the token in use."""
         return self._transport.get("/whoami")
 
     def models(self, *, prompts: bool = False) -> Iterator[RegisteredModel]:
-        """Every registered model, or every prompt."""
+        """Return every registered model, or every prompt."""
         query = {"prompts": "true"} if prompts else None
         return map(RegisteredModel.from_json, self._transport.pages("/models", query))
 
@@ -112,7 +111,7 @@ class RegistryClient:
         )
 
     def ensure_model(self, name: str) -> RegisteredModel:
-        """The model, created if it does not exist."""
+        """Return the model, created if it does not exist."""
         try:
             return self.get_model(name)
         except NotFoundError:
@@ -141,7 +140,7 @@ class RegistryClient:
     def versions(
         self, model: str, *, stage: str | None = None
     ) -> Iterator[ModelVersion]:
-        """The versions of a model, or those in one stage."""
+        """Return the versions of a model, or those in one stage."""
         path = path_of("models", model, "versions")
         return map(
             ModelVersion.from_json, self._transport.pages(path, {"stage": stage})
@@ -233,7 +232,7 @@ class RegistryClient:
         return Registration(self._transport, model, 0).begin(facts, source)
 
     def rehearse(self, name: str, /, **changes: Any) -> ModelVersion | None:  # noqa: ANN401  members of the contract
-        """What would become of changes, none of which is made; None without a version.
+        """Return what changes would lead to; none is made. None without a version.
 
         Raises:
             RegistryError: what the first change would end in that would be refused.
@@ -244,11 +243,11 @@ class RegistryClient:
         return None if version is None else ModelVersion.from_json(version)
 
     def as_it_is_now(self, version: ModelVersion) -> ModelVersion | None:
-        """The same version, read again; None when it is gone."""
+        """Return the same version, read again; None when it is gone."""
         return as_it_is_now(self._transport, version)
 
     def artifact_files(self, model: str, version: int) -> Iterator[ArtifactFile]:
-        """The files of a version's artifact."""
+        """Return the files of a version's artifact."""
         path = version_path(model, version, "artifacts")
         return map(ArtifactFile.from_json, self._transport.pages(path))
 
@@ -268,9 +267,9 @@ class RegistryClient:
             ArtifactChangedError: when what came is not what was registered.
         """
         files = [
-            one
-            for one in self.artifact_files(model, version)
-            if path is None or one.path == path
+            file
+            for file in self.artifact_files(model, version)
+            if path is None or file.path == path
         ]
         if path is not None and not files:
             raise ArtifactNotFoundError(
@@ -355,7 +354,7 @@ class RegistryClient:
     def stage_holder(
         self, model: str, stage: str, *, at: datetime | None = None
     ) -> ModelVersion:
-        """The version that holds a stage, or held it at an instant.
+        """Return the version that holds a stage, or held it at an instant.
 
         Raises:
             NotFoundError: when none does, or did.
@@ -367,7 +366,7 @@ class RegistryClient:
     def history(
         self, model: str, *, stage: str | None = None
     ) -> Iterator[HistoryEntry]:
-        """The stage changes of a model, newest first."""
+        """Return the stage changes of a model, newest first."""
         path = path_of("models", model, "history")
         return map(
             HistoryEntry.from_json, self._transport.pages(path, {"stage": stage})
@@ -382,17 +381,17 @@ class RegistryClient:
             RegistryError: when one will not arrive by itself, with the reason.
             WaitTimeoutError: when the time is up.
         """
-        found: list[DeliveryRecord] = []
+        deliveries: list[DeliveryRecord] = []
 
         def acknowledged() -> list[DeliveryRecord] | None:
-            found[:] = self.deliveries.of_transition(transition_id)
-            rollout = Rollout(found)
+            deliveries[:] = self.deliveries.of_transition(transition_id)
+            rollout = Rollout(deliveries)
             failure = rollout.failure()
             if failure:
                 raise failure
-            return found if rollout.is_delivered else None
+            return deliveries if rollout.is_delivered else None
 
-        return wait_for(acknowledged, timeout_seconds, lambda: _outstanding(found))
+        return wait_for(acknowledged, timeout_seconds, lambda: _outstanding(deliveries))
 
     def wait_for_rollout(
         self,
@@ -429,7 +428,7 @@ class RegistryClient:
         )
 
     def get_alias(self, model: str, alias: str) -> ModelVersion:
-        """The version an alias points at."""
+        """Return the version an alias points at."""
         path = path_of("models", model, "aliases", alias)
         return ModelVersion.from_json(self._transport.get(path))
 
@@ -453,7 +452,9 @@ def _warn_of_hidden(hidden: list[str]) -> None:
 
 def _outstanding(deliveries: Iterable[DeliveryRecord]) -> str:
     return "deliveries: " + ", ".join(
-        f"{one.id} is {one.state}" for one in deliveries if not one.is_acknowledged
+        f"{delivery.id} is {delivery.state}"
+        for delivery in deliveries
+        if not delivery.is_acknowledged
     )
 
 

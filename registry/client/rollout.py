@@ -29,15 +29,15 @@ class Rollout:
     @property
     def is_delivered(self) -> bool:
         """Whether every receiver took it."""
-        return all(one.is_acknowledged for one in self.deliveries)
+        return all(delivery.is_acknowledged for delivery in self.deliveries)
 
     @property
     def is_deployed(self) -> bool:
         """Whether every deployment that was reported has succeeded."""
-        return all(one.has_succeeded for one in self.deployments)
+        return all(deployment.has_succeeded for deployment in self.deployments)
 
     def failure(self) -> RegistryError | None:
-        """Why it will not be completed by itself, if that is so."""
+        """Return why it will not be completed by itself, if that is so."""
         for delivery in self.deliveries:
             if delivery.has_failed:
                 return RegistryError(
@@ -50,16 +50,16 @@ class Rollout:
         return None
 
     def outstanding(self, *, must_deploy: bool) -> str:
-        """What is still waited for."""
+        """Return what is still waited for."""
         waiting = [
-            f"delivery {one.id} is {one.state}"
-            for one in self.deliveries
-            if not one.is_acknowledged
+            f"delivery {delivery.id} is {delivery.state}"
+            for delivery in self.deliveries
+            if not delivery.is_acknowledged
         ]
         waiting += [
-            f"deployment to {one.environment} is {one.status}"
-            for one in self.deployments
-            if not one.has_succeeded
+            f"deployment to {deployment.environment} is {deployment.status}"
+            for deployment in self.deployments
+            if not deployment.has_succeeded
         ]
         if must_deploy and not self.deployments:
             waiting.append("no deployment has been reported")

@@ -48,7 +48,7 @@ def staged(
     Raises:
         RegistryError: the destination cannot hold one of them, or mixes two up.
     """
-    place, lock = _claimed(destination, artifact)
+    place, lock = _claim(destination, artifact)
     tree = place / _key(artifact)
     is_kept = False
     try:
@@ -73,7 +73,7 @@ def staged(
 
 
 def safe_location(directory: Path, path: str) -> Path:
-    """Where a path of an artifact lies below a directory.
+    """Return where a path of an artifact lies below a directory.
 
     Raises:
         RegistryError: for a path that leads, or could lead, out of it.
@@ -90,15 +90,15 @@ def safe_location(directory: Path, path: str) -> Path:
     return location
 
 
-def _claimed(
+def _claim(
     destination: Path, artifact: Sequence[ArtifactFile]
 ) -> tuple[Path, int | None]:
-    """A place that no other download has, and what locks it."""
+    """Return a place that no other download has, and what locks it."""
     name = destination.name.encode()[:_MAX_NAME_BYTES].decode(errors="ignore")
     first = destination.with_name(name + SUFFIX)
     if destination.is_dir():
         first = destination / SUFFIX
-    taken = {one.path.partition("/")[0] for one in artifact}
+    taken = {entry.path.partition("/")[0] for entry in artifact}
     for number in range(1, MAX_LOCKED + 1):
         place = first if number == 1 else first.with_name(f"{first.name}-{number}")
         if place.name not in taken and (lock := _lock(place)) is not None:
@@ -131,36 +131,38 @@ def _lock(place: Path) -> int | None:
 def _remove(place: Path) -> None:
     """Remove a place that is ours, the lock last: who comes meanwhile makes it anew."""
     with suppress(OSError):
-        for one in place.iterdir():
-            if one.name != _LOCK:
-                shutil.rmtree(one)
+        for entry in place.iterdir():
+            if entry.name != _LOCK:
+                shutil.rmtree(entry)
         (place / _LOCK).unlink(missing_ok=True)
         place.rmdir()
 
 
 def _key(artifact: Sequence[ArtifactFile]) -> str:
-    """A name that only the same files have."""
-    text = json.dumps([[one.path, one.size_bytes, one.sha256] for one in artifact])
+    """Return a name that only the same files have."""
+    text = json.dumps(
+        [[entry.path, entry.size_bytes, entry.sha256] for entry in artifact]
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _make(tree: Path, missing: Sequence[ArtifactFile], destination: Path) -> None:
     """Make every file empty, so that it is known at once which cannot be held."""
-    found: dict[tuple[int, int], str] = {}
-    for one in missing:
-        location = safe_location(tree, one.path)
+    paths: dict[tuple[int, int], str] = {}
+    for entry in missing:
+        location = safe_location(tree, entry.path)
         try:
             location.parent.mkdir(parents=True, exist_ok=True)
             location.open("ab").close()
             stat = location.stat()
         except OSError as error:
             raise RegistryError(
-                f"{destination} cannot hold {one.path!r}: {error.strerror}."
+                f"{destination} cannot hold {entry.path!r}: {error.strerror}."
             ) from error
-        other = found.setdefault((stat.st_dev, stat.st_ino), one.path)
-        if other != one.path:
+        other = paths.setdefault((stat.st_dev, stat.st_ino), entry.path)
+        if other != entry.path:
             raise RegistryError(
-                f"{destination} cannot hold both {other!r} and {one.path!r}: its file"
+                f"{destination} cannot hold both {other!r} and {entry.path!r}: its file"
                 " system takes one for the other."
             )
 
@@ -171,11 +173,11 @@ def _hand_over(tree: Path, missing: Sequence[ArtifactFile], destination: Path) -
         with suppress(OSError):
             tree.rename(destination)
             return
-    for one in missing:
-        target = safe_location(destination, one.path)
+    for entry in missing:
+        target = safe_location(destination, entry.path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(safe_location(tree, one.path), target)
+        shutil.move(safe_location(tree, entry.path), target)
 
 
 def _has_bytes(tree: Path) -> bool:
-    return any(one.is_file() and one.stat().st_size for one in tree.rglob("*"))
+    return any(path.is_file() and path.stat().st_size for path in tree.rglob("*"))

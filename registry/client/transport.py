@@ -62,7 +62,7 @@ class Transport:
         self._store.close()
 
     def url_of(self, path: str) -> str:
-        """The address of an API path."""
+        """Return the address of an API path."""
         return f"{self.base_url}{API_PATH}{path}"
 
     def request(
@@ -125,18 +125,18 @@ class Transport:
         *,
         page_size: int | None = PAGE_SIZE,
     ) -> Iterator[JsonObject]:
-        """Every item of a list, page after page, as it is asked for.
+        """Yield every item of a list, page after page, as it is asked for.
 
         A list that is answered whole takes no ``page_size``.
         """
-        asked = {"limit": page_size, **(query or {})}
+        parameters = {"limit": page_size, **(query or {})}
         while True:
-            page = self.get(path, asked)
+            page = self.get(path, parameters)
             yield from page.get("items", ())
             cursor = page.get("next_cursor")
             if not cursor:
                 return
-            asked["cursor"] = cursor
+            parameters["cursor"] = cursor
 
     @contextmanager
     def stream(
@@ -207,7 +207,7 @@ def was_sent_again(response: requests.Response) -> bool:
 
 
 def path_of(*segments: str | int) -> str:
-    """An API path of escaped segments.
+    """Return an API path of escaped segments.
 
     Raises:
         InvalidInputError: for a segment that would lead elsewhere.
@@ -219,7 +219,7 @@ def path_of(*segments: str | int) -> str:
 
 
 def version_path(model: str, version: int, *further: str) -> str:
-    """The API path of a version.
+    """Return the API path of a version.
 
     Raises:
         InvalidInputError: as ``version_number``.
@@ -228,7 +228,7 @@ def version_path(model: str, version: int, *further: str) -> str:
 
 
 def version_number(version: object) -> int:
-    """The number of a version; text of digits is one too, as MLflow writes it.
+    """Return the number of a version; text of digits is one too, as MLflow writes it.
 
     Raises:
         InvalidInputError: when it is no whole number from 1 on.
@@ -249,7 +249,7 @@ def _is_number(version: object) -> TypeGuard[SupportsIndex | str]:
 
 
 def json_object(response: requests.Response) -> JsonObject:
-    """The JSON object of a response.
+    """Return the JSON object of a response.
 
     Raises:
         RegistryError: when the body is something else.
@@ -315,7 +315,7 @@ def unreachable_named(address: str) -> Iterator[None]:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason, in place of the layers wrapped around it."""
+    """Return the innermost reason, in place of the layers wrapped around it."""
     while True:
         inner = error.__cause__ or error.__context__
         if inner is None:

@@ -1,4 +1,4 @@
-"""What the registry answers, as frozen dataclasses.
+"""What the registry returns, as frozen dataclasses.
 
 Rules:
 
@@ -60,11 +60,11 @@ class Record:
         """
         try:
             known = {
-                one.name: one.metadata.get(_READ, lambda value: value)(
-                    members[one.name]
+                member.name: member.metadata.get(_READ, lambda value: value)(
+                    members[member.name]
                 )
-                for one in fields(cls)
-                if one.name in members and one.name != "raw"
+                for member in fields(cls)
+                if member.name in members and member.name != "raw"
             }
             return cls(raw=members, **known)
         except (AttributeError, TypeError, ValueError) as error:

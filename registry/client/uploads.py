@@ -48,7 +48,7 @@ class UploadedFile:
 
 
 def local_files(source: Path, *, follow_links: bool = False) -> list[LocalFile]:
-    """The files of an artifact: one file, or all below a directory.
+    """Return the files of an artifact: one file, or all below a directory.
 
     Args:
         source: a link that is named here is followed.
@@ -63,35 +63,35 @@ def local_files(source: Path, *, follow_links: bool = False) -> list[LocalFile]:
     if not source.is_dir():
         return [_local_file(source, source.name)]
     inside = None if follow_links else source.resolve()
-    found = [
+    files = [
         _local_file(location, location.relative_to(source).as_posix())
         for location in _locations(source, inside)
     ]
-    if not found:
+    if not files:
         raise InvalidInputError(f"{source} holds no file", field="source")
-    return sorted(found, key=lambda one: one.path)
+    return sorted(files, key=lambda file: file.path)
 
 
 def artifact_digest(files: Sequence[LocalFile]) -> str:
-    """What tells an artifact from others: a SHA-256 over its files and their names."""
+    """Return what tells artifacts apart: a SHA-256 over the files and their names."""
     digest = hashlib.sha256()
-    for one in files:
-        with one.location.open("rb") as file:
+    for entry in files:
+        with entry.location.open("rb") as file:
             own = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{own} {one.path}\n".encode(errors="surrogateescape"))
+        digest.update(f"{own} {entry.path}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
 def hidden_in(files: Sequence[LocalFile]) -> list[str]:
-    """What a listing would not show, such as ``.env`` and ``.git/`` for all below."""
-    found = (_HIDDEN.match(one.path) for one in files)
-    return sorted({hidden[0] for hidden in found if hidden})
+    """Return what a listing hides, such as ``.env``, and ``.git/`` for all below it."""
+    matches = (_HIDDEN.match(entry.path) for entry in files)
+    return sorted({hidden[0] for hidden in matches if hidden})
 
 
 def _locations(
     directory: Path, inside: Path | None, above: frozenset[Path] = frozenset()
 ) -> Iterator[Path]:
-    """Every file below; ``inside`` is what links must not lead out of, if not None."""
+    """Yield every file below; links must not lead out of ``inside``, if any."""
     here = directory.resolve()
     if here in above:
         raise _refused(directory, "a link to a directory that it lies in")
@@ -123,14 +123,14 @@ def _refused(
 
 def _local_file(location: Path, path: str) -> LocalFile:
     try:
-        found = location.stat()
+        status = location.stat()
     except OSError as error:
         raise InvalidInputError(
             f"{location} cannot be read: {error.strerror}", field="source"
         ) from error
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise _refused(location, "not a file")
-    return LocalFile(path, location, found.st_size)
+    return LocalFile(path, location, status.st_size)
 
 
 class HashingReader:
@@ -157,7 +157,7 @@ class HashingReader:
             yield block
 
     def tell(self) -> int:
-        """How many bytes were read."""
+        """Return how many bytes were read."""
         return self._done
 
     def seek(self, offset: int) -> int:
@@ -184,7 +184,7 @@ class HashingReader:
         return block
 
     def hexdigest(self) -> str:
-        """The sha256 of what was read."""
+        """Return the sha256 of what was read."""
         return self._digest.hexdigest()
 
 
@@ -206,24 +206,24 @@ class Uploader:
         Raises:
             ArtifactChangedError: when what arrived is not what was sent.
         """
-        self._done, self._total = 0, sum(one.size_bytes for one in files)
+        self._done, self._total = 0, sum(entry.size_bytes for entry in files)
         self._on_progress(0, self._total)
-        return [self._upload_one(one) for one in files]
+        return [self._upload_file(entry) for entry in files]
 
-    def _upload_one(self, one: LocalFile) -> UploadedFile:
+    def _upload_file(self, entry: LocalFile) -> UploadedFile:
         target = json_object(
             self._transport.request(
                 "POST",
                 f"{self._version_path}/uploads",
-                body={"path": one.path, "size_bytes": one.size_bytes},
+                body={"path": entry.path, "size_bytes": entry.size_bytes},
             )
         )
-        with one.location.open("rb") as file:
-            reader = HashingReader(file, one.size_bytes, self._report)
-            response = self._send(one.path, reader, target)
-            sent = UploadedFile(one.path, one.size_bytes, reader.hexdigest())
+        with entry.location.open("rb") as file:
+            reader = HashingReader(file, entry.size_bytes, self._report)
+            response = self._send(entry.path, reader, target)
+            sent = UploadedFile(entry.path, entry.size_bytes, reader.hexdigest())
         _check_receipt(response, sent)
-        self._done += one.size_bytes
+        self._done += entry.size_bytes
         return sent
 
     def _report(self, read_bytes: int) -> None:

@@ -76,7 +76,7 @@ class WebhookCalls:
         )
 
     def list(self) -> Iterator[Subscription]:
-        """Every subscription, oldest first."""
+        """Return every subscription, oldest first."""
         return map(Subscription.from_json, self._transport.pages("/webhooks"))
 
     def get(self, webhook_id: str) -> Subscription:
@@ -115,7 +115,7 @@ class WebhookCalls:
     def deliveries(
         self, webhook_id: str, *, state: str | None = None
     ) -> Iterator[DeliveryRecord]:
-        """The deliveries of a subscription, newest first."""
+        """Return the deliveries of a subscription, newest first."""
         path = path_of("webhooks", webhook_id, "deliveries")
         pages = self._transport.pages(path, {"state": state})
         return map(DeliveryRecord.from_json, pages)
@@ -125,7 +125,7 @@ class WebhookCalls:
     ) -> int:
         """Return how many deliveries ``redeliver`` would send again now."""
         body = {**_written(chosen), "dry_run": True}
-        return int(self._redelivered(webhook_id, body).get("count", 0))
+        return int(self._redeliver(webhook_id, body).get("count", 0))
 
     def redeliver(self, webhook_id: str, **chosen: Unpack[DeliveryFilter]) -> int:
         """Send again what the filter chooses; return how many deliveries those are.
@@ -134,13 +134,13 @@ class WebhookCalls:
         """
         body, count = _written(chosen), 0
         while True:
-            portion = self._redelivered(webhook_id, body)
+            portion = self._redeliver(webhook_id, body)
             count += int(portion.get("count", 0))
             body["cursor"] = portion.get("next_cursor")
             if body["cursor"] is None:
                 return count
 
-    def _redelivered(self, webhook_id: str, body: JsonObject) -> JsonObject:
+    def _redeliver(self, webhook_id: str, body: JsonObject) -> JsonObject:
         path = path_of("webhooks", webhook_id, "deliveries", "redeliver")
         return json_object(self._transport.change(path, body))
 
@@ -152,7 +152,7 @@ class DeliveryCalls:
         self._transport = transport
 
     def of_transition(self, transition_id: str) -> Iterator[DeliveryRecord]:
-        """Every delivery that one stage change caused."""
+        """Return every delivery that one stage change caused."""
         query = {"transition_id": transition_id}
         pages = self._transport.pages("/deliveries", query, page_size=None)
         return map(DeliveryRecord.from_json, pages)
@@ -164,7 +164,7 @@ class DeliveryCalls:
         )
 
     def attempts(self, delivery_id: str) -> Iterator[AttemptRecord]:
-        """The attempts log of a delivery, first one first."""
+        """Return the attempts log of a delivery, first one first."""
         path = path_of("deliveries", delivery_id, "attempts")
         pages = self._transport.pages(path, page_size=None)
         return map(AttemptRecord.from_json, pages)

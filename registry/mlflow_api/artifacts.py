@@ -72,15 +72,15 @@ def list_artifacts() -> Response:
     """List one directory of an artifact, its names relative to it."""
     path = fields_of(request).address("path").strip("/")
     version_id, _, directory = path.partition("/")
-    found = _children(version_id, directory)
-    if found is None:
+    children = _children(version_id, directory)
+    if children is None:
         meant = _meant(version_id, directory) or check_artifact_path(directory)
-        found = _children(version_id, meant) or []
+        children = _children(version_id, meant) or []
     files = [
         {"path": name, "is_dir": True}
         if size_bytes is None
         else {"path": name, "is_dir": False, "file_size": size_bytes}
-        for name, size_bytes in found
+        for name, size_bytes in children
     ]
     return jsonify({"files": files} if files else {})
 
@@ -140,23 +140,23 @@ def _children(version_id: str, directory: str) -> list[tuple[str, int | None]] |
     return manifests.children(reading(), version_id, directory)
 
 
-def _meant(version_id: str, asked: str, directory: str = "") -> str | None:
-    """The one path that MLflow's client would read as what it asks for."""
-    asked = _as_read(asked)
-    found: list[str | None] = []
+def _meant(version_id: str, wanted: str, directory: str = "") -> str | None:
+    """Return the one path that MLflow's client would read as what it asks for."""
+    wanted = _as_read(wanted)
+    candidates: list[str | None] = []
     for name, size_bytes in _children(version_id, directory) or ():
         path = f"{directory}/{name}" if directory else name
         read = _as_read(name)
-        if read == asked:
-            found.append(path)
-        elif size_bytes is None and asked.startswith(f"{read}/"):
-            found.append(_meant(version_id, asked.removeprefix(f"{read}/"), path))
-    meant = [path for path in found if path is not None]
+        if read == wanted:
+            candidates.append(path)
+        elif size_bytes is None and wanted.startswith(f"{read}/"):
+            candidates.append(_meant(version_id, wanted.removeprefix(f"{read}/"), path))
+    meant = [path for path in candidates if path is not None]
     return meant[0] if len(meant) == 1 else None
 
 
 def _as_read(name: str) -> str:
-    """The name decoded for as long as that changes it, ten times at most."""
+    """Return the name decoded for as long as that changes it, ten times at most."""
     for _ in range(10):
         before, name = name, unquote(name)
         if name == before:

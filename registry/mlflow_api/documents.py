@@ -40,7 +40,7 @@ def list_answer(
 def model_document(
     model: ShownModel, latest_versions: Sequence[ShownVersion]
 ) -> Document:
-    """A ``RegisteredModel``."""
+    """Return a ``RegisteredModel``."""
     return _without_empty(
         {
             "name": model.name,
@@ -62,7 +62,7 @@ def model_document(
 def version_document(
     model_name: str, version: VersionRow | ShownVersion, *, aliases: Sequence[str] = ()
 ) -> Document:
-    """A ``ModelVersion``; needs its tags loaded.
+    """Return a ``ModelVersion``; needs its tags loaded.
 
     Texts that MLflow's own server answers empty are empty here, not left out.
     """
@@ -89,7 +89,7 @@ def version_document(
 
 
 def full_version_document(version: VersionRow) -> Document:
-    """A ``ModelVersion`` with its aliases."""
+    """Return a ``ModelVersion`` with its aliases."""
     return version_document(version.model_name, version, aliases=version.aliases)
 
 

@@ -67,7 +67,7 @@ def register_handlers(blueprint: Blueprint) -> None:
 
 
 def registry_error(error: errors.RegistryError) -> Response:
-    """What our own code raises."""
+    """Answer what our own code raises."""
     if isinstance(error, MlflowError):
         return error_answer(error.status, error.code, error.message)
     status, code = next(
@@ -100,7 +100,7 @@ def _message(error: errors.RegistryError) -> str:
 
 
 def database_error(error: Exception) -> Response:
-    """A database that is away, takes no changes, or that another change keeps busy."""
+    """Answer that a database is away, takes no changes, or is kept busy by another."""
     if isinstance(error, DBAPIError) and not is_away(error):
         return _unexpected_error(error)
     _log("database_failed", error)
@@ -112,7 +112,7 @@ def database_error(error: Exception) -> Response:
 
 
 def search_error(error: OperationalError) -> Response:
-    """The same, but for a search that was given up: again it would be no quicker."""
+    """Answer the same, but for a search that was given up: it would be no quicker."""
     if not was_given_up(error):
         return database_error(error)
     _log("search_given_up", error)
@@ -135,7 +135,7 @@ def _unexpected_error(error: Exception) -> Response:
 
 
 def _http_error(error: HTTPException) -> Response:
-    """What Flask raises while it reads a request."""
+    """Answer what Flask raises while it reads a request."""
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     return error_answer(status, "BAD_REQUEST", error.description or status.phrase)
 

@@ -10,7 +10,7 @@ from registry.mlflow_api.reading import fields_of
 from registry.persistence.database import reading
 from registry.persistence.latest import model_with_latest
 from registry.services.commands import create, execute
-from registry.services.models import change_model
+from registry.services.subscriptions import change_model
 from registry.services.transaction import Transaction
 from registry.web.commands import commit, parts
 
@@ -45,7 +45,7 @@ def update_registered_model() -> Response:
     """Describe a model; without a description it has none."""
     fields = fields_of(request)
     name, description = fields.required("name"), fields.description()
-    return _changed(ChangeModel(model=name, description=description))
+    return _change(ChangeModel(model=name, description=description))
 
 
 @blueprint.post("/rename")
@@ -54,7 +54,7 @@ def rename_registered_model() -> Response:
     """Rename a model with all that belongs to it."""
     fields = fields_of(request)
     name, new_name = fields.required("name"), fields.required("new_name")
-    return _changed(ChangeModel(model=name, name=new_name))
+    return _change(ChangeModel(model=name, name=new_name))
 
 
 @blueprint.delete("/delete")
@@ -65,7 +65,7 @@ def delete_registered_model() -> Response:
     return commit(lambda tx: execute(tx, command) or {})
 
 
-def _changed(changes: ChangeModel) -> Response:
+def _change(changes: ChangeModel) -> Response:
     return commit(lambda tx: _answer(tx.cx, change_model(tx, changes).row.name))
 
 

@@ -25,14 +25,14 @@ _MAX_NUMBER = 2**31
 
 
 def write_token(kind: str, search: Search, position: Position) -> str:
-    """The token of the page behind ``position``; ``kind`` is what is searched."""
+    """Return the token of the page behind ``position`` in a search for ``kind``."""
     values = [_number_of(value) for value in position]
     document = json.dumps([_digest(kind, search), *values])
     return base64.urlsafe_b64encode(document.encode()).decode()
 
 
 def read_token(kind: str, search: Search, token: str) -> Position:
-    """Where to go on.
+    """Return where to go on.
 
     Raises:
         InvalidInputError: when this search has not given the token.
@@ -44,7 +44,7 @@ def read_token(kind: str, search: Search, token: str) -> Position:
     if len(values) != 1 + len(ordering):
         raise _refusal()
     return tuple(
-        _value(each, value) for each, value in zip(ordering, values[1:], strict=True)
+        _value(term, value) for term, value in zip(ordering, values[1:], strict=True)
     )
 
 

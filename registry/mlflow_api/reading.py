@@ -41,21 +41,21 @@ class Fields:
         self._is_query = is_query  # every value is a list of texts then
 
     def required(self, name: str) -> str:
-        """A text that is neither missing, empty nor blank."""
+        """Return a text that is neither missing, empty nor blank."""
         text = self.optional(name)
         if text is None or not text.strip():
             raise missing(name)
         return text
 
     def required_address(self, name: str) -> str:
-        """A source or the path of a file, neither missing, empty nor blank."""
+        """Return a source or the path of a file, neither missing, empty nor blank."""
         address = self.address(name)
         if not address.strip():
             raise missing(name)
         return address
 
     def address(self, name: str) -> str:
-        """A source or the path of a file; absent it is empty."""
+        """Return a source or the path of a file; absent it is empty."""
         value = self._single(name)
         if value is None:
             return ""
@@ -64,12 +64,12 @@ class Fields:
         return names.storable_text(value, field=name)
 
     def text(self, name: str, default: str = "", *, maximum: int | None = None) -> str:
-        """A text of at most ``maximum`` characters; absent it is ``default``."""
+        """Return a text of at most ``maximum`` characters; absent it is ``default``."""
         text = self.optional(name, maximum=maximum)
         return default if text is None else text
 
     def optional(self, name: str, *, maximum: int | None = None) -> str | None:
-        """A text of at most ``maximum`` characters, or None when absent."""
+        """Return a text of at most ``maximum`` characters, or None when absent."""
         value = self._single(name)
         if value is None:
             return None
@@ -81,17 +81,17 @@ class Fields:
         return text
 
     def description(self) -> str:
-        """The field ``description``; absent it is empty."""
+        """Return the field ``description``; absent it is empty."""
         return self.text("description", maximum=names.MAX_TEXT_CHARACTERS)
 
     def texts(self, name: str) -> list[str]:
-        """Every text of a repeated field."""
+        """Return every text of a repeated field."""
         value = self._value(name)
         if value is None:
             return []
         if not isinstance(value, list):
             raise _invalid(name, value)
-        return [_text(name, each) for each in value]
+        return [_text(name, entry) for entry in value]
 
     def flag(self, name: str, *, default: bool = False) -> bool:
         """True or false; absent it is ``default``."""
@@ -105,7 +105,7 @@ class Fields:
         return value
 
     def whole_number(self, name: str) -> int | None:
-        """An integer, or None when absent; text of digits is one too."""
+        """Return an integer, or None when absent; text of digits is one too."""
         value = self._single(name)
         if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value):
             value = int(value)
@@ -115,27 +115,27 @@ class Fields:
 
     def tags(self, name: str = "tags") -> dict[str, str]:
         """Tags, from ``[{"key", "value"}]``; of a repeated key the last wins."""
-        found = {tag.required("key"): tag.text("value") for tag in self.documents(name)}
-        names.tags(found)  # judged before anything is locked
-        return found
+        tags = {tag.required("key"): tag.text("value") for tag in self.documents(name)}
+        names.tags(tags)  # judged before anything is locked
+        return tags
 
     def document(self, name: str) -> "Fields | None":
-        """The fields of an object inside this one, or None when absent."""
+        """Return the fields of an object inside this one, or None when absent."""
         value = self._value(name)
         if value is not None and not isinstance(value, dict):
             raise _invalid(name, value)
         return None if value is None else Fields(value)
 
     def documents(self, name: str) -> "list[Fields]":
-        """The objects of a repeated field."""
+        """Return the objects of a repeated field."""
         value = self._value(name)
         if value is None:
             return []
         if not isinstance(value, list) or not all(
-            isinstance(each, dict) for each in value
+            isinstance(entry, dict) for entry in value
         ):
             raise _invalid(name, value)
-        return [Fields(each) for each in value]
+        return [Fields(entry) for entry in value]
 
     def _single(self, name: str) -> Any:  # noqa: ANN401  # JSON may be anything
         value = self._value(name)
@@ -153,7 +153,7 @@ class Fields:
 
 
 def fields_of(request: Request) -> Fields:
-    """The fields of a request.
+    """Return the fields of a request.
 
     Raises:
         InvalidInputError: when the body is not a JSON object of its type.
@@ -198,7 +198,7 @@ def _body(request: Request) -> Mapping[str, Any]:
 
 
 def missing(name: str) -> InvalidInputError:
-    """A required field is not there."""
+    """Return the error for a required field that is not there."""
     return InvalidInputError(
         f"Missing value for required parameter '{name}'. {_SEE_DOCS}"
     )
@@ -220,3 +220,14 @@ def _text(name: str, value: object) -> str:
 def _camel_case(name: str) -> str:
     first, *others = name.split("_")
     return first + "".join(other.capitalize() for other in others)
+
+
+def fields_anywhere(request: Request) -> Fields:
+    """Return the fields of a GET or DELETE.
+
+    Raises:
+        InvalidInputError: when there is no query and the body is no JSON object.
+    """
+    if request.args:
+        return Fields(dict(request.args.lists()), is_query=True)
+    return fields_of(request)

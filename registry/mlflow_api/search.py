@@ -58,11 +58,11 @@ def search_registered_models() -> Response:
     after = read_token(_MODELS, search, token) if token else None
     stages = parts().policy.stages
     with parts().rooms.searches.place():
-        found = find_models(
+        models = find_models(
             reading(), search, after=after, limit=limit + 1, stages=stages
         )
         filled = fill(
-            found,
+            models,
             limit,
             document=_shown_model,
             characters=MAX_CHARACTERS,
@@ -90,14 +90,14 @@ def search_model_versions() -> Response:
     search = parse_search(
         language.VERSIONS, fields.text("filter"), fields.texts("order_by")
     )
-    asked = _limit(fields, unasked=_VERSIONS_AT_MOST, at_most=_VERSIONS_AT_MOST)
-    limit = min(asked, MAX_PAGE_OF_VERSIONS)
+    page_size = _limit(fields, unasked=_VERSIONS_AT_MOST, at_most=_VERSIONS_AT_MOST)
+    limit = min(page_size, MAX_PAGE_OF_VERSIONS)
     token = fields.text("page_token")
     after = read_token(_VERSIONS, search, token) if token else None
     with parts().rooms.searches.place():
-        found = find_versions(reading(), search, after=after, limit=limit + 1)
+        versions = find_versions(reading(), search, after=after, limit=limit + 1)
         filled = fill(
-            found,
+            versions,
             limit,
             document=_shown_version,
             characters=MAX_CHARACTERS,

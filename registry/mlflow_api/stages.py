@@ -54,10 +54,10 @@ def get_latest_versions() -> Response:
     fields = fields_of(request)
     name = fields.required("name")
     policy = parts().policy.for_model(name)
-    asked = {stage_named(policy, text) for text in fields.texts("stages")}
-    stages = [stage for stage in policy.stages if not asked or stage in asked]
-    found = latest_versions(reading(), name, stages)
-    documents = [full_version_document(version) for version in found]
+    wanted = {stage_named(policy, text) for text in fields.texts("stages")}
+    stages = [stage for stage in policy.stages if not wanted or stage in wanted]
+    versions = latest_versions(reading(), name, stages)
+    documents = [full_version_document(version) for version in versions]
     return jsonify({"model_versions": documents} if documents else {})
 
 
@@ -75,10 +75,10 @@ def move_version(fields: Fields, *, reason: str, answer: Answer) -> Response:
         RegistryError: as ``MoveVersion``; for a version that is in the stage already
             there is nothing to refuse.
     """
-    return answer_once(lambda: _moved(fields, reason, answer))
+    return answer_once(lambda: _move(fields, reason, answer))
 
 
-def _moved(fields: Fields, reason: str, answer: Answer) -> Response:
+def _move(fields: Fields, reason: str, answer: Answer) -> Response:
     ref = version_ref(fields)
     policy = parts().policy.for_model(ref.model)
     stage = stage_named(policy, fields.required("stage"))
@@ -91,15 +91,15 @@ def _moved(fields: Fields, reason: str, answer: Answer) -> Response:
         may_be_there=True,
     )
     try:
-        return commit_move(move, lambda tx, move: answer(_version_moved(tx, move)))
+        return commit_move(move, lambda tx, move: answer(_execute_move(tx, move)))
     except TransitionRefusedError as refusal:
         if refusal.is_rollback_only:
             raise _rollback_only(refusal, ref) from refusal
         raise
 
 
-def _version_moved(tx: Transaction, move: MoveVersion) -> VersionRow:
-    """The version in its stage; who is beside it leaves, each by itself, if asked."""
+def _execute_move(tx: Transaction, move: MoveVersion) -> VersionRow:
+    """Return the version in its stage; others leave it, each by itself, if asked."""
     moved = execute(tx, move)
     beside = moved.beside if move.archives_others else ()
     if len(beside) > MAX_AT_ONCE and not move.makes_room:
@@ -116,7 +116,7 @@ def _version_moved(tx: Transaction, move: MoveVersion) -> VersionRow:
 
 
 def stage_named(policy: StagePolicy, text: str) -> str:
-    """The stage of that name, in any case.
+    """Return the stage of that name, in any case.
 
     Raises:
         InvalidInputError: in MLflow's words.
@@ -133,7 +133,7 @@ def stage_named(policy: StagePolicy, text: str) -> str:
 def _archives_others(fields: Fields, policy: StagePolicy, stage: str) -> bool:
     archives_others = fields.flag("archive_existing_versions")
     if archives_others and stage in {NONE, ARCHIVED}:
-        active = [each for each in policy.stages if each not in {NONE, ARCHIVED}]
+        active = [known for known in policy.stages if known not in {NONE, ARCHIVED}]
         raise InvalidInputError(
             "Model version transition cannot archive existing model versions "
             f"because '{stage}' is not an Active stage. Valid stages are "

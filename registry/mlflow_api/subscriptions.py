@@ -54,16 +54,16 @@ def find(session: Session, webhook_id: str, *, name: str) -> Subscription:
         MlflowError: there is none, in MLflow's words.
     """
     try:
-        found = subscriptions.get(session, clean_text(webhook_id, field="id"))
+        subscription = subscriptions.get(session, clean_text(webhook_id, field="id"))
     except (UnknownSubscriptionError, InvalidInputError):
-        found = None
-    if found is None or found.format != name:
+        subscription = None
+    if subscription is None or subscription.format != name:
         raise MlflowError(
             "RESOURCE_DOES_NOT_EXIST",
             f"Webhook with ID {webhook_id} not found.",
             status=HTTPStatus.NOT_FOUND,
         )
-    return found
+    return subscription
 
 
 def status_of(row: Subscription) -> str:
@@ -71,8 +71,8 @@ def status_of(row: Subscription) -> str:
     return ACTIVE if row.state == SubscriptionState.ACTIVE else DISABLED
 
 
-def page_asked(fields: Fields) -> tuple[int, str | None]:
-    """How many to list, and the id before which to begin.
+def read_page(fields: Fields) -> tuple[int, str | None]:
+    """Return how many to list, and the id before which to begin.
 
     Raises:
         InvalidInputError: for a number out of range, or a token of no list.
@@ -127,7 +127,7 @@ def send_test(webhook_id: str, *, name: str, sample: str | None) -> SendResult:
         return parts().dispatcher.send_test(webhook_id, sample=sample).result
 
 
-def listed(
+def list_documents(
     rows: Iterable[Subscription],
     limit: int,
     *,
@@ -139,5 +139,5 @@ def listed(
 
 
 def answered_text(result: SendResult) -> str:
-    """The body of a receiver's answer."""
+    """Return the body of a receiver's answer."""
     return result.response_body.decode("utf-8", "replace")

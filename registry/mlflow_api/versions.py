@@ -40,7 +40,7 @@ class VersionRef(NamedTuple):
 
 
 def version_ref(fields: Fields) -> VersionRef:
-    """The version that ``name`` and ``version`` name.
+    """Return the version that ``name`` and ``version`` name.
 
     Raises:
         InvalidInputError: when one is missing or no version number.
@@ -51,7 +51,7 @@ def version_ref(fields: Fields) -> VersionRef:
 
 
 def version_number(name: str, text: str) -> int:
-    """The number in a version's text; raises as ``version_ref``."""
+    """Return the number in a version's text; raises as ``version_ref``."""
     try:
         number = int(text)
     except ValueError as error:
@@ -64,7 +64,7 @@ def version_number(name: str, text: str) -> int:
 
 
 def version_answer(version: VersionRow) -> Document:
-    """The answer of every call that ends in a version."""
+    """Return the answer of every call that ends in a version."""
     return {"model_version": full_version_document(version)}
 
 
@@ -82,10 +82,10 @@ def create_model_version() -> Response:
         description=fields.description(),
         tags=fields.tags(),
     )
-    return answer_once(lambda: _created(name, source, details))
+    return answer_once(lambda: _create(name, source, details))
 
 
-def _created(name: str, source: str, details: VersionDetails) -> Response:
+def _create(name: str, source: str, details: VersionDetails) -> Response:
     queries.model_id(reading(), name)
     command = prepare_version(
         reading(), parts().source_readers, name, details, source=source

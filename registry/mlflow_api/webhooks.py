@@ -25,8 +25,8 @@ from registry.mlflow_api.subscriptions import (
     commit_change,
     delete,
     find,
-    listed,
-    page_asked,
+    list_documents,
+    read_page,
     send_test,
     status_of,
 )
@@ -74,7 +74,7 @@ def create_webhook() -> Response:
     def work(tx: Transaction) -> Document:
         created = service.create_subscription(tx, parts().webhooks, members)
         is_active = state.get("state", created["state"]) == created["state"]
-        return _updated(tx, created["id"], {} if is_active else state)
+        return _update(tx, created["id"], {} if is_active else state)
 
     return commit_change(work)
 
@@ -83,11 +83,11 @@ def create_webhook() -> Response:
 @requires(Permission.ADMIN)
 def list_webhooks() -> Response:
     """List webhooks, newest first."""
-    limit, before = page_asked(fields_of(request))
+    limit, before = read_page(fields_of(request))
     rows = subscriptions.list_of_format(
         reading_session(), FORMAT, limit=limit + 1, before=before
     )
-    return listed(rows, limit, document=webhook_document)
+    return list_documents(rows, limit, document=webhook_document)
 
 
 @blueprint.get("/<webhook_id>")
@@ -117,7 +117,7 @@ def update_webhook(webhook_id: str) -> Response:
 
     def work(tx: Transaction) -> Document:
         find(tx.session, webhook_id, name=FORMAT)
-        return _updated(tx, webhook_id, changes)
+        return _update(tx, webhook_id, changes)
 
     return commit_change(work)
 
@@ -146,7 +146,7 @@ def test_webhook(webhook_id: str) -> Response:
 
 
 def webhook_document(row: Subscription) -> Document:
-    """A ``Webhook``; one that was made by our own API is called by its id."""
+    """Return a ``Webhook``; one that was made by our own API is called by its id."""
     document = {
         "webhook_id": row.id,
         "name": row.options.get("name", row.id),
@@ -164,7 +164,7 @@ def webhook_document(row: Subscription) -> Document:
 
 
 def _types_told(row: Subscription) -> list[str]:
-    """The types it asks for, in its order; ``*`` asks for all but budgets."""
+    """Return the types it asks for, in its order; ``*`` asks for all but budgets."""
     ordinary = [name for name in FIRED if name not in OPT_IN]
     told: dict[str, None] = {}
     for entry in row.event_types:
@@ -173,7 +173,7 @@ def _types_told(row: Subscription) -> list[str]:
     return list(told)
 
 
-def _updated(tx: Transaction, webhook_id: str, changes: Document) -> Document:
+def _update(tx: Transaction, webhook_id: str, changes: Document) -> Document:
     if changes:
         service.update_subscription(tx, parts().webhooks, webhook_id, changes)
     return {"webhook": webhook_document(find(tx.session, webhook_id, name=FORMAT))}
@@ -190,7 +190,7 @@ def _name(name: str) -> str:
 
 
 def _event_types(fields: Fields) -> list[str]:
-    """The event types of ``events``, each once."""
+    """Return the event types of ``events``, each once."""
     return list(dict.fromkeys(map(_event_type, fields.documents("events"))))
 
 
@@ -210,7 +210,7 @@ def _event_type(event: Fields) -> str:
 
 
 def _state(fields: Fields) -> Document:
-    """The change of state that ``status`` asks for, or none."""
+    """Return the change of state that ``status`` asks for, or none."""
     status = fields.optional("status")
     if status is None:
         return {}

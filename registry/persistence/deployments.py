@@ -52,7 +52,7 @@ def list_deployments(
     before: str | None,
     limit: int,
 ) -> Sequence[DeploymentRow]:
-    """The deployments of a version, newest first, from behind ``before`` on.
+    """Return the deployments of a version, newest first, from behind ``before`` on.
 
     Raises:
         NotFoundError: when model or version do not exist.
@@ -62,7 +62,7 @@ def list_deployments(
     if transition_id is not None:
         values["transition"] = transition_id
     statement = _DEPLOYMENTS if transition_id is None else _OF_TRANSITION
-    found = cx.execute(statement, values).all()
-    if not found:
+    rows = cx.execute(statement, values).all()
+    if not rows:
         raise VersionNotFoundError(name, number)
-    return [row_of(DeploymentRow, row) for row in found if row.id is not None]
+    return [row_of(DeploymentRow, row) for row in rows if row.id is not None]

@@ -64,7 +64,7 @@ def list_history(
     stage: str | None,
     limit: int,
 ) -> Iterator[HistoryLine]:
-    """A model's stage changes, newest first; registrations are left out.
+    """Yield a model's stage changes, newest first; registrations are left out.
 
     Raises:
         NotFoundError: when there is no such model, as the first is asked for.
@@ -84,24 +84,24 @@ def list_history(
 
 
 def _line(rows: Iterable[Sequence[Any]]) -> HistoryLine:
-    """The line of one change, its deployments gathered."""
-    found = list(rows)
-    requested, delivered, last_delivered_at = found[0][_CHANGE : _CHANGE + 3]
-    rows = [row[_CHANGE + 3 :] for row in found]
+    """Return the line of one change, its deployments gathered."""
+    lines = list(rows)
+    requested, delivered, last_delivered_at = lines[0][_CHANGE : _CHANGE + 3]
+    rows = [row[_CHANGE + 3 :] for row in lines]
     deployments = [row_of(DeploymentRow, row) for row in rows if row[0] is not None]
     return HistoryLine(
-        change=row_of(StageChangeRow, found[0][:_CHANGE]),
+        change=row_of(StageChangeRow, lines[0][:_CHANGE]),
         requested=requested,
         delivered=delivered,
         last_delivered_at=last_delivered_at,
-        deployments=sorted(deployments, key=lambda each: each.id),
+        deployments=sorted(deployments, key=lambda deployment: deployment.id),
     )
 
 
 def _of_deliveries(
     aggregate: ColumnElement[Any], *conditions: ColumnElement[bool]
 ) -> ScalarSelect[Any]:
-    """An aggregate over the deliveries of the change's event."""
+    """Return an aggregate over the deliveries of the change's event."""
     return (
         select(aggregate)
         .select_from(Delivery)
@@ -116,7 +116,7 @@ def _of_deliveries(
 
 
 def _page(*conditions: ColumnElement[bool]) -> Subquery:
-    """The changes of a page; for a model without any, one row that has none."""
+    """Return the changes of a page; for a model without any, one row that has none."""
     is_its = and_(
         StageChange.model_id == RegisteredModel.id,
         StageChange.from_stage.is_not(None),

@@ -47,19 +47,19 @@ _FILE_BY_ID = _BY_ID.outerjoin(FILES, _OF_PATH).add_columns(*_FILE)
 
 
 def _first(version_id: ColumnElement[str], where: ColumnElement[bool]) -> Any:  # noqa: ANN401  # SQLAlchemy's
-    """The first path there; of single ones PostgreSQL never reads and sorts all."""
-    found = select(FILES.c.path).where(FILES.c.version_id == version_id, where)
-    return found.order_by(FILES.c.path).limit(literal_column("1")).scalar_subquery()
+    """Return the first path; of single ones PostgreSQL never reads and sorts all."""
+    path = select(FILES.c.path).where(FILES.c.version_id == version_id, where)
+    return path.order_by(FILES.c.path).limit(literal_column("1")).scalar_subquery()
 
 
 def _at(walk: CTE, column: str) -> Any:  # noqa: ANN401  # as above
-    """A column of the file that a walk has come to."""
-    found = select(FILES.c[column]).where(FILES.c.version_id == walk.c.id)
-    return found.where(FILES.c.path == walk.c.path).scalar_subquery()
+    """Return a column of the file that a walk has come to."""
+    value = select(FILES.c[column]).where(FILES.c.version_id == walk.c.id)
+    return value.where(FILES.c.path == walk.c.path).scalar_subquery()
 
 
 def _files_behind() -> Select[Any]:
-    """A row a file, and one without a path where there are no more."""
+    """Return a row a file, and one without a path where there are no more."""
     walk = VERSION.with_only_columns(
         VERSIONS.c.id,
         VERSIONS.c.artifact_digest,
@@ -78,7 +78,7 @@ def _files_behind() -> Select[Any]:
 
 
 def _children() -> Select[Any]:
-    """The path, if it is a file; the first file of each child, and what comes then.
+    """Return the path if it is a file; the first file of each child, and what follows.
 
     The next child is found behind all paths that begin with the one before: behind a
     directory ``d/``, that is from ``d0`` on, and behind a file from its name and the
@@ -108,7 +108,7 @@ _CHILDREN = _children()
 
 
 def manifest_of(cx: Connection, version: VersionRow) -> Manifest:
-    """The whole manifest of a version that has a digest.
+    """Return the whole manifest of a version that has a digest.
 
     Raises:
         IntegrityViolationError: when its files are not what was digested.
@@ -130,25 +130,25 @@ def files_behind(
     rows = cx.execute(_FILES_BEHIND, values).all()
     if not rows:
         raise VersionNotFoundError(name, number)
-    found = sorted(FileEntry(*file) for _, *file in rows if file[0] is not None)
-    if not found and after is None and rows[0].artifact_digest:
+    files = sorted(FileEntry(*file) for _, *file in rows if file[0] is not None)
+    if not files and after is None and rows[0].artifact_digest:
         raise IntegrityViolationError(f"version {number} has lost its manifest")
-    return found
+    return files
 
 
 def find_file(
     cx: Connection, name: str, number: int, path: str
 ) -> tuple[VersionRow, FileEntry | None]:
-    """A version, and its file of this path if it has one.
+    """Return a version, and its file of this path if it has one.
 
     Raises:
         NotFoundError: when model or version do not exist.
     """
     values = {"name": name, "number": number, "path": path}
-    found = cx.execute(_FILE_NAMED, values).one_or_none()
-    if found is None:
+    row = cx.execute(_FILE_NAMED, values).one_or_none()
+    if row is None:
         raise VersionNotFoundError(name, number)
-    return _version_and_file(found)
+    return _version_and_file(row)
 
 
 def find_file_by_id(
@@ -164,16 +164,16 @@ def find_file_by_id(
         "id": version_id.replace("\0", "\ufffd"),
         "path": path.replace("\0", "\ufffd"),
     }
-    found = cx.execute(_FILE_BY_ID, values).one_or_none()
-    if found is None:
+    row = cx.execute(_FILE_BY_ID, values).one_or_none()
+    if row is None:
         raise _no_artifact(version_id)
-    return _version_and_file(found)
+    return _version_and_file(row)
 
 
 def children(
     cx: Connection, version_id: str, directory: str
 ) -> list[tuple[str, int | None]] | None:
-    """What lies in a directory, by name: a file with its size, or a directory.
+    """Return what lies in a directory, by name: a file with its size, or a directory.
 
     An empty text is the artifact itself. Nothing lies in a file, and None is answered
     for what is not there. What is below a directory is passed over.
@@ -191,12 +191,12 @@ def children(
         for _, path, size_bytes in rows
         if path is not None and path.startswith(prefix)
     ]
-    found = [(name, None if slash else size) for (name, slash, _), size in below]
-    return found if found or rows[0].file else None
+    entries = [(name, None if slash else size) for (name, slash, _), size in below]
+    return entries if entries or rows[0].file else None
 
 
-def _version_and_file(found: Sequence[Any]) -> tuple[VersionRow, FileEntry | None]:
-    *columns, path, size_bytes, sha256 = found
+def _version_and_file(row: Sequence[Any]) -> tuple[VersionRow, FileEntry | None]:
+    *columns, path, size_bytes, sha256 = row
     entry = None if path is None else FileEntry(path, size_bytes, sha256)
     return row_of(VersionRow, columns), entry
 

@@ -105,7 +105,7 @@ class ImpatientConnection(psycopg.Connection[Any]):
         return super().wait(self._bounded(gen, seconds), *args, **kwargs)
 
     def _bounded(self, gen: PQGen[Answer], seconds: float) -> PQGen[Answer]:
-        """The same exchange, which the driver resumes ten times a second."""
+        """Yield the same exchange, which the driver resumes ten times a second."""
         give_up_at = time.monotonic() + seconds
         try:
             awaited = next(gen)
@@ -147,7 +147,7 @@ class _Columns(Sequence[psycopg.Column]):
     def __getitem__(self, place: Any) -> Any:  # noqa: ANN401  # or a slice of them
         places = self._places[place]
         if isinstance(places, range):
-            return [psycopg.Column(self._cursor, each) for each in places]
+            return [psycopg.Column(self._cursor, number) for number in places]
         return psycopg.Column(self._cursor, places)
 
 

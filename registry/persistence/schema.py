@@ -33,21 +33,21 @@ def upgrade(engine: Engine) -> None:
 
 
 def serving_problem(sessions: sessionmaker[Session]) -> str | None:
-    """Why the database cannot be served from at present, or None."""
+    """Return why the database cannot be served from at present, or None."""
     with sessions() as session:
         return schema_problem(session) or writing_problem(session)
 
 
 def schema_problem(session: Session) -> str | None:
-    """Why the database cannot be served from, or None."""
+    """Return why the database cannot be served from, or None."""
     try:
-        found = session.scalar(text("SELECT version_num FROM alembic_version"))
+        revision = session.scalar(text("SELECT version_num FROM alembic_version"))
     except FileReplacedError:
         return REPLACED
     except SQLAlchemyError:
         return (
             "the database does not answer, or has no schema: run stagegate db upgrade"
         )
-    if found != HEAD:
-        return f"the schema is {found}, expected {HEAD}: run stagegate db upgrade"
+    if revision != HEAD:
+        return f"the schema is {revision}, expected {HEAD}: run stagegate db upgrade"
     return None

@@ -72,7 +72,7 @@ def prepare(engine: Engine) -> None:
 
 
 def file_problem(connection: Connection) -> str | None:
-    """Why what is written by this connection would be lost, or None."""
+    """Return why what is written by this connection would be lost, or None."""
     file: _DatabaseFile = connection.connection.info[_FILE]
     return None if file.is_whole() else REPLACED
 
@@ -87,12 +87,12 @@ class _DatabaseFile:
     def before_connecting(self, *_: object) -> None:
         """Make no new, empty file in the place of one that was removed."""
         if self._opened is not None:
-            self._expect(self._opened == self._found())
+            self._expect(self._opened == self._identity())
 
     def after_connecting(self, _: object, record: ConnectionPoolEntry) -> None:
         record.info[_FILE] = self
         if self._opened is None:
-            self._opened = self._found()
+            self._opened = self._identity()
 
     def after_beginning(self, connection: Connection) -> None:
         if _writes(connection):
@@ -104,17 +104,17 @@ class _DatabaseFile:
             return True
         # The log beside the file has what was committed last.
         has_log = self._path.with_name(f"{self._path.name}-wal").exists()
-        return has_log and self._opened == self._found()
+        return has_log and self._opened == self._identity()
 
-    def _found(self) -> tuple[int, int] | None:
-        """What tells one file from another, or None where there is none."""
+    def _identity(self) -> tuple[int, int] | None:
+        """Return what tells one file from another, or None where there is none."""
         if self._path is None:
             return None
         try:
-            found = self._path.stat()
+            status = self._path.stat()
         except FileNotFoundError:
             return None
-        return found.st_dev, found.st_ino
+        return status.st_dev, status.st_ino
 
     def _expect(self, is_same: bool) -> None:  # noqa: FBT001  # what is asserted
         if not is_same:

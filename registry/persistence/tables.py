@@ -37,8 +37,7 @@ from sqlalchemy.orm import (
 
 from registry.domain.audit_chain import GENESIS_HASH
 from registry.domain.policy import NONE
-from webhooks.columns import UTCDateTime
-from webhooks.indexes import partial_index
+from webhooks.columns import UTCDateTime, partial_index
 
 OfModel = Annotated[str, mapped_column(ForeignKey("registered_models.id"))]
 OfVersion = Annotated[str, mapped_column(ForeignKey("model_versions.id"))]

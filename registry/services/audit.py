@@ -114,13 +114,13 @@ def verify_database(
     The session sees one instant (``database.begin_snapshot``), unless nobody writes.
     """
     return audit_chain.verify_chains(
-        replace(each, comparison=_comparison(session, each.name))
-        for each in _chains(session, chain)
+        replace(report, comparison=_comparison(session, report.name))
+        for report in _chains(session, chain)
     )
 
 
 def export(session: Session, *, with_private: bool) -> Iterator[str]:
-    """The whole log as the JSON lines that ``verify_export`` takes.
+    """Return the whole log as the JSON lines that ``verify_export`` takes.
 
     Without private parts it is as others than admins may see it.
     """
@@ -134,7 +134,7 @@ def export(session: Session, *, with_private: bool) -> Iterator[str]:
 
 
 def sealed_entry(row: Row[Any]) -> SealedEntry:
-    """A stored entry, with the columns that repeat its text."""
+    """Return a stored entry, with the columns that repeat its text."""
     return SealedEntry(
         chain=row.chain,
         n=row.n,
@@ -222,7 +222,7 @@ def _history(session: Session, model_id: str) -> Iterator[Members]:
 
 
 def _rows(session: Session, model_id: str) -> Iterator[tuple[Subject, Members]]:
-    """The model, its versions and its aliases, unless they were deleted."""
+    """Yield the model, its versions and its aliases, unless they were deleted."""
     for kind, query, key in _OF_MODEL:
         rows = walk(session, query, key, limit=_ROWS_AT_ONCE, of_model=model_id)
         for row in rows:

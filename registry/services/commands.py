@@ -33,7 +33,7 @@ Answer = TypeVar("Answer")
 
 
 def execute(tx: Transaction, command: Command[Answer]) -> Answer:
-    """Carry a command out, in the caller's transaction; answers as it decided.
+    """Carry a command out, in the caller's transaction; return what it decided.
 
     Raises:
         RegistryError: as the command's ``decide``, or without such a model.
@@ -49,7 +49,7 @@ def carry_out(tx: Transaction, command: Command[Answer], seen: Snapshot) -> Answ
 
 
 def preview(tx: Transaction, command: Command[Answer]) -> Outcome[Answer]:
-    """What a command decides, in the caller's transaction; nothing is written.
+    """Return what a command decides, in the caller's transaction; nothing is written.
 
     Raises:
         RegistryError: as ``execute``.
@@ -58,7 +58,7 @@ def preview(tx: Transaction, command: Command[Answer]) -> Outcome[Answer]:
 
 
 def look(tx: Transaction, command: Command[Answer]) -> Snapshot:
-    """What a command wants to see, its model locked from now on.
+    """Return what a command wants to see, its model locked from now on.
 
     Raises:
         RegistryError: without such a model, or as the command's ``want``.
@@ -102,7 +102,7 @@ def _write(tx: Transaction, outcome: Outcome[Answer]) -> None:
 
 
 def _event(tx: Transaction, effects: Effects, draft: EventDraft) -> Event:
-    """An event; ``to_stage``, where it says one, is its target."""
+    """Return an event; ``to_stage``, where it says one, is its target."""
     model = effects.model
     return Event(
         id=draft.id,

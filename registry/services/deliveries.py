@@ -1,17 +1,27 @@
-"""Deliveries of webhooks: those of a stage change, and one sent again."""
+"""Deliveries of webhooks: those of a stage change, one sent again, many by a filter.
 
-from collections.abc import Sequence
+The package ``webhooks`` calls ``subject_pattern`` what is ``model_pattern`` here.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from registry.domain.documents import Document
 from registry.domain.entries import Change
+from registry.domain.timestamps import parse_rfc3339
+from registry.errors import InvalidInputError
 from registry.persistence.tables import StageChange
 from registry.services import audit
 from registry.services.subscriptions import REDELIVERED, translated
 from registry.services.transaction import Transaction
-from webhooks import deliveries
-from webhooks.tables import Delivery
+from webhooks import deliveries, redelivery
+from webhooks.redelivery import DeliveryFilter
+from webhooks.tables import Delivery, DeliveryState
+
+_INSTANTS = ("since", "until", "again_before")
 
 
 @translated()
@@ -31,7 +41,7 @@ def redeliver(tx: Transaction, delivery_id: str) -> Delivery:
 def deliveries_of_transition(
     session: Session, transition_id: str, *, after: str | None, limit: int
 ) -> Sequence[Delivery]:
-    """What a stage change sends, to every subscription, from behind ``after`` on."""
+    """Return what a stage change sends to anybody, from behind ``after`` on."""
     events = select(StageChange.event_id).where(
         StageChange.transition_id == transition_id
     )
@@ -42,3 +52,54 @@ def deliveries_of_transition(
         .limit(limit)
         .options(*deliveries.WITHOUT_CONTENT)
     ).all()
+
+
+def count(tx: Transaction, subscription_id: str, members: Mapping[str, Any]) -> int:
+    """Return how many deliveries would be sent again; nothing is sent.
+
+    Raises:
+        NotFoundError: when there is no such subscription.
+        InvalidInputError: naming the field at fault.
+    """
+    with translated():
+        return redelivery.count(tx.session, subscription_id, _filter(members))
+
+
+def send(
+    tx: Transaction,
+    subscription_id: str,
+    members: Mapping[str, Any],
+    *,
+    after: int | None,
+) -> tuple[int, int | None]:
+    """Send the next portion again; return how many, and behind which position to go on.
+
+    Raises:
+        NotFoundError: when there is no such subscription.
+        InvalidInputError: naming the field at fault.
+    """
+    with translated():
+        portion = redelivery.send_portion(
+            tx.session, subscription_id, _filter(members), after=after, now=tx.now
+        )
+    chosen = {name: value for name, value in members.items() if value is not None}
+    entry: Document = {"id": subscription_id, "count": portion.count, "filter": chosen}
+    audit.log(tx, Change(action=REDELIVERED, after=entry))
+    return portion.count, portion.next_position
+
+
+def _filter(members: Mapping[str, Any]) -> DeliveryFilter:
+    instants = {
+        name: parse_rfc3339(members[name], field=name)
+        for name in _INSTANTS
+        if members[name] is not None
+    }
+    if {"since", "until"} <= set(instants) and instants["until"] < instants["since"]:
+        raise InvalidInputError("must not lie before the beginning", field="until")
+    return DeliveryFilter(
+        **instants,
+        event_types=members["event_types"],
+        subject_pattern=members["model_pattern"],
+        states=members["states"]
+        and [DeliveryState(state) for state in members["states"]],
+    )

@@ -57,14 +57,14 @@ def report_deployment(
     move, refused = report.due_rollback(seen, tx.policy, tx.caller.actor)
     plan = _Plan(refusal=refused)
     if move is not None:
-        plan = _planned(tx, replace(move, verified_digest=digest), refusal)
+        plan = _plan_move(tx, replace(move, verified_digest=digest), refusal)
     report = replace(report, details=plan.details, rolls_back=plan.move is not None)
     row = carry_out(tx, report, seen)
     document = deployment_document(report.model, row)
     return {**document, "automatic_rollback": _carried_out(tx, plan)}
 
 
-def _planned(tx: Transaction, move: MoveVersion, refusal: str | None) -> _Plan:
+def _plan_move(tx: Transaction, move: MoveVersion, refusal: str | None) -> _Plan:
     if refusal is not None:
         return _Plan(refusal=refusal)
     try:

@@ -22,12 +22,12 @@ MAX_BATCHES = 100
 
 
 def place_events(begin: Begin) -> int:
-    """Give committed events their places in the feed; says to how many."""
+    """Give committed events their places in the feed; return to how many."""
     return _in_batches(begin, lambda tx: feed.place(tx.session), feed.PLACED_AT_ONCE)
 
 
 def forget_deliveries(begin: Begin, *, keep: timedelta) -> int:
-    """Remove what was settled longer ago; says how many rows, attempts aside."""
+    """Remove what was settled longer ago; return how many rows, attempts aside."""
 
     def deliveries(tx: Transaction) -> int:
         return retention.remove_deliveries(tx.session, before=tx.now - keep)
@@ -43,7 +43,7 @@ def forget_deliveries(begin: Begin, *, keep: timedelta) -> int:
 
 
 def bury_deliveries(begin: Begin) -> int:
-    """Give up what deleted subscriptions still wait for; says how many."""
+    """Give up what deleted subscriptions still wait for; return how many."""
     return _in_batches(
         begin,
         lambda tx: subscriptions.bury(tx.session, now=tx.now),

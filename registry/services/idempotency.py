@@ -74,7 +74,7 @@ class StoredAnswer:
 def keyed_request(
     principal: str, key: str, *, method: str, path: str, details: Sequence[object]
 ) -> KeyedRequest:
-    """The request behind a key; ``details`` are JSON, none where they may differ.
+    """Return the request behind a key; ``details`` are JSON, None if they may differ.
 
     Raises:
         InvalidInputError: for a key that is empty, too long or not plain ASCII.
@@ -90,7 +90,7 @@ def keyed_request(
 
 
 def find_answer(cx: Connection, request: KeyedRequest) -> StoredAnswer | None:
-    """The answer of an earlier request with this key, if there was one.
+    """Return the answer of an earlier request with this key, if there was one.
 
     Raises:
         IdempotencyMismatchError: when the key was used with another request.

@@ -76,16 +76,16 @@ def with_run(
         return _as_copied(details, resolved.copied)
     model = resolved.logged_model if resolved else None
     if tracking is None or not details.run_id:
-        return _completed(details, None, model)
+        return _complete(details, None, model)
     run = resolved.run if resolved else None
     if run is None or run.run_id != details.run_id:
         try:
             run = tracking.get_run(details.run_id)
         except (NotFoundError, TrackingServerError) as error:
             problem = {"run_id": details.run_id, "problem": error.message}
-            return replace(_completed(details, None, model), run=problem)
+            return replace(_complete(details, None, model), run=problem)
     link = tracking.run_url(run.experiment_id, run.run_id)
-    completed = _completed(details, run, model)
+    completed = _complete(details, run, model)
     return replace(completed, run_link=details.run_link or link)
 
 
@@ -101,7 +101,7 @@ def _as_copied(details: VersionDetails, version: VersionRow) -> VersionDetails:
     )
 
 
-def _completed(
+def _complete(
     details: VersionDetails, read: Run | None, logged: LoggedModel | None
 ) -> VersionDetails:
     """Complete what was said by the run and by the logged model.

@@ -22,8 +22,8 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from webhooks.backlog import Backlog, read_backlogs
 from webhooks.clock import utc_now
+from webhooks.metrics import Backlog, read_backlogs
 from webhooks.tables import LIVE_STATES
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class StateCollector(Collector):
         self._fresh_until = 0.0
 
     def collect(self) -> Iterator[Metric]:
-        """Give the gauges, read anew when they are older than a few seconds."""
+        """Yield the gauges, read anew when they are older than a few seconds."""
         with self._lock:
             if time.monotonic() >= self._fresh_until:
                 self._gauges = list(self._read())
@@ -69,10 +69,10 @@ class StateCollector(Collector):
 
 def metrics_registry(sessions: sessionmaker[Session]) -> CollectorRegistry:
     """This process' counters and these gauges; nothing is read yet."""
-    found = CollectorRegistry()
-    found.register(REGISTRY)
-    found.register(StateCollector(sessions))
-    return found
+    metrics = CollectorRegistry()
+    metrics.register(REGISTRY)
+    metrics.register(StateCollector(sessions))
+    return metrics
 
 
 def _gauge(name: str, meaning: str, value: float) -> GaugeMetricFamily:

@@ -14,14 +14,15 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from registry.domain import audit_privacy
+from registry.domain.commands.models import ChangeModel, ModelState
 from registry.domain.documents import Document
 from registry.domain.entries import Change
 from registry.domain.timestamps import rfc3339
 from registry.errors import ConflictError, InvalidInputError, NotFoundError
 from registry.services import audit
+from registry.services.commands import execute
 from registry.services.transaction import Transaction
 from webhooks import signing_keys, subscriptions
-from webhooks.credentials import credential_names
 from webhooks.errors import (
     DeliveryStateError,
     InvalidSubscriptionError,
@@ -30,7 +31,7 @@ from webhooks.errors import (
     UnknownDeliveryError,
     UnknownSubscriptionError,
 )
-from webhooks.sealing import SecretBox
+from webhooks.sealing import SecretBox, credential_names
 from webhooks.sending.address_guard import AddressGuard
 from webhooks.specs import FACTS, SHOWN, SubscriptionSpec
 from webhooks.tables import Subscription
@@ -126,7 +127,15 @@ def delete_subscription(tx: Transaction, subscription_id: str) -> None:
     _log(tx, "webhook.deleted", before, {})
 
 
-def follow_rename(tx: Transaction, name: str, new_name: str) -> None:
+def change_model(tx: Transaction, changes: ChangeModel) -> ModelState:
+    """Change a model; those who asked for it by its name follow. As ``ChangeModel``."""
+    state = execute(tx, changes)
+    if state.row.name != changes.model:
+        _follow_rename(tx, changes.model, state.row.name)
+    return state
+
+
+def _follow_rename(tx: Transaction, name: str, new_name: str) -> None:
     """Point Databricks' webhooks of a model to its new name: theirs is the model."""
     for row in list(subscriptions.list_of_format(tx.session, "databricks")):
         if row.subject_pattern == escape(name):
@@ -182,8 +191,8 @@ def subscription_documents(
 
 
 def _with_keys(row: Subscription, public_keys: Sequence[str]) -> Document:
-    """A subscription with placeholders, without secrets."""
-    failing_since, until = row.failing_since, row.breaker_until
+    """Return a subscription with placeholders, without secrets."""
+    failing_since, until = row.failing_since, row.held_back_until
     return {
         "id": row.id,
         **{FACTS[field].name: getattr(row, field) for field in SHOWN},

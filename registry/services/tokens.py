@@ -141,10 +141,10 @@ def sign_in(cx: Connection, secret: str, *, now: datetime) -> TokenRow:
     if secret.startswith(PREFIX) and not is_well_formed(secret):
         raise NotSignedInError("this token is mistyped: its checksum is wrong")
     digest = {"digest": token_digest(secret)}
-    found = fetch_one(cx, _BY_DIGEST, digest)
-    if found is None:
+    row = fetch_one(cx, _BY_DIGEST, digest)
+    if row is None:
         raise NotSignedInError("this token is unknown")
-    token = row_of(TokenRow, found)
+    token = row_of(TokenRow, row)
     if token.revoked_at is not None:
         raise NotSignedInError("this token has been revoked")
     if token.expires_at is not None and token.expires_at <= now:

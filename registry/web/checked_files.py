@@ -22,7 +22,7 @@ from registry.domain.manifests import FileEntry
 from registry.domain.rows import VersionRow
 from registry.errors import ArtifactChangedError
 from registry.web.commands import parts
-from registry.web.verification import change_recorder, run_once
+from registry.web.verification import change_log, run_once
 
 
 def require_unchanged(version: VersionRow) -> None:
@@ -39,7 +39,7 @@ def require_unchanged(version: VersionRow) -> None:
 
 
 def whole_under(version: VersionRow, entry: FileEntry) -> str | None:
-    """The store's ETag of a file that was found whole; None where it has none.
+    """Return the store's ETag of a file that was found whole; None where it has none.
 
     Raises:
         ArtifactChangedError: when the file is not what was registered.
@@ -55,7 +55,7 @@ def whole_under(version: VersionRow, entry: FileEntry) -> str | None:
             key, lambda: hashing.verify_file(store, source, entry, etag=etag)
         )
         if differences:
-            raise change_recorder(version)(differences)
+            raise change_log(version)(differences)
         parts().whole_files.add(key)
     return etag
 
@@ -67,20 +67,20 @@ def whole(version: VersionRow, entry: FileEntry) -> Iterator[Iterator[bytes]]:
     Raises:
         ArtifactChangedError: now or while it is read: it is not what was registered.
     """
-    found_changed = change_recorder(version)
+    log_change = change_log(version)
     with parts().store.open(version.artifact_uri, entry.path) as chunks:
-        yield _begun(_watched(entry, chunks, found_changed))
+        yield _begun(_watched(entry, chunks, log_change))
 
 
 def _watched(
     entry: FileEntry,
     chunks: Iterator[bytes],
-    found_changed: Callable[[Sequence[str]], ArtifactChangedError],
+    log_change: Callable[[Sequence[str]], ArtifactChangedError],
 ) -> Iterator[bytes]:
     try:
         yield from held_to(entry, chunks)
     except ArtifactChangedError as error:
-        raise found_changed(error.differences) from error
+        raise log_change(error.differences) from error
 
 
 def _begun(chunks: Iterator[bytes]) -> Iterator[bytes]:

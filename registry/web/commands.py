@@ -39,9 +39,9 @@ Work = Callable[[Transaction], dict[str, Any] | None]
 
 
 def parts() -> Parts:
-    """What ``app.py`` wired: policy, store, settings, dispatcher."""
-    found: Parts = current_app.extensions["stagegate"]
-    return found
+    """Return what ``app.py`` wired: policy, store, settings, dispatcher."""
+    app_parts: Parts = current_app.extensions["stagegate"]
+    return app_parts
 
 
 def answer_once(carry_out: Callable[[], Response]) -> Response:
@@ -50,7 +50,7 @@ def answer_once(carry_out: Callable[[], Response]) -> Response:
     if keyed:
         stored = idempotency.find_answer(reading(), keyed)
         if stored:
-            return _replayed(stored)
+            return _replay(stored)
         end_reading()
     return carry_out()
 
@@ -66,7 +66,7 @@ def commit(work: Work, *, status: int = 200, is_answer: bool = True) -> Response
     """
     keyed = _keyed_request() if is_answer else None
     try:
-        return _committed(work, keyed, status)
+        return _commit(work, keyed, status)
     except (CrowdedStageError, VerificationNeededError):
         raise
     except RegistryError:
@@ -74,10 +74,10 @@ def commit(work: Work, *, status: int = 200, is_answer: bool = True) -> Response
         stored = keyed and _stored(keyed)
         if not stored:
             raise
-        return _replayed(stored)
+        return _replay(stored)
 
 
-def _committed(work: Work, keyed: KeyedRequest | None, status: int) -> Response:
+def _commit(work: Work, keyed: KeyedRequest | None, status: int) -> Response:
     with begin(db.engine, caller=_caller(keyed), policy=parts().policy) as tx:
         document = work(tx)
         answer = StoredAnswer(
@@ -97,8 +97,8 @@ def _stored(keyed: KeyedRequest) -> StoredAnswer | None:
     return idempotency.find_answer(reading(), keyed)
 
 
-def carried_out_and_undone(work: Callable[[Transaction], Found]) -> Found:
-    """What ``work`` returns, in a transaction that leaves nothing behind.
+def run_without_commit(work: Callable[[Transaction], Found]) -> Found:
+    """Return what ``work`` returns, in a transaction that leaves nothing behind.
 
     Raises:
         RegistryError: as ``work`` does.
@@ -137,7 +137,7 @@ def _caller(keyed: KeyedRequest | None) -> Caller:
     )
 
 
-def _replayed(stored: StoredAnswer) -> Response:
+def _replay(stored: StoredAnswer) -> Response:
     body = parts().webhooks.box.open(stored.body)
     answer = _response(StoredAnswer(stored.status, body))
     answer.headers["Idempotent-Replayed"] = "true"
@@ -149,7 +149,7 @@ def _response(answer: StoredAnswer) -> Response:
 
 
 def if_match() -> str | None:
-    """The entity tag in ``If-Match``; ``*`` asks for nothing more than existence.
+    """Return the entity tag in ``If-Match``; ``*`` asks for no more than existence.
 
     Raises:
         InvalidInputError: when it is not one strong entity tag.

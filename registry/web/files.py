@@ -30,19 +30,19 @@ _NOT_PLAIN = re.compile(r"[^ -~]|[\"%\\]")
 
 
 def send_file(version: VersionRow, entry: FileEntry) -> Response:
-    """The file, or the range of it that was asked for.
+    """Return the file, or the range of it that was asked for.
 
     Raises:
         ArtifactChangedError: It is not what was registered.
         ArtifactNotFoundError: The store does not have it any more.
         ArtifactStoreError: The store does not answer.
     """
-    asked, etag = _asked_range(entry), None
-    start, stop = _range(asked, entry.size_bytes)
+    requested, etag = _requested_range(entry), None
+    start, stop = _range(requested, entry.size_bytes)
     if stop - start < entry.size_bytes:
         etag = whole_under(version, entry)
         if etag is None:
-            asked, start, stop = None, 0, entry.size_bytes
+            requested, start, stop = None, 0, entry.size_bytes
     # Of the name alone: a path that begins with "data:" would be read as an address.
     mimetype, _ = mimetypes.guess_type(filename(entry.path))
     answer = Response(mimetype=mimetype or "application/octet-stream")
@@ -62,35 +62,35 @@ def send_file(version: VersionRow, entry: FileEntry) -> Response:
         answer.call_on_close(stack.close)
     answer.content_length = stop - start
     answer.accept_ranges = "bytes"
-    if asked is not None:
+    if requested is not None:
         answer.status_code = 206
         answer.content_range.set(start, stop, entry.size_bytes)
     return with_file_headers(answer, entry)
 
 
 def unchanged_file(entry: FileEntry) -> Response | None:
-    """The answer to a caller that has the file already."""
+    """Return the answer to a caller that has the file already."""
     if entry.sha256 not in request.if_none_match:
         return None
     return with_file_headers(Response(status=304), entry)
 
 
-def _asked_range(entry: FileEntry) -> Range | None:
-    """The one range to answer; None for the whole file (RFC 9110, 13.1.5, 14.2)."""
-    asked = request.range
-    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
+def _requested_range(entry: FileEntry) -> Range | None:
+    """Return the range to send; None for the whole file (RFC 9110, 13.1.5, 14.2)."""
+    requested = request.range
+    if requested is None or requested.units != "bytes" or len(requested.ranges) != 1:
         return None
     is_other_file = "If-Range" in request.headers and (
         request.if_range.etag != entry.sha256
     )
-    return None if is_other_file else asked
+    return None if is_other_file else requested
 
 
-def _range(asked: Range | None, size_bytes: int) -> tuple[int, int]:
-    """The first byte and the one behind the last."""
-    if asked is None:
+def _range(requested: Range | None, size_bytes: int) -> tuple[int, int]:
+    """Return the first byte and the one behind the last."""
+    if requested is None:
         return 0, size_bytes
-    first, stop = asked.ranges[0]
+    first, stop = requested.ranges[0]
     # The last n bytes of a shorter file are all of it (RFC 9110, 14.1.2).
     start = max(first + size_bytes, 0) if first < 0 else first
     stop = size_bytes if stop is None else min(stop, size_bytes)
@@ -100,7 +100,7 @@ def _range(asked: Range | None, size_bytes: int) -> tuple[int, int]:
 
 
 def with_file_headers(answer: Response, entry: FileEntry) -> Response:
-    """The answer with what every answer about a file says."""
+    """Return the answer with what every answer about a file says."""
     digest = base64.b64encode(bytes.fromhex(entry.sha256)).decode()
     answer.set_etag(entry.sha256)
     answer.headers["Repr-Digest"] = f"sha-256=:{digest}:"  # RFC 9530
@@ -111,12 +111,12 @@ def with_file_headers(answer: Response, entry: FileEntry) -> Response:
 
 
 def _naming(name: str) -> dict[str, str]:
-    """The parameters that name a file: for all clients, and where needed exactly."""
+    """Return parameters that name a file: for all clients, and where needed exactly."""
     plain = _NOT_PLAIN.sub("_", name)
     exact = {} if plain == name else {"filename*": f"UTF-8''{quote(name, safe='')}"}
     return {"filename": plain, **exact}
 
 
 def filename(path: str) -> str:
-    """The name to save a file under."""
+    """Return the name to save a file under."""
     return path.rsplit("/", 1)[-1]

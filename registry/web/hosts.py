@@ -47,7 +47,7 @@ class HostCheckingFlask(Flask):
 
 
 def host_name(host: str) -> str:
-    """The name of a ``host[:port]``, as all spellings of it are compared."""
+    """Return the name of a ``host[:port]``, as all spellings of it are compared."""
     name = host.lower()
     if not name.endswith("]"):  # of an IPv6 address without a port
         name = name.rpartition(":")[0] or name

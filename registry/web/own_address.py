@@ -22,11 +22,11 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 
 
 def own_address(settings: Settings) -> str:
-    """The address with the path that we are served below; empty when not known."""
-    return settings.public_url or _asked_address(settings.allowed_hosts)
+    """Return the address with the path that we are served below; empty if unknown."""
+    return settings.public_url or _requested_address(settings.allowed_hosts)
 
 
-def _asked_address(allowed_hosts: tuple[str, ...]) -> str:
+def _requested_address(allowed_hosts: tuple[str, ...]) -> str:
     match = _HOST.fullmatch(request.host.lower())
     if match is None:
         return ""

@@ -30,14 +30,14 @@ _MAX_CURSOR_CHARACTERS = 8192
 
 
 def encode_cursor(key: str | int) -> str:
-    """The cursor behind the item with this sort key."""
+    """Return the cursor behind the item with this sort key."""
     return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
 
 
 def decode_cursor(
     cursor: str | None, kind: type[Key], *, field: str = "cursor"
 ) -> Key | None:
-    """The sort key in a cursor, which came as ``field``.
+    """Return the sort key in a cursor, which came as ``field``.
 
     Raises:
         InvalidInputError: when the cursor is not one of this list.
@@ -126,6 +126,6 @@ def page(
 
 
 def json_answer(**members: str) -> Response:
-    """An object of members that are JSON already."""
+    """Return an object of members that are JSON already."""
     body = ",".join(f'"{name}":{value}' for name, value in members.items())
     return Response(f"{{{body}}}\n", mimetype="application/json")

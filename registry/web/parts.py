@@ -1,17 +1,60 @@
 """The parts a request needs, as ``app.py`` wired them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import BoundedSemaphore
 
 from registry.artifacts.store import ArtifactStore
 from registry.domain.policy import StagePolicy
+from registry.errors import BusyError
 from registry.services.sources import SourceReaders
 from registry.services.subscriptions import WebhookParts
 from registry.settings import Settings
 from registry.tracking.client import TrackingServer
 from registry.web.readiness import Readiness
-from registry.web.rooms import Rooms
 from registry.web.single_flight import RecentKeys, SingleFlight
 from webhooks.dispatcher import Dispatcher
+
+
+class Room:
+    """So many places for work that takes long, so that it never takes every thread.
+
+    Who finds no place is told to come back, at once or after a moment: to wait for
+    long would take a thread as well. Places are of one process, which has eight
+    threads (``registry.serving.bridge``).
+    """
+
+    def __init__(self, what: str, places: int, *, wait_seconds: float = 0.0) -> None:
+        self._what = what
+        self._places = BoundedSemaphore(places)
+        self._wait_seconds = wait_seconds
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """One of the places, for the time of the block.
+
+        Raises:
+            BusyError: when all of them are taken.
+        """
+        if not self._places.acquire(timeout=self._wait_seconds):
+            raise BusyError(f"too many {self._what} are under way; try again")
+        try:
+            yield
+        finally:
+            self._places.release()
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """What may take long: a receiver's 20 s, a statement's 30 s, a log's minutes."""
+
+    tests: Room = field(default_factory=lambda: Room("test sends", 2))
+    searches: Room = field(
+        # Most take milliseconds: a place is soon free.
+        default_factory=lambda: Room("searches", 4, wait_seconds=1.0)
+    )
+    audits: Room = field(default_factory=lambda: Room("readings of the audit log", 2))
 
 
 @dataclass(frozen=True, kw_only=True)

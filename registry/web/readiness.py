@@ -37,11 +37,11 @@ class Readiness:
         self._watched.append(pulse)
 
     def problem(self) -> str | None:
-        """Why this process cannot serve, or None."""
+        """Return why this process cannot serve, or None."""
         return self.background_problem() or self._database_problem()
 
     def background_problem(self) -> str | None:
-        """Why what works in the background is not alive, or None."""
+        """Return why what works in the background is not alive, or None."""
         return next(filter(None, (pulse() for pulse in self._watched)), None)
 
     def _database_problem(self) -> str | None:

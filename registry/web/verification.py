@@ -76,7 +76,7 @@ def commit_move(move: MoveVersion, work: MoveWork) -> Response:
         try:
             return commit(partial(work, move=move))
         except VerificationNeededError as needed:
-            move = verified(move, needed)
+            move = _verify(move, needed)
         except CrowdedStageError:
             if not is_named:  # another one, once those who leave served before
                 raise
@@ -87,10 +87,10 @@ def commit_move(move: MoveVersion, work: MoveWork) -> Response:
             time.sleep(TURN_SECONDS)
 
 
-def verified(
+def _verify(
     move: MoveVersion, needed: VerificationNeededError, *, records: bool = True
 ) -> MoveVersion:
-    """The move, with the digest of the artifact as it was hashed for it.
+    """Return the move, with the digest of the artifact as it was hashed for it.
 
     Raises:
         RegistryError: as ``verify_artifact``.
@@ -101,7 +101,7 @@ def verified(
 
 
 def verified_digest(version: VersionRow, *, records: bool = True) -> str:
-    """The digest of an artifact that was hashed; raises as ``verify_artifact``."""
+    """Return the digest of an artifact, now hashed; raises as ``verify_artifact``."""
     manifest = manifests.manifest_of(reading(), version)
     end_reading()
     verify_artifact(version, manifest, records=records)
@@ -131,14 +131,14 @@ def verify_artifact(
     )
     if differences:
         raise (
-            change_recorder(version)(differences)
+            change_log(version)(differences)
             if records
             else _changed(version, differences)
         )
 
 
 def run_once(key: tuple[str, ...], verify: Callable[[], list[str]]) -> list[str]:
-    """The differences that are found, by this request or by the one that is at it.
+    """Return the differences found, by this request or by the one that is at it.
 
     Raises:
         VerificationBusyError: when another request is still at it.
@@ -151,16 +151,16 @@ def run_once(key: tuple[str, ...], verify: Callable[[], list[str]]) -> list[str]
         ) from None
 
 
-def change_recorder(
+def change_log(
     version: VersionRow,
 ) -> Callable[[Sequence[str]], ArtifactChangedError]:
-    """What records that an artifact has changed, and gives the error to raise.
+    """Return what notes that an artifact has changed, and returns the error to raise.
 
     It may be called when the request is over and its answer is being sent.
     """
     engine, wired, caller = db.engine, parts(), current_caller()
 
-    def found_changed(differences: Sequence[str]) -> ArtifactChangedError:
+    def log_change(differences: Sequence[str]) -> ArtifactChangedError:
         try:
             with begin(engine, caller=caller, policy=wired.policy) as tx:
                 command = MarkArtifactChanged(
@@ -174,7 +174,7 @@ def change_recorder(
             logger.info("changed_artifact_was_deleted version=%s", version.id)
         return _changed(version, differences)
 
-    return found_changed
+    return log_change
 
 
 def _changed(version: VersionRow, differences: Sequence[str]) -> ArtifactChangedError:

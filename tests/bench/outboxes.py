@@ -89,7 +89,7 @@ class Outbox:
         with self.begin() as session:
             row = subscriptions.get(session, subscription_id)
             row.consecutive_failures = 10
-            row.breaker_until = datetime.now(UTC) + timedelta(minutes=15)
+            row.held_back_until = datetime.now(UTC) + timedelta(minutes=15)
             session.flush()
 
     def count(self, state: str) -> int:

@@ -15,7 +15,7 @@ from tests.bench.outboxes import Outbox, dispatching, opened_outbox
 from tests.bench.receiving import running_receiver
 from webhooks.blocking import block_key
 from webhooks.claims import claim_due
-from webhooks.results import record_results
+from webhooks.results import settle_results
 from webhooks.sending.sender import SendResult
 from webhooks.tables import AttemptOutcome, Delivery, DeliveryState
 
@@ -97,7 +97,7 @@ def _time_claims(outbox: Outbox, claims: int, name: str) -> list[float]:
         seconds.append(time.monotonic() - began_at)
         assert len(taken) == CLAIMED_AT_ONCE
         with outbox.begin() as session:
-            record_results(
+            settle_results(
                 session,
                 [(claim, _DELIVERED) for claim in taken],
                 now=datetime.now(UTC),

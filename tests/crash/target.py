@@ -35,7 +35,7 @@ from registry.web.parts import Parts
 from registry.worker import BackgroundWork
 from tests.crash.databases import Environment
 from tests.crash.points import Plan, Trap, points_of, statement_name
-from webhooks import breaker, clock, retry
+from webhooks import clock, retry
 from webhooks import dispatcher as dispatcher_module
 from webhooks.claims import Claim
 from webhooks.dispatcher import Dispatcher
@@ -139,9 +139,9 @@ class _Dispatcher(Dispatcher):
         with self.trap.during("sweep"):
             super()._sweep()
 
-    def _record_batch(self, answered: Sequence[Answered]) -> None:
+    def _settle_batch(self, answered: Sequence[Answered]) -> None:
         with self.trap.during("record"):
-            super()._record_batch(answered)
+            super()._settle_batch(answered)
 
 
 #: They say how long a lock is waited for, and read or write nothing.
@@ -260,7 +260,7 @@ def build(options: TargetOptions, trap: Trap) -> Flask:
     dispatcher_module.SWEEP_SECONDS = options.sweep_seconds
     dispatcher_module.PROBE_SECONDS = 0.0
     clock.REREAD_SECONDS = 0.0
-    breaker.FIRST_PROBE = timedelta(0)
+    retry.FIRST_PROBE = timedelta(0)
     retry.SCHEDULE_SECONDS = (0,) * retry.MAX_ATTEMPTS
     app = application(options.environment)
     parts: Parts = app.extensions["stagegate"]

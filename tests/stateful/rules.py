@@ -1,6 +1,7 @@
 """The registry's rules in plain Python, to hold the registry against.
 
-- Written from the design (sections 2, 4, 5 and 8) and from nothing of the code.
+- Written from what the READMEs promise, and from nothing of the code: what both share
+  would hide a fault of both.
 - A request is carried out, and then says what it did, or raises ``RefusedError``
   with the status it must be answered with and has done nothing.
 - What a change must leave behind is kept beside it: its audit entry, its events,

@@ -3,7 +3,7 @@
 - The bytes are made once, when the event is stored, and frozen: what is stored and
   shown is the same on every attempt, and so is what is signed and sent, secrets
   filled in, while the secrets stay the same.
-- What is more than a receiver takes is shortened (``webhooks.formats.shortening``).
+- What is more than a receiver takes is shortened (``writing``).
 - A format that cannot express an event raises ``RenderError``. The delivery is then
   given up with the reason; the caller's change never fails because of it.
 - What can be known before is refused when the subscription is saved: options are
@@ -30,8 +30,7 @@ from webhooks.formats import (
     teams,
 )
 from webhooks.formats.contract import Format, Options, Rendered
-from webhooks.formats.shortening import fit
-from webhooks.formats.writing import MAX_BODY_BYTES, require_size
+from webhooks.formats.writing import MAX_BODY_BYTES, fit, require_size
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
@@ -101,7 +100,7 @@ def check(format_name: str, options: Options) -> Rendered:
 
 
 def takes(format_name: str, event: Event, options: Options) -> bool:
-    """Tell whether the event is to be sent in the named format."""
+    """Whether the event is to be sent in the named format."""
     known = FORMATS.get(format_name)
     if known is None:
         # Told by the delivery that cannot be rendered.
@@ -111,18 +110,18 @@ def takes(format_name: str, event: Event, options: Options) -> bool:
 
 
 def first_type(format_name: str, filters: Sequence[str]) -> str | None:
-    """Give the first type that the filters ask for and the format has words for.
+    """Return the first type that the filters ask for and the format has words for.
 
     None where the format has words for any type.
     """
     types = FORMATS[format_name].event_types if format_name in FORMATS else None
-    asked = (
+    wanted = (
         name
         for entry in filters
         for name in types or ()
         if matches_event_type([entry], name)
     )
-    return next(asked, None)
+    return next(wanted, None)
 
 
 def find_receipt(

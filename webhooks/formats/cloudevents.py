@@ -20,9 +20,8 @@ from urllib.parse import quote
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.events import Event
 from webhooks.formats.contract import Format, Options, Rendered
-from webhooks.formats.hub_signature import OPTION, read_hub_signature
-from webhooks.formats.options import read_choice, read_text, require_known
-from webhooks.formats.selection import document_of
+from webhooks.formats.keyed import HUB_OPTION, read_hub_signature
+from webhooks.formats.options import document_of, read_choice, read_text, require_known
 from webhooks.formats.standard import receipt
 from webhooks.formats.writing import JSON_CONTENT_TYPE, json_bytes
 
@@ -48,7 +47,7 @@ def check(options: Options) -> _Envelope:
     Raises:
         InvalidSubscriptionError: one is unknown or of the wrong kind.
     """
-    require_known(options, "mode", "source", "type_prefix", OPTION)
+    require_known(options, "mode", "source", "type_prefix", HUB_OPTION)
     read_hub_signature(options)
     source = read_text(options, "source", DEFAULT_SOURCE)
     if not _URI_REFERENCE.fullmatch(source):

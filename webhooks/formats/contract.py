@@ -6,9 +6,11 @@
 - ``check`` reads the options as ``render`` will; what it accepts only the size of
   an event can make fail later.
 - A format may have words for some event types only; the others are not sent.
-- ``receipt`` finds in a receiver's answer what it started because of a delivery.
+- ``receipt`` finds in a receiver's answer what it started because of a delivery; the
+  receiver may have filled it with anything.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +19,9 @@ from typing import Any
 from webhooks.events import Event
 
 Options = Mapping[str, Any]
+
+
+MAX_RECEIPT_LENGTH = 1000
 
 
 @dataclass(frozen=True)
@@ -84,3 +89,22 @@ class Format:
     takes: Callable[[Event, Options], bool] = _take_all
     lends_by_header: bool = False
     has_secret_url: bool = False
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """Read an answer's JSON object; empty where it is none."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def first_text(*candidates: object) -> str | None:
+    """Return the first candidate that can be shown: one printable line, or a number."""
+    for candidate in candidates:
+        if isinstance(candidate, int) and not isinstance(candidate, bool):
+            return str(candidate)
+        if isinstance(candidate, str) and candidate and candidate.isprintable():
+            return candidate[:MAX_RECEIPT_LENGTH]
+    return None

@@ -89,7 +89,7 @@ def check(options: Options) -> None:
 
 
 def takes(event: Event, options: Options) -> bool:
-    """Tell whether one of the names asked for fits."""
+    """Whether one of the names asked for fits."""
     is_test_only = options.get("test_mode", False)
     return not is_test_only and _name_of(event.type, event.target, options) is not None
 
@@ -103,10 +103,10 @@ def render(message_id: str, event: Event, options: Options) -> Rendered:
     del message_id
     data = event.data
     if event.type == PING_EVENT_TYPE:
-        name, data = _sampled(str(data.get("sample")), options)
+        name, data = _sample(str(data.get("sample")), options)
     else:
-        found = _name_of(event.type, event.target, options)
-        name = found or _name_of(event.type, event.target, {})
+        listed_name = _name_of(event.type, event.target, options)
+        name = listed_name or _name_of(event.type, event.target, {})
     if name is None:
         raise RenderError(f"Databricks has no name for {event.type!r}")
     return Rendered(json_bytes(_document(name, event, data)), JSON_CONTENT_TYPE)
@@ -115,10 +115,10 @@ def render(message_id: str, event: Event, options: Options) -> Rendered:
 def authorization(
     options: Options, credentials: Mapping[str, str]
 ) -> Mapping[str, str]:
-    """Give the header as its owner wrote it; there may be none."""
+    """Return the header as its owner wrote it; there may be none."""
     del options
-    given = credentials.get("authorization")
-    return {} if given is None else {"authorization": given}
+    header = credentials.get("authorization")
+    return {} if header is None else {"authorization": header}
 
 
 def signature(
@@ -138,8 +138,8 @@ def _name_of(event_type: str, target: str | None, options: Options) -> str | Non
     return None
 
 
-def _sampled(sample: str, options: Options) -> tuple[str | None, Mapping[str, Any]]:
-    """Give the name of what a ping shows, and its data."""
+def _sample(sample: str, options: Options) -> tuple[str | None, Mapping[str, Any]]:
+    """Return the name of what a ping shows, and its data."""
     if sample in NAMES:
         name: str | None = sample
     else:
@@ -171,7 +171,6 @@ def _document(name: str, event: Event, data: Mapping[str, Any]) -> dict[str, Any
 
 
 def _sentence(event_type: str, data: Mapping[str, Any]) -> str:
-    """Say for people what happened."""
     actor = data.get("actor")
     who = actor.get("name") if isinstance(actor, Mapping) else "Somebody"
     version = f"version {data.get('version')} of model '{data.get('model')}'"

@@ -18,13 +18,13 @@ from types import MappingProxyType
 
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.events import Event
-from webhooks.formats.answers import first_text, json_object
-from webhooks.formats.contract import Format, Options, Rendered
-from webhooks.formats.options import read_text, require_known
-from webhooks.formats.selection import (
+from webhooks.formats.contract import Format, Options, Rendered, first_text, json_object
+from webhooks.formats.options import (
     Selection,
     document_of,
     read_selection,
+    read_text,
+    require_known,
     select_texts,
 )
 from webhooks.formats.writing import form_bytes, require_variables

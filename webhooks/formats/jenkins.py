@@ -22,13 +22,14 @@ from types import MappingProxyType
 
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.events import PING_EVENT_TYPE, Event
-from webhooks.formats.answers import first_text, json_object
-from webhooks.formats.contract import Format, Options, Rendered
-from webhooks.formats.options import read_choice, read_text, require_known
-from webhooks.formats.selection import (
+from webhooks.formats.contract import Format, Options, Rendered, first_text, json_object
+from webhooks.formats.options import (
     Selection,
     document_of,
+    read_choice,
     read_selection,
+    read_text,
+    require_known,
     select,
     select_texts,
 )

@@ -18,17 +18,18 @@ from typing import Any
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.events import Event
 from webhooks.formats.contract import Options
-from webhooks.formats.options import read_text, require_known
-from webhooks.formats.selection import (
+from webhooks.formats.options import (
     PATH,
     document_of,
     find,
     is_path,
     read_selection,
+    read_text,
+    require_known,
     select_texts,
     text_of,
 )
-from webhooks.formats.shortening import shorten
+from webhooks.formats.writing import shorten
 from webhooks.placeholders import DEPLOYMENT_TOKEN
 
 MAX_TITLE_TEMPLATE = 1000
@@ -80,7 +81,7 @@ def check(options: Options) -> None:
 
 
 def message_of(message_id: str, event: Event, options: Options) -> Message:
-    """Say what happened."""
+    """Return the message that says what happened."""
     document = document_of(message_id, event)
     title = (
         _PATH_IN_TEXT.sub(
@@ -105,7 +106,7 @@ def message_of(message_id: str, event: Event, options: Options) -> Message:
 
 
 def _is_shown(value: object) -> bool:
-    """Tell whether the value is a path to something that everybody may see."""
+    """Whether the value is a path to something that everybody may see."""
     return is_path(value) and value != DEPLOYMENT_TOKEN
 
 
@@ -140,7 +141,7 @@ def _facts(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _link(options: Options, document: Mapping[str, Any]) -> str | None:
-    found = find(options.get("link", DEFAULT_LINK), document)
-    if isinstance(found, str) and re.fullmatch(r"https?://[!-~]+", found):
-        return found
+    url = find(options.get("link", DEFAULT_LINK), document)
+    if isinstance(url, str) and re.fullmatch(r"https?://[!-~]+", url):
+        return url
     return None

@@ -150,7 +150,7 @@ def render(message_id: str, event: Event, options: Options) -> Rendered:
 
 
 def delivery_id(message_id: str) -> str:
-    """Give the UUID that stands for the message; MLflow's receivers may store one."""
+    """Return the UUID that stands for the message; MLflow's receivers may store one."""
     digest = hashlib.sha256(message_id.encode()).digest()
     return str(uuid.UUID(bytes=digest[:16], version=4))
 
@@ -158,7 +158,7 @@ def delivery_id(message_id: str) -> str:
 def signature(
     message_id: str, now: datetime, body: bytes, credentials: Mapping[str, str]
 ) -> Mapping[str, str]:
-    """Give the headers of an attempt; without a secret there is no signature."""
+    """Return the headers of an attempt; without a secret there is no signature."""
     seconds = str(floor(now.timestamp()))
     signed = f"{delivery_id(message_id)}.{seconds}.".encode() + body
     digest = keyed_digest(credentials, signed)

@@ -1,12 +1,29 @@
-"""Reading options: each reader gives a value of the right kind or says which not.
+"""Reading options, and the parts of an event that they choose.
 
-Every reader raises InvalidSubscriptionError with the field ``options.<name>``.
+- Every reader returns a value of the right kind, or raises InvalidSubscriptionError
+  with the field ``options.<name>``.
+- A path is ``id``, ``type``, ``timestamp``, ``data`` or ``event`` (all four), and
+  goes on by member names: ``data.model``. ``deployment_token`` is a lent value.
+- A selection maps names of the target's to a path or to ``{"value": "text"}``,
+  whose text may have placeholders.
+- A path that an event does not have gives null, or nothing in text: one
+  subscription may take events of several types.
 """
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from webhooks.errors import InvalidSubscriptionError
+from webhooks.events import Event, compact_json, standard_body
 from webhooks.formats.contract import Options
+from webhooks.placeholders import DEPLOYMENT_TOKEN, PLACEHOLDER, Template
+
+PATH = re.compile(r"(event|id|type|timestamp|deployment_token|data(\.[^.\s{}]+)*)")
+LENT_TOKEN = Template(f"${{{DEPLOYMENT_TOKEN}}}")
+MAX_PATH_LENGTH = 255
+Selection = Mapping[str, str | Mapping[str, str]]
 
 
 def require_known(options: Options, *known: str) -> None:
@@ -25,30 +42,121 @@ def read_text(
     options: Options, name: str, default: str | None = None, *, maximum: int = 255
 ) -> str:
     """Read one line of text; without a default it must be given."""
-    given = options.get(name, default)
-    if not isinstance(given, str) or not given or not given.isprintable():
+    text = options.get(name, default)
+    if not isinstance(text, str) or not text or not text.isprintable():
         raise InvalidSubscriptionError(f"options.{name}", "must be one line of text")
-    if len(given) > maximum or "${" in given:
+    if len(text) > maximum or "${" in text:
         raise InvalidSubscriptionError(
             f"options.{name}",
             f"must have at most {maximum} characters and no placeholder",
         )
-    return given
+    return text
 
 
 def read_choice(options: Options, name: str, choices: Sequence[str]) -> str:
     """Read one of the choices; the first is the default."""
-    given = options.get(name, choices[0])
-    if given not in choices:
+    choice = options.get(name, choices[0])
+    if choice not in choices:
         raise InvalidSubscriptionError(
             f"options.{name}", f"must be one of {', '.join(choices)}"
         )
-    return str(given)
+    return str(choice)
 
 
 def read_flag(options: Options, name: str, *, default: bool) -> bool:
     """Read true or false."""
-    given = options.get(name, default)
-    if not isinstance(given, bool):
+    flag = options.get(name, default)
+    if not isinstance(flag, bool):
         raise InvalidSubscriptionError(f"options.{name}", "must be true or false")
-    return given
+    return flag
+
+
+def document_of(message_id: str, event: Event) -> dict[str, Any]:
+    """Return the event as formats show it: the standard body with the id."""
+    return {"id": message_id, **json.loads(standard_body(event))}
+
+
+def find(path: str, document: Mapping[str, Any]) -> Any:  # noqa: ANN401  # A JSON value.
+    """Follow a path; None where the event has nothing there."""
+    if path == "event":
+        return document
+    if path == DEPLOYMENT_TOKEN:
+        return LENT_TOKEN
+    value: Any = document
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def select(selection: Selection, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the value of each name; constants are templates."""
+    return {
+        name: find(chosen, document)
+        if isinstance(chosen, str)
+        else Template(chosen["value"])
+        for name, chosen in selection.items()
+    }
+
+
+def select_texts(selection: Selection, document: Mapping[str, Any]) -> dict[str, str]:
+    """Return the value of each name as text, as ``text_of`` writes it."""
+    chosen = select(selection, document)
+    return {name: text_of(value) for name, value in chosen.items()}
+
+
+def text_of(value: object) -> str:
+    """Write a JSON value as text: strings bare, null as nothing, else compact JSON."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else compact_json(value)
+
+
+def read_selection(
+    options: Options, name: str, default: Selection, *, maximum: int
+) -> Selection:
+    """Read a selection from the options.
+
+    Raises:
+        InvalidSubscriptionError: it is not one, or has more than ``maximum`` names.
+    """
+    selection = options.get(name, default)
+    field = f"options.{name}"
+    if not isinstance(selection, Mapping):
+        raise InvalidSubscriptionError(field, "must map names to paths")
+    if len(selection) > maximum:
+        raise InvalidSubscriptionError(
+            field, f"has {len(selection)} names, and the receiver takes {maximum}"
+        )
+    for key, chosen in selection.items():
+        if not (_is_name(key) and _is_choice(chosen)):
+            raise InvalidSubscriptionError(
+                field,
+                f"{key!r} must be a path such as data.model, id, type, timestamp,"
+                ' event or deployment_token, or {"value": "text"}',
+            )
+    return selection
+
+
+def is_path(value: object) -> bool:
+    """Whether the value is a path into an event."""
+    return (
+        isinstance(value, str)
+        and len(value) <= MAX_PATH_LENGTH
+        and value.isprintable()
+        and PATH.fullmatch(value) is not None
+    )
+
+
+def _is_name(key: object) -> bool:
+    return (
+        isinstance(key, str) and 0 < len(key) <= MAX_PATH_LENGTH and key.isprintable()
+    )
+
+
+def _is_choice(chosen: object) -> bool:
+    if not isinstance(chosen, Mapping):
+        return is_path(chosen)
+    constant = chosen.get("value")
+    if len(chosen) != 1 or not isinstance(constant, str) or not constant.isprintable():
+        return False
+    return "${" not in PLACEHOLDER.sub("", constant)

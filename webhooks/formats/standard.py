@@ -11,9 +11,8 @@ Receipt: the ``eventID`` of a Tekton event listener.
 from collections.abc import Mapping
 
 from webhooks.events import Event, standard_body
-from webhooks.formats.answers import first_text, json_object
-from webhooks.formats.contract import Format, Options, Rendered
-from webhooks.formats.hub_signature import OPTION, read_hub_signature
+from webhooks.formats.contract import Format, Options, Rendered, first_text, json_object
+from webhooks.formats.keyed import HUB_OPTION, read_hub_signature
 from webhooks.formats.options import require_known
 from webhooks.formats.writing import JSON_CONTENT_TYPE
 
@@ -24,12 +23,12 @@ def check(options: Options) -> None:
     Raises:
         InvalidSubscriptionError: one is unknown or of the wrong kind.
     """
-    require_known(options, OPTION)
+    require_known(options, HUB_OPTION)
     read_hub_signature(options)
 
 
 def render(message_id: str, event: Event, options: Options) -> Rendered:
-    """Give the standard body; the message id travels in a header."""
+    """Return the standard body; the message id travels in a header."""
     del message_id, options
     return Rendered(standard_body(event), JSON_CONTENT_TYPE)
 

@@ -1,15 +1,25 @@
-"""Documents and forms as bytes, with the placeholders of templates marked.
+"""Documents and forms as bytes that fit, with the placeholders of templates marked.
 
 - JSON is UTF-8 without blanks, so equal documents give equal bytes.
 - Only a ``Template`` has placeholders; the same characters in an event's data
   stay what they are.
+- An event that fits is sent as it is. One that does not loses as little of its data as
+  makes it fit, whatever the format makes of it.
+- The longest members are shortened, each to the same length: what a deployment needs
+  is short, and what is long are tags, reasons and descriptions.
+- An address is never shortened, because a part of it leads elsewhere, nor is a member
+  that is short already. Where these alone are too much, nothing is sent.
+- What was shortened ends with the mark ``…``; tags and lists that lost entries say
+  beside it how many.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 from urllib.parse import quote_plus
 
 from webhooks.errors import OversizeError
-from webhooks.events import compact_json
+from webhooks.events import Event, compact_json
 from webhooks.placeholders import Template, json_escape, mark, names_in_body
 
 JSON_CONTENT_TYPE = "application/json"
@@ -19,6 +29,20 @@ MAX_BODY_BYTES = 1_000_000
 MAX_VARIABLE_BYTES = 100_000
 #: How much longer than its mark a filled placeholder may be, for size limits.
 PLACEHOLDER_BYTES = 512
+
+
+MARK = "…"
+#: Members of an event's data that are addresses, or what addresses are made of.
+ADDRESSES = frozenset({"links", "source", "download_uri", "run_id"})
+#: A member of the data this short stays whole, in bytes of its JSON.
+SHORT = 256
+#: An entry of tags or of a list keeps this much of its JSON, or is left out.
+ENTRY = 64
+#: Which part of what there is room for may be left unused: each try costs time.
+_UNUSED = 16
+_QUOTES = 2
+_COLON_AND_COMMA = 2
+T = TypeVar("T")
 
 
 def json_bytes(document: object) -> bytes:
@@ -70,3 +94,91 @@ def _json(value: object) -> str:
 
 def _form_value(value: str) -> str:
     return mark(value, quote_plus) if isinstance(value, Template) else quote_plus(value)
+
+
+def fit(event: Event, make: Callable[[Event], T]) -> T:
+    """Return what is made of the event, or of as much of it as fits.
+
+    Raises:
+        OversizeError: what may not be shortened is too much by itself.
+    """
+    try:
+        return make(event)
+    except OversizeError as error:
+        high = min(error.maximum, max(map(_size, event.data.values()), default=0))
+    low, best = SHORT, make(_shortened(event, SHORT))
+    while high - low > low // _UNUSED:
+        middle = (low + high) // 2
+        try:
+            best, low = make(_shortened(event, middle)), middle
+        except OversizeError:
+            high = middle
+    return best
+
+
+def shorten(text: str, maximum: int) -> str:
+    """Cut a text that has more characters, and show that it was cut."""
+    return text if len(text) <= maximum else text[: maximum - 1] + MARK
+
+
+def _shortened(event: Event, room: int) -> Event:
+    """Give each member of the data so many bytes at most."""
+    data = {
+        name: value if name in ADDRESSES else _cut(value, room)
+        for name, value in event.data.items()
+    }
+    return replace(event, data=data)
+
+
+def _cut(value: Any, room: int) -> Any:  # noqa: ANN401  # A JSON value.
+    if _size(value) <= room:
+        return value
+    if isinstance(value, str):
+        return _cut_text(value, room)
+    if isinstance(value, Mapping):
+        return _cut_entries(value, room)
+    if isinstance(value, list | tuple):
+        return list(_cut_entries(dict(enumerate(value)), room).values())
+    return value
+
+
+def _cut_text(text: str, room: int) -> str:
+    room = max(0, room - _size(MARK))
+    kept = text[:room]
+    while (size := _size(kept) - _QUOTES) > room:
+        kept = kept[: len(kept) * room // size]
+    return kept + MARK
+
+
+def _cut_entries(value: Mapping[Any, Any], room: int) -> dict[Any, Any]:
+    """Keep the first entries that there is room for, and share it out among them."""
+    costs: dict[Any, int] = {}
+    left = room - ENTRY
+    for key, entry in value.items():
+        cost = _size(key) + _size(entry) + _COLON_AND_COMMA
+        left -= min(cost, ENTRY)
+        if left < 0:
+            break
+        costs[key] = cost
+    share = _share(list(costs.values()), room - ENTRY)
+    shortened = {
+        key: value[key]
+        if cost <= share
+        else _cut(value[key], share - _size(key) - _COLON_AND_COMMA)
+        for key, cost in costs.items()
+    }
+    rest = len(value) - len(costs)
+    return shortened | ({MARK: f"{MARK} {rest} more"} if rest else {})
+
+
+def _share(costs: Sequence[int], room: int) -> int:
+    """Return what each may have at most; what small ones leave is for the others."""
+    for count, cost in zip(range(len(costs), 0, -1), sorted(costs), strict=True):
+        if cost * count > room:
+            return room // count
+        room -= cost
+    return max(costs, default=0)
+
+
+def _size(value: object) -> int:
+    return len(compact_json(value).encode())

@@ -35,8 +35,7 @@ from .errors import (
     TooOldError,
 )
 from .messages import Message, Receiver
-from .sqlite_store import SQLiteStore
-from .stores import MemoryStore, Standing, Store, Ticket
+from .stores import MemoryStore, SQLiteStore, Standing, Store, Ticket
 
 __all__ = [
     "BusyError",

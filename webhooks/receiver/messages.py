@@ -79,7 +79,7 @@ class Headers(Protocol):
     """Any mapping of header names, in any case, to values: a dict, Flask's."""
 
     def items(self) -> Iterable[tuple[str, str]]:
-        """Every header."""
+        """Return every header."""
         ...
 
 
@@ -108,10 +108,10 @@ class Receiver:
             ValueError: no secret, one that is malformed, or a public key without
                 the ``cryptography`` package.
         """
-        given = [secrets] if isinstance(secrets, str) else list(secrets)
-        if not given:
+        secret_list = [secrets] if isinstance(secrets, str) else list(secrets)
+        if not secret_list:
             raise ValueError("a receiver needs at least one secret")
-        self._checks = [signature_check(secret) for secret in given]
+        self._checks = [signature_check(secret) for secret in secret_list]
         self._tolerance = tolerance
         self._busy_for = busy_for
         self._store = MemoryStore() if store is None else store
@@ -133,10 +133,10 @@ class Receiver:
             BusyError: the message or another of its model is being worked on.
         """
         received_at = datetime.now(UTC) if now is None else now
-        given = {name.lower(): value for name, value in headers.items()}
-        message_id = self._verify(given, body, received_at)
+        members = {name.lower(): value for name, value in headers.items()}
+        message_id = self._verify(members, body, received_at)
         event = _parse(body)
-        is_replay = given.get("webhook-replay") == "true"
+        is_replay = members.get("webhook-replay") == "true"
         ticket = Ticket(
             message_id=message_id,
             key=event.model,
@@ -153,19 +153,19 @@ class Receiver:
             data=event.data,
             standing=standing,
             is_replay=is_replay,
-            deployment_token=given.get("webhook-deployment-token"),
+            deployment_token=members.get("webhook-deployment-token"),
             _store=self._store,
             _ticket=ticket if standing is Standing.NEW else None,
         )
 
-    def _verify(self, given: dict[str, str], body: bytes, now: datetime) -> str:
-        """Check signature and age; give the message id."""
-        message_id = given.get("webhook-id", "")
-        timestamp = given.get("webhook-timestamp", "")
+    def _verify(self, headers: dict[str, str], body: bytes, now: datetime) -> str:
+        """Check signature and age; return the message id."""
+        message_id = headers.get("webhook-id", "")
+        timestamp = headers.get("webhook-timestamp", "")
         if not MESSAGE_ID.fullmatch(message_id) or not TIMESTAMP.fullmatch(timestamp):
             raise SignatureError("The headers webhook-id and -timestamp are malformed.")
         signed = f"{message_id}.{timestamp}.".encode() + body
-        signatures = given.get("webhook-signature", "").split()[:MAX_SIGNATURES]
+        signatures = headers.get("webhook-signature", "").split()[:MAX_SIGNATURES]
         # Every pair is tried, so that the time taken tells nothing.
         if True not in [
             check(signature, signed)

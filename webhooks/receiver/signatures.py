@@ -30,8 +30,8 @@ def signature_check(secret: str) -> SignatureCheck:
         ValueError: it is malformed, or a public key without ``cryptography``.
     """
     if secret.startswith(PUBLIC_KEY_PREFIX):
-        return _ed25519_check(_decoded(secret, PUBLIC_KEY_PREFIX))
-    key = _decoded(secret, SECRET_PREFIX)
+        return _ed25519_check(_decode(secret, PUBLIC_KEY_PREFIX))
+    key = _decode(secret, SECRET_PREFIX)
     if len(key) < MIN_SECRET_BYTES:
         raise ValueError(f"a signing secret has at least {MIN_SECRET_BYTES} bytes")
 
@@ -63,7 +63,7 @@ def _ed25519_check(key: bytes) -> SignatureCheck:
     return check
 
 
-def _decoded(secret: str, prefix: str) -> bytes:
+def _decode(secret: str, prefix: str) -> bytes:
     if not secret.startswith(prefix):
         raise ValueError(f"a secret starts with {SECRET_PREFIX} or {PUBLIC_KEY_PREFIX}")
     try:

@@ -91,19 +91,19 @@ def embedded_ipv4(address: IPAddress) -> tuple[ipaddress.IPv4Address, ...]:
     if not isinstance(address, ipaddress.IPv6Address):
         return ()
     value = int(address)
-    found: list[int] = []
+    numbers: list[int] = []
     # "::" and "::1" lie in ::/96 and stand for themselves.
     if value > 1 and _is_in(address, _IPV4_IN_LAST_BITS):
-        found.append(value)
+        numbers.append(value)
     if address in _LOCAL_NAT64:
-        found += _rfc6052_choices(value)
+        numbers += _rfc6052_choices(value)
     if address in _SIX_TO_FOUR:
-        found.append(value >> 80)
+        numbers.append(value >> 80)
     if address in _TEREDO:
-        found.append(~value)
+        numbers.append(~value)
     if (value >> 32) & _ISATAP_MASK == _ISATAP:
-        found.append(value)
-    return tuple(ipaddress.IPv4Address(entry & 0xFFFFFFFF) for entry in found)
+        numbers.append(value)
+    return tuple(ipaddress.IPv4Address(entry & 0xFFFFFFFF) for entry in numbers)
 
 
 def _rfc6052_choices(value: int) -> list[int]:
@@ -170,18 +170,18 @@ class AddressGuard:
         resolver: Resolver = resolve_by_system,
     ) -> None:
         self.allowed_networks = tuple(
-            AllowedNetwork.parse(one) if isinstance(one, str) else one
-            for one in allowed_networks
+            AllowedNetwork.parse(network) if isinstance(network, str) else network
+            for network in allowed_networks
         )
         self.allow_http = allow_http
         self._names = BoundedResolver(resolver)
 
     def allows(self, address: IPAddress, port: int, scheme: str = "https") -> bool:
-        """Tell whether a connection to the address and port may be made."""
+        """Whether a connection to the address and port may be made."""
         embedded = embedded_ipv4(address)
         if any(_is_in(entry, NEVER_ALLOWED) for entry in (address, *embedded)):
             return False
-        if any(one.includes(address, port) for one in self.allowed_networks):
+        if any(network.includes(address, port) for network in self.allowed_networks):
             return True
         if port not in (HTTPS_PORTS if scheme == "https" else HTTP_PORTS):
             return False
@@ -218,7 +218,7 @@ class AddressGuard:
                 raise ValueError("the address or port of the URL is not allowed")
             return
         common = HTTPS_PORTS if scheme == "https" else HTTP_PORTS
-        is_opened = any(one.opens(port) for one in self.allowed_networks)
+        is_opened = any(network.opens(port) for network in self.allowed_networks)
         if port not in common and not is_opened:
             raise ValueError(f"port {port} is not allowed; use {sorted(common)}")
 
@@ -232,12 +232,12 @@ class AddressGuard:
                 blocked. Both read the same to the owner of the URL.
         """
         address = _literal(host)
-        found = (
+        resolved = (
             self._names.resolve(host, port, timeout_seconds)
             if address is None
             else [str(address)]
         )
-        texts = list(dict.fromkeys(found))
+        texts = list(dict.fromkeys(resolved))
         for text in texts:
             # A zone ("%eth0") only ever belongs to a link-local address.
             if "%" in text or not self.allows(canonical_address(text), port, scheme):

@@ -33,11 +33,11 @@ class AllowedNetwork:
         return cls(network, _port(port, text) if colon else None)
 
     def opens(self, port: int) -> bool:
-        """Tell whether it is about the port."""
+        """Whether it is about the port."""
         return self.port in (None, port)
 
     def includes(self, address: IPAddress, port: int) -> bool:
-        """Tell whether it opens the address at the port."""
+        """Whether it opens the address at the port."""
         return self.opens(port) and address in self.network
 
 

@@ -1,15 +1,18 @@
 """The deadline of one POST, the socket it cuts, and the time each part took."""
 
 import contextlib
+import logging
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
 from webhooks.errors import BlockedAddressError
 from webhooks.sending.address_guard import AddressGuard
-from webhooks.sending.watchdog import Watchdog
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,61 @@ class Timeouts:
     read_seconds: float = 10.0
     total_seconds: float = 20.0
     refusal_seconds: float = 0.25
+
+
+class Watchdog:
+    """Calls back when ``seconds`` are over, unless released before; thread-safe.
+
+    One thread watches the deadlines of all sends: a timer for each would start a
+    thread for each, a fifth of what a send costs. Every deadline is equally far away,
+    so they fall due in the order in which they were set, and the thread sleeps from
+    one to the next. It ends when nothing is watched any more, and the next send
+    starts it again.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        # In the order of the deadlines.
+        self._watched: dict[object, tuple[float, Callable[[], None]]] = {}
+        self._thread: threading.Thread | None = None
+
+    def watch(self, expire: Callable[[], None]) -> object:
+        """Begin to count; return what ``release`` wants. ``expire`` must be short."""
+        token = object()
+        with self._lock:
+            self._watched[token] = (time.monotonic() + self._seconds, expire)
+            # Not alive: a fork left it behind.
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(
+                    target=self._run, name="webhook-watchdog", daemon=True
+                )
+                self._thread.start()
+        return token
+
+    def release(self, token: object) -> None:
+        """Stop to count; nothing happens when the time is over already."""
+        with self._lock:
+            self._watched.pop(token, None)
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._watched:
+                    self._thread = None
+                    return
+                token, (due_at, expire) = next(iter(self._watched.items()))
+                remaining = due_at - time.monotonic()
+                if remaining <= 0:
+                    del self._watched[token]
+            if remaining > 0:
+                time.sleep(remaining)
+                continue
+            try:
+                expire()
+            except Exception:
+                # One that fails must not leave the others unwatched.
+                logger.exception("webhook_watchdog_failed")
 
 
 class Exchange:

@@ -37,7 +37,7 @@ _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
 
 
 def explain(error: Exception) -> str:
-    """Say why a request could not be made or answered."""
+    """Return why a request could not be made or answered."""
     if isinstance(error, WebhooksError):
         return error.message
     if isinstance(error, requests.exceptions.SSLError):
@@ -58,7 +58,7 @@ def explain(error: Exception) -> str:
 
 
 def explain_status(status: int, url: str, location: str | None) -> str:
-    """Say what an answer was that is none of success; ``url`` was asked."""
+    """Return what an answer was that is none of success; ``url`` was asked."""
     said = f"the receiver answered {status}"
     if status not in REDIRECTS:
         return said
@@ -68,7 +68,7 @@ def explain_status(status: int, url: str, location: str | None) -> str:
 
 
 def _address_shown(url: str, reference: str) -> str | None:
-    """Give where a reference leads from a URL, without what may be secret in it."""
+    """Return where a reference leads from a URL, without what may be secret in it."""
     try:
         parts = urlsplit(urljoin(url, reference))
         host, port = parts.hostname or "", parts.port

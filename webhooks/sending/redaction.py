@@ -33,7 +33,7 @@ MIN_BEGINNING = 4
 
 
 def is_safe(name: str) -> bool:
-    """Tell whether a request header's value may be recorded."""
+    """Whether a request header's value may be recorded."""
     lower = name.lower()
     return lower in SAFE_HEADERS or lower.startswith("ce-")
 
@@ -56,14 +56,14 @@ class Redactor:
         self._forms = sorted(forms, key=len, reverse=True)
 
     def request_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """Give the request's headers as they may be recorded."""
+        """Return the request's headers as they may be recorded."""
         return {
             name: self.text(value) if is_safe(name) else REDACTED
             for name, value in headers.items()
         }
 
     def response_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """Give the answer's headers as they may be recorded, names in lower case."""
+        """Return the answer's headers as they may be recorded, names in lower case."""
         return {
             self.text(name).lower(): REDACTED
             if name.lower() in SECRET_ANSWER_HEADERS
@@ -92,7 +92,7 @@ class Redactor:
 
 
 def _forms(secret: str) -> Iterable[str]:
-    """Give a secret as it may come back."""
+    """Yield a secret as it may come back."""
     yield secret
     for encoded in (quote(secret), quote(secret, safe=""), quote_plus(secret)):
         yield encoded

@@ -21,8 +21,8 @@ MAX_THREADS = 32
 
 def resolve_by_system(host: str, port: int) -> Sequence[str]:
     """Ask the system's resolver for every stream address of the host."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in entries]
 
 
 class BoundedResolver:
@@ -34,7 +34,7 @@ class BoundedResolver:
         self._changed = threading.Condition()
 
     def resolve(self, host: str, port: int, timeout_seconds: float) -> Sequence[str]:
-        """Give the host's addresses, or none when they do not come in time."""
+        """Return the host's addresses, or none when they do not come in time."""
         give_up_at = time.monotonic() + timeout_seconds
         lookup = self._join(host, port, timeout_seconds)
         if lookup is None:

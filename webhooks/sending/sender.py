@@ -32,7 +32,7 @@ from urllib3.exceptions import HTTPError
 
 from webhooks.retry import parse_retry_after
 from webhooks.sending.address_guard import AddressGuard
-from webhooks.sending.exchange import Exchange, Timeouts
+from webhooks.sending.exchange import Exchange, Timeouts, Watchdog
 from webhooks.sending.failures import (
     EXPIRED,
     REDIRECTS,
@@ -42,7 +42,6 @@ from webhooks.sending.failures import (
 from webhooks.sending.guarded_adapter import GuardedAdapter
 from webhooks.sending.redaction import Redactor
 from webhooks.sending.tls import Tls, TlsContexts
-from webhooks.sending.watchdog import Watchdog
 from webhooks.tables import AttemptOutcome
 
 __all__ = ["SendResult", "Sender", "Timeouts"]

@@ -71,7 +71,7 @@ class TlsContexts:
         self._lock = threading.Lock()
 
     def get(self, tls: Tls | None) -> ssl.SSLContext:
-        """Give the context for the material.
+        """Return the context for the material.
 
         Raises:
             TLSMaterialError: OpenSSL cannot use it; nothing of it is quoted.
@@ -129,7 +129,7 @@ def _refuse() -> str:
 
 @contextlib.contextmanager
 def _file_in_memory(content: bytes) -> Iterator[str]:
-    """Give a path to the content, the only form in which OpenSSL takes a key."""
+    """Yield a path to the content, the only form in which OpenSSL takes a key."""
     create: Callable[[str], int] | None = getattr(os, "memfd_create", None)
     if create is None:
         with tempfile.NamedTemporaryFile(prefix="stagegate-") as file:

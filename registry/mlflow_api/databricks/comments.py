@@ -4,9 +4,8 @@ from flask import Blueprint, Response, request
 
 from registry.auth.permissions import Permission, requires
 from registry.domain.rows import CommentRow
-from registry.mlflow_api.databricks.reading import fields_anywhere
 from registry.mlflow_api.documents import Document, milliseconds
-from registry.mlflow_api.reading import fields_of
+from registry.mlflow_api.reading import fields_anywhere, fields_of
 from registry.mlflow_api.versions import version_ref
 from registry.services.comments import create_comment as commented
 from registry.services.comments import edit_comment
@@ -48,7 +47,7 @@ def delete_comment() -> Response:
 
 
 def _shown(comment: CommentRow) -> Document:
-    """A ``Comment``; only who may edit it is shown one in an answer."""
+    """Return a ``Comment``; only who may edit it is shown one in an answer."""
     return {
         "comment": {
             "id": comment.id,

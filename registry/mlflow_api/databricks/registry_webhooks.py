@@ -19,9 +19,8 @@ from flask import Blueprint, Response, jsonify, request
 from registry.auth.permissions import Permission, requires
 from registry.domain.commands.change import OPT_IN
 from registry.errors import InvalidInputError
-from registry.mlflow_api.databricks.reading import fields_anywhere
 from registry.mlflow_api.documents import Document, milliseconds
-from registry.mlflow_api.reading import Fields, fields_of, missing
+from registry.mlflow_api.reading import Fields, fields_anywhere, fields_of, missing
 from registry.mlflow_api.subscriptions import (
     ACTIVE,
     DISABLED,
@@ -30,8 +29,8 @@ from registry.mlflow_api.subscriptions import (
     commit_change,
     delete,
     find,
-    listed,
-    page_asked,
+    list_documents,
+    read_page,
     send_test,
     status_of,
 )
@@ -64,10 +63,10 @@ def create_webhook() -> Response:
     fields = fields_of(request)
     model_name, names = fields.optional("model_name") or None, _names(fields)
     status = _status(fields) or ACTIVE
-    given = {"description": fields.text("description"), **_endpoint(fields)}
+    settings = {"description": fields.text("description"), **_endpoint(fields)}
     if not names:
         raise missing("events")
-    if "url" not in given:
+    if "url" not in settings:
         raise missing("http_url_spec.url")
     _check_scope(names, model_name)
 
@@ -75,11 +74,11 @@ def create_webhook() -> Response:
         if model_name is not None:
             queries.model_id(tx.cx, model_name)
         new = {
-            **given,
+            **settings,
             "format": FORMAT,
             "credentials": {
                 name: text
-                for name, text in given.get("credentials", {}).items()
+                for name, text in settings.get("credentials", {}).items()
                 if text is not None
             },
             "model_pattern": None if model_name is None else escape(model_name),
@@ -99,17 +98,17 @@ def create_webhook() -> Response:
 def list_webhooks() -> Response:
     """List webhooks, newest first: those of a model, those of some events."""
     fields = fields_anywhere(request)
-    limit, before = page_asked(fields)
-    model_name, asked = fields.optional("model_name"), set(_names(fields))
+    limit, before = read_page(fields)
+    model_name, events = fields.optional("model_name"), set(_names(fields))
     rows = (
         row
         for row in subscriptions.list_of_format(
             reading_session(), FORMAT, before=before
         )
         if (model_name is None or _model_name(row) == model_name)
-        and (not asked or asked & set(_event_names(row)))
+        and (not events or events & set(_event_names(row)))
     )
-    return listed(rows, limit, document=_document)
+    return list_documents(rows, limit, document=_document)
 
 
 @blueprint.patch("/update")
@@ -119,7 +118,7 @@ def update_webhook() -> Response:
     fields = fields_of(request)
     webhook_id, names = fields.required("id"), _names(fields)
     status, description = _status(fields), fields.optional("description")
-    given = {
+    settings = {
         **({} if description is None else {"description": description}),
         **_endpoint(fields),
     }
@@ -127,7 +126,7 @@ def update_webhook() -> Response:
     def work(tx: Transaction) -> Document:
         row = find(tx.session, webhook_id, name=FORMAT)
         _check_scope(names, row.subject_pattern)
-        _update(tx, webhook_id, {**given, **_choices(row.options, names, status)})
+        _update(tx, webhook_id, {**settings, **_choices(row.options, names, status)})
         return _answer(tx, webhook_id)
 
     return commit_change(work)
@@ -164,7 +163,7 @@ def _answer(tx: Transaction, webhook_id: str) -> Document:
 
 
 def _document(row: Subscription) -> Document:
-    """A ``RegistryWebhook``, without its secrets."""
+    """Return a ``RegistryWebhook``, without its secrets."""
     document = {
         "id": row.id,
         "events": _event_names(row),
@@ -184,7 +183,7 @@ def _model_name(row: Subscription) -> str | None:
 
 
 def _event_names(row: Subscription) -> list[str]:
-    """The names it asks for; one of our own API asks by type."""
+    """Return the names it asks for; one of our own API asks by type."""
     if "events" in row.options:
         return list(row.options["events"])
     return [
@@ -200,7 +199,7 @@ def _event_names(row: Subscription) -> list[str]:
 
 
 def _names(fields: Fields) -> list[str]:
-    """The names in ``events``, each once."""
+    """Return the names in ``events``, each once."""
     names = list(dict.fromkeys(fields.texts("events")))
     for name in names:
         _check_name(name)
@@ -223,7 +222,7 @@ def _check_scope(names: list[str], model: str | None) -> None:
 
 
 def _endpoint(fields: Fields) -> Document:
-    """What ``http_url_spec`` says, as far as it is given."""
+    """Return what ``http_url_spec`` says, as far as it is given."""
     if fields.document("job_spec") is not None:
         raise InvalidInputError(
             "starts a job of a Databricks workspace, which this registry cannot;"

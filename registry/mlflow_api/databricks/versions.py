@@ -1,24 +1,34 @@
 """``/mlflow/databricks/…``: a model with what one may do; moves with a comment."""
 
+from collections.abc import Mapping
+
 from flask import Blueprint, Response, jsonify, request
 
 from registry.auth.permissions import Permission, requires
+from registry.auth.sign_in import current_caller
+from registry.domain.actors import Role
 from registry.domain.names import MAX_TEXT_CHARACTERS
 from registry.domain.rows import VersionRow
-from registry.mlflow_api.databricks.permission_levels import permission_level
-from registry.mlflow_api.databricks.reading import fields_anywhere
 from registry.mlflow_api.documents import (
     Document,
     full_version_document,
     model_document,
 )
-from registry.mlflow_api.reading import fields_of
+from registry.mlflow_api.reading import fields_anywhere, fields_of
 from registry.mlflow_api.stages import move_version
 from registry.persistence.database import reading
 from registry.persistence.latest import model_with_latest
 from registry.web.commands import parts
 
 blueprint = Blueprint("databricks", __name__, url_prefix="/mlflow/databricks")
+
+
+_LEVELS: Mapping[Role, str] = {
+    Role.VIEWER: "CAN_READ",
+    Role.WRITER: "CAN_EDIT",
+    Role.PROMOTER: "CAN_MANAGE_PRODUCTION_VERSIONS",
+    Role.ADMIN: "CAN_MANAGE",
+}
 
 
 @blueprint.get("/registered-models/get")
@@ -50,3 +60,8 @@ def _version_answer(version: VersionRow) -> Document:
     document = full_version_document(version)
     level = permission_level()
     return {"model_version_databricks": {**document, "permission_level": level}}
+
+
+def permission_level() -> str:
+    """Return the level of whoever makes the present request."""
+    return _LEVELS[current_caller().actor.role]

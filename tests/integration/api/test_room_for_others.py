@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 from werkzeug.test import TestResponse
 
-from registry.web.rooms import Room
+from registry.web.parts import Room
 from tests.integration.api.driver import Driver, document_of, problem_of
 from tests.integration.conftest import signed_in
 from tests.integration.mlflow_api.driver import refusal_of

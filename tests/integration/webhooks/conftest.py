@@ -21,7 +21,7 @@ from webhooks import outbox, subscriptions
 from webhooks.claims import Claim, claim_due, claim_probes
 from webhooks.dispatcher import Dispatcher
 from webhooks.events import Event
-from webhooks.results import record_result
+from webhooks.results import settle_result
 from webhooks.sealing import SecretBox
 from webhooks.sending.address_guard import AddressGuard
 from webhooks.sending.sender import Sender, SendResult
@@ -110,7 +110,7 @@ class World:
         self, claim: Claim, result: SendResult = DELIVERED, *, now: datetime = NOW
     ) -> bool:
         with self.begin() as session:
-            return record_result(session, claim, result, now=now, jitter=0.5)
+            return settle_result(session, claim, result, now=now, jitter=0.5)
 
     def deliveries(self) -> list[Delivery]:
         """Give every delivery in the order of creation within its key."""

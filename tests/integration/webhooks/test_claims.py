@@ -17,7 +17,7 @@ from tests.integration.webhooks.conftest import (
     make_event,
 )
 from webhooks import claims, deliveries, outbox, subscriptions
-from webhooks.results import record_results, sweep_expired_leases
+from webhooks.results import settle_results, sweep_expired_leases
 from webhooks.retry import MAX_ATTEMPTS
 from webhooks.sending.sender import SendResult
 from webhooks.tables import Attempt, AttemptOutcome, Delivery, Subscription
@@ -159,7 +159,7 @@ def test_a_late_result_is_fenced_beside_that_of_the_next_claim(
     answered = [(stale, late), (fresh, GONE)]
 
     with world.begin() as session:
-        record_results(session, answered[::order], now=NOW + LEASE, jitter=lambda: 0.5)
+        settle_results(session, answered[::order], now=NOW + LEASE, jitter=lambda: 0.5)
 
     attempts = attempts_of(world, fresh.delivery_id)
     assert [(one.outcome, one.status) for one in attempts] == [
@@ -314,7 +314,7 @@ def test_an_open_breaker_keeps_deliveries_waiting(world: World) -> None:
     identity, _ = world.subscribe()
     world.enqueue()
     with world.begin() as session:
-        subscriptions.get(session, identity).breaker_until = NOW + LEASE
+        subscriptions.get(session, identity).held_back_until = NOW + LEASE
 
     assert world.claim() == []
     assert len(world.claim(now=NOW + LEASE)) == 1

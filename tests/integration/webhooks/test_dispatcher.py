@@ -92,7 +92,7 @@ def test_retries_keep_id_and_bytes_and_the_order_of_the_key(world: World) -> Non
                 # PostgreSQL goes by its own clock, so the waits are cut short.
                 for delivery in session.query(Delivery):
                     delivery.next_attempt_at = utc_now() - timedelta(seconds=1)
-                session.get_one(Subscription, identity).breaker_until = None
+                session.get_one(Subscription, identity).held_back_until = None
 
         ids = [request.message_id for request in receiver.requests]
         bodies = {request.body for request in receiver.requests[:3]}
@@ -284,7 +284,7 @@ def test_a_fault_while_recording_does_not_stop_the_others(
     def stumble(*_: object, **__: object) -> bool:
         raise KeyError
 
-    monkeypatch.setattr(dispatcher, "record_results", stumble)
+    monkeypatch.setattr(dispatcher, "settle_results", stumble)
     world.subscribe(receiver.url)
     sender = world.dispatcher(concurrency=1)
     sender.start()

@@ -177,19 +177,19 @@ def test_a_rest_that_begins_while_a_claim_looks_is_kept(
         announce(world, name)
     with world.begin() as session:
         row = update(Subscription).where(Subscription.id == tired)
-        session.execute(row.values(breaker_until=LATER + HOUR))
+        session.execute(row.values(held_back_until=LATER + HOUR))
     monkeypatch.setattr(heads, "find_ready", lambda *_, **__: [tired, well])
 
     assert shares_of(claim_later(world, 2)) == {well: 1}
 
 
 WAYS_TO_WAIT: dict[str, dict[str, Any]] = {
-    "rests": {"breaker_until": LATER + HOUR},
+    "rests": {"held_back_until": LATER + HOUR},
     "rests after many failures": {
         "consecutive_failures": 9,
-        "breaker_until": LATER + HOUR,
+        "held_back_until": LATER + HOUR,
     },
-    "gets probes only": {"consecutive_failures": 9, "breaker_until": NOW},
+    "gets probes only": {"consecutive_failures": 9, "held_back_until": NOW},
     "had all it may have in a minute": {
         "rate_per_minute": 1,
         "open_from": LATER + HOUR,

@@ -21,9 +21,9 @@ from tests.integration.webhooks.failing import (
     trip,
 )
 from webhooks import deliveries, subscriptions
-from webhooks.breaker import FIRST_PROBE, OPEN_AFTER
 from webhooks.claims import claim_due
-from webhooks.results import record_results, sweep_expired_leases
+from webhooks.results import settle_results, sweep_expired_leases
+from webhooks.retry import FIRST_PROBE, OPEN_AFTER
 from webhooks.tables import Delivery
 
 SECOND = timedelta(seconds=1)
@@ -40,7 +40,7 @@ def test_an_open_breaker_lets_nothing_pass_until_its_probe(world: World) -> None
     trip(world)
     world.enqueue(ordering_key="new", now=OPENED_AT)
 
-    assert row_of(world, identity).breaker_until == PROBE_AT
+    assert row_of(world, identity).held_back_until == PROBE_AT
     assert world.claim(now=PROBE_AT - SECOND) == []
     assert len(world.claim(now=PROBE_AT)) == 1
 
@@ -117,7 +117,7 @@ def test_a_success_closes_the_breaker_and_tries_all_that_waits(world: World) -> 
 
     row = row_of(world, identity)
     assert (row.consecutive_failures, row.breaker_trips) == (0, 0)
-    assert row.breaker_until is None
+    assert row.held_back_until is None
     assert len(world.claim(now=PROBE_AT, limit=50)) == OPEN_AFTER
     retried = [one for one in world.deliveries() if one.state == "sending"]
     assert [one.attempts_forgiven for one in retried] == [1] * OPEN_AFTER
@@ -200,7 +200,7 @@ def test_results_of_several_endpoints_are_recorded_together(world: World) -> Non
     answered = [(lost, DELIVERED), (claims[1], FAILED), (claims[2], DELIVERED)]
 
     with world.begin() as session:
-        settled = record_results(session, answered, now=NOW, jitter=lambda: 0.5)
+        settled = settle_results(session, answered, now=NOW, jitter=lambda: 0.5)
 
     assert settled == {claims[1].delivery_id, claims[2].delivery_id}
     assert sorted(world.states()) == ["delivered", "pending", "sending"]

@@ -7,9 +7,9 @@ from prometheus_client import REGISTRY
 
 from tests.integration.webhooks.conftest import DELIVERED, FAILED, NOW, World
 from webhooks import subscriptions
-from webhooks.backlog import Backlog, read_backlogs
 from webhooks.claims import start_test
-from webhooks.results import record_result, record_results, sweep_expired_leases
+from webhooks.metrics import Backlog, read_backlogs
+from webhooks.results import settle_result, settle_results, sweep_expired_leases
 from webhooks.tables import Delivery, DeliveryState, Subscription
 
 LATER = NOW + timedelta(seconds=90)
@@ -57,7 +57,7 @@ def test_attempts_that_are_recorded_together_all_count(world: World) -> None:
     answered = [(claim, DELIVERED) for claim in world.claim()]
 
     with world.begin() as session:
-        record_results(session, answered, now=NOW, jitter=lambda: 0.5)
+        settle_results(session, answered, now=NOW, jitter=lambda: 0.5)
 
     assert attempts(subscription_id, "delivered") == 3
 
@@ -111,7 +111,7 @@ def test_what_is_rolled_back_is_not_counted(world: World) -> None:
     world.enqueue()
     claim = world.claim()[0]
     with world.begin() as session:
-        record_result(session, claim, DELIVERED, now=NOW, jitter=0.5)
+        settle_result(session, claim, DELIVERED, now=NOW, jitter=0.5)
         session.rollback()
 
     counted = attempts(subscription_id, "delivered")
@@ -151,6 +151,6 @@ def test_a_breaker_is_open_until_its_time(
     subscription_id, _ = world.subscribe()
     with world.begin() as session:
         subscription = session.get_one(Subscription, subscription_id)
-        subscription.breaker_until = NOW + timedelta(minutes=minutes)
+        subscription.held_back_until = NOW + timedelta(minutes=minutes)
 
     assert backlogs(world)[subscription_id].is_breaker_open is is_open

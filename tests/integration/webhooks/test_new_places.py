@@ -9,7 +9,7 @@ import pytest
 from tests.integration.webhooks.conftest import FAILED, NOW, World
 from tests.receiver import Receiver
 from webhooks import subscriptions
-from webhooks.breaker import OPEN_AFTER
+from webhooks.retry import OPEN_AFTER
 from webhooks.tables import Subscription
 
 LATER = NOW + timedelta(seconds=10)
@@ -41,7 +41,7 @@ def fail_until_the_breaker_opens(world: World, *, now: datetime = NOW) -> None:
 def health_of(world: World, identity: str) -> tuple[int, datetime | None, int]:
     with world.begin() as session:
         row = session.get_one(Subscription, identity)
-        return row.consecutive_failures, row.breaker_until, row.breaker_trips
+        return row.consecutive_failures, row.held_back_until, row.breaker_trips
 
 
 @pytest.mark.parametrize(

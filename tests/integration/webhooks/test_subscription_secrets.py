@@ -12,9 +12,8 @@ from tests.hostile_receivers import DONE, HOST
 from tests.integration.webhooks.conftest import NOW, World
 from tests.integration.webhooks.hostile import hostile_receiver, say
 from webhooks import subscriptions
-from webhooks.credentials import credential_names, open_credentials
 from webhooks.errors import InvalidSubscriptionError
-from webhooks.sealing import SecretBox
+from webhooks.sealing import SecretBox, credential_names, open_credentials
 from webhooks.sending.address_guard import AddressGuard
 from webhooks.signing import public_key_of
 from webhooks.signing_keys import MAX_LIVE_SECRETS, public_keys

@@ -56,7 +56,7 @@ def test_a_piped_table_is_neither_cut_nor_padded(
 ) -> None:
     long = "x" * 500
 
-    TABLE.many([record(id=long, actor={"name": "ci"}), record(id="b")], COLUMNS)
+    TABLE.listing([record(id=long, actor={"name": "ci"}), record(id="b")], COLUMNS)
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == [long, "ci"]
@@ -68,8 +68,8 @@ def test_a_pipe_and_a_terminal_get_the_same_rows(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def printed() -> str:
-        TABLE.many([record(id=name, actor={"name": "ci"}), record(id="b")], COLUMNS)
-        TABLE.one({"run_id": name}, ["run_id", "id"])
+        TABLE.listing([record(id=name, actor={"name": "ci"}), record(id="b")], COLUMNS)
+        TABLE.details({"run_id": name}, ["run_id", "id"])
         return capsys.readouterr().out
 
     piped = printed()
@@ -88,7 +88,7 @@ def test_a_terminal_gets_a_table_that_folds(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
 
-    TABLE.many([record(id="y" * 100)], COLUMNS)
+    TABLE.listing([record(id="y" * 100)], COLUMNS)
 
     out = capsys.readouterr().out
     assert out.count("y") == 100
@@ -102,7 +102,7 @@ def test_no_color_is_honoured(
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("NO_COLOR", "1")
 
-    TABLE.one({"name": "fraud"}, ["name"])
+    TABLE.details({"name": "fraud"}, ["name"])
 
     assert "\x1b[3" not in capsys.readouterr().out
 
@@ -110,7 +110,7 @@ def test_no_color_is_honoured(
 def test_nothing_found_is_said_beside_the_output(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    TABLE.many([], COLUMNS)
+    TABLE.listing([], COLUMNS)
 
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -118,12 +118,12 @@ def test_nothing_found_is_said_beside_the_output(
 
 
 def test_json_is_the_api_objects_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
-    JSON.many([record(id="a", new={"b": "é"})], COLUMNS)
+    JSON.listing([record(id="a", new={"b": "é"})], COLUMNS)
     assert json.loads(capsys.readouterr().out) == {
         "items": [{"id": "a", "new": {"b": "é"}}]
     }
 
-    JSON.one({"id": "a", "new": 1}, ["id"])
+    JSON.details({"id": "a", "new": 1}, ["id"])
     assert json.loads(capsys.readouterr().out) == {"id": "a", "new": 1}
 
     JSON.done({"id": "a"}, "Done.")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from webhooks.breaker import (
+from webhooks.retry import (
     FIRST_PROBE,
     MAX_PROBE,
     OPEN_AFTER,
@@ -44,21 +44,21 @@ def test_four_failures_leave_the_breaker_closed_and_the_fifth_opens_it() -> None
     for _ in range(OPEN_AFTER - 1):
         health = fail(health)
 
-    assert (health.is_tripped, health.rest_until) == (False, None)
+    assert (health.is_tripped, health.held_back_until) == (False, None)
     opened = fail(health)
     assert opened.is_tripped
-    assert opened.rest_until == NOW + FIRST_PROBE
+    assert opened.held_back_until == NOW + FIRST_PROBE
 
 
 def test_each_failed_probe_doubles_the_wait_up_to_a_quarter_of_an_hour() -> None:
     health = tripped()
     waits = []
     for _ in range(12):
-        assert health.rest_until is not None
-        now = health.rest_until
+        assert health.held_back_until is not None
+        now = health.held_back_until
         health = fail(health, now)
-        assert health.rest_until is not None
-        waits.append((health.rest_until - now).total_seconds())
+        assert health.held_back_until is not None
+        waits.append((health.held_back_until - now).total_seconds())
 
     assert waits == [60, 120, 240, 480] + [MAX_PROBE.total_seconds()] * 8
 
@@ -69,7 +69,10 @@ def test_what_was_under_way_when_it_opened_does_not_open_it_further() -> None:
     again = fail(opened, NOW + SECOND)
 
     assert again.consecutive_failures == OPEN_AFTER + 1
-    assert (again.rest_until, again.trips) == (opened.rest_until, opened.trips)
+    assert (again.held_back_until, again.trips) == (
+        opened.held_back_until,
+        opened.trips,
+    )
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
@@ -78,23 +81,23 @@ def test_an_overloaded_endpoint_rests_as_long_as_the_message_waits(
 ) -> None:
     health = fail(WELL, status=status, retry_at=NOW + 5 * SECOND)
 
-    assert health.rest_until == NOW + 5 * SECOND
+    assert health.held_back_until == NOW + 5 * SECOND
     assert not health.is_tripped
 
 
 @pytest.mark.parametrize("status", [None, 400, 401, 404, 500, 501, 599, 999])
 def test_other_failures_give_no_rest_before_the_fifth(status: int | None) -> None:
-    assert fail(WELL, status=status, retry_after=HOUR).rest_until is None
+    assert fail(WELL, status=status, retry_after=HOUR).held_back_until is None
 
 
 def test_one_old_message_does_not_silence_its_endpoint_for_a_day() -> None:
     health = fail(WELL, status=503, retry_at=NOW + 24 * HOUR)
 
-    assert health.rest_until == NOW + MAX_PROBE
+    assert health.held_back_until == NOW + MAX_PROBE
 
 
 def test_a_used_up_message_gives_no_rest_of_its_own() -> None:
-    assert fail(WELL, status=503, retry_at=None).rest_until is None
+    assert fail(WELL, status=503, retry_at=None).held_back_until is None
 
 
 @pytest.mark.parametrize(("asked_hours", "given_hours"), [(3, 3), (24, 24), (900, 24)])
@@ -103,7 +106,7 @@ def test_retry_after_is_honoured_up_to_a_day(
 ) -> None:
     health = fail(WELL, status=429, retry_after=asked_hours * HOUR)
 
-    assert health.rest_until == NOW + given_hours * HOUR
+    assert health.held_back_until == NOW + given_hours * HOUR
 
 
 def test_a_rest_that_was_asked_for_outlasts_the_breaker() -> None:
@@ -112,7 +115,7 @@ def test_a_rest_that_was_asked_for_outlasts_the_breaker() -> None:
         health = fail(health)
 
     assert health.is_tripped
-    assert health.rest_until == NOW + HOUR
+    assert health.held_back_until == NOW + HOUR
 
 
 def test_the_first_success_forgets_everything() -> None:
@@ -123,7 +126,7 @@ def test_the_first_success_forgets_everything() -> None:
 def test_a_success_of_before_does_not_end_a_rest_that_was_asked_for() -> None:
     resting = fail(WELL, status=429, retry_after=HOUR)
 
-    assert after_success(resting, NOW + SECOND) == Health(rest_until=NOW + HOUR)
+    assert after_success(resting, NOW + SECOND) == Health(held_back_until=NOW + HOUR)
     assert after_success(resting, NOW + HOUR) == WELL
 
 

@@ -13,7 +13,7 @@ from webhooks import formats
 from webhooks.errors import InvalidSubscriptionError, RenderError
 from webhooks.events import Event, standard_body
 from webhooks.formats import FORMATS, messages
-from webhooks.formats.answers import MAX_RECEIPT_LENGTH
+from webhooks.formats.contract import MAX_RECEIPT_LENGTH
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 PING = Event("webhook.ping", "k", "s", None, {}, NOW)

@@ -9,10 +9,9 @@ import pytest
 from svix.webhooks import Webhook as SvixWebhook
 
 from webhooks.claims import Claim
-from webhooks.credentials import seal_credentials
 from webhooks.errors import UnsendableError
 from webhooks.outgoing import prepare
-from webhooks.sealing import SecretBox
+from webhooks.sealing import SecretBox, seal_credentials
 from webhooks.sending.tls import Tls
 from webhooks.signing import new_private_key, new_secret
 from webhooks.tables import DeliveryKind

@@ -16,7 +16,7 @@ from webhooks.errors import InvalidSubscriptionError, RenderError
 from webhooks.events import Event
 from webhooks.formats import FORMATS, databricks, mlflow
 from webhooks.sending.address_guard import AddressGuard
-from webhooks.spec_checks import checked
+from webhooks.spec_checks import check_spec
 from webhooks.specs import SubscriptionSpec
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -338,9 +338,11 @@ def test_mlflows_names_are_taken(name: str) -> None:
 def test_a_type_that_could_never_be_sent_is_refused(name: str) -> None:
     spec = replace(SPEC, format=name)
 
-    assert checked(AddressGuard(), replace(spec, event_types=["*", "model_version.*"]))
+    assert check_spec(
+        AddressGuard(), replace(spec, event_types=["*", "model_version.*"])
+    )
     with pytest.raises(InvalidSubscriptionError, match="no word for") as caught:
-        checked(AddressGuard(), replace(spec, event_types=["model_version.updated"]))
+        check_spec(AddressGuard(), replace(spec, event_types=["model_version.updated"]))
     assert caught.value.field == "event_types"
 
 
@@ -353,7 +355,7 @@ def test_a_type_that_could_never_be_sent_is_refused(name: str) -> None:
 )
 def test_headers_that_a_receiver_verifies_by_cannot_be_set(header: str) -> None:
     with pytest.raises(InvalidSubscriptionError, match="cannot be set"):
-        checked(AddressGuard(), replace(SPEC, headers={header: "x"}))
+        check_spec(AddressGuard(), replace(SPEC, headers={header: "x"}))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from webhooks import formats
 from webhooks.errors import OversizeError
 from webhooks.events import Event, compact_json
-from webhooks.formats.shortening import MARK, SHORT, fit
+from webhooks.formats.writing import MARK, SHORT, fit
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LIMIT = 65_535

@@ -9,7 +9,7 @@ import pytest
 from tests.certificates import Authority, encrypted
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.sending.address_guard import AddressGuard
-from webhooks.spec_checks import checked
+from webhooks.spec_checks import check_spec
 from webhooks.specs import SubscriptionSpec
 
 GUARD = AddressGuard()
@@ -20,14 +20,14 @@ SLACK = "https://hooks.slack.com/services/T0/B0/secret"
 
 
 def test_header_names_are_lower_case_from_here_on() -> None:
-    found = checked(GUARD, replace(SPEC, headers={"X-Key": "a b"}))
+    found = check_spec(GUARD, replace(SPEC, headers={"X-Key": "a b"}))
 
     assert found.headers == {"x-key": "a b"}
 
 
 @pytest.mark.parametrize("name", ["slack", "teams"])
 def test_what_follows_the_host_of_a_chats_url_becomes_a_credential(name: str) -> None:
-    found = checked(GUARD, replace(SPEC, url=SLACK, format=name))
+    found = check_spec(GUARD, replace(SPEC, url=SLACK, format=name))
 
     assert found.url == "https://hooks.slack.com/${url_secret}"
     assert found.credentials == {"url_secret": "services/T0/B0/secret"}
@@ -37,13 +37,13 @@ def test_a_chats_url_with_a_placeholder_of_its_own_stays() -> None:
     url = "https://hooks.slack.com/services/${path}"
     spec = replace(SPEC, url=url, format="slack", credentials={"path": "T0/B0/x"})
 
-    assert checked(GUARD, spec) == spec
+    assert check_spec(GUARD, spec) == spec
 
 
 def test_a_chats_url_without_a_path_stays() -> None:
     spec = replace(SPEC, url="https://hooks.slack.com/a", format="slack")
 
-    assert checked(GUARD, spec) == spec
+    assert check_spec(GUARD, spec) == spec
 
 
 def test_certificates_that_fit_are_taken() -> None:
@@ -54,7 +54,7 @@ def test_certificates_that_fit_are_taken() -> None:
         client_key=CLIENT.key,
     )
 
-    assert checked(GUARD, spec) == spec
+    assert check_spec(GUARD, spec) == spec
 
 
 def test_nothing_secret_is_in_the_representation() -> None:
@@ -154,6 +154,6 @@ def test_a_choice_that_breaks_a_rule_is_refused_by_name(
     field: str, choices: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidSubscriptionError) as caught:
-        checked(GUARD, replace(SPEC, **choices))
+        check_spec(GUARD, replace(SPEC, **choices))
 
     assert caught.value.field == field

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from tests.waiting import STALL_SECONDS
-from webhooks.sending.watchdog import Watchdog
+from webhooks.sending.exchange import Watchdog
 
 
 def watching_threads() -> int:

@@ -1,4 +1,4 @@
-"""What delivery to any CI/CD system needs beside the first schema.
+"""What delivery to any CI/CD system needs besides the first schema.
 
 Columns and tables are only added, with defaults in the database, so that web
 processes of the release before go on writing while it runs.

@@ -1,4 +1,4 @@
-"""What MLflow's clients expect to read beside what is kept already.
+"""What MLflow's clients expect to read besides what is kept already.
 
 Columns and tables are only added, with defaults in the database, so that web
 processes of the release before go on writing while it runs.
