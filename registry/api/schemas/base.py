@@ -3,8 +3,11 @@
 Rules:
 
 - What comes in refuses unknown fields and wrong types (OWASP ASVS 15.3.3).
-- What goes out is described here and written by ``services.documents``.
+- What goes out is a typed document, from which OpenAPI has its schema; only what
+  marshmallow writes is an ``AnswerSchema``.
 """
+
+from typing import TypedDict
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
@@ -40,7 +43,13 @@ class RequestSchema(Schema):
 
 
 class AnswerSchema(Schema):
-    """What the registry answers."""
+    """What the registry answers, written by marshmallow."""
+
+
+class Page(TypedDict):
+    """A part of a list."""
+
+    next_cursor: str | None
 
 
 def _check_storable(value: str) -> None:
