@@ -13,7 +13,6 @@ from registry.domain.events import EVENTS, OPT_IN, About
 from registry.errors import NotFoundError
 from registry.web.paging import decode_cursor, page
 from webhooks import operational
-from webhooks.events import HOP_HEADER
 
 blueprint = Blueprint("event_types", __name__, description="Types of events")
 
@@ -21,19 +20,6 @@ blueprint = Blueprint("event_types", __name__, description="Types of events")
 TYPES: Mapping[str, tuple[Any, ...]] = {
     **{name: (About, *parts) for name, parts in EVENTS.items()},
     **operational.EVENTS,
-}
-
-
-def _told(description: str) -> Part:
-    return {"description": description, "required": True, "schema": {"type": "string"}}
-
-
-#: What each request of a webhook has besides its body (Standard Webhooks 1.0).
-WEBHOOK_HEADERS: Mapping[str, Part] = {
-    "webhook-id": _told("The event's id, the same however often it is sent."),
-    "webhook-timestamp": _told("When this attempt was made, in Unix seconds."),
-    "webhook-signature": _told("Signatures, each with its scheme, by blanks apart."),
-    HOP_HEADER: _told("How many webhooks led to the event; to be passed on."),
 }
 
 

@@ -21,7 +21,6 @@ from flask_smorest.spec.plugins import FlaskPlugin
 from werkzeug.routing import Rule
 
 from registry.api import event_types, json_schemas
-from registry.api.event_types import WEBHOOK_HEADERS
 from registry.api.openapi_examples import BODY_EXAMPLES
 from registry.api.openapi_parts import (
     HEADER_PARAMETERS,
@@ -93,7 +92,7 @@ def header_parameters() -> Part:
     """The parameters that operations refer to, as components."""
     return {
         name: {"in": "header", "name": name, **parameter}
-        for name, parameter in [*HEADER_PARAMETERS.items(), *WEBHOOK_HEADERS.items()]
+        for name, parameter in HEADER_PARAMETERS.items()
     }
 
 
@@ -104,9 +103,6 @@ def _sent(event_type: str) -> Part:
         "summary": f"`{event_type}` happened.",
         "tags": ["webhooks"],
         "security": [],  # it is signed
-        "parameters": [
-            {"$ref": f"#/components/parameters/{name}"} for name in WEBHOOK_HEADERS
-        ],
         "requestBody": {"required": True, "content": content},
         "responses": {"2XX": {"description": "It is safe with the receiver"}},
     }

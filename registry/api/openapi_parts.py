@@ -53,7 +53,6 @@ HEADER_PARAMETERS: Mapping[str, Part] = {
     },
 }
 
-
 _OPAQUE = {"type": "string", "minLength": 1, "maxLength": 256}
 
 #: What the converters of routing do not say of a parameter in the path.

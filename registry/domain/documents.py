@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any, TypedDict
 
 from registry.domain.actors import Role
-from registry.domain.policy import VersionStatus
+from registry.domain.policy import NONE, VersionStatus
 from registry.domain.rows import (
     CommentRow,
     DeploymentRow,
@@ -90,7 +90,7 @@ class StageChangeDocument(TypedDict):
     transition_id: str
     sequence: int
     version: int
-    from_stage: str | None
+    from_stage: str
     to_stage: str
     cause: str
     reason: str
@@ -202,7 +202,7 @@ def stage_change_document(change: StageChangeRow) -> StageChangeDocument:
         "transition_id": change.transition_id,
         "sequence": change.sequence,
         "version": change.number,
-        "from_stage": change.from_stage,
+        "from_stage": change.from_stage or NONE,
         "to_stage": change.to_stage,
         "cause": change.cause,
         "reason": change.reason,

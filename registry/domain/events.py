@@ -99,7 +99,7 @@ class Described(TypedDict):
 class StageChange(TypedDict):
     """A version that entered a stage."""
 
-    from_stage: str | None
+    from_stage: str
     to_stage: str
     cause: Annotated[str, Cause]
     transition_id: str

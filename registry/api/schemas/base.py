@@ -7,7 +7,7 @@ Rules:
   marshmallow writes is an ``AnswerSchema``.
 """
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
@@ -109,11 +109,19 @@ def whole_number(
     *, minimum: int = 1, maximum: int = 2**31 - 1, **options: object
 ) -> fields.Integer:
     """An integer as JSON has it: no text, no fraction."""
-    return fields.Integer(
+    return WholeNumber(
         strict=True,
         validate=validate.Range(min=minimum, max=maximum),
         **options,  # type: ignore[arg-type]  # marshmallow's own keywords
     )
+
+
+class WholeNumber(fields.Integer):
+    """An integer as JSON Schema has it: 1.0 is one."""
+
+    def _validated(self, value: Any) -> int:  # noqa: ANN401  # as JSON has it
+        is_whole = isinstance(value, float) and value.is_integer()
+        return super()._validated(int(value) if is_whole else value)
 
 
 class Instant(fields.DateTime):

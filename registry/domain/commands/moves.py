@@ -35,6 +35,7 @@ from registry.domain.entries import Change
 from registry.domain.events import STAGE_CHANGED, StageChange
 from registry.domain.policy import (
     ARCHIVED,
+    NONE,
     PRODUCTION,
     Cause,
     Decision,
@@ -362,7 +363,7 @@ def _stage_change(
 ) -> StageChange:
     is_aside = line.cause == Cause.SUPERSEDED
     return {
-        "from_stage": line.from_stage,
+        "from_stage": line.from_stage or NONE,
         "to_stage": line.to_stage,
         "cause": line.cause,
         "transition_id": line.transition_id,
