@@ -37,7 +37,7 @@ def components() -> Part:
     """Return the schemas of all documents that are referred to."""
     schemas: Part = {}
     while names := _referred.keys() - schemas.keys():
-        for name in names:
+        for name in sorted(names):
             document = _referred[name]
             schemas[name] = {
                 **object_schema([document], reference),
