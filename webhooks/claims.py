@@ -27,6 +27,7 @@ from sqlalchemy.orm import Session
 from webhooks import formats
 from webhooks.events import PING_EVENT_TYPE, Event, new_sortable_id
 from webhooks.heads import Head, lock_due, lock_one, lock_probes
+from webhooks.operational import Ping
 from webhooks.outbox import store_event
 from webhooks.pacing import Pace
 from webhooks.specs import Scheme
@@ -192,13 +193,15 @@ def start_test(
     subscription = get(session, subscription_id)
     name, options = subscription.format, subscription.options
     sample = sample or formats.first_type(name, subscription.event_types)
+    data: Ping = {"subscription_id": subscription_id}
+    if sample is not None:
+        data["sample"] = sample
     event = Event(
         type=PING_EVENT_TYPE,
         ordering_key=PING_EVENT_TYPE,
         subject="",
         target=None,
-        data={"subscription_id": subscription_id}
-        | ({} if sample is None else {"sample": sample}),
+        data=data,
         occurred_at=now,
     )
     row = store_event(session, event, fanout=0, now=now)

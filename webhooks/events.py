@@ -26,8 +26,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NewType
 
+Instant = NewType("Instant", str)
 OPERATIONAL_PREFIX = "webhook."
 PING_EVENT_TYPE = "webhook.ping"
 #: Whoever acts on a webhook by a request that makes others passes it on.
@@ -76,9 +77,9 @@ class Event:
             raise ValueError(f"event data must be JSON: {error}") from error
 
 
-def format_instant(instant: datetime) -> str:
+def format_instant(instant: datetime) -> Instant:
     """Write an aware instant as RFC 3339 in UTC with six decimals."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return Instant(instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
 
 
 def standard_body(event: Event) -> bytes:

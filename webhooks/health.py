@@ -21,8 +21,14 @@ from sqlalchemy import case, update
 from sqlalchemy.orm import Session
 
 from webhooks import retry
-from webhooks.events import format_instant
-from webhooks.operational import OperationalType, is_operational
+from webhooks.events import Instant, format_instant
+from webhooks.operational import (
+    Disabled,
+    Failing,
+    Failures,
+    OperationalType,
+    is_operational,
+)
 from webhooks.outbox import announce
 from webhooks.retry import Health
 from webhooks.sending.sender import SendResult
@@ -149,7 +155,7 @@ def _recover(
         logger.info("webhook_breaker_closed subscription=%s", subscription.id)
         _bring_forward(session, subscription.id, now)
     if before.has_been_announced and not is_operational(event_type):
-        details = {
+        details: Failures = {
             "failing_since": _instant(before.failing_since),
             "failures": before.consecutive_failures,
         }
@@ -188,7 +194,7 @@ def _disable(
         *(subscription.id, reason),
     )
     if not was_disabled and not is_operational(event_type):
-        details = {"reason": reason, **_numbers(subscription)}
+        details: Disabled = {"reason": reason, **_failures(subscription)}
         announce(session, OperationalType.DISABLED, subscription, details, now=now)
 
 
@@ -196,23 +202,23 @@ def _warn(
     session: Session, subscription: Subscription, result: SendResult, now: datetime
 ) -> None:
     answered = f"the receiver answered {result.status}"
-    details = {
+    details: Failing = {
         "status": result.status,
         # What is said of an answer may have an address in it.
         "error": result.error if result.status is None else answered,
-        **_numbers(subscription),
+        **_failures(subscription),
     }
     announce(session, OperationalType.FAILING, subscription, details, now=now)
 
 
-def _numbers(subscription: Subscription) -> dict[str, object]:
+def _failures(subscription: Subscription) -> Failures:
     return {
         "failing_since": _instant(subscription.failing_since),
         "failures": subscription.consecutive_failures,
     }
 
 
-def _instant(instant: datetime | None) -> str | None:
+def _instant(instant: datetime | None) -> Instant | None:
     return None if instant is None else format_instant(instant)
 
 

@@ -14,11 +14,13 @@ Rules:
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypedDict
 
 from webhooks.events import (
     OPERATIONAL_PREFIX,
+    PING_EVENT_TYPE,
     Event,
+    Instant,
     format_instant,
     operational_key,
 )
@@ -35,6 +37,68 @@ class OperationalType(StrEnum):
     KEY_BLOCKED = "webhook.key_blocked"  #: and its key waits for somebody
 
 
+class About(TypedDict):
+    """The subscription that an event is about."""
+
+    subscription_id: str
+    description: str
+
+
+class Failures(TypedDict):
+    """Since when it has failed, and how often."""
+
+    failing_since: Instant | None
+    failures: int
+
+
+class Failing(Failures):
+    """And what came of the last attempt."""
+
+    status: int | None
+    error: str | None
+
+
+class Disabled(Failures):
+    """And why nothing is sent any more."""
+
+    reason: str
+
+
+class GivenUp(TypedDict):
+    """The delivery that was given up."""
+
+    delivery_id: str
+    event_id: str
+    event_type: str
+    ordering_key: str
+    attempts: int
+    reason: str | None
+    created_at: Instant
+
+
+class Pinged(TypedDict):
+    """The subscription that is tested."""
+
+    subscription_id: str
+
+
+class Ping(Pinged, total=False):
+    """And what its format makes an example of."""
+
+    sample: str
+
+
+#: The documents that each event's data are made of.
+EVENTS: Mapping[str, tuple[Any, ...]] = {
+    OperationalType.FAILING: (About, Failing),
+    OperationalType.RECOVERED: (About, Failures),
+    OperationalType.DISABLED: (About, Disabled),
+    OperationalType.EXHAUSTED: (About, GivenUp),
+    OperationalType.KEY_BLOCKED: (About, GivenUp),
+    PING_EVENT_TYPE: (Ping,),
+}
+
+
 def is_operational(event_type: str) -> bool:
     """Whether an event is about the delivery itself."""
     return event_type.startswith(OPERATIONAL_PREFIX)
@@ -48,21 +112,21 @@ def event_about(
     now: datetime,
 ) -> Event:
     """Make an event about a subscription."""
+    about: About = {
+        "subscription_id": subscription.id,
+        "description": subscription.description,
+    }
     return Event(
         type=kind,
         ordering_key=operational_key(subscription.id),
         subject="",
         target=None,
-        data={
-            "subscription_id": subscription.id,
-            "description": subscription.description,
-            **details,
-        },
+        data={**about, **details},
         occurred_at=now,
     )
 
 
-def describe_delivery(delivery: Delivery) -> dict[str, Any]:
+def describe_delivery(delivery: Delivery) -> GivenUp:
     """Return the facts of the delivery that an event is about."""
     return {
         "delivery_id": delivery.id,

@@ -24,7 +24,6 @@ from registry.api.schemas.versions import (
     NewUpload,
     UploadDocument,
     UploadNames,
-    VersionDocument,
 )
 from registry.artifacts.side_by_side import check_names
 from registry.auth.permissions import Permission, requires
@@ -37,7 +36,7 @@ from registry.domain.commands.versions import (
     SealVersion,
     require_pending,
 )
-from registry.domain.documents import version_document
+from registry.domain.documents import VersionDocument, version_document
 from registry.domain.manifests import (
     MAX_SIZE_BYTES,
     FileEntry,

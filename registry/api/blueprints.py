@@ -15,7 +15,7 @@ Rules:
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, is_typeddict
 
 import flask_smorest
 from flask import Request, current_app, request
@@ -23,6 +23,8 @@ from marshmallow import RAISE, Schema
 from webargs.core import missing
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+
+from registry.api.json_schemas import reference
 
 _UNKNOWN_BY_LOCATION = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "query": RAISE}
 
@@ -59,6 +61,12 @@ class Blueprint(flask_smorest.Blueprint):
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401  # flask-smorest's own
         super().__init__(*arguments, **options)
         self.before_request(_refuse_repetition)
+
+    def response(self, status: int, document: Any = None, **options: Any) -> Any:  # noqa: ANN401  # flask-smorest's own
+        """Describe an answer, by marshmallow's schema or a typed document."""
+        if is_typeddict(document):
+            document = reference(document)
+        return super().response(status, document, **options)
 
 
 def _refuse_repetition() -> None:

@@ -14,8 +14,8 @@ from registry.api.schemas.deployments import (
 )
 from registry.auth.permissions import Permission, admits_deliveries, requires
 from registry.auth.sign_in import current_grant
-from registry.domain.commands.deployments import DeploymentStatus, ReportDeployment
-from registry.domain.documents import deployment_document
+from registry.domain.commands.deployments import ReportDeployment
+from registry.domain.documents import DeploymentStatus, deployment_document
 from registry.domain.rows import VersionRow
 from registry.errors import (
     RegistryError,

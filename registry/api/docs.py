@@ -1,16 +1,19 @@
 """``/api/v1/docs``: a page to try the API at, served from here alone.
 
-The page's scripts come with the package ``swagger-ui-bundle``; nothing is loaded
+The page's scripts come with the package ``flask-swagger-ui``; nothing is loaded
 from elsewhere, and the Content-Security-Policy holds it to that.
 """
 
+from pathlib import Path
+
+import flask_swagger_ui
 from flask import Blueprint, Response, send_from_directory
-from swagger_ui_bundle import swagger_ui_path
 
 from registry.auth.permissions import Permission, requires
 
 blueprint = Blueprint("docs", __name__)
 
+_FILES = Path(flask_swagger_ui.__file__).parent / "dist"
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -60,4 +63,4 @@ def start() -> Response:
 @requires(Permission.PUBLIC)
 def asset(asset: str) -> Response:
     """Swagger UI's own files."""
-    return send_from_directory(swagger_ui_path, asset)
+    return send_from_directory(_FILES, asset)

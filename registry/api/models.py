@@ -8,13 +8,11 @@ from registry.api.blueprints import Blueprint
 from registry.api.schemas.models import (
     AliasDocument,
     AliasTarget,
-    ModelDocument,
     ModelPage,
     ModelPatch,
     ModelsQuery,
     NewModel,
 )
-from registry.api.schemas.versions import VersionDocument
 from registry.auth.permissions import Permission, requires
 from registry.domain.commands.aliases import DeleteAlias, SetAlias
 from registry.domain.commands.models import (
@@ -23,7 +21,7 @@ from registry.domain.commands.models import (
     DeleteModel,
     ModelState,
 )
-from registry.domain.documents import Document, version_document
+from registry.domain.documents import ModelDocument, VersionDocument, version_document
 from registry.domain.rows import AliasRow
 from registry.persistence import queries
 from registry.persistence.database import reading
@@ -51,7 +49,7 @@ def list_models(query: dict[str, Any]) -> Response:
     return page(rows, limit, document=_document, key=lambda m: m.row.name)
 
 
-def _document(model: ModelState) -> Document:
+def _document(model: ModelState) -> ModelDocument:
     return model.document
 
 
@@ -114,7 +112,7 @@ def set_alias(body: dict[str, Any], name: str, alias: str) -> Response:
     return commit(lambda tx: _alias_document(execute(tx, command)))
 
 
-def _alias_document(row: AliasRow) -> Document:
+def _alias_document(row: AliasRow) -> dict[str, Any]:
     return {"alias": row.alias, "version": row.number}
 
 

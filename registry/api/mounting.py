@@ -14,6 +14,7 @@ from registry.api import (
     audit,
     deployments,
     docs,
+    event_types,
     events,
     models,
     openapi,
@@ -32,7 +33,7 @@ from registry.web.parts import Parts
 _ROOT = "/api/v1"
 _MODULES = (
     *(models, versions, transitions, policy, rehearsals, deployments, artifacts),
-    *(webhooks, events, audit, tokens),
+    *(webhooks, events, event_types, audit, tokens),
 )
 
 
@@ -60,7 +61,7 @@ def _description(app: Flask) -> bytes:
         spec_kwargs={
             "title": "Stagegate",
             "version": __version__,
-            "openapi_version": "3.0.3",
+            "openapi_version": "3.1.0",
             "components": {
                 "securitySchemes": {
                     "bearer": {"type": "http", "scheme": "bearer"},

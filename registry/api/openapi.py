@@ -20,6 +20,7 @@ from flask import Flask
 from flask_smorest.spec.plugins import FlaskPlugin
 from werkzeug.routing import Rule
 
+from registry.api import event_types, json_schemas
 from registry.api.openapi_examples import BODY_EXAMPLES
 from registry.api.openapi_parts import (
     HEADER_PARAMETERS,
@@ -78,6 +79,8 @@ def completed(document: Part, app: Flask, *, stages: Sequence[str]) -> Part:
     }
     components["schemas"].pop("PaginationMetadata", None)  # we page by cursor
     schemas = components["schemas"]
+    schemas.update(json_schemas.components())
+    document["webhooks"] = {name: {"post": _sent(name)} for name in event_types.TYPES}
     to_stage = {"type": "string", "enum": list(stages)}
     schemas["NewTransition"]["properties"]["to_stage"] = to_stage
     for name, example in BODY_EXAMPLES.items():
@@ -90,6 +93,18 @@ def header_parameters() -> Part:
     return {
         name: {"in": "header", "name": name, **parameter}
         for name, parameter in HEADER_PARAMETERS.items()
+    }
+
+
+def _sent(event_type: str) -> Part:
+    """What a webhook of the standard format receives of an event."""
+    content = {_JSON: {"schema": event_types.schema_of(event_type)}}
+    return {
+        "summary": f"`{event_type}` happened.",
+        "tags": ["webhooks"],
+        "security": [],  # it is signed
+        "requestBody": {"required": True, "content": content},
+        "responses": {"2XX": {"description": "It is safe with the receiver"}},
     }
 
 

@@ -84,6 +84,11 @@ PATH_SCHEMAS: Mapping[str, Part] = {
     },
     "webhook_id": {"description": "The id of a subscription.", "schema": _OPAQUE},
     "delivery_id": {"description": "The id of a delivery.", "schema": _OPAQUE},
+    "event_type": {
+        "example": "model_version.stage_changed",
+        "description": "A type of events.",
+        "schema": _OPAQUE,
+    },
     "token_id": {"description": "The id of a token.", "schema": _OPAQUE},
 }
 

@@ -11,13 +11,13 @@ from registry.api.schemas.versions import (
     NewRollback,
     NewTransition,
     TransitionDocument,
-    VersionDocument,
     VersionQuery,
 )
 from registry.auth.permissions import Permission, requires
 from registry.domain.commands.moves import MoveVersion, rollback
 from registry.domain.documents import (
     Document,
+    VersionDocument,
     stage_change_document,
     version_document,
 )

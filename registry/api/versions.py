@@ -7,7 +7,6 @@ from flask import Response, jsonify, request
 from registry.api.blueprints import Blueprint
 from registry.api.schemas.versions import (
     NewVersion,
-    VersionDocument,
     VersionPage,
     VersionPatch,
     VersionQuery,
@@ -15,7 +14,7 @@ from registry.api.schemas.versions import (
 from registry.auth.permissions import Permission, requires
 from registry.domain.commands.registration import VersionDetails
 from registry.domain.commands.versions import ChangeVersion, DeleteVersion
-from registry.domain.documents import version_document
+from registry.domain.documents import VersionDocument, version_document
 from registry.persistence import queries
 from registry.persistence.database import reading
 from registry.services.commands import execute

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from registry.client import EventRecord
-from registry.domain.commands.change import OPT_IN
+from registry.domain.events import OPT_IN
 from webhooks.errors import RenderError
 from webhooks.events import HOP_HEADER, Event, is_asked_for
 from webhooks.formats import render

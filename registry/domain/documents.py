@@ -1,9 +1,12 @@
 """Rows as the documents that the API answers and the audit log keeps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
+from typing import Annotated, Any, TypedDict
 
+from registry.domain.actors import Role
+from registry.domain.policy import NONE, VersionStatus
 from registry.domain.rows import (
     CommentRow,
     DeploymentRow,
@@ -12,9 +15,118 @@ from registry.domain.rows import (
     TokenRow,
     VersionRow,
 )
-from registry.domain.timestamps import rfc3339
+from registry.domain.timestamps import Instant, rfc3339
 
 Document = dict[str, Any]
+
+
+class DeploymentStatus(StrEnum):
+    """How far a deployment has come."""
+
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class ModelDocument(TypedDict):
+    """A registered model."""
+
+    name: str
+    description: str
+    tags: Mapping[str, str]
+    aliases: Mapping[str, int]
+    stages: Annotated[Mapping[str, Sequence[int]], "versions in use, by stage"]
+    latest_version: int | None
+    created_at: Instant
+    created_by: str
+    updated_at: Instant
+
+
+class VersionDocument(TypedDict):
+    """A model version."""
+
+    model: str
+    version: int
+    stage: str
+    status: Annotated[str, VersionStatus]
+    status_message: str
+    source: str
+    download_uri: Annotated[str, "where the bytes are; the source where it says so"]
+    verified: Annotated[bool, "whether the artifact is what was registered"]
+    artifact_digest: str | None
+    artifact_size_bytes: int | None
+    run_id: str | None
+    run_link: Annotated[str, "where a person sees the run"]
+    run: Annotated[
+        Mapping[str, Any] | None,
+        "the run as the tracking server had it when the version "
+        "was registered; null where none is set, and `problem` says why when it "
+        "did not tell",
+    ]
+    logged_model_id: str | None
+    git_commit: str | None
+    description: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    datasets: Sequence[Mapping[str, str]]
+    aliases: Sequence[str]
+    created_at: Instant
+    created_by: str
+    updated_at: Instant
+
+
+class ActorDocument(TypedDict):
+    """Who did it."""
+
+    kind: str
+    name: str
+
+
+class StageChangeDocument(TypedDict):
+    """One version that entered one stage."""
+
+    transition_id: str
+    sequence: int
+    version: int
+    from_stage: str
+    to_stage: str
+    cause: str
+    reason: str
+    verified: Annotated[bool | None, "null for changes of a former release"]
+    actor: ActorDocument
+    at: Instant
+
+
+class DeploymentDocument(TypedDict):
+    """A deployment that a consumer reported."""
+
+    id: str
+    model: str
+    version: int
+    transition_id: str | None
+    delivery_id: str | None
+    environment: str
+    status: Annotated[str, DeploymentStatus]
+    url: str | None
+    description: str
+    reported_by: str
+    created_at: Instant
+    updated_at: Instant
+
+
+class TokenDocument(TypedDict):
+    """A token, without the token itself."""
+
+    id: str
+    name: str
+    role: Annotated[str, Role]
+    created_at: Instant
+    created_by: str
+    expires_at: Instant | None
+    last_used_at: Instant | None
+    revoked_at: Instant | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +148,7 @@ class ModelFacts:
 NO_FACTS = ModelFacts(tags={}, aliases={}, held_stages={}, latest_version=None)
 
 
-def model_document(model: ModelRow, facts: ModelFacts) -> Document:
+def model_document(model: ModelRow, facts: ModelFacts) -> ModelDocument:
     """Return a registered model."""
     stages: dict[str, list[int]] = {}
     for number, stage in sorted(facts.held_stages.items()):
@@ -54,7 +166,7 @@ def model_document(model: ModelRow, facts: ModelFacts) -> Document:
     }
 
 
-def version_document(version: VersionRow) -> Document:
+def version_document(version: VersionRow) -> VersionDocument:
     """Return a model version."""
     return {
         "model": version.model_name,
@@ -84,13 +196,13 @@ def version_document(version: VersionRow) -> Document:
     }
 
 
-def stage_change_document(change: StageChangeRow) -> Document:
+def stage_change_document(change: StageChangeRow) -> StageChangeDocument:
     """Return a line of a model's history."""
     return {
         "transition_id": change.transition_id,
         "sequence": change.sequence,
         "version": change.number,
-        "from_stage": change.from_stage,
+        "from_stage": change.from_stage or NONE,
         "to_stage": change.to_stage,
         "cause": change.cause,
         "reason": change.reason,
@@ -100,7 +212,7 @@ def stage_change_document(change: StageChangeRow) -> Document:
     }
 
 
-def deployment_document(model: str, row: DeploymentRow) -> Document:
+def deployment_document(model: str, row: DeploymentRow) -> DeploymentDocument:
     """Return a deployment."""
     return {
         "id": row.id,
@@ -129,7 +241,7 @@ def comment_document(comment: CommentRow) -> Document:
     }
 
 
-def token_document(token: TokenRow) -> Document:
+def token_document(token: TokenRow) -> TokenDocument:
     """Return a token: without the token."""
     return {
         "id": token.id,
@@ -137,7 +249,7 @@ def token_document(token: TokenRow) -> Document:
         "role": token.role,
         "created_at": rfc3339(token.created_at),
         "created_by": token.created_by,
-        "expires_at": token.expires_at and rfc3339(token.expires_at),
-        "last_used_at": token.last_used_at and rfc3339(token.last_used_at),
-        "revoked_at": token.revoked_at and rfc3339(token.revoked_at),
+        "expires_at": rfc3339(token.expires_at) if token.expires_at else None,
+        "last_used_at": rfc3339(token.last_used_at) if token.last_used_at else None,
+        "revoked_at": rfc3339(token.revoked_at) if token.revoked_at else None,
     }

@@ -13,7 +13,7 @@ What breaks a rule is refused by an ``InvalidInputError`` that names the field.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 from registry.domain.names import Tags
 from registry.errors import InvalidInputError
@@ -29,6 +29,14 @@ SOURCE = "prompt-template"
 _SOURCES = frozenset({SOURCE, "dummy-source"})
 
 _NOUNS = {"registered_model": "prompt", "model_version": "prompt_version"}
+
+
+class Content(TypedDict):
+    """What a prompt's version says, and its tags less those that say it."""
+
+    prompt_type: str
+    template: str | None
+    tags: Mapping[str, str]
 
 
 def is_prompt(tags: Tags) -> bool:
@@ -71,8 +79,8 @@ def check_version_tags(present: Mapping[str, str], changes: Tags) -> None:
             )
 
 
-def content(tags: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a version says, and its tags less those that say it."""
+def content(tags: Mapping[str, str]) -> Content:
+    """Return the content that a version's tags make."""
     return {
         "prompt_type": tags.get(TYPE_TAG, "text"),
         "template": tags.get(TEXT_TAG),

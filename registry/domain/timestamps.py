@@ -2,14 +2,17 @@
 
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import NewType
 
 from registry.errors import InvalidInputError
 
+Instant = NewType("Instant", str)
 
-def rfc3339(instant: datetime) -> str:
+
+def rfc3339(instant: datetime) -> Instant:
     """Return ``2026-11-20T12:00:00.000000Z`` of an aware datetime."""
     utc = instant.astimezone(UTC).replace(tzinfo=None)
-    return utc.isoformat(timespec="microseconds") + "Z"
+    return Instant(utc.isoformat(timespec="microseconds") + "Z")
 
 
 def parse_rfc3339(text: str, *, field: str) -> datetime:

@@ -15,7 +15,7 @@ Rules, as MLflow's server and clients have them:
 from flask import Blueprint, Response, jsonify, request
 
 from registry.auth.permissions import Permission, requires
-from registry.domain.commands.change import OPT_IN
+from registry.domain.events import OPT_IN
 from registry.errors import InvalidInputError
 from registry.mlflow_api.documents import Document, milliseconds
 from registry.mlflow_api.reading import Fields, fields_of, missing

@@ -15,12 +15,12 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, select
 
 from registry.domain.commands.deployments import DeploymentGrant
-from registry.domain.commands.moves import STAGE_CHANGED
 from registry.domain.deployment_token import (
     LIFETIME,
     DeploymentTokens,
     TokenSubject,
 )
+from registry.domain.events import STAGE_CHANGED
 from registry.domain.timestamps import rfc3339
 from registry.errors import NotSignedInError
 from registry.persistence.tables import RegisteredModel

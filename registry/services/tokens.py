@@ -17,7 +17,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from registry.domain import names
 from registry.domain.actors import Actor, Role
-from registry.domain.documents import Document, token_document
+from registry.domain.documents import TokenDocument, token_document
 from registry.domain.entries import Change
 from registry.domain.rows import TokenRow
 from registry.domain.timestamps import rfc3339
@@ -55,7 +55,7 @@ _USED = (
 
 def create_token(
     tx: Transaction, name: str, role: Role, *, expires_in_days: int = DEFAULT_DAYS
-) -> tuple[Document, str]:
+) -> tuple[TokenDocument, str]:
     """Make a token; returns its document and, this once, the token.
 
     Raises:

@@ -12,7 +12,7 @@ Rules:
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -35,7 +35,7 @@ from registry.web.own_address import own_address
 from registry.web.parts import Parts
 
 Found = TypeVar("Found")
-Work = Callable[[Transaction], dict[str, Any] | None]
+Work = Callable[[Transaction], Mapping[str, Any] | None]
 
 
 def parts() -> Parts:

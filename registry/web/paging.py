@@ -11,7 +11,7 @@ Rules:
 
 import base64
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -88,7 +88,7 @@ def fill(
     rows: Iterable[Row],
     limit: int,
     *,
-    document: Callable[[Row], dict[str, Any] | None],
+    document: Callable[[Row], Mapping[str, Any] | None],
     characters: int | None = None,
 ) -> Filled[Row]:
     """Render rows until there are ``limit``, or too many characters.
@@ -116,7 +116,7 @@ def page(
     rows: Iterable[Row],
     limit: int,
     *,
-    document: Callable[[Row], dict[str, Any] | None],
+    document: Callable[[Row], Mapping[str, Any] | None],
     key: Callable[[Row], str | int],
 ) -> Response:
     """Answer a page of at most ``limit`` documents; ``rows`` as for ``fill``."""

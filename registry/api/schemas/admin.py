@@ -1,15 +1,20 @@
 """Tokens, the audit log and the caller itself on the wire."""
 
+from collections.abc import Sequence
+from typing import TypedDict
+
 from marshmallow import fields, validate
 
 from registry.api.schemas.base import (
-    AnswerSchema,
     NumberedPageQuery,
+    Page,
     RequestSchema,
     name,
     whole_number,
 )
 from registry.domain.actors import Role
+from registry.domain.documents import TokenDocument
+from registry.domain.timestamps import Instant
 from registry.services.tokens import DEFAULT_DAYS, MAX_DAYS
 
 _ROLES = [role.value for role in Role]
@@ -23,37 +28,23 @@ class NewToken(RequestSchema):
     expires_in_days = whole_number(maximum=MAX_DAYS, load_default=DEFAULT_DAYS)
 
 
-class TokenDocument(AnswerSchema):
-    """A token, without the token."""
-
-    id = fields.String(required=True)
-    name = fields.String(required=True)
-    role = fields.String(required=True, validate=validate.OneOf(_ROLES))
-    created_at = fields.DateTime(required=True)
-    created_by = fields.String(required=True)
-    expires_at = fields.DateTime(required=True, allow_none=True)
-    last_used_at = fields.DateTime(required=True, allow_none=True)
-    revoked_at = fields.DateTime(required=True, allow_none=True)
-
-
 class CreatedToken(TokenDocument):
     """A new token; ``token`` is shown this once."""
 
-    token = fields.String(required=True)
+    token: str
 
 
-class TokenPage(AnswerSchema):
+class TokenPage(Page):
     """Tokens, the revoked ones too."""
 
-    items = fields.List(fields.Nested(TokenDocument), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
+    items: Sequence[TokenDocument]
 
 
-class CallerDocument(AnswerSchema):
+class CallerDocument(TypedDict):
     """Who is signed in."""
 
-    name = fields.String(required=True)
-    role = fields.String(required=True)
+    name: str
+    role: str
 
 
 class AuditQuery(NumberedPageQuery):
@@ -62,7 +53,7 @@ class AuditQuery(NumberedPageQuery):
     model = fields.String(load_default=None)
 
 
-class AuditEntryDocument(AnswerSchema):
+class AuditEntryDocument(TypedDict):
     """An entry of the audit log; ``entry`` is the text that was hashed.
 
     Members of a text that somebody destroyed are null. Admins alone are told
@@ -70,36 +61,35 @@ class AuditEntryDocument(AnswerSchema):
     others see entries of the former version ``is_redacted``, not as they were hashed.
     """
 
-    id = fields.Integer(required=True)
-    chain = fields.String(required=True)
-    n = fields.Integer(required=True)
-    at = fields.DateTime(required=True, allow_none=True)
-    action = fields.String(required=True, allow_none=True)
-    actor = fields.String(required=True, allow_none=True)
-    model = fields.String(required=True, allow_none=True)
-    version = fields.Integer(required=True, allow_none=True)
-    source_ip = fields.String(required=True, allow_none=True)
-    prev_hash = fields.String(required=True)
-    hash = fields.String(required=True)
-    entry = fields.String(required=True)
-    private = fields.String(required=True, allow_none=True)
-    is_redacted = fields.Boolean(required=True)
+    id: int
+    chain: str
+    n: int
+    at: Instant | None
+    action: str | None
+    actor: str | None
+    model: str | None
+    version: int | None
+    source_ip: str | None
+    prev_hash: str
+    hash: str
+    entry: str
+    private: str | None
+    is_redacted: bool
 
 
-class AuditPage(AnswerSchema):
+class AuditPage(Page):
     """Audit entries, newest first."""
 
-    items = fields.List(fields.Nested(AuditEntryDocument), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
+    items: Sequence[AuditEntryDocument]
 
 
-class DamageDocument(AnswerSchema):
+class DamageDocument(TypedDict):
     """The first bad entry of a chain."""
 
-    chain = fields.String(required=True)
-    n = fields.Integer(required=True)
-    kind = fields.String(required=True)
-    message = fields.String(required=True)
+    chain: str
+    n: int
+    kind: str
+    message: str
 
 
 class VerificationQuery(RequestSchema):
@@ -108,11 +98,11 @@ class VerificationQuery(RequestSchema):
     model = fields.String(load_default=None)
 
 
-class VerificationDocument(AnswerSchema):
+class VerificationDocument(TypedDict):
     """What a verification found; ``limits`` says what it cannot find."""
 
-    ok = fields.Boolean(required=True)
-    entries = fields.Integer(required=True)
-    chains = fields.Integer(required=True)
-    damage = fields.List(fields.Nested(DamageDocument), required=True)
-    limits = fields.String(required=True)
+    ok: bool
+    entries: int
+    chains: int
+    damage: Sequence[DamageDocument]
+    limits: str

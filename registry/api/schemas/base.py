@@ -3,8 +3,11 @@
 Rules:
 
 - What comes in refuses unknown fields and wrong types (OWASP ASVS 15.3.3).
-- What goes out is described here and written by ``services.documents``.
+- What goes out is a typed document, from which OpenAPI has its schema; only what
+  marshmallow writes is an ``AnswerSchema``.
 """
+
+from typing import Any, TypedDict
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
@@ -40,7 +43,13 @@ class RequestSchema(Schema):
 
 
 class AnswerSchema(Schema):
-    """What the registry answers."""
+    """What the registry answers, written by marshmallow."""
+
+
+class Page(TypedDict):
+    """A part of a list."""
+
+    next_cursor: str | None
 
 
 def _check_storable(value: str) -> None:
@@ -100,11 +109,19 @@ def whole_number(
     *, minimum: int = 1, maximum: int = 2**31 - 1, **options: object
 ) -> fields.Integer:
     """An integer as JSON has it: no text, no fraction."""
-    return fields.Integer(
+    return WholeNumber(
         strict=True,
         validate=validate.Range(min=minimum, max=maximum),
         **options,  # type: ignore[arg-type]  # marshmallow's own keywords
     )
+
+
+class WholeNumber(fields.Integer):
+    """An integer as JSON Schema has it: 1.0 is one."""
+
+    def _validated(self, value: Any) -> int:  # noqa: ANN401  # as JSON has it
+        is_whole = isinstance(value, float) and value.is_integer()
+        return super()._validated(int(value) if is_whole else value)
 
 
 class Instant(fields.DateTime):

@@ -1,15 +1,18 @@
 """Deployments on the wire."""
 
+from collections.abc import Sequence
+from typing import TypedDict
+
 from marshmallow import fields, validate
 
 from registry.api.schemas.base import (
     MAX_SHORT_TEXT,
-    AnswerSchema,
+    Page,
     PageQuery,
     RequestSchema,
     text,
 )
-from registry.domain.commands.deployments import DeploymentStatus
+from registry.domain.documents import DeploymentDocument, DeploymentStatus
 from registry.domain.names import MAX_ENVIRONMENT_CHARACTERS
 
 _MAX_URL = 2000
@@ -58,37 +61,18 @@ class NewDeployment(RequestSchema):
     )
 
 
-class DeploymentDocument(AnswerSchema):
-    """The last word on a version in one environment."""
-
-    id = fields.String(required=True)
-    model = fields.String(required=True)
-    version = fields.Integer(required=True)
-    transition_id = fields.String(required=True, allow_none=True)
-    delivery_id = fields.String(required=True, allow_none=True)
-    environment = fields.String(required=True)
-    status = fields.String(required=True, validate=_statuses())
-    url = fields.String(required=True, allow_none=True)
-    description = fields.String(required=True)
-    reported_by = fields.String(required=True)
-    created_at = fields.DateTime(required=True)
-    updated_at = fields.DateTime(required=True)
-
-
-class AutomaticRollback(AnswerSchema):
+class AutomaticRollback(TypedDict):
     """What the policy made of a failure: a rollback, or why there was none."""
 
-    transition_id = fields.String(required=True, allow_none=True)
-    to_version = fields.Integer(required=True, allow_none=True)
-    refused = fields.String(required=True, allow_none=True)
+    transition_id: str | None
+    to_version: int | None
+    refused: str | None
 
 
 class ReportedDeployment(DeploymentDocument):
     """A deployment as it stands after a report."""
 
-    automatic_rollback = fields.Nested(
-        AutomaticRollback, required=True, allow_none=True
-    )
+    automatic_rollback: AutomaticRollback | None
 
 
 class DeploymentsQuery(PageQuery):
@@ -102,8 +86,7 @@ class DeploymentsQuery(PageQuery):
     )
 
 
-class DeploymentPage(AnswerSchema):
+class DeploymentPage(Page):
     """Deployments, newest first."""
 
-    items = fields.List(fields.Nested(DeploymentDocument), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
+    items: Sequence[DeploymentDocument]

@@ -1,15 +1,18 @@
 """The feed of events on the wire."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
 from marshmallow import fields, validate
 
 from registry.api.schemas.base import (
     DEFAULT_PAGE,
     MAX_PAGE,
-    AnswerSchema,
     RequestSchema,
     text,
 )
 from registry.domain.names import MAX_NAME_CHARACTERS
+from registry.domain.timestamps import Instant
 from webhooks.events import EVENT_TYPE_FILTER
 from webhooks.specs import MAX_TEXT_LENGTH
 
@@ -44,18 +47,18 @@ class EventsQuery(RequestSchema):
     model = text(minimum=1, maximum=MAX_NAME_CHARACTERS, load_default=None)
 
 
-class EventDocument(AnswerSchema):
+class EventDocument(TypedDict):
     """An event, and the cursor behind it."""
 
-    id = fields.String(required=True)
-    type = fields.String(required=True)
-    timestamp = fields.DateTime(required=True)
-    data = fields.Dict(required=True)
-    cursor = fields.String(required=True)
+    id: str
+    type: str
+    timestamp: Instant
+    data: Mapping[str, Any]
+    cursor: str
 
 
-class EventPage(AnswerSchema):
+class EventPage(TypedDict):
     """Events in their order; ``next_cursor`` is always given."""
 
-    items = fields.List(fields.Nested(EventDocument), required=True)
-    next_cursor = fields.String(required=True)
+    items: Sequence[EventDocument]
+    next_cursor: str

@@ -1,11 +1,12 @@
 """Registered models on the wire."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypedDict
 
 from marshmallow import ValidationError, fields
 
 from registry.api.schemas.base import (
-    AnswerSchema,
+    Page,
     PageQuery,
     RequestSchema,
     name,
@@ -13,6 +14,7 @@ from registry.api.schemas.base import (
     whole_number,
 )
 from registry.domain import names
+from registry.domain.documents import ModelDocument
 from registry.errors import InvalidInputError
 
 
@@ -74,30 +76,10 @@ class ModelsQuery(PageQuery):
     )
 
 
-class ModelDocument(AnswerSchema):
-    """A registered model."""
-
-    name = fields.String(required=True)
-    description = fields.String(required=True)
-    tags = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
-    aliases = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
-    stages = fields.Dict(
-        keys=fields.String(),
-        values=fields.List(fields.Integer()),
-        required=True,
-        metadata={"description": "versions in use, by stage"},
-    )
-    latest_version = fields.Integer(required=True, allow_none=True)
-    created_at = fields.DateTime(required=True)
-    created_by = fields.String(required=True)
-    updated_at = fields.DateTime(required=True)
-
-
-class ModelPage(AnswerSchema):
+class ModelPage(Page):
     """Models by name."""
 
-    items = fields.List(fields.Nested(ModelDocument), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
+    items: Sequence[ModelDocument]
 
 
 class AliasTarget(RequestSchema):
@@ -106,8 +88,8 @@ class AliasTarget(RequestSchema):
     version = whole_number(required=True)
 
 
-class AliasDocument(AnswerSchema):
+class AliasDocument(TypedDict):
     """An alias."""
 
-    alias = fields.String(required=True)
-    version = fields.Integer(required=True)
+    alias: str
+    version: int

@@ -1,8 +1,9 @@
 """The stage policy on the wire."""
 
-from marshmallow import fields
+from collections.abc import Mapping, Sequence
+from typing import Annotated, TypedDict
 
-from registry.api.schemas.base import AnswerSchema, RequestSchema, text
+from registry.api.schemas.base import RequestSchema, text
 from registry.domain.names import MAX_NAME_CHARACTERS
 
 
@@ -12,38 +13,18 @@ class PolicyQuery(RequestSchema):
     model = text(minimum=1, maximum=MAX_NAME_CHARACTERS, load_default=None)
 
 
-def _stages_by_stage(description: str) -> fields.Dict:
-    return fields.Dict(
-        keys=fields.String(),
-        values=fields.List(fields.String()),
-        required=True,
-        metadata={"description": description},
-    )
-
-
-class PolicyDocument(AnswerSchema):
+class PolicyDocument(TypedDict):
     """Where versions may move."""
 
-    stages = fields.List(fields.String(), required=True)
-    transitions = _stages_by_stage(
+    stages: Sequence[str]
+    transitions: Annotated[
+        Mapping[str, Sequence[str]],
         "the stages that a version may be moved to, by where it is; gates may ask"
-        " for more"
-    )
-    exclusive = fields.Dict(
-        keys=fields.String(),
-        values=fields.String(),
-        required=True,
-        metadata={
-            "description": "stages that hold one version, and where it goes when the"
-            " next one enters"
-        },
-    )
-    deletable = fields.List(
-        fields.String(),
-        required=True,
-        metadata={"description": "versions in these stages may be deleted"},
-    )
-    digest = fields.String(
-        required=True,
-        metadata={"description": "of the policy file, as in the audit log"},
-    )
+        " for more",
+    ]
+    exclusive: Annotated[
+        Mapping[str, str],
+        "stages that hold one version, and where it goes when the next one enters",
+    ]
+    deletable: Annotated[Sequence[str], "versions in these stages may be deleted"]
+    digest: Annotated[str, "of the policy file, as in the audit log"]

@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import fields, validate
 
-from registry.api.schemas.base import AnswerSchema, RequestSchema, cursor, text
+from registry.api.schemas.base import Page, RequestSchema, cursor, text
 from registry.api.schemas.events import event_type
 from webhooks.redelivery import STATES
 from webhooks.specs import MAX_LIST_LENGTH
@@ -53,8 +53,7 @@ class Redelivery(RequestSchema):
     cursor = cursor("number")
 
 
-class RedeliveryPortion(AnswerSchema):
+class RedeliveryPortion(Page):
     """How many deliveries are sent again, or would be; more with ``next_cursor``."""
 
-    count = fields.Integer(required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
+    count: int

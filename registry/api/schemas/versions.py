@@ -1,12 +1,15 @@
 """Model versions, their artifacts and their stage changes on the wire."""
 
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypedDict
+
 from marshmallow import fields, validate
 
 from registry.api.schemas.base import (
     MAX_SHORT_TEXT,
-    AnswerSchema,
     Number,
     NumberedPageQuery,
+    Page,
     RequestSchema,
     artifact_path,
     name,
@@ -14,9 +17,10 @@ from registry.api.schemas.base import (
     whole_number,
 )
 from registry.api.schemas.models import tag_changes, tag_values
+from registry.domain.documents import StageChangeDocument, VersionDocument
 from registry.domain.manifests import MAX_FILES
-from registry.domain.policy import VersionStatus
 from registry.domain.sources import MAX_SOURCE_CHARACTERS
+from registry.domain.timestamps import Instant
 
 _SHA256 = r"^[0-9a-f]{64}$"
 
@@ -95,62 +99,16 @@ class NewRehearsal(RequestSchema):
     )
 
 
-class VersionDocument(AnswerSchema):
-    """A model version."""
-
-    model = fields.String(required=True)
-    version = fields.Integer(required=True)
-    stage = fields.String(required=True)
-    status = fields.String(required=True, validate=validate.OneOf(list(VersionStatus)))
-    status_message = fields.String(required=True)
-    source = fields.String(required=True)
-    download_uri = fields.String(
-        required=True,
-        metadata={"description": "where the bytes are; the source where it says so"},
-    )
-    verified = fields.Boolean(
-        required=True,
-        metadata={"description": "whether the artifact is what was registered"},
-    )
-    artifact_digest = fields.String(required=True, allow_none=True)
-    artifact_size_bytes = fields.Integer(required=True, allow_none=True)
-    run_id = fields.String(required=True, allow_none=True)
-    run_link = fields.String(
-        required=True, metadata={"description": "where a person sees the run"}
-    )
-    run = fields.Dict(
-        required=True,
-        allow_none=True,
-        metadata={
-            "description": "the run as the tracking server had it when the version "
-            "was registered; null where none is set, and `problem` says why when it "
-            "did not tell"
-        },
-    )
-    logged_model_id = fields.String(required=True, allow_none=True)
-    git_commit = fields.String(required=True, allow_none=True)
-    description = fields.String(required=True)
-    tags = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
-    params = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
-    metrics = fields.Dict(keys=fields.String(), values=fields.Float(), required=True)
-    datasets = fields.List(fields.Dict(), required=True)
-    aliases = fields.List(fields.String(), required=True)
-    created_at = fields.DateTime(required=True)
-    created_by = fields.String(required=True)
-    updated_at = fields.DateTime(required=True)
-
-
-class RehearsalDocument(AnswerSchema):
+class RehearsalDocument(TypedDict):
     """The version as it would be."""
 
-    version = fields.Nested(VersionDocument, required=True, allow_none=True)
+    version: VersionDocument | None
 
 
-class VersionPage(AnswerSchema):
+class VersionPage(Page):
     """Versions, newest first."""
 
-    items = fields.List(fields.Nested(VersionDocument), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
+    items: Sequence[VersionDocument]
 
 
 class VersionQuery(NumberedPageQuery):
@@ -189,78 +147,44 @@ class NewRollback(RequestSchema):
     reason = text(load_default="")
 
 
-class TransitionDocument(AnswerSchema):
+class TransitionDocument(TypedDict):
     """A stage change that was made."""
 
-    transition_id = fields.String(required=True)
-    cause = fields.String(required=True)
-    superseded = fields.Integer(required=True, allow_none=True)
-    verified = fields.Boolean(
-        required=True,
-        metadata={"description": "whether its artifact is known to be as registered"},
-    )
-    version = fields.Nested(VersionDocument, required=True)
+    transition_id: str
+    cause: str
+    superseded: int | None
+    verified: Annotated[bool, "whether its artifact is known to be as registered"]
+    version: VersionDocument
 
 
-class ActorDocument(AnswerSchema):
-    """Who did it."""
-
-    kind = fields.String(required=True)
-    name = fields.String(required=True)
-
-
-class StageChangeDocument(AnswerSchema):
-    """One version that entered one stage."""
-
-    transition_id = fields.String(required=True)
-    sequence = fields.Integer(required=True)
-    version = fields.Integer(required=True)
-    from_stage = fields.String(required=True)
-    to_stage = fields.String(required=True)
-    cause = fields.String(required=True)
-    reason = fields.String(required=True)
-    verified = fields.Boolean(
-        required=True,
-        allow_none=True,
-        metadata={"description": "null for changes of a former release"},
-    )
-    actor = fields.Nested(ActorDocument, required=True)
-    at = fields.DateTime(required=True)
-
-
-class DeliverySummary(AnswerSchema):
+class DeliverySummary(TypedDict):
     """How far the webhooks of a stage change have come."""
 
-    requested = fields.Integer(required=True)
-    delivered = fields.Integer(required=True)
-    delivered_at = fields.DateTime(
-        required=True,
-        allow_none=True,
-        metadata={"description": "when the last of them was acknowledged"},
-    )
+    requested: int
+    delivered: int
+    delivered_at: Annotated[Instant | None, "when the last of them was acknowledged"]
 
 
-class DeploymentSummary(AnswerSchema):
+class DeploymentSummary(TypedDict):
     """What a consumer reported of a stage change."""
 
-    environment = fields.String(required=True)
-    status = fields.String(required=True)
-    url = fields.String(required=True, allow_none=True)
-    updated_at = fields.DateTime(required=True)
+    environment: str
+    status: str
+    url: str | None
+    updated_at: Instant
 
 
 class HistoryLine(StageChangeDocument):
     """A stage change and what became of it."""
 
-    deliveries = fields.Nested(DeliverySummary, required=True)
-    deployments = fields.List(fields.Nested(DeploymentSummary), required=True)
+    deliveries: DeliverySummary
+    deployments: Sequence[DeploymentSummary]
 
 
-class HistoryPage(AnswerSchema):
+class HistoryPage(Page):
     """Stage changes, newest first."""
 
-    items = fields.List(fields.Nested(HistoryLine), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
+    items: Sequence[HistoryLine]
 
 
 class UploadNames(RequestSchema):
@@ -280,13 +204,13 @@ class NewUpload(RequestSchema):
     size_bytes = whole_number(minimum=0, maximum=2**53 - 1, required=True)
 
 
-class UploadDocument(AnswerSchema):
+class UploadDocument(TypedDict):
     """How to upload the file."""
 
-    method = fields.String(required=True)
-    url = fields.String(required=True)
-    headers = fields.Dict(required=True)
-    expires_at = fields.DateTime(required=True)
+    method: str
+    url: str
+    headers: Mapping[str, Any]
+    expires_at: Instant
 
 
 class DeclaredFile(RequestSchema):
@@ -313,16 +237,15 @@ class Abandonment(RequestSchema):
     reason = text(load_default="given up by the client")
 
 
-class ArtifactFile(AnswerSchema):
+class ArtifactFile(TypedDict):
     """A file of an artifact."""
 
-    path = fields.String(required=True)
-    size_bytes = fields.Integer(required=True)
-    sha256 = fields.String(required=True, allow_none=True)
+    path: str
+    size_bytes: int
+    sha256: str | None
 
 
-class ArtifactPage(AnswerSchema):
+class ArtifactPage(Page):
     """The files of an artifact, by path."""
 
-    items = fields.List(fields.Nested(ArtifactFile), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
+    items: Sequence[ArtifactFile]

@@ -1,6 +1,7 @@
 """Webhook subscriptions, deliveries and attempts on the wire."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypedDict
 
 from marshmallow import fields, validate
 
@@ -83,24 +84,24 @@ class Rotation(RequestSchema):
     )
 
 
-class RotatedSecret(AnswerSchema):
+class RotatedSecret(TypedDict):
     """A new secret, shown this once."""
 
-    id = fields.String(required=True)
-    key_id = fields.String(required=True)
-    overlap_seconds = fields.Integer(required=True)
-    public_keys = fields.List(fields.String(), required=True)
-    secret = fields.String(required=True)
+    id: str
+    key_id: str
+    overlap_seconds: int
+    public_keys: Sequence[str]
+    secret: str
 
 
-class TestResult(AnswerSchema):
+class TestResult(TypedDict):
     """What came of a test."""
 
-    delivery_id = fields.String(required=True)
-    delivered = fields.Boolean(required=True)
-    status = fields.Integer(required=True, allow_none=True)
-    error = fields.String(required=True, allow_none=True)
-    duration_ms = fields.Integer(required=True)
+    delivery_id: str
+    delivered: bool
+    status: int | None
+    error: str | None
+    duration_ms: int
 
 
 class DeliveriesQuery(PageQuery):

@@ -12,12 +12,10 @@ from registry.domain.commands.change import (
     version_event,
 )
 from registry.domain.entries import Change
+from registry.domain.events import ALIAS_DELETED, ALIAS_SET, Alias, AliasSet
 from registry.domain.policy import StagePolicy
 from registry.domain.rows import AliasRow
 from registry.errors import AliasNotFoundError
-
-SET = "model_version.alias_set"
-DELETED = "model_version.alias_deleted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,21 +42,18 @@ class SetAlias:
         previous = seen.alias.number if seen.alias else None
         model = seen.model.touched(context.now)
         alias = AliasRow.of(version, name)
+        told: AliasSet = {"alias": name, "previous_version": previous}
         return outcome(
             seen,
             context,
             model,
             Change(
-                action=SET,
+                action=ALIAS_SET,
                 version=version.number,
                 before={"alias": name, "version": previous},
                 after={"alias": name, "version": version.number},
             ),
-            data={
-                **version_event(context, model, version),
-                "alias": name,
-                "previous_version": previous,
-            },
+            data={**version_event(context, model, version), **told},
             changed=[version, *([alias] if seen.alias else [])],
             added=[] if seen.alias else [alias],
             answer=alias,
@@ -94,16 +89,17 @@ class DeleteAlias:
             raise AliasNotFoundError(seen.model.name, self.alias)
         version = seen.require_version(alias.number).touched(seen.at(context))
         model = seen.model.touched(context.now)
+        told: Alias = {"alias": alias.alias}
         return outcome(
             seen,
             context,
             model,
             Change(
-                action=DELETED,
+                action=ALIAS_DELETED,
                 version=version.number,
-                before={"alias": alias.alias, "version": version.number},
+                before={**told, "version": version.number},
             ),
-            data={**version_event(context, model, version), "alias": alias.alias},
+            data={**version_event(context, model, version), **told},
             removed=[alias],
             changed=[version],
             answer=None,

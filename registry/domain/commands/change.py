@@ -20,6 +20,13 @@ from registry.domain.actors import Caller, Role
 from registry.domain.audit_chain import Head
 from registry.domain.documents import NO_FACTS, Document, ModelFacts
 from registry.domain.entries import Change, EntryRow, appended
+from registry.domain.events import (
+    OPT_IN,
+    AboutVersion,
+    Links,
+    PromptVersion,
+    Version,
+)
 from registry.domain.policy import ARCHIVED, NONE, StagePolicy
 from registry.domain.rows import (
     AliasRow,
@@ -37,21 +44,8 @@ from registry.errors import (
 )
 
 Answer = TypeVar("Answer")
-Told = tuple[str, Document]  #: an event's type, and what it says
+Told = tuple[str, Mapping[str, object]]  #: an event's type, and what it says
 
-TAG_SET = "model_version.tag_set"
-TAG_DELETED = "model_version.tag_deleted"
-COMMENTED = "model_version.commented"
-COMMENT_UPDATED = "model_version.comment_updated"
-COMMENT_DELETED = "model_version.comment_deleted"
-PROMPT_TAG_SET = "prompt.tag_set"
-PROMPT_TAG_DELETED = "prompt.tag_deleted"
-_OF_VERSIONS = {TAG_SET, TAG_DELETED, COMMENTED, COMMENT_UPDATED, COMMENT_DELETED}
-#: Announced to those who name the type: neither ``*`` nor a prefix asks for them.
-OPT_IN = frozenset(
-    {*_OF_VERSIONS, *map(prompts.event_type, _OF_VERSIONS)}
-    | {PROMPT_TAG_SET, PROMPT_TAG_DELETED}
-)
 UNUSED_STAGES = frozenset({NONE, ARCHIVED})  #: nobody reads a version by these
 MAX_NAMED = 20  #: versions that a refusal names
 
@@ -243,7 +237,7 @@ def outcome(
     change: Change,
     *,
     answer: Answer,
-    data: Document,
+    data: Mapping[str, object],
     also: Sequence[Told] = (),
     **rows: Any,  # noqa: ANN401  # members of Effects
 ) -> Outcome[Answer]:
@@ -355,42 +349,43 @@ def new_transition_id() -> str:
     return f"trn_{uuid.uuid4().hex}"
 
 
-def version_event(context: Context, model: ModelRow, version: VersionRow) -> Document:
-    """Return what every event about a version says.
-
-    A prompt has neither stages nor an artifact, so its events say its text instead.
-    """
-    standing = (
-        prompts.content(version.tags)
-        if model.is_prompt
-        else {
-            "stage": version.stage,
-            "status": version.status,
-            "source": version.source,
-            "download_uri": version.artifact_uri,
-            "artifact_digest": version.artifact_digest,
-            "verified": version.is_verified,
-            "run_id": version.run_id,
-            "tags": dict(version.tags),
+def version_event(
+    context: Context, model: ModelRow, version: VersionRow
+) -> Version | PromptVersion:
+    """Return what events say of a version as it stands."""
+    about = about_version(context, model, version)
+    if model.is_prompt:
+        return {
+            **about,
+            **prompts.content(version.tags),
+            "updated_at": rfc3339(version.updated_at),
         }
-    )
     return {
-        "version": version.number,
-        **standing,
-        "links": version_links(context.caller, model.name, version.number),
+        **about,
+        "stage": version.stage,
+        "status": version.status,
+        "source": version.source,
+        "download_uri": version.artifact_uri,
+        "artifact_digest": version.artifact_digest,
+        "verified": version.is_verified,
+        "run_id": version.run_id,
+        "tags": dict(version.tags),
         "updated_at": rfc3339(version.updated_at),
     }
 
 
-def version_links(caller: Caller, model: str, number: int) -> dict[str, str]:
-    """Return where a receiver reads more, and reports what became of it.
+def about_version(
+    context: Context, model: ModelRow, version: VersionRow
+) -> AboutVersion:
+    """Return what every event about a version says.
 
-    Nothing, when it is not known where we are: receivers send their tokens there.
+    No links, when it is not known where we are: receivers send their tokens there.
     """
-    if not caller.base_url:
-        return {}
-    base = caller.base_url + version_path(model, number)
-    return {"version": base, "deployments": f"{base}/deployments"}
+    links: Links = {}
+    if context.caller.base_url:
+        base = context.caller.base_url + version_path(model.name, version.number)
+        links = {"version": base, "deployments": f"{base}/deployments"}
+    return {"version": version.number, "links": links}
 
 
 def version_path(name: str, number: int) -> str:

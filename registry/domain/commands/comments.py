@@ -5,7 +5,7 @@ Rules:
 - Whoever wrote a comment edits and removes it, and so does an admin. The writer is a
   token: one of the same name is another writer.
 - Comments are no part of a version's document and do not change its entity tag.
-- They are announced to those who ask for them by type (``change.OPT_IN``).
+- They are announced to those who ask for them by type (``events.OPT_IN``).
 """
 
 from collections.abc import Callable
@@ -15,18 +15,22 @@ from datetime import datetime
 from registry.domain import names
 from registry.domain.actors import Actor, Role
 from registry.domain.commands.change import (
-    COMMENT_DELETED,
-    COMMENT_UPDATED,
-    COMMENTED,
     Context,
     Outcome,
     Snapshot,
     Want,
+    about_version,
     outcome,
-    version_links,
 )
 from registry.domain.documents import comment_document
 from registry.domain.entries import Change
+from registry.domain.events import (
+    COMMENT_DELETED,
+    COMMENT_UPDATED,
+    COMMENTED,
+    Comment,
+    CommentText,
+)
 from registry.domain.policy import StagePolicy
 from registry.domain.rows import CommentRow, VersionRow
 from registry.errors import NotFoundError, PermissionDeniedError
@@ -138,6 +142,9 @@ def _outcome(
     """Return the outcome of a change of a comment, which is there before or after."""
     comment, model = after or before, seen.model
     assert comment is not None  # noqa: S101  # as said above
+    told: Comment | CommentText = {"comment_id": comment.id, "author": comment.author}
+    if after is not None:
+        told = {**told, "comment": after.text}
     return outcome(
         seen,
         context,
@@ -148,13 +155,7 @@ def _outcome(
             before=None if before is None else comment_document(before),
             after=None if after is None else comment_document(after),
         ),
-        data={
-            "version": version.number,
-            "comment_id": comment.id,
-            "author": comment.author,
-            **({} if after is None else {"comment": after.text}),
-            "links": version_links(context.caller, model.name, version.number),
-        },
+        data={**about_version(context, model, version), **told},
         removed=[before] if before and after is None else [],
         changed=[after] if before and after else [],
         added=[after] if after and before is None else [],

@@ -22,7 +22,6 @@ Rules:
 import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
 from typing import NamedTuple
 
 from registry.domain import names
@@ -37,23 +36,12 @@ from registry.domain.commands.change import (
     version_event,
 )
 from registry.domain.commands.moves import MoveVersion
-from registry.domain.documents import Document, deployment_document
+from registry.domain.documents import DeploymentStatus, Document, deployment_document
 from registry.domain.entries import Change
+from registry.domain.events import DEPLOYMENT_UPDATED, Deployment
 from registry.domain.policy import Cause, StagePolicy
 from registry.domain.rows import DeploymentRow, VersionRow
 from registry.errors import ConflictError, NotFoundError
-
-UPDATED = "deployment.updated"
-
-
-class DeploymentStatus(StrEnum):
-    """How far a deployment has come."""
-
-    PENDING = "pending"
-    IN_PROGRESS = "in_progress"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-
 
 _UNFINISHED = frozenset({DeploymentStatus.PENDING, DeploymentStatus.IN_PROGRESS})
 
@@ -155,12 +143,16 @@ class ReportDeployment:
         at = model.updated_at
         row = self._row(before or self._new(version, origin, at), origin, context, at)
         document = deployment_document(model.name, row)
+        told: Deployment = {
+            "transition_id": row.transition_id,
+            "deployment": document,
+        }
         return outcome(
             seen,
             context,
             model,
             Change(
-                action=UPDATED,
+                action=DEPLOYMENT_UPDATED,
                 version=version.number,
                 before=None
                 if before is None
@@ -168,11 +160,7 @@ class ReportDeployment:
                 after=document,
                 details=self.details,
             ),
-            data={
-                **version_event(context, model, version),
-                "transition_id": row.transition_id,
-                "deployment": document,
-            },
+            data={**version_event(context, model, version), **told},
             changed=[row] if before else [],
             added=[] if before else [row],
             answer=row,

@@ -9,8 +9,6 @@ from registry.domain import names, prompts
 from registry.domain.audit_chain import GENESIS_HASH
 from registry.domain.commands.change import (
     MAX_NAMED,
-    PROMPT_TAG_DELETED,
-    PROMPT_TAG_SET,
     UNUSED_STAGES,
     Context,
     Outcome,
@@ -22,17 +20,28 @@ from registry.domain.commands.change import (
 )
 from registry.domain.commands.tags import TagChanges
 from registry.domain.commands.versions import new_id
-from registry.domain.documents import NO_FACTS, Document, ModelFacts, model_document
+from registry.domain.documents import (
+    NO_FACTS,
+    ModelDocument,
+    ModelFacts,
+    model_document,
+)
 from registry.domain.entries import Change
+from registry.domain.events import (
+    MODEL_CREATED,
+    MODEL_DELETED,
+    MODEL_RENAMED,
+    MODEL_UPDATED,
+    PROMPT_TAG_DELETED,
+    PROMPT_TAG_SET,
+    Model,
+    Renamed,
+)
 from registry.domain.names import Tags
 from registry.domain.policy import StagePolicy
 from registry.domain.rows import ModelRow, ModelTagRow
 from registry.errors import ConflictError, DeletionRefusedError, InvalidInputError
 
-CREATED = "registered_model.created"
-UPDATED = "registered_model.updated"
-RENAMED = "registered_model.renamed"
-DELETED = "registered_model.deleted"
 MAX_FORMER_NAMES = 20
 
 
@@ -44,7 +53,7 @@ class ModelState:
     facts: ModelFacts
 
     @property
-    def document(self) -> Document:
+    def document(self) -> ModelDocument:
         """Return the model as the API shows it."""
         return model_document(self.row, self.facts)
 
@@ -83,7 +92,7 @@ class CreateModel:
             Snapshot(model=model),
             context,
             model,
-            Change(action=CREATED, after=state.document),
+            Change(action=MODEL_CREATED, after=state.document),
             data=_event_data(state),
             is_new=True,
             added=added,
@@ -136,9 +145,9 @@ class ChangeModel:
         after = ModelState(row=row, facts=replace(seen.facts, tags=tags.after))
         after = _with_kind(before, after)
         old_name, name = seen.model.name, row.name
-        data = _event_data(after)
+        data: Model | Renamed = _event_data(after)
         if name != old_name:  # whoever asks by the name that it had is told, too
-            data["previous_name"] = old_name
+            data = {**data, "previous_name": old_name}
             former_names = _former_names(seen.former_names, old_name, name)
             seen = replace(seen, former_names=former_names)
         removed, added = tags.rows(partial(ModelTagRow, model_id=row.id))
@@ -147,7 +156,7 @@ class ChangeModel:
             context,
             after.row,
             Change(
-                action=UPDATED if name == old_name else RENAMED,
+                action=MODEL_UPDATED if name == old_name else MODEL_RENAMED,
                 before=before.document,
                 after=after.document,
             ),
@@ -220,7 +229,7 @@ class DeleteModel:
         row = seen.model.touched(context.now)
         row = replace(row, deleted_at=row.updated_at)
         before = model_document(seen.model, seen.facts)
-        change = Change(action=DELETED, before=before)
+        change = Change(action=MODEL_DELETED, before=before)
         return outcome(seen, context, row, change, data={}, emptied=True, answer=None)
 
 
@@ -260,8 +269,8 @@ def _prompt_events(state: ModelState, tags: TagChanges) -> list[Told]:
     return tags.events({}, (PROMPT_TAG_SET, PROMPT_TAG_DELETED))
 
 
-def _event_data(state: ModelState) -> Document:
-    """Return what every event about a model says."""
+def _event_data(state: ModelState) -> Model:
+    """Return what events say of a model as it stands."""
     tags = state.facts.tags
     return {
         "description": state.row.description,

@@ -32,8 +32,10 @@ from registry.domain.commands.change import (
 )
 from registry.domain.documents import Document, version_document
 from registry.domain.entries import Change
+from registry.domain.events import STAGE_CHANGED, StageChange
 from registry.domain.policy import (
     ARCHIVED,
+    NONE,
     PRODUCTION,
     Cause,
     Decision,
@@ -48,7 +50,6 @@ from registry.errors import (
     VerificationNeededError,
 )
 
-STAGE_CHANGED = "model_version.stage_changed"
 MAX_LEAVING = 100
 
 
@@ -351,20 +352,24 @@ def _told(
     return [
         (
             STAGE_CHANGED,
-            {
-                **version_event(context, model, row),
-                "from_stage": line.from_stage,
-                "to_stage": line.to_stage,
-                "cause": line.cause,
-                "transition_id": line.transition_id,
-                "previous_version": None
-                if line.cause == Cause.SUPERSEDED
-                else _last_superseded(history),
-                "reason": line.reason,
-            },
+            {**version_event(context, model, row), **_stage_change(line, history)},
         )
         for row, line in zip(rows, history, strict=True)
     ]
+
+
+def _stage_change(
+    line: StageChangeRow, history: Sequence[StageChangeRow]
+) -> StageChange:
+    is_aside = line.cause == Cause.SUPERSEDED
+    return {
+        "from_stage": line.from_stage or NONE,
+        "to_stage": line.to_stage,
+        "cause": line.cause,
+        "transition_id": line.transition_id,
+        "previous_version": None if is_aside else _last_superseded(history),
+        "reason": line.reason,
+    }
 
 
 def _allow_archival(policy: StagePolicy, versions: Sequence[VersionRow]) -> None:

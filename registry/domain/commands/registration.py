@@ -28,13 +28,12 @@ from registry.domain.commands.change import (
 )
 from registry.domain.commands.tags import TagChanges
 from registry.domain.commands.versions import new_id, sealed, version_changed
+from registry.domain.events import REGISTERED
 from registry.domain.manifests import Manifest
 from registry.domain.names import Tags
 from registry.domain.policy import NONE, Cause, StagePolicy, VersionStatus
 from registry.domain.rows import ManifestRow, ModelRow, VersionRow, VersionTagRow
 from registry.errors import ConflictError
-
-REGISTERED = "model_version.registered"
 
 
 @dataclass(frozen=True, kw_only=True)

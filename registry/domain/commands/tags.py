@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from registry.domain import names
 from registry.domain.commands.change import Told
-from registry.domain.documents import Document
+from registry.domain.events import Tag, TagSet
 from registry.domain.names import Tags
 
 Row = TypeVar("Row")
@@ -42,16 +42,16 @@ class TagChanges:
             [row for key, row in rows.items() if self.changes[key] is not None],
         )
 
-    def events(self, about: Document, types: tuple[str, str]) -> list[Told]:
+    def events(self, about: Mapping[str, object], types: tuple[str, str]) -> list[Told]:
         """Return an event for each tag that is set, or was there and goes.
 
         ``types`` are the event's types, of a tag that is set and of one that goes.
         """
         is_set, is_deleted = types
         return [
-            (is_deleted, {**about, "key": key})
+            (is_deleted, {**about, **Tag(key=key)})
             if value is None
-            else (is_set, {**about, "key": key, "value": value})
+            else (is_set, {**about, **TagSet(key=key, value=value)})
             for key, value in self._effective.items()
         ]
 

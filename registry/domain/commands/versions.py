@@ -8,22 +8,29 @@ from typing import Any
 
 from registry.domain import names, prompts
 from registry.domain.commands.change import (
-    TAG_DELETED,
-    TAG_SET,
     UNUSED_STAGES,
     Context,
     Outcome,
     Snapshot,
     Told,
     Want,
+    about_version,
     outcome,
     require_promoter,
     version_event,
-    version_links,
 )
 from registry.domain.commands.tags import TagChanges
 from registry.domain.documents import version_document
 from registry.domain.entries import Change
+from registry.domain.events import (
+    ARTIFACT_CHANGED,
+    DELETED,
+    TAG_DELETED,
+    TAG_SET,
+    UPDATED,
+    ArtifactChange,
+    Described,
+)
 from registry.domain.manifests import Manifest
 from registry.domain.names import Tags
 from registry.domain.policy import StagePolicy, VersionStatus
@@ -37,9 +44,6 @@ from registry.domain.rows import (
 )
 from registry.errors import ConflictError, DeletionRefusedError
 
-UPDATED = "model_version.updated"
-DELETED = "model_version.deleted"
-ARTIFACT_CHANGED = "model_version.artifact_changed"
 MAX_DIFFERENCES = 50
 
 
@@ -93,10 +97,7 @@ class ChangeVersion(_OfVersion):
         if self.description is not None:
             text = names.clean_text(self.description, field="description")
             after = replace(after, description=text, mlflow_updated_at=after.updated_at)
-        about = {
-            "version": after.number,
-            "links": version_links(context.caller, model.name, after.number),
-        }
+        about = about_version(context, model, after)
         removed, added = tags.rows(partial(VersionTagRow, version_id=after.id))
         return version_changed(
             seen,
@@ -261,7 +262,9 @@ class MarkArtifactChanged(_OfVersion):
             return Outcome(answer=before)
         model = seen.model.touched(context.now)
         after = replace(before.touched(model.updated_at), artifact_state="changed")
-        differences = list(self.differences)[:MAX_DIFFERENCES]
+        change: ArtifactChange = {
+            "differences": list(self.differences)[:MAX_DIFFERENCES]
+        }
         return outcome(
             seen,
             context,
@@ -270,9 +273,9 @@ class MarkArtifactChanged(_OfVersion):
                 action=ARTIFACT_CHANGED,
                 version=after.number,
                 before={"verified": before.is_verified},
-                after={"verified": False, "differences": differences},
+                after={"verified": False, **change},
             ),
-            data={**version_event(context, model, after), "differences": differences},
+            data={**version_event(context, model, after), **change},
             changed=[after],
             answer=after,
         )
@@ -316,6 +319,7 @@ def version_changed(
     ``changed`` is what changes besides the version.
     """
     model = model or seen.model.touched(context.now)
+    described: Described = {"description": after.description}
     return outcome(
         seen,
         context,
@@ -326,7 +330,7 @@ def version_changed(
             before=None if before is None else version_document(before),
             after=version_document(after),
         ),
-        data={**version_event(context, model, after), "description": after.description},
+        data={**version_event(context, model, after), **described},
         also=also,
         changed=[*([after] if before else []), *changed],
         answer=after,

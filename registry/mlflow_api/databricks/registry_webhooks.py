@@ -17,7 +17,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from registry.auth.permissions import Permission, requires
-from registry.domain.commands.change import OPT_IN
+from registry.domain.events import OPT_IN
 from registry.errors import InvalidInputError
 from registry.mlflow_api.documents import Document, milliseconds
 from registry.mlflow_api.reading import Fields, fields_anywhere, fields_of, missing

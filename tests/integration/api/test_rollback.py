@@ -182,3 +182,11 @@ def test_body_of_another_media_type_is_not_taken_for_none(api: Driver) -> None:
 
     problem_of(answer, 415, "unsupported-media-type")
     assert serving(api) == 3
+
+
+def test_a_whole_number_may_be_written_with_a_point(api: Driver) -> None:
+    api.ready_versions(2)
+    api.serve(1, 2)
+
+    assert document_of(api.rollback(to_version=1.0))["version"]["version"] == 1
+    problem_of(api.rollback(to_version=1.5), 422, "invalid")

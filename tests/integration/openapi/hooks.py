@@ -1,4 +1,4 @@
-"""What schemathesis must know of Stagegate that OpenAPI 3.0 cannot say.
+"""What schemathesis must know of Stagegate that its document does not say.
 
 Loaded by schemathesis itself, in its own process.
 """
@@ -37,7 +37,7 @@ schemathesis.openapi.format("cursor-by-number", st.integers(0, 2**40).map(_curso
 
 @schemathesis.hook
 def map_body(_: HookContext, body: Any) -> Any:  # noqa: ANN401  # any JSON
-    """Give objects such keys as their rules allow: 3.0 has no ``propertyNames``."""
+    """Give objects such keys as their rules allow: it has no ``propertyNames``."""
     if not isinstance(body, dict):
         return body
     keyed = {

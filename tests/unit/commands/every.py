@@ -6,7 +6,7 @@ from typing import Any
 from registry.domain.commands.aliases import DeleteAlias, SetAlias
 from registry.domain.commands.change import Command, DeploymentFacts, Snapshot
 from registry.domain.commands.comments import CreateComment, EditComment
-from registry.domain.commands.deployments import DeploymentStatus, ReportDeployment
+from registry.domain.commands.deployments import ReportDeployment
 from registry.domain.commands.models import ChangeModel, DeleteModel
 from registry.domain.commands.moves import MoveVersion
 from registry.domain.commands.registration import RegisterVersion, VersionDetails
@@ -19,6 +19,7 @@ from registry.domain.commands.versions import (
     ScheduleSealing,
     SealVersion,
 )
+from registry.domain.documents import DeploymentStatus
 from tests.unit.commands.making import (
     ALIAS,
     COMMENT,

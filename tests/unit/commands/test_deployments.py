@@ -10,9 +10,9 @@ from registry.domain.actors import SYSTEM, Role
 from registry.domain.commands.change import DeploymentFacts, Outcome
 from registry.domain.commands.deployments import (
     DeploymentGrant,
-    DeploymentStatus,
     ReportDeployment,
 )
+from registry.domain.documents import DeploymentStatus
 from registry.domain.policy import Cause
 from registry.domain.rows import DeploymentRow
 from registry.errors import ConflictError, InvalidInputError, NotFoundError
