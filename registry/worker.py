@@ -4,7 +4,9 @@ Rules:
 
 - The dispatcher is one thread and its senders; APScheduler only ticks the
   periodic jobs. The queue is the database, never the scheduler's memory.
-- Every job is safe to run in many processes at once: rows are claimed.
+- Every job is safe to run in many processes at once: rows are claimed. It makes its
+  own transactions, one for a batch: none holds a lock long, and what one run leaves
+  over the next one finds.
 - The same parts run inside ``serve`` and alone in ``worker``.
 """
 
@@ -22,10 +24,10 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from registry.domain.actors import SYSTEM, Caller
 from registry.persistence.database import db, session_factory
-from registry.services import housekeeping, idempotency, uploads
+from registry.services import idempotency, uploads
 from registry.services.transaction import Transaction, begin
 from registry.web.parts import Parts
-from webhooks import feed, subscriptions
+from webhooks import feed, retention, subscriptions
 from webhooks.clock import utc_now
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,8 @@ BEAT_EVERY = timedelta(seconds=5)
 #: A turn waits for statements, each of which ends within 35 s (``persistence``).
 DEAD_AFTER = timedelta(seconds=90)
 DRAIN = timedelta(seconds=25)
+#: A run ends after so many batches of each kind, however much is left.
+MAX_BATCHES = 100
 
 
 class BackgroundWork:
@@ -112,18 +116,40 @@ class BackgroundWork:
         with self._sessions() as session:
             is_due = feed.has_unplaced(session)
         if is_due:
-            housekeeping.place_events(self._transaction)
+            self._in_batches(lambda tx: feed.place(tx.session), feed.PLACED_AT_ONCE)
 
     def bury_deliveries(self) -> None:
         """Give up what deleted webhooks still wait for; mostly there is nothing."""
         with self._sessions() as session:
             is_due = subscriptions.has_unburied(session)
         if is_due:
-            housekeeping.bury_deliveries(self._transaction)
+            self._in_batches(
+                lambda tx: subscriptions.bury(tx.session, now=tx.now),
+                subscriptions.BURIED_AT_ONCE,
+            )
 
     def forget_deliveries(self) -> None:
         """Remove deliveries and events that were settled long ago."""
-        housekeeping.forget_deliveries(self._transaction, keep=self._keep)
+
+        def removing(remove: Callable[..., int]) -> Callable[[Transaction], int]:
+            return lambda tx: remove(tx.session, before=tx.now - self._keep)
+
+        removed = sum(
+            self._in_batches(removing(remove), retention.REMOVED_AT_ONCE)
+            for remove in (retention.remove_deliveries, retention.remove_events)
+        )
+        if removed:
+            logger.info("webhook_records_removed count=%d", removed)
+
+    def _in_batches(self, work: Callable[[Transaction], int], full: int) -> int:
+        total = 0
+        for _ in range(MAX_BATCHES):
+            with self._transaction() as tx:
+                done = work(tx)
+            total += done
+            if done < full:
+                break
+        return total
 
     @contextmanager
     def _transaction(self) -> Iterator[Transaction]:

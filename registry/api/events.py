@@ -3,14 +3,22 @@
 from typing import Any
 
 from flask import Response, jsonify
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from registry.api.blueprints import Blueprint
 from registry.api.schemas.events import EventPage, EventsQuery
 from registry.auth.permissions import Permission, requires
+from registry.domain.documents import Document
+from registry.domain.timestamps import rfc3339
 from registry.errors import CursorExpiredError, InvalidInputError
-from registry.persistence.database import reading_session
-from registry.services.events import event_document, read_events
+from registry.persistence.database import change, db, is_away, reading_session
 from registry.web.paging import decode_cursor, encode_cursor
+from webhooks import feed
+from webhooks.feed import FeedPage
+from webhooks.tables import EventRow
+
+_PATIENCE_SECONDS = 0.25
 
 blueprint = Blueprint("events", __name__, description="Events")
 
@@ -28,8 +36,7 @@ def list_events(query: dict[str, Any]) -> Response:
     cursor from before that is answered with 410 and the oldest one to go on from.
     """
     after = decode_cursor(query["after"], int, field="after")
-    page = read_events(
-        reading_session(),
+    page = _read_events(
         after=after,
         limit=query["limit"],
         event_type=query["type"],
@@ -47,7 +54,45 @@ def list_events(query: dict[str, Any]) -> Response:
             oldest_cursor=oldest,
         )
     items = [
-        {**event_document(event), "cursor": encode_cursor(event.position or 0)}
+        {**_event_document(event), "cursor": encode_cursor(event.position or 0)}
         for event in page.events
     ]
     return jsonify({"items": items, "next_cursor": encode_cursor(page.next_position)})
+
+
+def _read_events(
+    *,
+    after: int | None,
+    limit: int,
+    event_type: str | None = None,
+    model: str | None = None,
+) -> FeedPage:
+    """Events behind a position or from the first on, the newest among them.
+
+    Usually one statement. Where events wait for their position and would belong to
+    this page, they get it first, in a transaction of its own; where that
+    would have to wait, they come with a later page.
+    """
+    session = reading_session()
+    chosen = {"event_type": event_type, "subject": model}
+    page = feed.read(session, after=after, limit=limit, **chosen)
+    if page.has_unplaced and page.next_position >= page.last_position:
+        session.rollback()  # what it sees from here on is new
+        try:
+            with change(db.engine, patience_seconds=_PATIENCE_SECONDS) as cx:
+                feed.place(Session(cx, autoflush=False))
+        except DBAPIError as error:
+            if not is_away(error):
+                raise
+        page = feed.read(session, after=after, limit=limit, **chosen)
+    return page
+
+
+def _event_document(event: EventRow) -> Document:
+    """An event as the feed shows it: what a webhook's body says, and its id."""
+    return {
+        "id": event.id,
+        "type": event.type,
+        "timestamp": rfc3339(event.occurred_at),
+        "data": event.data,
+    }

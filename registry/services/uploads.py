@@ -17,6 +17,8 @@ leaves files behind, never a version without its files.
 
 import logging
 import uuid
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -35,10 +37,12 @@ from registry.errors import (
 from registry.persistence import queries
 from registry.persistence.apply import lease_sealing
 from registry.services.commands import execute
-from registry.services.housekeeping import Begin
 from registry.services.transaction import Transaction
 
 logger = logging.getLogger(__name__)
+
+#: Opens a transaction, and commits it at the end.
+Begin = Callable[[], AbstractContextManager[Transaction]]
 
 #: How long the background has for one artifact before another may try.
 LEASE = timedelta(hours=1)

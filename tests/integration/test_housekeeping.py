@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from registry.services import housekeeping
+from registry import worker
 from registry.worker import BackgroundWork
 from tests.integration.api.driver import Driver
 from tests.integration.conftest import close_app, make_app, signed_in
@@ -68,7 +68,7 @@ def states_of_deliveries(api: Driver) -> set[str]:
 def test_a_run_ends_after_so_many_batches(
     api: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(housekeeping, "MAX_BATCHES", 2)
+    monkeypatch.setattr(worker, "MAX_BATCHES", 2)
     monkeypatch.setattr("webhooks.feed.PLACED_AT_ONCE", 1)
     batches: list[object] = []
 
