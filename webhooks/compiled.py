@@ -37,7 +37,7 @@ def write(cx: Connection, statement: Executable, rows: Sequence[Values]) -> None
     if text is None:
         raise ValueError(f"its text differs by its values: {statement}")
     values = [text.to_driver(row) for row in rows]
-    _send(cx, text.sql, values if len(values) > 1 else values[0]).close()
+    _send(cx, text.sql, values if len(values) > 1 else values[0], has_rows=False)
 
 
 def fetch(
@@ -49,9 +49,7 @@ def fetch(
     if text is None:
         rows = list(cx.execute(statement, values))
         return rows
-    cursor = _send(cx, text.sql, text.to_driver(values))
-    rows = cursor.fetchall()
-    cursor.close()
+    rows = _send(cx, text.sql, text.to_driver(values), has_rows=True)
     if text.converted:
         rows = [_converted(row, text.converted) for row in rows]
     return rows
@@ -74,12 +72,12 @@ def _converted(
     return tuple(values)
 
 
-def _send(cx: Connection, sql: str, values: Any) -> Any:  # noqa: ANN401  # the driver's own
-    """Execute on a new cursor; with a list of values, once for each."""
+def _send(cx: Connection, sql: str, values: Any, *, has_rows: bool) -> list[Any]:  # noqa: ANN401  # the driver's own
+    """Execute, with a list of values once for each, and return the rows."""
     if not cx.in_transaction():
         cx.begin()
     is_many = isinstance(values, list)
-    cursor = cx.connection.cursor()
+    cursor: Any = cx.connection.cursor()
     execute = cx.dialect.do_executemany if is_many else cx.dialect.do_execute
     try:
         for tell in cx.dispatch.before_cursor_execute:
@@ -87,9 +85,12 @@ def _send(cx: Connection, sql: str, values: Any) -> Any:  # noqa: ANN401  # the 
         execute(cursor, sql, values)
         for tell in cx.dispatch.after_cursor_execute:
             tell(cx, cursor, sql, values, None, is_many)
+        # SQLite looks for the second row, and may fail at it, when it is asked for.
+        rows: list[Any] = cursor.fetchall() if has_rows else []
+        cursor.close()
     except cx.dialect.loaded_dbapi.Error as error:
         cx._handle_dbapi_exception(error, sql, values, cursor, None)  # noqa: SLF001  # said nowhere else
-    return cursor
+    return rows
 
 
 @lru_cache(maxsize=512)

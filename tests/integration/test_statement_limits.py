@@ -5,7 +5,7 @@ import time
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, Integer, column, create_engine, select, text
 from sqlalchemy.exc import OperationalError
 
 from registry.persistence import sqlite
@@ -18,10 +18,18 @@ from registry.persistence.database import (
 )
 from registry.persistence.purposes import UNLIMITED
 from tests.integration.api.driver import ON_BOTH_DATABASES, Driver
+from webhooks.compiled import fetch
 
 ENDLESS = text(
     "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers)"
     " SELECT count(*) FROM numbers"
+)
+#: SQLite finds its first row at once, and looks for the second without an end.
+WITHOUT_LAST_ROW = select(column("n", Integer)).select_from(
+    text(
+        "(WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers)"
+        " SELECT n FROM numbers WHERE n < 2) AS few"
+    )
 )
 
 
@@ -41,6 +49,18 @@ def refusal_of_endless(connection: Connection) -> OperationalError:
     with pytest.raises(OperationalError) as given_up:
         connection.execute(ENDLESS).all()
     return given_up.value
+
+
+@ON_BOTH_DATABASES
+@pytest.mark.usefixtures("hurried")
+def test_statement_whose_rows_do_not_end_is_given_up(
+    app: Flask, client: FlaskClient
+) -> None:
+    with Driver(app, client).engine.connect() as cx:
+        hurry(cx)
+        with pytest.raises(OperationalError) as given_up:
+            fetch(cx, WITHOUT_LAST_ROW, {})
+    assert was_given_up(given_up.value)
 
 
 @ON_BOTH_DATABASES
