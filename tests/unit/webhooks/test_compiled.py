@@ -13,6 +13,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     create_engine,
+    event,
     select,
 )
 from sqlalchemy.exc import IntegrityError
@@ -64,3 +65,13 @@ def test_a_list_of_values_is_read_by_and_not_written_by(cx: Connection) -> None:
 def test_what_the_driver_refuses_is_told_as_sqlalchemy_tells_it(cx: Connection) -> None:
     with pytest.raises(IntegrityError, match="UNIQUE"):
         write(cx, ITEMS.insert(), ROWS[:1])
+
+
+def test_listeners_are_told_before_and_after(cx: Connection) -> None:
+    told: list[str] = []
+    for moment in ("before_cursor_execute", "after_cursor_execute"):
+        event.listen(cx, moment, lambda *_, moment=moment: told.append(moment))
+
+    fetch(cx, ALL, {})
+
+    assert told == ["before_cursor_execute", "after_cursor_execute"]
