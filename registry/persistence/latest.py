@@ -16,6 +16,7 @@ from sqlalchemy import (
     Select,
     bindparam,
     select,
+    true,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -104,7 +105,8 @@ def model_with_latest(
     Raises:
         ModelNotFoundError: when there is no model of this name.
     """
-    row = fetch_one(cx, _model_with_latest(tuple(stages)), {"name": name})
+    statement = _model_with_latest(tuple(stages), cx.dialect.name)
+    row = fetch_one(cx, statement, {"name": name})
     if row is None:
         raise ModelNotFoundError(name)
     return shown_model(row)
@@ -120,20 +122,36 @@ def shown_model(row: Sequence[Any]) -> ModelAndLatest:
     return ShownModel._make(row[:_OF_MODEL]), latest
 
 
-def select_shown(source: Any, stages: Sequence[str], *before: Any) -> Select[Any]:  # noqa: ANN401  # SQLAlchemy's
+def select_shown(
+    source: Any,  # noqa: ANN401  # a table or a join
+    stages: Sequence[str],
+    dialect: str,
+    *before: Any,  # noqa: ANN401  # columns
+) -> Select[Any]:
     """Select models of a source, each in one row with its latest version of each stage.
 
-    One join for each stage, each by an id, leaves no planner the choice to read all
-    versions there are.
+    One join for each stage leaves no planner the choice to read all versions there
+    are: a lateral one on PostgreSQL, which would hash them; by an id on SQLite, which
+    has no lateral joins and goes from row to row in any case.
     """
-    latest = [VERSIONS.alias() for _ in stages]
-    for version, stage in zip(latest, stages, strict=True):
-        source = source.outerjoin(version, version.c.id == _latest_in(stage))
+    columns: list[Any] = []
+    for stage in stages:
+        version: Any
+        if dialect == "postgresql":
+            version = _latest(
+                VERSIONS.c.stage == stage, *columns_of(VERSIONS)
+            ).lateral()
+            source = source.outerjoin(version, true())
+            columns += version.c
+        else:
+            version = VERSIONS.alias()
+            source = source.outerjoin(version, version.c.id == _latest_in(stage))
+            columns += columns_of(version)
     return select(
         *before,
         *(MODELS.c[name] for name in ShownModel._fields[:-2]),
         *TAGS_AND_ALIASES,
-        *(column for version in latest for column in columns_of(version)),
+        *columns,
     ).select_from(source)
 
 
@@ -145,21 +163,20 @@ def columns_of(version: Any) -> Iterator[Any]:  # noqa: ANN401  # an alias of VE
 
 def _latest_in(stage: str) -> ScalarSelect[str]:
     """Select the id of a model's latest version in a stage: one step in an index."""
-    return _latest(VERSIONS.c.stage == stage)
+    return _latest(VERSIONS.c.stage == stage, VERSIONS.c.id).scalar_subquery()
 
 
-def _latest(*conditions: ColumnElement[bool]) -> ScalarSelect[str]:
+def _latest(condition: ColumnElement[bool], *columns: Any) -> Select[Any]:  # noqa: ANN401  # SQLAlchemy's
     return (
-        select(VERSIONS.c.id)
+        select(*columns)
         .where(
             VERSIONS.c.model_id == MODELS.c.id,
             VERSIONS.c.deleted_at.is_(None),
-            *conditions,
+            condition,
         )
         .order_by(VERSIONS.c.number.desc())
         .limit(1)
         .correlate(MODELS)
-        .scalar_subquery()
     )
 
 
@@ -194,8 +211,8 @@ _NAMED = (MODELS.c.name == bindparam("name"), MODELS.c.deleted_at.is_(None))
 
 
 @cache
-def _model_with_latest(stages: tuple[str, ...]) -> Select[Any]:
-    return select_shown(MODELS, stages).where(*_NAMED)
+def _model_with_latest(stages: tuple[str, ...], dialect: str) -> Select[Any]:
+    return select_shown(MODELS, stages, dialect).where(*_NAMED)
 
 
 def _versions(*ids: ScalarSelect[str]) -> Select[Any]:
@@ -212,7 +229,7 @@ def _latest_versions(stages: tuple[str, ...]) -> Select[Any]:
     return _versions(*map(_latest_in, stages))
 
 
-_NEWEST = _versions(_latest())
+_NEWEST = _versions(_latest(true(), VERSIONS.c.id).scalar_subquery())
 
 
 def _in_order(
