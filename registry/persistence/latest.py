@@ -1,7 +1,8 @@
 """The latest version of each stage: the one with the highest number.
 
 One statement each, whose cost grows with the stages and never with the versions:
-the highest number of a stage is one step in ``model_versions_by_stage``.
+the highest number of a stage is one step in ``model_versions_by_stage``. Without a
+model of that name each raises ``ModelNotFoundError``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -100,11 +101,7 @@ _OF_VERSION = len(ShownVersion._fields)
 def model_with_latest(
     cx: Connection, name: str, stages: Sequence[str]
 ) -> ModelAndLatest:
-    """A model, and its latest version of each stage.
-
-    Raises:
-        ModelNotFoundError: when there is no model of this name.
-    """
+    """A model, and its latest version of each stage."""
     statement = _model_with_latest(tuple(stages), cx.dialect.name)
     row = fetch_one(cx, statement, {"name": name})
     if row is None:
@@ -183,11 +180,7 @@ def _latest(condition: ColumnElement[bool], *columns: Any) -> Select[Any]:  # no
 def latest_versions(
     cx: Connection, name: str, stages: Sequence[str]
 ) -> list[VersionRow]:
-    """The latest version of each of these stages, with their documents.
-
-    Raises:
-        ModelNotFoundError: when there is no model of this name.
-    """
+    """The latest version of each of these stages, with their documents."""
     statement = _latest_versions(tuple(stages))
     found = fetch(cx, statement, {"name": name})
     if not found:
@@ -196,11 +189,7 @@ def latest_versions(
 
 
 def newest_version(cx: Connection, name: str) -> VersionRow | None:
-    """The version with the highest number, whatever its stage; None when empty.
-
-    Raises:
-        ModelNotFoundError: when there is no model of this name.
-    """
+    """The version with the highest number, whatever its stage; None when empty."""
     found = fetch_one(cx, _NEWEST, {"name": name})
     if found is None:
         raise ModelNotFoundError(name)

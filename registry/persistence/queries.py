@@ -5,6 +5,7 @@ Rules:
 - What a change must see is read under its model's lock (``persistence.snapshot``);
   here is what is read without one.
 - Documents come with their tags and aliases in the same statement.
+- What is asked for by a name and is not there raises a ``NotFoundError``.
 """
 
 import json
@@ -214,11 +215,7 @@ _ENTRIES_OF_MODEL = _ENTRIES.where(
 
 
 def get_model(cx: Connection, name: str) -> ModelState:
-    """The model with its tags, aliases and stages.
-
-    Raises:
-        NotFoundError: when there is no model of this name.
-    """
+    """The model with its tags, aliases and stages."""
     found = fetch_one(cx, _MODEL, {"name": name})
     if found is None:
         raise ModelNotFoundError(name)
@@ -226,17 +223,13 @@ def get_model(cx: Connection, name: str) -> ModelState:
 
 
 def model_id(cx: Connection, name: str) -> str:
-    """The id of a model; raises as ``model_kind``."""
+    """The id of a model."""
     found, _ = model_kind(cx, name)
     return found
 
 
 def model_kind(cx: Connection, name: str) -> tuple[str, bool]:
-    """The id of a model, and whether it is a prompt.
-
-    Raises:
-        NotFoundError: when there is no model of this name.
-    """
+    """The id of a model, and whether it is a prompt."""
     found = fetch_one(cx, _KIND, {"name": name})
     if found is None:
         raise ModelNotFoundError(name)
@@ -244,11 +237,7 @@ def model_kind(cx: Connection, name: str) -> tuple[str, bool]:
 
 
 def model_name(cx: Connection, model_id: str) -> str:
-    """The present name of a model.
-
-    Raises:
-        NotFoundError: when it was deleted.
-    """
+    """The present name of a model."""
     row = fetch_one(cx, _NAME, {"id": model_id})
     if row is None:
         raise ModelNotFoundError(model_id)
@@ -266,11 +255,7 @@ def list_models(
 
 
 def get_version(cx: Connection, name: str, number: int) -> VersionRow:
-    """One version of a model.
-
-    Raises:
-        NotFoundError: when model or version do not exist.
-    """
+    """One version of a model."""
     values = {"name": name, "number": number}
     found = fetch_one(cx, VERSION, values)
     if found is None:
@@ -305,11 +290,7 @@ def list_versions(
 
 
 def version_by_alias(cx: Connection, name: str, alias: str) -> VersionRow:
-    """The version that an alias points at.
-
-    Raises:
-        NotFoundError: when model or alias do not exist.
-    """
+    """The version that an alias points at."""
     values = {"name": name, "alias": alias}
     found = fetch_one(cx, _BY_ALIAS, values)
     if found is None:
