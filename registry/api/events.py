@@ -12,7 +12,13 @@ from registry.auth.permissions import Permission, requires
 from registry.domain.documents import Document
 from registry.domain.timestamps import rfc3339
 from registry.errors import CursorExpiredError, InvalidInputError
-from registry.persistence.database import change, db, is_away, reading_session
+from registry.persistence.database import (
+    change,
+    db,
+    end_reading,
+    is_away,
+    reading_session,
+)
 from registry.web.paging import decode_cursor, encode_cursor
 from webhooks import feed
 from webhooks.feed import FeedPage
@@ -73,18 +79,17 @@ def _read_events(
     this page, they get it first, in a transaction of its own; where that
     would have to wait, they come with a later page.
     """
-    session = reading_session()
     chosen = {"event_type": event_type, "subject": model}
-    page = feed.read(session, after=after, limit=limit, **chosen)
+    page = feed.read(reading_session(), after=after, limit=limit, **chosen)
     if page.has_unplaced and page.next_position >= page.last_position:
-        session.rollback()  # what it sees from here on is new
+        end_reading()  # nobody holds one connection and waits for another
         try:
             with change(db.engine, patience_seconds=_PATIENCE_SECONDS) as cx:
                 feed.place(Session(cx, autoflush=False))
         except DBAPIError as error:
             if not is_away(error):
                 raise
-        page = feed.read(session, after=after, limit=limit, **chosen)
+        page = feed.read(reading_session(), after=after, limit=limit, **chosen)
     return page
 
 
