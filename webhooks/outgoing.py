@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 
-from webhooks.claims import Claim
 from webhooks.errors import (
     InvalidSubscriptionError,
     RenderError,
@@ -26,6 +25,7 @@ from webhooks.formats import FORMATS
 from webhooks.formats.contract import Format
 from webhooks.formats.keyed import HUB_HEADER, hub_signature, read_hub_signature
 from webhooks.placeholders import LENT_NAMES, SUBSCRIPTION_ID, fill, fill_body
+from webhooks.queue.claim import Claim
 from webhooks.sealing import SecretBox, open_credentials
 from webhooks.sending.tls import Tls
 from webhooks.signing import scheme_of, sign

@@ -38,7 +38,7 @@ from webhooks import subscriptions
 from webhooks.events import matches_event_type
 from webhooks.formats.keyed import SECRET
 from webhooks.formats.mlflow import FIRED, NAME, WORDS
-from webhooks.retry import SCHEDULE_SECONDS as OUR_SCHEDULE_SECONDS
+from webhooks.queue.schedule import SCHEDULE_SECONDS as OUR_SCHEDULE_SECONDS
 from webhooks.tables import Subscription
 
 blueprint = Blueprint("webhooks", __name__, url_prefix="/mlflow/webhooks")

@@ -17,8 +17,8 @@ from registry.persistence.database import (
 )
 from tests.bench.databases import own_database
 from webhooks import outbox, subscriptions
-from webhooks.dispatcher import Dispatcher
 from webhooks.events import Event
+from webhooks.queue.dispatcher import Dispatcher
 from webhooks.sealing import SecretBox
 from webhooks.sending.address_guard import AddressGuard
 from webhooks.sending.sender import Sender

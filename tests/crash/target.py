@@ -35,11 +35,12 @@ from registry.web.parts import Parts
 from registry.worker import BackgroundWork
 from tests.crash.databases import Environment
 from tests.crash.points import Plan, Trap, points_of, statement_name
-from webhooks import clock, retry
-from webhooks import dispatcher as dispatcher_module
-from webhooks.claims import Claim
-from webhooks.dispatcher import Dispatcher
-from webhooks.results import Answered
+from webhooks import clock
+from webhooks.queue import dispatcher as dispatcher_module
+from webhooks.queue import schedule
+from webhooks.queue.claim import Claim
+from webhooks.queue.dispatcher import Dispatcher
+from webhooks.queue.settle import Answered
 from webhooks.sending.address_guard import AddressGuard, Step
 from webhooks.sending.sender import Sender, SendResult
 from webhooks.sending.tls import Tls
@@ -260,8 +261,8 @@ def build(options: TargetOptions, trap: Trap) -> Flask:
     dispatcher_module.SWEEP_SECONDS = options.sweep_seconds
     dispatcher_module.PROBE_SECONDS = 0.0
     clock.REREAD_SECONDS = 0.0
-    retry.FIRST_PROBE = timedelta(0)
-    retry.SCHEDULE_SECONDS = (0,) * retry.MAX_ATTEMPTS
+    schedule.FIRST_PROBE = timedelta(0)
+    schedule.SCHEDULE_SECONDS = (0,) * schedule.MAX_ATTEMPTS
     app = application(options.environment)
     parts: Parts = app.extensions["stagegate"]
     with app.app_context():

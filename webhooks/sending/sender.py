@@ -30,7 +30,7 @@ from ssl import SSLContext
 import requests
 from urllib3.exceptions import HTTPError
 
-from webhooks.retry import parse_retry_after
+from webhooks.queue.schedule import parse_retry_after
 from webhooks.sending.address_guard import AddressGuard
 from webhooks.sending.exchange import Exchange, Timeouts, Watchdog
 from webhooks.sending.failures import (
