@@ -22,7 +22,7 @@ from tests.integration.webhooks.hostile import (
     say,
     say_and_stall,
 )
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 from webhooks.sending.sender import Sender, SendResult, Timeouts
 from webhooks.sending.tls import Tls
 

@@ -16,10 +16,9 @@ import logging
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, Protocol
+from typing import Protocol
 
 from sqlalchemy import Select, Update, bindparam, insert, or_, select, update
 from sqlalchemy.orm import Session
@@ -30,7 +29,7 @@ from webhooks.heads import Head, lock_due, lock_one, lock_probes
 from webhooks.operational import Ping
 from webhooks.outbox import store_event
 from webhooks.pacing import Pace
-from webhooks.specs import Scheme
+from webhooks.sending.prepare import Claim
 from webhooks.subscriptions import get
 from webhooks.tables import (
     Attempt,
@@ -44,43 +43,6 @@ from webhooks.tables import (
 logger = logging.getLogger(__name__)
 
 MAX_ROUNDS = 100
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A delivery that one sender may send until its lease ends."""
-
-    delivery_id: str
-    subscription_id: str
-    lease_token: str
-    attempt: int
-    kind: DeliveryKind
-    event_id: str
-    event_type: str
-    #: When the delivery was stored.
-    created_at: datetime
-    url: str
-    body: bytes
-    content_type: str
-    #: Sent before its time, to see whether the receiver is well again.
-    is_probe: bool
-    #: The one before it in its order was given up.
-    follows_gap: bool
-    #: Whether the receiver's last answers were failures.
-    is_endpoint_failing: bool
-    #: Every live signing secret of every scheme, newest first.
-    sealed_secrets: tuple[str, ...]
-    format: str = "standard"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    #: The owner's headers, with placeholders.
-    headers: Mapping[str, str] = field(default_factory=dict)
-    #: The headers that the format rendered.
-    delivery_headers: Mapping[str, str] = field(default_factory=dict)
-    sealed_credentials: str | None = None
-    signatures: tuple[str, ...] = (Scheme.V1,)
-    ca_certificate: str | None = None
-    client_certificate: str | None = None
-    sealed_client_key: str | None = None
 
 
 class Allowance(Protocol):

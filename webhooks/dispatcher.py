@@ -29,18 +29,13 @@ from datetime import datetime, timedelta
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from webhooks.claims import (
-    Claim,
-    claim_due,
-    claim_probes,
-    start_test,
-)
+from webhooks.claims import claim_due, claim_probes, start_test
 from webhooks.clock import DatabaseClock, utc_now
 from webhooks.errors import UnsendableError
-from webhooks.outgoing import NOTHING_LENT, prepare
 from webhooks.recorder import Recorder
 from webhooks.results import Answered, settle_results, sweep_expired_leases
 from webhooks.sealing import SecretBox
+from webhooks.sending.prepare import NOTHING_LENT, Claim, prepare
 from webhooks.sending.sender import Sender, SendResult
 from webhooks.slots import FRESH_SECONDS, Slots
 from webhooks.tables import AttemptOutcome

@@ -23,8 +23,8 @@ from sqlalchemy import Select, Update, bindparam, select, update
 from sqlalchemy.orm import Session, defer
 
 from webhooks import formats, health
-from webhooks.claims import Claim
 from webhooks.metrics import note_attempt
+from webhooks.sending.prepare import Claim
 from webhooks.sending.sender import SendResult
 from webhooks.tables import (
     Attempt,

@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session, aliased
 
 from webhooks import health
 from webhooks.blocking import block_key, given_up_state
-from webhooks.claims import Claim
 from webhooks.outbox import REASON_SUPERSEDED, announce_given_up
 from webhooks.retry import is_last, next_attempt_at
+from webhooks.sending.prepare import Claim
 from webhooks.sending.sender import SendResult
 from webhooks.specs import OnPoison
 from webhooks.subscriptions import REASON_DELETED

@@ -37,10 +37,10 @@ from tests.crash.databases import Environment
 from tests.crash.points import Plan, Trap, points_of, statement_name
 from webhooks import clock, retry
 from webhooks import dispatcher as dispatcher_module
-from webhooks.claims import Claim
 from webhooks.dispatcher import Dispatcher
 from webhooks.results import Answered
-from webhooks.sending.address_guard import AddressGuard, Step
+from webhooks.sending.guard import AddressGuard, Step
+from webhooks.sending.prepare import Claim
 from webhooks.sending.sender import Sender, SendResult
 from webhooks.sending.tls import Tls
 

@@ -11,45 +11,64 @@ Rules:
   not do: a receiver that drips bytes resets it for ever.
 - A head that was cut off is no answer, whatever its status line said:
   ``http.client`` takes a closed connection for the end of the head and would
-  report a false success (``webhooks.sending.guarded_adapter``).
+  report a false success (``webhooks.sending.exchange``).
 - A complete 2xx head in time is a success even if the body then stalls. 64 KiB
   of the body are read, never decompressed.
-- Errors are said in our words: nothing a receiver wrote ends up in ``error``, but
-  where it redirects to, without what may be secret there.
+- Errors are said in our words: neither what a receiver wrote nor a URL ends up in
+  ``error``, since both may hold secrets. But where a receiver redirects to is told,
+  without user, password, query and fragment.
 - Secrets are replaced in everything that is recorded (``webhooks.sending.redaction``).
 """
 
 import http.client
+import logging
+import ssl
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from ssl import SSLContext
+from urllib.parse import quote, urljoin, urlsplit
 
 import requests
 from urllib3.exceptions import HTTPError
 
+from webhooks.errors import WebhooksError
 from webhooks.retry import parse_retry_after
-from webhooks.sending.address_guard import AddressGuard
-from webhooks.sending.exchange import Exchange, Timeouts, Watchdog
-from webhooks.sending.failures import (
-    EXPIRED,
-    REDIRECTS,
-    explain,
-    explain_status,
-)
-from webhooks.sending.guarded_adapter import GuardedAdapter
+from webhooks.sending.exchange import Exchange, GuardedAdapter, Timeouts, Watchdog
+from webhooks.sending.guard import AddressGuard
 from webhooks.sending.redaction import Redactor
 from webhooks.sending.tls import Tls, TlsContexts
 from webhooks.tables import AttemptOutcome
 
 __all__ = ["SendResult", "Sender", "Timeouts"]
 
+logger = logging.getLogger(__name__)
+
 MAX_BODY_BYTES = 64 * 1024
 MAX_HEADERS = 100
 MAX_HEADER_LENGTH = 1024
 USER_AGENT = "stagegate-webhooks/1"
+EXPIRED = "no complete answer before the deadline"
+MAX_WRAPPINGS = 10
+#: Moved Permanently, Found, See Other, Temporary Redirect, Permanent Redirect.
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MAX_ADDRESS_LENGTH = 500
+_OF_A_PATH = "/%:@!$&'()*+,;=~"
+_CERTIFICATE_WANTED = "CERTIFICATE_REQUIRED"
+
+# The first that fits, so the narrower ones stand first.
+_SENTENCES: tuple[tuple[type[Exception], str], ...] = (
+    (requests.exceptions.Timeout, "the receiver stopped answering"),
+    (
+        requests.exceptions.ConnectionError,
+        "the connection broke or the answer was not HTTP",
+    ),
+    (requests.exceptions.InvalidHeader, "a header cannot be sent"),
+    (UnicodeError, "a header cannot be sent"),
+    (ValueError, "the URL is not allowed"),
+)
 
 
 @dataclass(frozen=True)
@@ -108,7 +127,7 @@ class Sender:
         guard: AddressGuard,
         *,
         timeouts: Timeouts | None = None,
-        tls: SSLContext | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.guard = guard
         self.timeouts = timeouts or Timeouts()
@@ -207,3 +226,72 @@ def _read(response: requests.Response) -> _Answer:
 def _shorten(headers: Mapping[str, str]) -> dict[str, str]:
     entries = list(headers.items())[:MAX_HEADERS]
     return {name: value[:MAX_HEADER_LENGTH] for name, value in entries}
+
+
+def explain(error: Exception) -> str:
+    """Return why a request could not be made or answered."""
+    if isinstance(error, WebhooksError):
+        return error.message
+    if isinstance(error, requests.exceptions.SSLError):
+        return _explain_tls(error)
+    for kind, sentence in _SENTENCES:
+        if isinstance(error, kind):
+            return sentence
+    # Where, but not what: the message may quote the URL or a header.
+    logger.error(
+        "webhook_send_failed error=%s at=%s",
+        type(error).__name__,
+        [
+            f"{frame.name}:{frame.lineno}"
+            for frame in traceback.extract_tb(error.__traceback__)
+        ],
+    )
+    return "the request could not be made"
+
+
+def explain_status(status: int, url: str, location: str | None) -> str:
+    """Return what an answer was that is none of success; ``url`` was asked."""
+    said = f"the receiver answered {status}"
+    if status not in REDIRECTS:
+        return said
+    target = _address_shown(url, location) if location else None
+    where = f"to {target}" if target else "to no address that can be shown"
+    return f"{said}, a redirect {where}; redirects are not followed"
+
+
+def _address_shown(url: str, reference: str) -> str | None:
+    """Return where a reference leads from a URL, without what may be secret in it."""
+    try:
+        parts = urlsplit(urljoin(url, reference))
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in {"http", "https"} or not (host and host.isascii()):
+        return None
+    host = f"[{host}]" if ":" in host else quote(host)
+    place = host if port is None else f"{host}:{port}"
+    address = f"{parts.scheme}://{place}{quote(parts.path, _OF_A_PATH)}"
+    return address[:MAX_ADDRESS_LENGTH]
+
+
+def _explain_tls(error: BaseException) -> str:
+    """Find why a certificate was refused, in OpenSSL's words."""
+    cause: BaseException | None = error
+    # Three layers wrap it; the bound is for a chain that bites its tail.
+    for _ in range(MAX_WRAPPINGS):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"TLS: {cause.verify_message}"
+        if _CERTIFICATE_WANTED in str(getattr(cause, "reason", "")):
+            return "TLS: the receiver demands a client certificate"
+        cause = _inner_cause(cause)
+    return "TLS: the handshake failed"
+
+
+def _inner_cause(error: BaseException | None) -> BaseException | None:
+    """Step from a wrapping error to what it wraps."""
+    if error is None:
+        return None
+    for argument in (*error.args, getattr(error, "reason", None)):
+        if isinstance(argument, BaseException):
+            return argument
+    return error.__cause__ or error.__context__

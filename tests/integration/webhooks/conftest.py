@@ -18,12 +18,13 @@ from tests.receiver import Receiver
 from tests.services.fresh_database import FreshDatabase
 from tests.services.postgres import PostgresServer
 from webhooks import outbox, subscriptions
-from webhooks.claims import Claim, claim_due, claim_probes
+from webhooks.claims import claim_due, claim_probes
 from webhooks.dispatcher import Dispatcher
 from webhooks.events import Event
 from webhooks.results import settle_result
 from webhooks.sealing import SecretBox
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
+from webhooks.sending.prepare import Claim
 from webhooks.sending.sender import Sender, SendResult
 from webhooks.specs import SubscriptionSpec
 from webhooks.tables import AttemptOutcome, Base, Delivery, EventRow

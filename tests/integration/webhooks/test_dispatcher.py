@@ -17,10 +17,10 @@ from tests.integration.webhooks.conftest import World
 from tests.receiver import Answer, Receiver
 from tests.waiting import wait_for
 from webhooks import deliveries, dispatcher, recorder, subscriptions
-from webhooks.claims import Claim
 from webhooks.clock import utc_now
 from webhooks.errors import UnknownSubscriptionError
 from webhooks.sealing import SecretBox
+from webhooks.sending.prepare import Claim
 from webhooks.tables import Delivery, Subscription
 
 CANARY = "canary-6b1f"

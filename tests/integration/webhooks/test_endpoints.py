@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from tests.integration.webhooks.conftest import FAILED, LEASE, NOW, World, make_event
 from tests.integration.webhooks.failing import HOUR
 from webhooks import heads, outbox, subscriptions
-from webhooks.claims import Claim, Unlimited, claim_due
+from webhooks.claims import Unlimited, claim_due
+from webhooks.sending.prepare import Claim
 from webhooks.tables import Subscription
 
 needs_two_writers = pytest.mark.parametrize(

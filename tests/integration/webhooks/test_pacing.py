@@ -10,9 +10,10 @@ from sqlalchemy import select
 from tests.integration.webhooks.conftest import FAILED, LEASE, NOW, World
 from tests.receiver import Receiver
 from webhooks import subscriptions
-from webhooks.claims import Claim, claim_due
+from webhooks.claims import claim_due
 from webhooks.pacing import Pace
 from webhooks.retry import FIRST_PROBE, OPEN_AFTER
+from webhooks.sending.prepare import Claim
 from webhooks.tables import Attempt, Subscription
 
 SECOND = timedelta(seconds=1)

@@ -16,7 +16,7 @@ import pytest
 from tests.certificates import Authority
 from tests.integration.webhooks.hostile import Script, drip, hostile_receiver, say
 from tests.receiver import Answer, Receiver
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 from webhooks.sending.sender import MAX_BODY_BYTES, Sender, SendResult, Timeouts
 from webhooks.sending.tls import Tls, make_context
 

@@ -7,7 +7,7 @@ import pytest
 import requests
 import urllib3
 
-from webhooks.sending.failures import MAX_ADDRESS_LENGTH, explain, explain_status
+from webhooks.sending.sender import MAX_ADDRESS_LENGTH, explain, explain_status
 
 SECRET_URL = "https://ci.example/hook?token=hush"
 

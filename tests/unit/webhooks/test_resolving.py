@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.waiting import STALL_SECONDS
-from webhooks.sending.resolving import MAX_THREADS, BoundedResolver, resolve_by_system
+from webhooks.sending.guard import MAX_THREADS, BoundedResolver, resolve_by_system
 
 
 class StallingNames:

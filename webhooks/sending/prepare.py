@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
+from typing import Any
 
-from webhooks.claims import Claim
 from webhooks.errors import (
     InvalidSubscriptionError,
     RenderError,
@@ -27,14 +27,52 @@ from webhooks.formats.contract import Format
 from webhooks.formats.keyed import HUB_HEADER, hub_signature, read_hub_signature
 from webhooks.placeholders import LENT_NAMES, SUBSCRIPTION_ID, fill, fill_body
 from webhooks.sealing import SecretBox, open_credentials
+from webhooks.sending.signing import scheme_of, sign
 from webhooks.sending.tls import Tls
-from webhooks.signing import scheme_of, sign
+from webhooks.specs import Scheme
 from webhooks.tables import DeliveryKind
 
 REPLAY_HEADER = "webhook-replay"
 #: The message before this one was given up.
 GAP_HEADER = "webhook-gap"
 NOTHING_LENT: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A delivery that one sender may send until its lease ends."""
+
+    delivery_id: str
+    subscription_id: str
+    lease_token: str
+    attempt: int
+    kind: DeliveryKind
+    event_id: str
+    event_type: str
+    #: When the delivery was stored.
+    created_at: datetime
+    url: str
+    body: bytes
+    content_type: str
+    #: Sent before its time, to see whether the receiver is well again.
+    is_probe: bool
+    #: The one before it in its order was given up.
+    follows_gap: bool
+    #: Whether the receiver's last answers were failures.
+    is_endpoint_failing: bool
+    #: Every live signing secret of every scheme, newest first.
+    sealed_secrets: tuple[str, ...]
+    format: str = "standard"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    #: The owner's headers, with placeholders.
+    headers: Mapping[str, str] = field(default_factory=dict)
+    #: The headers that the format rendered.
+    delivery_headers: Mapping[str, str] = field(default_factory=dict)
+    sealed_credentials: str | None = None
+    signatures: tuple[str, ...] = (Scheme.V1,)
+    ca_certificate: str | None = None
+    client_certificate: str | None = None
+    sealed_client_key: str | None = None
 
 
 @dataclass(frozen=True)

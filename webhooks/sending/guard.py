@@ -8,6 +8,9 @@ Rules:
   allows any port, or the one that is named with it.
 - A name is resolved once per connection. One blocked answer refuses them all;
   the connection goes to a vetted literal, and the peer is checked once more.
+- ``getaddrinfo`` knows no timeout, so it runs in a thread that is left behind when
+  it stalls, one for all who ask for the same name, and never more than ``MAX_THREADS``.
+  A name that does not resolve, or not in time, has no addresses.
 - IPv4 inside IPv6 (mapped, NAT64, 6to4, Teredo, ISATAP) is decoded and judged.
   IPv6 outside 2000::/3 is refused.
 - Link-local networks and the metadata services of clouds stay refused even
@@ -23,18 +26,26 @@ import ipaddress
 import logging
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Self
 from urllib.parse import SplitResult, urlsplit
 
 from webhooks.errors import BlockedAddressError, UnreachableError
-from webhooks.sending.allow_list import AllowedNetwork, IPAddress, IPNetwork
-from webhooks.sending.resolving import BoundedResolver, Resolver, resolve_by_system
 
 logger = logging.getLogger(__name__)
 
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+Resolver = Callable[[str, int], Sequence[str]]
+Lookup = Future[Sequence[str]]
 Step = Callable[[str, str | None], None]
 
+MAX_PORT = 65535
+MAX_THREADS = 32
 MAX_URL_LENGTH = 2048
 HTTPS_PORTS = frozenset({443, 8443})
 HTTP_PORTS = HTTPS_PORTS | {80}
@@ -68,6 +79,44 @@ _LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
 _ISATAP = 0x00005EFE
 _ISATAP_MASK = 0xFDFFFFFF
 _PLACE = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]*)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class AllowedNetwork:
+    """What the operator opens inside the deny list: a network, or one port of it."""
+
+    network: IPNetwork
+    port: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``10.0.0.0/8``, ``10.0.0.0/8:8080``, ``fd00::/8:8080``, ``10.1.2.3:80``.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        address, slash, rest = text.partition("/")
+        # Without a length, one colon is a port's and more are of an IPv6 address.
+        if not slash and text.count(":") != 1:
+            return cls(ipaddress.ip_network(text))
+        end, colon, port = (rest if slash else text).partition(":")
+        network = ipaddress.ip_network(f"{address}/{end}" if slash else end)
+        return cls(network, _port(port, text) if colon else None)
+
+    def opens(self, port: int) -> bool:
+        """Whether it is about the port."""
+        return self.port in (None, port)
+
+    def includes(self, address: IPAddress, port: int) -> bool:
+        """Whether it opens the address at the port."""
+        return self.opens(port) and address in self.network
+
+
+def _port(text: str, whole: str) -> int:
+    port = int(text) if text.isascii() and text.isdigit() else 0
+    if not 1 <= port <= MAX_PORT:
+        raise ValueError(f"{whole!r} does not end with a port from 1 to {MAX_PORT}")
+    return port
 
 
 def _is_in(address: IPAddress, networks: Sequence[IPNetwork]) -> bool:
@@ -126,6 +175,69 @@ def _literal(host: str) -> IPAddress | None:
         return ipaddress.IPv4Address(socket.inet_aton(host))
     except OSError:
         return None
+
+
+def resolve_by_system(host: str, port: int) -> Sequence[str]:
+    """Ask the system's resolver for every stream address of the host."""
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in entries]
+
+
+class BoundedResolver:
+    """Asks a resolver that may block; thread-safe."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+        self._under_way: dict[tuple[str, int], Lookup] = {}
+        self._changed = threading.Condition()
+
+    def resolve(self, host: str, port: int, timeout_seconds: float) -> Sequence[str]:
+        """Return the host's addresses, or none when they do not come in time."""
+        give_up_at = time.monotonic() + timeout_seconds
+        lookup = self._join(host, port, timeout_seconds)
+        if lookup is None:
+            return ()
+        try:
+            return lookup.result(max(0.0, give_up_at - time.monotonic()))
+        except TimeoutError:
+            return ()
+
+    def _join(self, host: str, port: int, timeout_seconds: float) -> Lookup | None:
+        """Find or start the lookup of the name; None while every thread stalls."""
+        key = (host, port)
+
+        def may_go_on() -> bool:
+            return key in self._under_way or len(self._under_way) < MAX_THREADS
+
+        with self._changed:
+            if not self._changed.wait_for(may_go_on, timeout_seconds):
+                return None
+            if key in self._under_way:
+                return self._under_way[key]
+            lookup: Lookup = Future()
+            threading.Thread(
+                target=self._ask,
+                args=(key, lookup),
+                name="webhook-resolver",
+                daemon=True,
+            ).start()
+            # After the start: a thread that cannot start must not be waited for.
+            self._under_way[key] = lookup
+            return lookup
+
+    def _ask(self, key: tuple[str, int], lookup: Lookup) -> None:
+        answers: Sequence[str] = ()
+        try:
+            answers = self._resolver(*key)
+        except (OSError, UnicodeError):
+            # UnicodeError is what the idna codec says of an impossible label.
+            pass
+        finally:
+            # First: whoever asks after this answer starts a lookup of its own.
+            with self._changed:
+                del self._under_way[key]
+                self._changed.notify_all()
+            lookup.set_result(answers)
 
 
 def _ignore(_step: str, _address: str | None) -> None:
