@@ -106,7 +106,7 @@ def prepare(
     """
     try:
         credentials = open_credentials(box, claim.sealed_credentials)
-        client_key = _open(box, claim.sealed_client_key)
+        client_key = claim.sealed_client_key and box.open(claim.sealed_client_key)
     except UnsealError as error:
         raise UnsendableError("the credentials cannot be opened") from error
     signing_secrets = _signing_secrets(claim, box)
@@ -144,10 +144,6 @@ def require_header_value(name: str, value: str) -> None:
     """
     if not (value.isascii() and value.isprintable()):
         raise UnsendableError(f"the header {name} is not one line of ASCII text")
-
-
-def _open(box: SecretBox, sealed: str | None) -> str | None:
-    return None if sealed is None else box.open(sealed)
 
 
 def _signing_secrets(claim: Claim, box: SecretBox) -> list[str]:

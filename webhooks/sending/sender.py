@@ -2,9 +2,9 @@
 
 Rules:
 
-- ``requests``' adapter is used without its session: no proxy or ``.netrc`` of
-  the environment, no redirect followed (not even read: ``requests`` would read
-  and decompress the whole body of one), no cookie, no retry, no connection kept.
+- No proxy or ``.netrc`` of the environment, no redirect followed (not even read:
+  ``requests`` would read and decompress the whole body of one), no cookie, no retry,
+  no connection kept.
 - Connections go through the address guard; TLS verifies the host name.
 - The whole exchange (name, connection, TLS, request, head, body) has one
   deadline, kept by a watchdog that shuts the socket. A timeout per read would
@@ -22,21 +22,22 @@ Rules:
 
 import http.client
 import logging
+import re
 import ssl
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from urllib.parse import quote, urljoin, urlsplit
 
-import requests
-from urllib3.exceptions import HTTPError
+from requests.exceptions import InvalidHeader
+from urllib3 import HTTPHeaderDict
 
 from webhooks.errors import WebhooksError
 from webhooks.retry import parse_retry_after
-from webhooks.sending.exchange import Exchange, GuardedAdapter, Timeouts, Watchdog
+from webhooks.sending.exchange import Exchange, Timeouts, Watchdog
 from webhooks.sending.guard import AddressGuard
 from webhooks.sending.redaction import Redactor
 from webhooks.sending.tls import Tls, TlsContexts
@@ -51,22 +52,20 @@ MAX_HEADERS = 100
 MAX_HEADER_LENGTH = 1024
 USER_AGENT = "stagegate-webhooks/1"
 EXPIRED = "no complete answer before the deadline"
-MAX_WRAPPINGS = 10
 #: Moved Permanently, Found, See Other, Temporary Redirect, Permanent Redirect.
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MAX_ADDRESS_LENGTH = 500
+_FOLD = re.compile(r"[ \t]*\r\n[ \t]+")
 _OF_A_PATH = "/%:@!$&'()*+,;=~"
-_CERTIFICATE_WANTED = "CERTIFICATE_REQUIRED"
+_BROKEN = "the connection broke or the answer was not HTTP"
 
 # The first that fits, so the narrower ones stand first.
 _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
-    (requests.exceptions.Timeout, "the receiver stopped answering"),
-    (
-        requests.exceptions.ConnectionError,
-        "the connection broke or the answer was not HTTP",
-    ),
-    (requests.exceptions.InvalidHeader, "a header cannot be sent"),
+    (InvalidHeader, "a header cannot be sent"),
     (UnicodeError, "a header cannot be sent"),
+    (TimeoutError, "the receiver stopped answering"),
+    (OSError, _BROKEN),
+    (http.client.HTTPException, _BROKEN),
     (ValueError, "the URL is not allowed"),
 )
 
@@ -162,9 +161,8 @@ class Sender:
             "accept-encoding": "identity",
             "connection": "close",
         }
-        request = requests.Request("POST", url, data=body, headers=sent_headers)
         with Exchange(self.guard, self.timeouts, self._watchdog) as exchange:
-            answer = self._exchange(exchange, request, tls)
+            answer = self._exchange(exchange, url, body, sent_headers, tls=tls)
         redactor = Redactor(secrets, sent_headers)
         return SendResult(
             outcome=AttemptOutcome.FAILED if answer.error else AttemptOutcome.DELIVERED,
@@ -180,45 +178,47 @@ class Sender:
         )
 
     def _exchange(
-        self, exchange: Exchange, request: requests.Request, tls: Tls | None
+        self,
+        exchange: Exchange,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        tls: Tls | None,
     ) -> _Answer:
-        adapter = GuardedAdapter(exchange, partial(self._contexts.get, tls))
-        limits = (self.timeouts.connect_seconds, self.timeouts.read_seconds)
         try:
-            self.guard.check_url(request.url or "")
-            response = adapter.send(request.prepare(), stream=True, timeout=limits)
+            parts = self.guard.check_url(url)
+            context = self._contexts.get(tls) if parts.scheme == "https" else None
+            response = exchange.post(parts, body, headers, context)
         except Exception as error:  # noqa: BLE001  # Whatever a receiver or its URL provokes is a failed attempt, and the reason is kept.
             return _Answer(error=EXPIRED if exchange.is_expired else explain(error))
-        finally:
-            adapter.close()
-        return _read(response)
+        return _read(response, url)
 
 
-def _read(response: requests.Response) -> _Answer:
+def _read(response: http.client.HTTPResponse, url: str) -> _Answer:
     """Judge the complete head, then keep what comes of the body in time."""
-    status = response.status_code
+    status = response.status
     is_success = 200 <= status < 300  # noqa: PLR2004  # RFC 9110 §15.3.
+    # One value of one line for each name; those of a repeated one joined by commas.
+    headers = HTTPHeaderDict(
+        (name, _FOLD.sub(" ", value)) for name, value in response.headers.items()
+    )
     body = bytearray()
-    try:
+    # The head has decided; a body that breaks off changes nothing.
+    with suppress(http.client.HTTPException, OSError, ValueError):
+        # One read of the socket at a time, so that what came before a stall is kept.
         while len(body) < MAX_BODY_BYTES:
-            # One read of the socket at a time, so that what came before a stall
-            # is kept.
-            piece = response.raw.read1(MAX_BODY_BYTES - len(body), decode_content=False)
+            piece = response.read1(MAX_BODY_BYTES - len(body))
             if not piece:
                 break
             body += piece
-    except (HTTPError, http.client.HTTPException, OSError, ValueError):
-        # The head has decided; a body that breaks off changes nothing.
-        pass
-    finally:
-        response.close()
     return _Answer(
         status=status,
         error=None
         if is_success
-        else explain_status(status, response.url, response.headers.get("location")),
-        retry_after=None if is_success else response.headers.get("retry-after"),
-        headers=response.headers,
+        else explain_status(status, url, headers.get("location")),
+        retry_after=None if is_success else headers.get("retry-after"),
+        headers=dict(headers.itermerged()),
         body=bytes(body),
     )
 
@@ -232,7 +232,7 @@ def explain(error: Exception) -> str:
     """Return why a request could not be made or answered."""
     if isinstance(error, WebhooksError):
         return error.message
-    if isinstance(error, requests.exceptions.SSLError):
+    if isinstance(error, ssl.SSLError):
         return _explain_tls(error)
     for kind, sentence in _SENTENCES:
         if isinstance(error, kind):
@@ -274,24 +274,10 @@ def _address_shown(url: str, reference: str) -> str | None:
     return address[:MAX_ADDRESS_LENGTH]
 
 
-def _explain_tls(error: BaseException) -> str:
-    """Find why a certificate was refused, in OpenSSL's words."""
-    cause: BaseException | None = error
-    # Three layers wrap it; the bound is for a chain that bites its tail.
-    for _ in range(MAX_WRAPPINGS):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"TLS: {cause.verify_message}"
-        if _CERTIFICATE_WANTED in str(getattr(cause, "reason", "")):
-            return "TLS: the receiver demands a client certificate"
-        cause = _inner_cause(cause)
+def _explain_tls(error: ssl.SSLError) -> str:
+    """Say why a certificate was refused, in OpenSSL's words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: {error.verify_message}"
+    if "CERTIFICATE_REQUIRED" in str(getattr(error, "reason", "")):
+        return "TLS: the receiver demands a client certificate"
     return "TLS: the handshake failed"
-
-
-def _inner_cause(error: BaseException | None) -> BaseException | None:
-    """Step from a wrapping error to what it wraps."""
-    if error is None:
-        return None
-    for argument in (*error.args, getattr(error, "reason", None)):
-        if isinstance(argument, BaseException):
-            return argument
-    return error.__cause__ or error.__context__

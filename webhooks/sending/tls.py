@@ -19,7 +19,6 @@ import os
 import ssl
 import tempfile
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -67,7 +66,8 @@ class TlsContexts:
 
     def __init__(self, public: ssl.SSLContext | None = None) -> None:
         self._public = public
-        self._kept: OrderedDict[bytes, ssl.SSLContext] = OrderedDict()
+        # The one that was asked for last stands last.
+        self._kept: dict[bytes, ssl.SSLContext] = {}
         self._lock = threading.Lock()
 
     def get(self, tls: Tls | None) -> ssl.SSLContext:
@@ -86,7 +86,7 @@ class TlsContexts:
             context = self._kept.pop(digest, None) or make_context(wanted)
             self._kept[digest] = context
             if len(self._kept) > MAX_CONTEXTS:
-                self._kept.popitem(last=False)
+                del self._kept[next(iter(self._kept))]
             return context
 
 
@@ -99,6 +99,7 @@ def make_context(tls: Tls) -> ssl.SSLContext:
     # Not create_default_context: it writes session keys where the environment says.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
     try:
         if tls.ca_certificate is None:
             context.load_verify_locations(cafile=DEFAULT_CA_BUNDLE_PATH)
