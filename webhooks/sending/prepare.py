@@ -23,7 +23,6 @@ from webhooks.errors import (
     UnsendableError,
 )
 from webhooks.formats import FORMATS
-from webhooks.formats.contract import Format
 from webhooks.formats.keyed import HUB_HEADER, hub_signature, read_hub_signature
 from webhooks.placeholders import LENT_NAMES, SUBSCRIPTION_ID, fill, fill_body
 from webhooks.sealing import SecretBox, open_credentials
@@ -122,7 +121,7 @@ def prepare(
     except (InvalidSubscriptionError, RenderError) as error:
         raise UnsendableError(error.message) from error
     headers |= _sign(claim, now, body, signing_secrets)
-    if known := _format(claim):
+    if known := FORMATS.get(claim.format):
         headers |= known.signature(claim.event_id, now, body, credentials)
     material = Tls(claim.ca_certificate, claim.client_certificate, client_key)
     bare = [secret.partition("_")[2] for secret in signing_secrets]
@@ -134,16 +133,6 @@ def prepare(
         tls=None if material == Tls() else material,
         secrets=(*clear, *bare),
     )
-
-
-def require_header_value(name: str, value: str) -> None:
-    """Refuse what would end a header or the whole head.
-
-    Raises:
-        UnsendableError: naming the header, not the value.
-    """
-    if not (value.isascii() and value.isprintable()):
-        raise UnsendableError(f"the header {name} is not one line of ASCII text")
 
 
 def _signing_secrets(claim: Claim, box: SecretBox) -> list[str]:
@@ -170,15 +159,11 @@ def _sign(
     return headers
 
 
-def _format(claim: Claim) -> Format | None:
-    return FORMATS.get(claim.format)
-
-
 def _made_by_credentials(
     claim: Claim, credentials: Mapping[str, str]
 ) -> Mapping[str, str]:
     """Return the headers that the format makes of the credentials."""
-    known = _format(claim)
+    known = FORMATS.get(claim.format)
     if known is None or "authorization" in claim.headers:
         return {}
     return known.authorization(claim.options, credentials)
@@ -192,12 +177,14 @@ def _headers(
 ) -> dict[str, str]:
     own = {name: fill(value, values) for name, value in claim.headers.items()}
     headers = {**claim.delivery_headers, **made, **own}
-    known = _format(claim)
+    known = FORMATS.get(claim.format)
     if known is not None and known.lends_by_header:
-        names = {name: f"webhook-{name.replace('_', '-')}" for name in lent}
-        headers |= {names[name]: value for name, value in lent.items()}
+        for name, value in lent.items():
+            headers[f"webhook-{name.replace('_', '-')}"] = value
     for name, value in headers.items():
-        require_header_value(name, value)
+        # It would end the header or the whole head; the value may be secret.
+        if not (value.isascii() and value.isprintable()):
+            raise UnsendableError(f"the header {name} is not one line of ASCII text")
     return headers
 
 

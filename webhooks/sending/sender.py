@@ -57,16 +57,16 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MAX_ADDRESS_LENGTH = 500
 _FOLD = re.compile(r"[ \t]*\r\n[ \t]+")
 _OF_A_PATH = "/%:@!$&'()*+,;=~"
-_BROKEN = "the connection broke or the answer was not HTTP"
 
 # The first that fits, so the narrower ones stand first.
-_SENTENCES: tuple[tuple[type[Exception], str], ...] = (
-    (InvalidHeader, "a header cannot be sent"),
-    (UnicodeError, "a header cannot be sent"),
-    (TimeoutError, "the receiver stopped answering"),
-    (OSError, _BROKEN),
-    (http.client.HTTPException, _BROKEN),
-    (ValueError, "the URL is not allowed"),
+_SENTENCES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    ((InvalidHeader, UnicodeError), "a header cannot be sent"),
+    ((TimeoutError,), "the receiver stopped answering"),
+    (
+        (OSError, http.client.HTTPException),
+        "the connection broke or the answer was not HTTP",
+    ),
+    ((ValueError,), "the URL is not allowed"),
 )
 
 
@@ -149,7 +149,7 @@ class Sender:
             url: is judged again, since the rules may be stricter than when it
                 was saved.
             body: the exact bytes that were signed.
-            headers: the signature and the content type.
+            headers: names in lower case.
             now: what an HTTP date in ``Retry-After`` is measured from.
             tls: the receiver's own authority and our certificate for it.
             secrets: clear values that no part of the result may show.
@@ -234,8 +234,8 @@ def explain(error: Exception) -> str:
         return error.message
     if isinstance(error, ssl.SSLError):
         return _explain_tls(error)
-    for kind, sentence in _SENTENCES:
-        if isinstance(error, kind):
+    for kinds, sentence in _SENTENCES:
+        if isinstance(error, kinds):
             return sentence
     # Where, but not what: the message may quote the URL or a header.
     logger.error(
