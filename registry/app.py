@@ -37,7 +37,7 @@ from registry.web.readiness import Readiness
 from registry.web.strict_json import StrictJSONProvider
 from webhooks.queue.dispatcher import Dispatcher
 from webhooks.sealing import SecretBox
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 from webhooks.sending.sender import Sender
 
 MAX_BODY_BYTES = 1024 * 1024

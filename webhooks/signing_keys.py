@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from webhooks.events import new_sortable_id
 from webhooks.sealing import SecretBox
-from webhooks.signing import new_private_key, new_secret, public_key_of
+from webhooks.sending.signing import new_private_key, new_secret, public_key_of
 from webhooks.specs import Scheme
 from webhooks.tables import Subscription, SubscriptionSecret
 

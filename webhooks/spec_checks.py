@@ -36,7 +36,7 @@ from webhooks.placeholders import (
     names_in_body,
 )
 from webhooks.queue.schedule import check_schedule
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 from webhooks.sending.tls import Tls, make_context
 from webhooks.specs import (
     FACTS,

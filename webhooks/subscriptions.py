@@ -38,7 +38,7 @@ from webhooks.portions import read_rows
 from webhooks.queue.row import try_now
 from webhooks.roster.members import change
 from webhooks.sealing import SecretBox
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 from webhooks.signing_keys import add_key, add_missing_keys, rotate_keys
 from webhooks.spec_checks import check_spec
 from webhooks.specs import FACTS, Scheme, SubscriptionSpec

@@ -32,7 +32,7 @@ from webhooks.errors import (
     UnknownSubscriptionError,
 )
 from webhooks.sealing import SecretBox, credential_names
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 from webhooks.specs import FACTS, SHOWN, SubscriptionSpec
 from webhooks.tables import Subscription
 

@@ -20,7 +20,7 @@ from webhooks import outbox, subscriptions
 from webhooks.events import Event
 from webhooks.queue.dispatcher import Dispatcher
 from webhooks.sealing import SecretBox
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 from webhooks.sending.sender import Sender
 from webhooks.specs import SubscriptionSpec
 from webhooks.tables import Base, Delivery

@@ -38,10 +38,10 @@ from tests.crash.points import Plan, Trap, points_of, statement_name
 from webhooks import clock
 from webhooks.queue import dispatcher as dispatcher_module
 from webhooks.queue import schedule
-from webhooks.queue.claim import Claim
 from webhooks.queue.dispatcher import Dispatcher
 from webhooks.queue.settle import Answered
-from webhooks.sending.address_guard import AddressGuard, Step
+from webhooks.sending.guard import AddressGuard, Step
+from webhooks.sending.prepare import Claim
 from webhooks.sending.sender import Sender, SendResult
 from webhooks.sending.tls import Tls
 
@@ -65,13 +65,14 @@ class _Socket(socket.socket):
     """A connection to a receiver that says what has passed through it."""
 
     trap: ClassVar[Trap]
-    _sent_count = 0
     _has_answer = False
 
-    def sendall(self, *arguments: Any) -> None:  # noqa: ANN401  # socket's own signature.
-        super().sendall(*arguments)
-        self._sent_count += 1
-        self.trap.reach("head sent" if self._sent_count == 1 else "body sent")
+    def sendall(self, request: bytes) -> None:  # type: ignore[override]  # As the sender calls it.
+        head, end, body = request.partition(b"\r\n\r\n")
+        super().sendall(head + end)
+        self.trap.reach("head sent")
+        super().sendall(body)
+        self.trap.reach("body sent")
 
     def recv_into(self, *arguments: Any) -> int:  # noqa: ANN401  # as above
         count = super().recv_into(*arguments)

@@ -21,7 +21,6 @@ Rules:
 import logging
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple, Protocol
@@ -54,7 +53,7 @@ from webhooks.outbox import store_event
 from webhooks.queue.pacing import Pace
 from webhooks.queue.schedule import OPEN_AFTER
 from webhooks.roster.members import Member, read_members
-from webhooks.specs import Scheme
+from webhooks.sending.prepare import Claim
 from webhooks.subscriptions import get
 from webhooks.tables import (
     REASON_SUPERSEDED,
@@ -73,44 +72,6 @@ from webhooks.tables import (
 logger = logging.getLogger(__name__)
 
 MAX_ROUNDS = 100
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A delivery that one sender may send until its lease ends."""
-
-    delivery_id: str
-    subscription_id: str
-    queue_id: int
-    lease_token: str
-    attempt: int
-    kind: DeliveryKind
-    event_id: str
-    event_type: str
-    #: When the delivery was stored.
-    created_at: datetime
-    url: str
-    body: bytes
-    content_type: str
-    #: Sent before its time, to see whether the receiver is well again.
-    is_probe: bool
-    #: The one before it in its order was given up.
-    follows_gap: bool
-    #: Whether the receiver's last answers were failures.
-    is_endpoint_failing: bool
-    #: Every live signing secret of every scheme, newest first.
-    sealed_secrets: tuple[str, ...]
-    format: str = "standard"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    #: The owner's headers, with placeholders.
-    headers: Mapping[str, str] = field(default_factory=dict)
-    #: The headers that the format rendered.
-    delivery_headers: Mapping[str, str] = field(default_factory=dict)
-    sealed_credentials: str | None = None
-    signatures: tuple[str, ...] = (Scheme.V1,)
-    ca_certificate: str | None = None
-    client_certificate: str | None = None
-    sealed_client_key: str | None = None
 
 
 class Allowance(Protocol):

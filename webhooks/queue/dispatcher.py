@@ -31,9 +31,7 @@ from sqlalchemy.orm import Session
 
 from webhooks.clock import DatabaseClock, utc_now
 from webhooks.errors import UnsendableError
-from webhooks.outgoing import NOTHING_LENT, prepare
 from webhooks.queue.claim import (
-    Claim,
     claim_due,
     claim_probes,
     start_test,
@@ -42,6 +40,7 @@ from webhooks.queue.recorder import Recorder
 from webhooks.queue.settle import Answered, settle_results, sweep_expired_leases
 from webhooks.queue.slots import FRESH_SECONDS, Slots
 from webhooks.sealing import SecretBox
+from webhooks.sending.prepare import NOTHING_LENT, Claim, prepare
 from webhooks.sending.sender import Sender, SendResult
 from webhooks.tables import AttemptOutcome
 

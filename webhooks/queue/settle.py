@@ -31,9 +31,9 @@ from webhooks.compiled import fetch, is_among, write
 from webhooks.metrics import note_attempt
 from webhooks.outbox import given_up_as, log_given_up, publish_given_up
 from webhooks.queue import health
-from webhooks.queue.claim import Claim
 from webhooks.queue.row import release
 from webhooks.queue.schedule import is_last, next_attempt_at
+from webhooks.sending.prepare import Claim
 from webhooks.sending.sender import SendResult
 from webhooks.specs import OnPoison
 from webhooks.subscriptions import REASON_DELETED

@@ -19,11 +19,12 @@ from tests.services.fresh_database import FreshDatabase
 from tests.services.postgres import PostgresServer
 from webhooks import outbox, subscriptions
 from webhooks.events import Event
-from webhooks.queue.claim import Claim, claim_due, claim_probes
+from webhooks.queue.claim import claim_due, claim_probes
 from webhooks.queue.dispatcher import Dispatcher
 from webhooks.queue.settle import settle_result
 from webhooks.sealing import SecretBox
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
+from webhooks.sending.prepare import Claim
 from webhooks.sending.sender import Sender, SendResult
 from webhooks.specs import SubscriptionSpec
 from webhooks.tables import AttemptOutcome, Base, Delivery, EventRow

@@ -21,8 +21,8 @@ from webhooks import deliveries, subscriptions
 from webhooks.clock import utc_now
 from webhooks.errors import UnknownSubscriptionError
 from webhooks.queue import dispatcher, recorder
-from webhooks.queue.claim import Claim
 from webhooks.sealing import SecretBox
+from webhooks.sending.prepare import Claim
 from webhooks.tables import Delivery, Queue, Subscription
 
 CANARY = "canary-6b1f"

@@ -13,7 +13,8 @@ from tests.integration.webhooks.conftest import FAILED, LEASE, NOW, World, make_
 from tests.integration.webhooks.failing import HOUR
 from webhooks import compiled, outbox, subscriptions
 from webhooks.queue import claim as claims
-from webhooks.queue.claim import Claim, Unlimited, claim_due
+from webhooks.queue.claim import Unlimited, claim_due
+from webhooks.sending.prepare import Claim
 from webhooks.tables import Subscription
 
 needs_two_writers = pytest.mark.parametrize(

@@ -22,9 +22,9 @@ from tests.integration.webhooks.failing import (
     row_of,
     trip,
 )
-from webhooks.queue.claim import Claim
 from webhooks.queue.schedule import OPEN_AFTER
 from webhooks.queue.settle import REASON_EXHAUSTED, sweep_expired_leases
+from webhooks.sending.prepare import Claim
 from webhooks.tables import Subscription
 
 

@@ -11,10 +11,11 @@ from sqlalchemy import select
 from tests.integration.webhooks.conftest import FAILED, LEASE, NOW, World
 from tests.receiver import Receiver
 from webhooks import subscriptions
-from webhooks.queue.claim import Claim, claim_due
+from webhooks.queue.claim import claim_due
 from webhooks.queue.pacing import Pace
 from webhooks.queue.schedule import FIRST_PROBE, OPEN_AFTER
 from webhooks.roster.members import read_members
+from webhooks.sending.prepare import Claim
 from webhooks.tables import Attempt, Subscription
 
 SECOND = timedelta(seconds=1)

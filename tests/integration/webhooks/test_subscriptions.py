@@ -16,7 +16,7 @@ from tests.integration.webhooks.conftest import (
 )
 from webhooks import outbox, subscriptions
 from webhooks.errors import InvalidSubscriptionError, UnknownSubscriptionError
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 from webhooks.tables import Subscription, SubscriptionSecret
 
 LATER = NOW + timedelta(hours=1)

@@ -4,7 +4,7 @@ import itertools
 from datetime import UTC, datetime
 from typing import Any
 
-from webhooks.queue.claim import Claim
+from webhooks.sending.prepare import Claim
 from webhooks.tables import DeliveryKind
 
 _numbers = itertools.count()

@@ -15,7 +15,7 @@ from webhooks import formats
 from webhooks.errors import InvalidSubscriptionError, RenderError
 from webhooks.events import Event
 from webhooks.formats import FORMATS, databricks, mlflow
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 from webhooks.spec_checks import check_spec
 from webhooks.specs import SubscriptionSpec
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.certificates import Authority, encrypted
 from webhooks.errors import InvalidSubscriptionError
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 from webhooks.spec_checks import check_spec
 from webhooks.specs import SubscriptionSpec
 

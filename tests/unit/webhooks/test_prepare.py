@@ -9,11 +9,10 @@ import pytest
 from svix.webhooks import Webhook as SvixWebhook
 
 from webhooks.errors import UnsendableError
-from webhooks.outgoing import prepare
-from webhooks.queue.claim import Claim
 from webhooks.sealing import SecretBox, seal_credentials
+from webhooks.sending.prepare import Claim, prepare
+from webhooks.sending.signing import new_private_key, new_secret
 from webhooks.sending.tls import Tls
-from webhooks.signing import new_private_key, new_secret
 from webhooks.tables import DeliveryKind
 
 BOX = SecretBox(["a key for tests"])
