@@ -4,7 +4,7 @@ SQLAlchemy's own way there costs three times what the driver does. It still comp
 converts values, begins transactions, tells listeners, and judges errors.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVarTuple
 
@@ -16,11 +16,15 @@ from sqlalchemy import (
     Executable,
     any_,
     bindparam,
+    column,
     func,
+    literal,
     select,
+    type_coerce,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.selectable import TypedReturnsRows
+from sqlalchemy.types import TypeEngine
 
 Columns = TypeVarTuple("Columns")
 Values = Mapping[str, Any]
@@ -73,21 +77,59 @@ def fetch_one(
     return rows[0] if rows else None
 
 
-def is_among(column: Any, name: str, database: str) -> ColumnElement[bool]:  # noqa: ANN401  # of a table or of its alias
+def is_among(member: Any, name: str, database: str) -> ColumnElement[bool]:  # noqa: ANN401  # of a table or of its alias
     """Whether a column has one of a parameter's values, by a text of any length.
 
     Args:
-        column: of texts or whole numbers.
+        member: the column, of texts or whole numbers.
         name: the parameter, a list.
         database: the dialect's name.
     """
     condition: ColumnElement[bool]
     if database == "postgresql":
-        condition = column == any_(bindparam(name, type_=ARRAY(column.type)))
+        condition = member == any_(bindparam(name, type_=ARRAY(member.type)))
     else:
         values = func.json_each(bindparam(name, type_=JSON)).table_valued("value")
-        condition = column.in_(select(values.c.value))
+        condition = member.in_(select(values.c.value))
     return condition
+
+
+class Rows:
+    """Rows that a statement takes as a parameter: its text is the same for any number.
+
+    Args:
+        types: of the columns, by their names.
+    """
+
+    def __init__(self, **types: TypeEngine[Any]) -> None:
+        self.types = types
+
+    def columns(self, database: str) -> Sequence[ColumnElement[Any]]:
+        """Return the columns, to be selected; ``database`` is the dialect's name."""
+        if database == "postgresql":
+            arrays = [bindparam(n, type_=ARRAY(t)) for n, t in self.types.items()]
+            names = [column(name, type_) for name, type_ in self.types.items()]
+            table = func.unnest(*arrays).table_valued(*names).render_derived()
+            return list(table.c)
+        row = func.json_each(bindparam("rows", type_=JSON)).table_valued("value")
+        return [
+            type_coerce(func.json_extract(row.c.value, literal(f"$[{place}]")), type_)
+            for place, type_ in enumerate(self.types.values())
+        ]
+
+    def parameters(self, dialect: Dialect, rows: Iterable[Sequence[Any]]) -> Values:
+        """Return the parameters, for ``write`` and ``fetch``."""
+        converts = [
+            type_.dialect_impl(dialect).bind_processor(dialect)
+            for type_ in self.types.values()
+        ]
+        values = [
+            [value if c is None else c(value) for c, value in zip(converts, row)]  # noqa: B905  # as many
+            for row in rows
+        ]
+        if dialect.name == "postgresql":
+            return dict(zip(self.types, zip(*values, strict=True), strict=True))
+        return {"rows": values}
 
 
 def _converted(

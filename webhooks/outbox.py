@@ -3,9 +3,9 @@
 Rules:
 
 - ``store`` runs in the caller's transaction and issues a fixed number of
-  statements: one asks whether a subscription changed, one stores the events, one for
-  all queues and one for each thousand deliveries; where subscriptions want the latest
-  only, two more.
+  statements: one asks whether a subscription changed, one stores the events, one is for
+  all queues and one for all deliveries that have the same bytes; where subscriptions
+  want the latest only, two more.
 - Numbers of a queue are allocated under its row's lock, so their order is the order of
   the commits.
 - Nothing here depends on whether a delivery may go: what is paused, resting or
@@ -19,23 +19,35 @@ Rules:
 Locks are taken in one order: subscription, queues, deliveries.
 """
 
-import json
 import logging
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import count
 from typing import Any
 
-from sqlalchemy import Connection, Table, Update, bindparam, case, func, update
+from sqlalchemy import (
+    Connection,
+    Insert,
+    Integer,
+    Table,
+    Text,
+    Update,
+    bindparam,
+    case,
+    func,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
 from webhooks import formats
-from webhooks.compiled import fetch, is_among, write
+from webhooks.compiled import Rows, fetch, is_among, write
 from webhooks.errors import RenderError
 from webhooks.events import (
     OPERATIONAL_PREFIX,
@@ -72,7 +84,6 @@ from webhooks.tables import (
 
 logger = logging.getLogger(__name__)
 
-_DELIVERIES_AT_ONCE = 1_000
 _EVENTS: Table = EventRow.__table__  # type: ignore[assignment]
 _DELIVERIES: Table = Delivery.__table__  # type: ignore[assignment]
 _STORE_EVENTS = _EVENTS.insert().values(
@@ -80,14 +91,6 @@ _STORE_EVENTS = _EVENTS.insert().values(
         column.name: bindparam(column.name)
         for column in _EVENTS.c
         if column.name != "position"
-    }
-)
-_LATER = {"replay_of", "receipt"}
-_STORE_DELIVERIES = _DELIVERIES.insert().values(
-    {
-        column.name: bindparam(column.name)
-        for column in _DELIVERIES.c
-        if column.name not in _LATER
     }
 )
 
@@ -125,11 +128,13 @@ def store(
         for event, chosen in zip(events, told, strict=True)
     ]
     write(cx, _STORE_EVENTS, stored)
-    planned = _plan(zip(events, told, strict=True), now)
+    planned = _plan(list(zip(events, told, strict=True)), now)
     if planned:
         _store_deliveries(cx, planned, now)
     return stored, [
-        Delivery(**delivery.columns) for delivery in planned if delivery.is_given_up
+        Delivery(id=delivery.id, subscription_id=delivery.owner, **delivery.shared)
+        for delivery in planned
+        if delivery.is_given_up
     ]
 
 
@@ -229,54 +234,73 @@ def _wants(member: Member, event: Event) -> bool:
 
 @dataclass(frozen=True)
 class _Planned:
-    """A delivery, but for its number."""
+    """A delivery, but for its number.
 
-    columns: dict[str, Any]
+    ``shared``: the columns that it has in common with those that say the same.
+    """
+
+    id: str
+    owner: str
+    shared: dict[str, Any]
     is_latest_only: bool
 
     @property
     def queue(self) -> tuple[str, str]:
-        return self.columns["subscription_id"], self.columns["ordering_key"]
+        return self.owner, self.shared["ordering_key"]
 
     @property
     def is_live(self) -> bool:
-        return bool(self.columns["state"] == DeliveryState.PENDING)
+        return bool(self.shared["state"] == DeliveryState.PENDING)
 
     @property
     def is_given_up(self) -> bool:
-        return self.columns["reason"] not in (None, REASON_SUPERSEDED)
+        return self.shared["reason"] not in (None, REASON_SUPERSEDED)
 
 
 def _plan(
-    told: Iterable[tuple[Event, Sequence[Member]]], now: datetime
+    told: Sequence[tuple[Event, Sequence[Member]]], now: datetime
 ) -> list[_Planned]:
     """Make the deliveries; subscriptions that say the same get the same bytes."""
+    last_of = {
+        (member.id, event.ordering_key, event.target): event.id
+        for event, members in told
+        for member in members
+    }
     rendered: dict[tuple[str, str], tuple[dict[str, Any], str | None]] = {}
-    last_of: dict[tuple[str, str, str | None], str] = {}
+    shared: dict[tuple[str, ...], dict[str, Any]] = {}
     planned = []
     for event, members in told:
         for member in members:
-            said = json.dumps([member.format, member.options], sort_keys=True)
-            if (event.id, said) not in rendered:
-                rendered[event.id, said] = _render(member, event)
-            content, trouble = rendered[event.id, said]
-            columns = _delivery_columns(member, event, now)
-            state = (
-                {"state": DeliveryState.PENDING, "reason": None}
-                if trouble is None
-                else given_up_as(member.on_poison, DeliveryKind.EVENT, trouble)
-            )
+            said = (event.id, compact_json([member.format, member.options]))
+            if said not in rendered:
+                rendered[said] = _render(member, event)
+            content, trouble = rendered[said]
             is_latest_only = member.on_poison == OnPoison.LATEST_WINS
-            planned.append(_Planned({**columns, **content, **state}, is_latest_only))
-            last_of[member.id, event.ordering_key, event.target] = columns["id"]
-    for delivery in planned:
-        what = (*delivery.queue, delivery.columns["target"])
-        if delivery.is_latest_only and last_of[what] != delivery.columns["id"]:
-            delivery.columns.update(_SUPERSEDED)
+            state: Mapping[str, Any]
+            what = member.id, event.ordering_key, event.target
+            if is_latest_only and last_of[what] != event.id:
+                state = _SUPERSEDED
+            elif trouble is not None:
+                state = given_up_as(member.on_poison, DeliveryKind.EVENT, trouble)
+            else:
+                state = _PENDING
+            delay = (member.schedule_seconds or (0,))[0]
+            alike = (*said, str(delay), state["state"], str(state["reason"]))
+            if alike not in shared:
+                due_at = now + timedelta(seconds=delay)
+                shared[alike] = _shared(event, now, due_at) | content | state
+            delivery_id = new_sortable_id("dlv", now)
+            planned.append(
+                _Planned(delivery_id, member.id, shared[alike], is_latest_only)
+            )
     return planned
 
 
-_SUPERSEDED = {"state": DeliveryState.DEAD, "reason": REASON_SUPERSEDED}
+_PENDING: Mapping[str, Any] = {"state": DeliveryState.PENDING, "reason": None}
+_SUPERSEDED: Mapping[str, Any] = {
+    "state": DeliveryState.DEAD,
+    "reason": REASON_SUPERSEDED,
+}
 
 
 def _render(member: Member, event: Event) -> tuple[dict[str, Any], str | None]:
@@ -290,11 +314,8 @@ def _render(member: Member, event: Event) -> tuple[dict[str, Any], str | None]:
         return nothing_rendered(event), f"not rendered: {error.message}"
 
 
-def _delivery_columns(member: Member, event: Event, now: datetime) -> dict[str, Any]:
-    due_at = now + timedelta(seconds=(member.schedule_seconds or (0,))[0])
+def _shared(event: Event, now: datetime, due_at: datetime) -> dict[str, Any]:
     return {
-        "id": new_sortable_id("dlv", now),
-        "subscription_id": member.id,
         "event_id": event.id,
         "event_type": event.type,
         "target": event.target,
@@ -312,13 +333,18 @@ def _store_deliveries(
     cx: Connection, planned: Sequence[_Planned], now: datetime
 ) -> None:
     ids, numbers = _lengthen(cx, planned)
-    for delivery in planned:
-        delivery.columns["sequence"] = next(numbers[delivery.queue])
     latest = [delivery for delivery in planned if delivery.is_latest_only]
     _supersede(cx, latest, now)
-    rows = [delivery.columns for delivery in planned]
-    for start in range(0, len(rows), _DELIVERIES_AT_ONCE):
-        write(cx, _STORE_DELIVERIES, rows[start : start + _DELIVERIES_AT_ONCE])
+    alike: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
+    for delivery in planned:
+        own = (delivery.id, delivery.owner, next(numbers[delivery.queue]))
+        alike[id(delivery.shared)].append(own)
+    shared = {id(delivery.shared): delivery.shared for delivery in planned}
+    values = [
+        {**shared[key], **_OWN.parameters(cx.dialect, rows)}
+        for key, rows in alike.items()
+    ]
+    write(cx, _storing(cx.dialect.name), values)
     if latest:
         advance(cx, sorted({ids[delivery.queue] for delivery in latest}))
 
@@ -328,49 +354,48 @@ def _lengthen(
 ) -> tuple[dict[tuple[str, str], int], dict[tuple[str, str], "count[int]"]]:
     """Lock the queues, and take the numbers that each has deliveries for."""
     counts = Counter(delivery.queue for delivery in planned)
-    live = [delivery for delivery in planned if delivery.is_live]
-    heads = {delivery.queue: delivery for delivery in reversed(live)}
-    values: dict[str, Any] = {}
+    heads = {
+        delivery.queue: delivery for delivery in reversed(planned) if delivery.is_live
+    }
     # Sorted, so two transactions lock the rows in one order.
-    for place, (queue, number) in enumerate(sorted(counts.items())):
-        head = heads[queue].columns if queue in heads else _NO_HEAD
-        is_blocked = head["reason"] is not None
-        values |= {
-            f"owner{place}": queue[0],
-            f"key{place}": queue[1],
-            f"next{place}": number + 1,
-            f"head{place}": head["id"],
-            f"due{place}": head["next_attempt_at"],
-            f"state{place}": QueueState.BLOCKED if is_blocked else QueueState.OPEN,
-        }
-    rows = fetch(cx, _lengthening(cx.dialect.name, len(counts)), values)
-    ids = {(owner, key): queue_id for queue_id, owner, key, _ in rows}
+    rows = []
+    for (owner, key), number in sorted(counts.items()):
+        head = heads.get((owner, key))
+        is_blocked = head is not None and head.is_given_up
+        rows.append(
+            (
+                *(owner, key, number + 1),
+                QueueState.BLOCKED if is_blocked else QueueState.OPEN,
+                None if head is None else head.id,
+                None if head is None else head.shared["next_attempt_at"],
+            )
+        )
+    values = _LENGTHENED.parameters(cx.dialect, rows)
+    numbered = fetch(cx, _lengthening(cx.dialect.name), values)
+    ids = {(owner, key): queue_id for queue_id, owner, key, _ in numbered}
     return ids, {
         (owner, key): count(following - counts[owner, key])
-        for _, owner, key, following in rows
+        for _, owner, key, following in numbered
     }
 
 
-_NO_HEAD: Mapping[str, Any] = {"id": None, "next_attempt_at": None, "reason": None}
+_LENGTHENED = Rows(
+    subscription_id=Text(),
+    ordering_key=Text(),
+    next_sequence=Integer(),
+    state=Text(),
+    head_id=Text(),
+    next_at=Queue.next_at.type,
+)
 
 
 @cache
-def _lengthening(database: str, queues: int) -> ReturningInsert[int, str, str, int]:
-    """Add to the numbers of so many queues, beginning those that are new."""
+def _lengthening(database: str) -> ReturningInsert[int, str, str, int]:
+    """Add to the numbers of queues, beginning those that are new."""
     insert = postgresql.insert if database == "postgresql" else sqlite.insert
-    new = insert(Queue).values(
-        [
-            {
-                "subscription_id": bindparam(f"owner{place}"),
-                "ordering_key": bindparam(f"key{place}"),
-                "next_sequence": bindparam(f"next{place}"),
-                "head_id": bindparam(f"head{place}"),
-                "next_at": bindparam(f"due{place}", type_=Queue.next_at.type),
-                "state": bindparam(f"state{place}"),
-            }
-            for place in range(queues)
-        ]
-    )
+    # The condition is for SQLite, which takes ON for that of a join without it.
+    rows = select(*_LENGTHENED.columns(database)).where(true())
+    new = insert(Queue).from_select(list(_LENGTHENED.types), rows)
     had_head = Queue.head_id.is_not(None)
     return new.on_conflict_do_update(
         index_elements=["subscription_id", "ordering_key"],
@@ -385,12 +410,28 @@ def _lengthening(database: str, queues: int) -> ReturningInsert[int, str, str, i
     )
 
 
+_OWN = Rows(id=Text(), subscription_id=Text(), sequence=Integer())
+_LATER = {"replay_of", "receipt"}
+
+
+@cache
+def _storing(database: str) -> Insert:
+    """Store deliveries that have all in common but ``_OWN``, the body sent once."""
+    own = dict(zip(_OWN.types, _OWN.columns(database), strict=True))
+    columns = {
+        column.name: own.get(column.name, bindparam(column.name, type_=column.type))
+        for column in _DELIVERIES.c
+        if column.name not in _LATER
+    }
+    return _DELIVERIES.insert().from_select(list(columns), select(*columns.values()))
+
+
 def _supersede(cx: Connection, latest: Sequence[_Planned], now: datetime) -> None:
     """Drop what newer events of the same queue and target make pointless."""
     owners: dict[tuple[str, str | None], list[str]] = {}
     for delivery in latest:
         owner, key = delivery.queue
-        owners.setdefault((key, delivery.columns["target"]), []).append(owner)
+        owners.setdefault((key, delivery.shared["target"]), []).append(owner)
     for (key, target), chosen in owners.items():
         values = {"owners": chosen, "of_key": key, "of_target": target, "now": now}
         write(cx, _superseding(cx.dialect.name), [values])
