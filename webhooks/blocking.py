@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import func, select, true, update
 from sqlalchemy.orm import Session
 
-from webhooks.specs import OnPoison
+from webhooks.roster.specs import OnPoison
 from webhooks.tables import (
     Delivery,
     DeliveryKind,

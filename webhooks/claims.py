@@ -30,7 +30,7 @@ from webhooks.heads import Head, lock_due, lock_one, lock_probes
 from webhooks.operational import Ping
 from webhooks.outbox import store_event
 from webhooks.pacing import Pace
-from webhooks.specs import Scheme
+from webhooks.roster.specs import Scheme
 from webhooks.subscriptions import get
 from webhooks.tables import (
     Attempt,

@@ -40,7 +40,7 @@ from webhooks.errors import UnsendableError
 from webhooks.outgoing import NOTHING_LENT, prepare
 from webhooks.recorder import Recorder
 from webhooks.results import Answered, settle_results, sweep_expired_leases
-from webhooks.sealing import SecretBox
+from webhooks.roster.secrets import SecretBox
 from webhooks.sending.sender import Sender, SendResult
 from webhooks.slots import FRESH_SECONDS, Slots
 from webhooks.tables import AttemptOutcome

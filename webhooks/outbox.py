@@ -56,7 +56,7 @@ from webhooks.operational import (
     is_operational,
 )
 from webhooks.rendering import nothing_rendered, render
-from webhooks.specs import OnPoison
+from webhooks.roster.specs import OnPoison
 from webhooks.tables import (
     Delivery,
     DeliveryKind,

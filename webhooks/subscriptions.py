@@ -5,7 +5,7 @@ Rules:
 - Functions work in the caller's transaction, flush, and never commit.
 - Credentials, client keys and signing secrets are sealed in the database; a signing
   secret is returned in clear once, when it is made.
-- What may be chosen, ``webhooks.specs`` and ``spec_checks`` say.
+- What may be chosen, ``webhooks.roster.specs`` and ``spec_checks`` say.
 - Whoever changes a subscription's state locks its row (FOR UPDATE) first, and
   ``outbox.enqueue`` reads it FOR KEY SHARE: an event is either held or released
   with the others, whichever commits first.
@@ -36,12 +36,19 @@ from webhooks.errors import (
 )
 from webhooks.events import new_sortable_id
 from webhooks.portions import read_rows
-from webhooks.sealing import SecretBox
+from webhooks.roster.secrets import (
+    SecretBox,
+    add_key,
+    add_missing_keys,
+    apply_changes,
+    columns_of,
+    place_of,
+    rotate_keys,
+    spec_of,
+)
+from webhooks.roster.spec_checks import check_spec
+from webhooks.roster.specs import FACTS, OnPoison, Scheme, SubscriptionSpec
 from webhooks.sending.address_guard import AddressGuard
-from webhooks.signing_keys import add_key, add_missing_keys, rotate_keys
-from webhooks.spec_checks import check_spec
-from webhooks.specs import FACTS, OnPoison, Scheme, SubscriptionSpec
-from webhooks.stored_specs import apply_changes, columns_of, place_of, spec_of
 from webhooks.tables import (
     LIVE_STATES,
     Delivery,

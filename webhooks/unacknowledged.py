@@ -18,8 +18,8 @@ from webhooks.blocking import block_key, given_up_state
 from webhooks.claims import Claim
 from webhooks.outbox import REASON_SUPERSEDED, announce_given_up
 from webhooks.retry import is_last, next_attempt_at
+from webhooks.roster.specs import OnPoison
 from webhooks.sending.sender import SendResult
-from webhooks.specs import OnPoison
 from webhooks.subscriptions import REASON_DELETED
 from webhooks.tables import (
     LIVE_STATES,

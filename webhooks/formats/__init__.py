@@ -18,29 +18,19 @@ from typing import Any
 
 from webhooks.errors import InvalidSubscriptionError, RenderError
 from webhooks.events import Event, matches_event_type
-from webhooks.formats import (
-    cloudevents,
-    databricks,
-    github,
-    gitlab,
-    jenkins,
-    mlflow,
-    slack,
-    standard,
-    teams,
-)
+from webhooks.formats import chat, databricks, github, gitlab, jenkins, mlflow, standard
 from webhooks.formats.contract import Format, Options, Rendered
 from webhooks.formats.writing import MAX_BODY_BYTES, fit, require_size
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
-        "standard": standard.FORMAT,
-        "cloudevents": cloudevents.FORMAT,
+        "standard": standard.STANDARD,
+        "cloudevents": standard.CLOUDEVENTS,
         "github": github.FORMAT,
         "gitlab": gitlab.FORMAT,
         "jenkins": jenkins.FORMAT,
-        "slack": slack.FORMAT,
-        "teams": teams.FORMAT,
+        "slack": chat.SLACK,
+        "teams": chat.TEAMS,
         "mlflow": mlflow.FORMAT,
         "databricks": databricks.FORMAT,
     }

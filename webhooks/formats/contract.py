@@ -1,22 +1,33 @@
-"""What a format is.
+"""What a format is, how options are read, and the parts of an event that they choose.
 
 - A format turns an event into a request: frozen bytes, their content type, and
   headers that belong to them. It is pure: no I/O, no clock, no secret.
-- Where a secret goes, a format leaves a placeholder (``webhooks.placeholders``).
+- Where a secret goes, a format leaves a placeholder (``webhooks.formats.writing``).
 - ``check`` reads the options as ``render`` will; what it accepts only the size of
   an event can make fail later.
 - A format may have words for some event types only; the others are not sent.
 - ``receipt`` finds in a receiver's answer what it started because of a delivery; the
   receiver may have filled it with anything.
+- Every reader returns a value of the right kind, or raises InvalidSubscriptionError
+  with the field ``options.<name>``.
+- A path is ``id``, ``type``, ``timestamp``, ``data`` or ``event`` (all four), and
+  goes on by member names: ``data.model``. ``deployment_token`` is a lent value.
+- A selection maps names of the target's to a path or to ``{"value": "text"}``,
+  whose text may have placeholders.
+- A path that an event does not have gives null, or nothing in text: one
+  subscription may take events of several types.
 """
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from webhooks.events import Event
+from webhooks.errors import InvalidSubscriptionError
+from webhooks.events import Event, compact_json, standard_body
+from webhooks.formats.writing import DEPLOYMENT_TOKEN, PLACEHOLDER, Template
 
 Options = Mapping[str, Any]
 
@@ -108,3 +119,145 @@ def first_text(*candidates: object) -> str | None:
         if isinstance(candidate, str) and candidate and candidate.isprintable():
             return candidate[:MAX_RECEIPT_LENGTH]
     return None
+
+
+PATH = re.compile(r"(event|id|type|timestamp|deployment_token|data(\.[^.\s{}]+)*)")
+LENT_TOKEN = Template(f"${{{DEPLOYMENT_TOKEN}}}")
+MAX_PATH_LENGTH = 255
+Selection = Mapping[str, str | Mapping[str, str]]
+
+
+def require_known(options: Options, *known: str) -> None:
+    """Refuse options that the format does not have, so that no typo is lost."""
+    for name in options:
+        if name not in known:
+            raise InvalidSubscriptionError(
+                f"options.{name}",
+                f"is not an option of this format; it has {', '.join(known)}"
+                if known
+                else "is not an option of this format; it has none",
+            )
+
+
+def read_text(
+    options: Options, name: str, default: str | None = None, *, maximum: int = 255
+) -> str:
+    """Read one line of text; without a default it must be given."""
+    text = options.get(name, default)
+    if not isinstance(text, str) or not text or not text.isprintable():
+        raise InvalidSubscriptionError(f"options.{name}", "must be one line of text")
+    if len(text) > maximum or "${" in text:
+        raise InvalidSubscriptionError(
+            f"options.{name}",
+            f"must have at most {maximum} characters and no placeholder",
+        )
+    return text
+
+
+def read_choice(options: Options, name: str, choices: Sequence[str]) -> str:
+    """Read one of the choices; the first is the default."""
+    choice = options.get(name, choices[0])
+    if choice not in choices:
+        raise InvalidSubscriptionError(
+            f"options.{name}", f"must be one of {', '.join(choices)}"
+        )
+    return str(choice)
+
+
+def read_flag(options: Options, name: str, *, default: bool) -> bool:
+    """Read true or false."""
+    flag = options.get(name, default)
+    if not isinstance(flag, bool):
+        raise InvalidSubscriptionError(f"options.{name}", "must be true or false")
+    return flag
+
+
+def document_of(message_id: str, event: Event) -> dict[str, Any]:
+    """Return the event as formats show it: the standard body with the id."""
+    return {"id": message_id, **json.loads(standard_body(event))}
+
+
+def find(path: str, document: Mapping[str, Any]) -> Any:  # noqa: ANN401  # A JSON value.
+    """Follow a path; None where the event has nothing there."""
+    if path == "event":
+        return document
+    if path == DEPLOYMENT_TOKEN:
+        return LENT_TOKEN
+    value: Any = document
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def select(selection: Selection, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the value of each name; constants are templates."""
+    return {
+        name: find(chosen, document)
+        if isinstance(chosen, str)
+        else Template(chosen["value"])
+        for name, chosen in selection.items()
+    }
+
+
+def select_texts(selection: Selection, document: Mapping[str, Any]) -> dict[str, str]:
+    """Return the value of each name as text, as ``text_of`` writes it."""
+    chosen = select(selection, document)
+    return {name: text_of(value) for name, value in chosen.items()}
+
+
+def text_of(value: object) -> str:
+    """Write a JSON value as text: strings bare, null as nothing, else compact JSON."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else compact_json(value)
+
+
+def read_selection(
+    options: Options, name: str, default: Selection, *, maximum: int
+) -> Selection:
+    """Read a selection from the options.
+
+    Raises:
+        InvalidSubscriptionError: it is not one, or has more than ``maximum`` names.
+    """
+    selection = options.get(name, default)
+    field = f"options.{name}"
+    if not isinstance(selection, Mapping):
+        raise InvalidSubscriptionError(field, "must map names to paths")
+    if len(selection) > maximum:
+        raise InvalidSubscriptionError(
+            field, f"has {len(selection)} names, and the receiver takes {maximum}"
+        )
+    for key, chosen in selection.items():
+        if not (_is_name(key) and _is_choice(chosen)):
+            raise InvalidSubscriptionError(
+                field,
+                f"{key!r} must be a path such as data.model, id, type, timestamp,"
+                ' event or deployment_token, or {"value": "text"}',
+            )
+    return selection
+
+
+def is_path(value: object) -> bool:
+    """Whether the value is a path into an event."""
+    return (
+        isinstance(value, str)
+        and len(value) <= MAX_PATH_LENGTH
+        and value.isprintable()
+        and PATH.fullmatch(value) is not None
+    )
+
+
+def _is_name(key: object) -> bool:
+    return (
+        isinstance(key, str) and 0 < len(key) <= MAX_PATH_LENGTH and key.isprintable()
+    )
+
+
+def _is_choice(chosen: object) -> bool:
+    if not isinstance(chosen, Mapping):
+        return is_path(chosen)
+    constant = chosen.get("value")
+    if len(chosen) != 1 or not isinstance(constant, str) or not constant.isprintable():
+        return False
+    return "${" not in PLACEHOLDER.sub("", constant)

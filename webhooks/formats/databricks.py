@@ -23,11 +23,20 @@ from typing import Any
 
 from webhooks.errors import InvalidSubscriptionError, RenderError
 from webhooks.events import PING_EVENT_TYPE, Event
-from webhooks.formats.contract import Format, Options, Rendered
-from webhooks.formats.keyed import keyed_digest
-from webhooks.formats.options import read_flag, require_known
-from webhooks.formats.writing import JSON_CONTENT_TYPE, json_bytes
-from webhooks.placeholders import SUBSCRIPTION_ID, Template
+from webhooks.formats.contract import (
+    Format,
+    Options,
+    Rendered,
+    read_flag,
+    require_known,
+)
+from webhooks.formats.mlflow import keyed_digest
+from webhooks.formats.writing import (
+    JSON_CONTENT_TYPE,
+    SUBSCRIPTION_ID,
+    Template,
+    json_bytes,
+)
 
 _MODEL_CREATED = "registered_model.created"
 _REGISTERED = "model_version.registered"

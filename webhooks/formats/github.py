@@ -23,10 +23,14 @@ from types import MappingProxyType
 
 from webhooks.errors import InvalidSubscriptionError, RenderError
 from webhooks.events import PING_EVENT_TYPE, Event
-from webhooks.formats.contract import Format, Options, Rendered, first_text, json_object
-from webhooks.formats.options import (
+from webhooks.formats.contract import (
+    Format,
+    Options,
+    Rendered,
     Selection,
     document_of,
+    first_text,
+    json_object,
     read_choice,
     read_flag,
     read_selection,
@@ -35,8 +39,12 @@ from webhooks.formats.options import (
     select,
     select_texts,
 )
-from webhooks.formats.writing import JSON_CONTENT_TYPE, json_bytes, require_size
-from webhooks.placeholders import DEPLOYMENT_TOKEN
+from webhooks.formats.writing import (
+    DEPLOYMENT_TOKEN,
+    JSON_CONTENT_TYPE,
+    json_bytes,
+    require_size,
+)
 
 MAX_EVENT_TYPE_LENGTH = 100
 MAX_PAYLOAD_NAMES = 10

@@ -18,17 +18,26 @@ from types import MappingProxyType
 
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.events import Event
-from webhooks.formats.contract import Format, Options, Rendered, first_text, json_object
-from webhooks.formats.options import (
+from webhooks.formats.contract import (
+    Format,
+    Options,
+    Rendered,
     Selection,
     document_of,
+    first_text,
+    json_object,
     read_selection,
     read_text,
     require_known,
     select_texts,
 )
-from webhooks.formats.writing import form_bytes, require_variables
-from webhooks.placeholders import DEPLOYMENT_TOKEN, FORM_CONTENT_TYPE, Template
+from webhooks.formats.writing import (
+    DEPLOYMENT_TOKEN,
+    FORM_CONTENT_TYPE,
+    Template,
+    form_bytes,
+    require_variables,
+)
 
 MAX_VARIABLES = 50
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")

@@ -22,10 +22,14 @@ from types import MappingProxyType
 
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.events import PING_EVENT_TYPE, Event
-from webhooks.formats.contract import Format, Options, Rendered, first_text, json_object
-from webhooks.formats.options import (
+from webhooks.formats.contract import (
+    Format,
+    Options,
+    Rendered,
     Selection,
     document_of,
+    first_text,
+    json_object,
     read_choice,
     read_selection,
     read_text,
@@ -34,6 +38,8 @@ from webhooks.formats.options import (
     select_texts,
 )
 from webhooks.formats.writing import (
+    DEPLOYMENT_TOKEN,
+    FORM_CONTENT_TYPE,
     JSON_CONTENT_TYPE,
     MAX_VARIABLE_BYTES,
     form_bytes,
@@ -41,7 +47,6 @@ from webhooks.formats.writing import (
     require_size,
     require_variables,
 )
-from webhooks.placeholders import DEPLOYMENT_TOKEN, FORM_CONTENT_TYPE
 
 MAX_NAMES = 50
 #: What the servlet container of Jenkins takes of a form.

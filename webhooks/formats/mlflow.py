@@ -15,6 +15,7 @@ the type in its data's ``sample``. Source: MLflow 3.17, "Webhooks".
 
 import base64
 import hashlib
+import hmac
 import re
 import uuid
 from collections.abc import Mapping
@@ -26,10 +27,11 @@ from typing import Any
 
 from webhooks.errors import InvalidSubscriptionError, RenderError
 from webhooks.events import PING_EVENT_TYPE, Event
-from webhooks.formats.contract import Format, Options, Rendered
-from webhooks.formats.keyed import keyed_digest
-from webhooks.formats.options import require_known
+from webhooks.formats.contract import Format, Options, Rendered, require_known
 from webhooks.formats.writing import JSON_CONTENT_TYPE, json_bytes
+
+SECRET = "secret"  # noqa: S105  # The name of a credential.
+
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
@@ -153,6 +155,14 @@ def delivery_id(message_id: str) -> str:
     """Return the UUID that stands for the message; MLflow's receivers may store one."""
     digest = hashlib.sha256(message_id.encode()).digest()
     return str(uuid.UUID(bytes=digest[:16], version=4))
+
+
+def keyed_digest(credentials: Mapping[str, str], message: bytes) -> bytes | None:
+    """Return the HMAC-SHA256 by the secret's UTF-8 bytes; None where there is none."""
+    secret = credentials.get(SECRET)
+    if secret is None:
+        return None
+    return hmac.new(secret.encode(), message, hashlib.sha256).digest()
 
 
 def signature(

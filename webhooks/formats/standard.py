@@ -1,23 +1,73 @@
-"""The ``standard`` format: the Standard Webhooks 1.0 body, unchanged.
+"""The formats ``standard`` and ``cloudevents``, and the signature for Tekton.
 
-Options:
+``standard`` is the Standard Webhooks 1.0 body, unchanged. ``cloudevents`` is
+CloudEvents 1.0 over HTTP; its id is the ``webhook-id``. Options of both:
 
 - ``hub_signature``: a text with a credential, such as ``${HUB_SECRET}``, with which
-  the body is signed besides, as ``X-Hub-Signature-256``.
+  the body is signed besides, as ``X-Hub-Signature-256``: HMAC-SHA256 over the body
+  alone, as hexadecimal after ``sha256=``. Neither id nor time is covered, so it is
+  opt-in and never replaces the standard signature.
 
-Receipt: the ``eventID`` of a Tekton event listener.
+Options of ``cloudevents``:
+
+- ``mode``: ``binary`` (default: attributes in ``ce-`` headers, the data as body) or
+  ``structured`` (all in one JSON document).
+- ``source``: a URI reference (default ``stagegate``); ``type_prefix``: put before the
+  event's type, such as ``com.example.``.
+
+Receipt: the ``eventID`` of a Tekton event listener. Sources: CloudEvents 1.0.2, "HTTP
+Protocol Binding" and "JSON Event Format"; GitHub, "Validating webhook deliveries";
+Tekton's ``github`` interceptor.
 """
 
+import hashlib
+import hmac
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
 
+from webhooks.errors import InvalidSubscriptionError
 from webhooks.events import Event, standard_body
-from webhooks.formats.contract import Format, Options, Rendered, first_text, json_object
-from webhooks.formats.keyed import HUB_OPTION, read_hub_signature
-from webhooks.formats.options import require_known
-from webhooks.formats.writing import JSON_CONTENT_TYPE
+from webhooks.formats.contract import (
+    Format,
+    Options,
+    Rendered,
+    document_of,
+    first_text,
+    json_object,
+    read_choice,
+    read_text,
+    require_known,
+)
+from webhooks.formats.writing import JSON_CONTENT_TYPE, PLACEHOLDER, json_bytes
+
+HUB_OPTION = "hub_signature"
+HUB_HEADER = "x-hub-signature-256"
 
 
-def check(options: Options) -> None:
+def read_hub_signature(options: Options) -> str | None:
+    """Read which credential signs, as one placeholder; None where none does.
+
+    Raises:
+        InvalidSubscriptionError: it is something else.
+    """
+    if HUB_OPTION not in options:
+        return None
+    template = options[HUB_OPTION]
+    if not (isinstance(template, str) and PLACEHOLDER.fullmatch(template)):
+        raise InvalidSubscriptionError(
+            f"options.{HUB_OPTION}", "must be ${NAME}, the name of a credential"
+        )
+    return template
+
+
+def hub_signature(secret: str, body: bytes) -> str:
+    """Sign a body with the characters of the secret."""
+    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def _check_standard(options: Options) -> None:
     """Read the options.
 
     Raises:
@@ -27,7 +77,7 @@ def check(options: Options) -> None:
     read_hub_signature(options)
 
 
-def render(message_id: str, event: Event, options: Options) -> Rendered:
+def _render_standard(message_id: str, event: Event, options: Options) -> Rendered:
     """Return the standard body; the message id travels in a header."""
     del message_id, options
     return Rendered(standard_body(event), JSON_CONTENT_TYPE)
@@ -39,4 +89,77 @@ def receipt(status: int, headers: Mapping[str, str], body: bytes) -> str | None:
     return first_text(json_object(body).get("eventID"))
 
 
-FORMAT = Format(check=check, render=render, receipt=receipt, lends_by_header=True)
+STANDARD = Format(
+    check=_check_standard,
+    render=_render_standard,
+    receipt=receipt,
+    lends_by_header=True,
+)
+
+
+DEFAULT_SOURCE = "stagegate"
+STRUCTURED_CONTENT_TYPE = "application/cloudevents+json"
+_URI_REFERENCE = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
+_TYPE_PREFIX = re.compile(r"([A-Za-z0-9_-]+\.)+")
+# HTTP binding, section 3.1.3.2: printable ASCII but the double quote and the percent
+# sign stands for itself.
+_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
+
+
+@dataclass(frozen=True)
+class _Envelope:
+    is_binary: bool
+    source: str
+    type_prefix: str
+
+
+def _check_cloudevents(options: Options) -> _Envelope:
+    """Read the options.
+
+    Raises:
+        InvalidSubscriptionError: one is unknown or of the wrong kind.
+    """
+    require_known(options, "mode", "source", "type_prefix", HUB_OPTION)
+    read_hub_signature(options)
+    source = read_text(options, "source", DEFAULT_SOURCE)
+    if not _URI_REFERENCE.fullmatch(source):
+        raise InvalidSubscriptionError("options.source", "must be a URI reference")
+    prefix = ""
+    if "type_prefix" in options:
+        prefix = read_text(options, "type_prefix")
+        if not _TYPE_PREFIX.fullmatch(prefix):
+            raise InvalidSubscriptionError(
+                "options.type_prefix", "must be dotted words with a dot at the end"
+            )
+    mode = read_choice(options, "mode", ("binary", "structured"))
+    return _Envelope(mode == "binary", source, prefix)
+
+
+def _render_cloudevents(message_id: str, event: Event, options: Options) -> Rendered:
+    """Put the event into its envelope."""
+    envelope = _check_cloudevents(options)
+    document = document_of(message_id, event)
+    attributes = {
+        "specversion": "1.0",
+        "id": message_id,
+        "type": envelope.type_prefix + event.type,
+        "source": envelope.source,
+        "time": document["timestamp"],
+    }
+    if event.subject:
+        attributes["subject"] = event.subject
+    if envelope.is_binary:
+        headers = {
+            f"ce-{name}": quote(value, _SAFE) for name, value in attributes.items()
+        }
+        return Rendered(json_bytes(document["data"]), JSON_CONTENT_TYPE, headers)
+    content = {"datacontenttype": JSON_CONTENT_TYPE, "data": document["data"]}
+    return Rendered(json_bytes(attributes | content), STRUCTURED_CONTENT_TYPE)
+
+
+CLOUDEVENTS = Format(
+    check=_check_cloudevents,
+    render=_render_cloudevents,
+    receipt=receipt,
+    lends_by_header=True,
+)

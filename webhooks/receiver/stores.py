@@ -4,6 +4,14 @@
   messages of one model are never worked on at once.
 - A hold ends by itself: the process that made it may be gone.
 - Times are whole Unix microseconds.
+
+Why a request is not accepted:
+
+    ReceiverError
+    ├── SignatureError    not signed with a known secret
+    ├── TooOldError       signed too long ago
+    ├── MalformedError    signed, but no event
+    └── BusyError         its model is being worked on
 """
 
 import sqlite3
@@ -16,7 +24,35 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from .errors import BusyError
+
+class ReceiverError(Exception):
+    """The request is not accepted; ``status`` is the HTTP status to answer."""
+
+    status = 400
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class SignatureError(ReceiverError):
+    """No signature of the request was made with a known secret."""
+
+    status = 401
+
+
+class TooOldError(ReceiverError):
+    """The request was signed too long ago, or by a clock that is too far ahead."""
+
+
+class MalformedError(ReceiverError):
+    """The body is signed, but it is no event in the standard format."""
+
+
+class BusyError(ReceiverError):
+    """This message, or another of its model, is being worked on."""
+
+    status = 503
+
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS done (

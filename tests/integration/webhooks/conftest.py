@@ -22,10 +22,10 @@ from webhooks.claims import Claim, claim_due, claim_probes
 from webhooks.dispatcher import Dispatcher
 from webhooks.events import Event
 from webhooks.results import settle_result
-from webhooks.sealing import SecretBox
+from webhooks.roster.secrets import SecretBox
+from webhooks.roster.specs import SubscriptionSpec
 from webhooks.sending.address_guard import AddressGuard
 from webhooks.sending.sender import Sender, SendResult
-from webhooks.specs import SubscriptionSpec
 from webhooks.tables import AttemptOutcome, Base, Delivery, EventRow
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -20,7 +20,7 @@ from webhooks import deliveries, dispatcher, recorder, subscriptions
 from webhooks.claims import Claim
 from webhooks.clock import utc_now
 from webhooks.errors import UnknownSubscriptionError
-from webhooks.sealing import SecretBox
+from webhooks.roster.secrets import SecretBox
 from webhooks.tables import Delivery, Subscription
 
 CANARY = "canary-6b1f"

@@ -13,10 +13,15 @@ from tests.integration.webhooks.conftest import NOW, World
 from tests.integration.webhooks.hostile import hostile_receiver, say
 from webhooks import subscriptions
 from webhooks.errors import InvalidSubscriptionError
-from webhooks.sealing import SecretBox, credential_names, open_credentials
+from webhooks.roster.secrets import (
+    MAX_LIVE_SECRETS,
+    SecretBox,
+    credential_names,
+    open_credentials,
+    public_keys,
+)
 from webhooks.sending.address_guard import AddressGuard
 from webhooks.signing import public_key_of
-from webhooks.signing_keys import MAX_LIVE_SECRETS, public_keys
 from webhooks.tables import Subscription, SubscriptionSecret
 
 LOCAL = "127.0.0.1"

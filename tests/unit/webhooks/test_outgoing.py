@@ -11,7 +11,7 @@ from svix.webhooks import Webhook as SvixWebhook
 from webhooks.claims import Claim
 from webhooks.errors import UnsendableError
 from webhooks.outgoing import prepare
-from webhooks.sealing import SecretBox, seal_credentials
+from webhooks.roster.secrets import SecretBox, seal_credentials
 from webhooks.sending.tls import Tls
 from webhooks.signing import new_private_key, new_secret
 from webhooks.tables import DeliveryKind

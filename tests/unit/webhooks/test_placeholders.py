@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.formats.writing import form_bytes, json_bytes
-from webhooks.placeholders import (
+from webhooks.formats.writing import (
     FORM_CONTENT_TYPE,
     Template,
     fill,
     fill_body,
+    form_bytes,
+    json_bytes,
     names_in,
     names_in_body,
 )

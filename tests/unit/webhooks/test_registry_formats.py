@@ -15,9 +15,9 @@ from webhooks import formats
 from webhooks.errors import InvalidSubscriptionError, RenderError
 from webhooks.events import Event
 from webhooks.formats import FORMATS, databricks, mlflow
+from webhooks.roster.spec_checks import check_spec
+from webhooks.roster.specs import SubscriptionSpec
 from webhooks.sending.address_guard import AddressGuard
-from webhooks.spec_checks import check_spec
-from webhooks.specs import SubscriptionSpec
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 DATA: dict[str, Any] = {

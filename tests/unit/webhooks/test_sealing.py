@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webhooks.errors import UnsealError
-from webhooks.sealing import SecretBox
+from webhooks.roster.secrets import SecretBox
 
 
 @given(st.text())

@@ -8,9 +8,9 @@ import pytest
 
 from tests.certificates import Authority, encrypted
 from webhooks.errors import InvalidSubscriptionError
+from webhooks.roster.spec_checks import check_spec
+from webhooks.roster.specs import SubscriptionSpec
 from webhooks.sending.address_guard import AddressGuard
-from webhooks.spec_checks import check_spec
-from webhooks.specs import SubscriptionSpec
 
 GUARD = AddressGuard()
 SPEC = SubscriptionSpec("https://example.com/hook")

@@ -1,12 +1,23 @@
-"""What a chat message says of an event: a title, labelled facts, a link.
+"""The formats ``slack`` and ``teams``: a message with a title, facts and a link.
 
-Options of the chat formats:
+Options:
 
 - ``text``: the title, with paths in braces: ``{data.model} is {data.to_stage}``
   (default: which version moved where, by whom). What is not a path stays as written.
 - ``facts``: a selection, label to path, at most ten (default: what moved, who did it
   and why, then the other texts and numbers directly in the data).
 - ``link``: a path to an address that the message links to (default: the version).
+
+The URL is the secret: what follows its host is kept as a credential.
+
+Nothing in an event can mention, link or format. To Slack goes a message for an
+incoming webhook, in which its texts are escaped, or stand in ``plain_text`` objects.
+Slack refuses blocks of 13,200 characters and more in all, with
+``msg_blocks_too_long``, though nobody documents it. To Teams goes an Adaptive Card for
+a workflow's webhook, in which they stand in text runs, which have no Markdown; a card
+without the envelope is refused with 400. Sources: Slack, "Sending messages using
+incoming webhooks", "Formatting text for app surfaces"; bolt-js issue 2509; Microsoft,
+"Create incoming webhooks with Workflows", Adaptive Cards 1.4.
 """
 
 import re
@@ -17,9 +28,11 @@ from typing import Any
 
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.events import Event
-from webhooks.formats.contract import Options
-from webhooks.formats.options import (
+from webhooks.formats.contract import (
     PATH,
+    Format,
+    Options,
+    Rendered,
     document_of,
     find,
     is_path,
@@ -29,8 +42,13 @@ from webhooks.formats.options import (
     select_texts,
     text_of,
 )
-from webhooks.formats.writing import shorten
-from webhooks.placeholders import DEPLOYMENT_TOKEN
+from webhooks.formats.writing import (
+    DEPLOYMENT_TOKEN,
+    JSON_CONTENT_TYPE,
+    json_bytes,
+    require_size,
+    shorten,
+)
 
 MAX_TITLE_TEMPLATE = 1000
 MAX_TITLE = 2000
@@ -145,3 +163,93 @@ def _link(options: Options, document: Mapping[str, Any]) -> str | None:
     if isinstance(url, str) and re.fullmatch(r"https?://[!-~]+", url):
         return url
     return None
+
+
+MAX_BLOCKS_BYTES = 12_000
+MAX_LINK = 2900
+
+
+def _render_slack(message_id: str, event: Event, options: Options) -> Rendered:
+    """Write the message as blocks, and as text for notifications.
+
+    Raises:
+        OversizeError: it is too long for Slack.
+    """
+    message = message_of(message_id, event, options)
+    blocks = _blocks(message)
+    require_size(json_bytes(blocks), MAX_BLOCKS_BYTES, "Slack")
+    document = {"text": _escape(message.title), "blocks": blocks}
+    return Rendered(json_bytes(document), JSON_CONTENT_TYPE)
+
+
+def _blocks(message: Message) -> list[dict[str, Any]]:
+    section: dict[str, Any] = {"type": "section", "text": _plain(message.title)}
+    if message.facts:
+        section["fields"] = [
+            _plain(f"{label}: {value}") for label, value in message.facts
+        ]
+    address = _escape(message.link or "").replace("|", "%7C")
+    # A longer one is refused, and with it the message.
+    if not 0 < len(address) <= MAX_LINK:
+        return [section]
+    link = {"type": "mrkdwn", "text": f"<{address}|Open>"}
+    return [section, {"type": "context", "elements": [link]}]
+
+
+def _plain(text: str) -> dict[str, Any]:
+    return {"type": "plain_text", "text": text, "emoji": False}
+
+
+def _escape(text: str) -> str:
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        text = text.replace(character, entity)
+    return text
+
+
+SLACK = Format(check=check, render=_render_slack, has_secret_url=True)
+
+
+MAX_CARD_BYTES = 28_000
+CARD_CONTENT_TYPE = "application/vnd.microsoft.card.adaptive"
+
+
+def _render_teams(message_id: str, event: Event, options: Options) -> Rendered:
+    """Write the message as a card in its envelope.
+
+    Raises:
+        OversizeError: it is too long for Teams.
+    """
+    card = _card(message_of(message_id, event, options))
+    attachment = {"contentType": CARD_CONTENT_TYPE, "content": card}
+    body = json_bytes({"type": "message", "attachments": [attachment]})
+    require_size(body, MAX_CARD_BYTES, "Teams")
+    return Rendered(body, JSON_CONTENT_TYPE)
+
+
+def _card(message: Message) -> dict[str, Any]:
+    title = _run(message.title) | {"weight": "bolder", "size": "medium"}
+    lines = [_line([title])]
+    for label, value in message.facts:
+        name = _run(f"{label}: ") | {"weight": "bolder"}
+        lines.append(_line([name, _run(value)]))
+    card: dict[str, Any] = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "body": lines,
+    }
+    if message.link is not None:
+        opening = {"type": "Action.OpenUrl", "title": "Open", "url": message.link}
+        card["actions"] = [opening]
+    return card
+
+
+def _line(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"type": "RichTextBlock", "inlines": runs}
+
+
+def _run(text: str) -> dict[str, Any]:
+    return {"type": "TextRun", "text": text}
+
+
+TEAMS = Format(check=check, render=_render_teams, has_secret_url=True)

@@ -11,13 +11,13 @@ Rules:
 - The command line reads this page too: it imports nothing that is slow to load.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
 from webhooks.events import EVENT_TYPE_FILTER
-from webhooks.placeholders import CREDENTIAL_NAME
 from webhooks.retry import MAX_SCHEDULE, MAX_SCHEDULE_LENGTH
 
 MAX_TEXT_LENGTH = 1000
@@ -26,6 +26,7 @@ MAX_HEADER_LENGTH = 4096
 MAX_PEM_LENGTH = 64 * 1024
 MIN_CREDENTIAL_LENGTH = 4
 MAX_CREDENTIAL_LENGTH = 4096
+CREDENTIAL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 PEM = "application/x-pem-file"
 
 Rule = Mapping[str, Any]

@@ -26,9 +26,8 @@ from typing import Any, NoReturn
 from webhooks import formats
 from webhooks.errors import InvalidSubscriptionError, TLSMaterialError
 from webhooks.formats import FORMATS
-from webhooks.formats.keyed import read_hub_signature
-from webhooks.placeholders import (
-    CREDENTIAL_NAME,
+from webhooks.formats.standard import read_hub_signature
+from webhooks.formats.writing import (
     LENT_NAMES,
     PLACEHOLDER,
     fill,
@@ -36,9 +35,8 @@ from webhooks.placeholders import (
     names_in_body,
 )
 from webhooks.retry import check_schedule
-from webhooks.sending.address_guard import AddressGuard
-from webhooks.sending.tls import Tls, make_context
-from webhooks.specs import (
+from webhooks.roster.specs import (
+    CREDENTIAL_NAME,
     FACTS,
     MAX_CREDENTIAL_LENGTH,
     MAX_HEADER_LENGTH,
@@ -48,6 +46,8 @@ from webhooks.specs import (
     Rule,
     SubscriptionSpec,
 )
+from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.tls import Tls, make_context
 
 MAX_CREDENTIALS = 20
 _SECRET_BEHIND_HOST = re.compile(r"[a-zA-Z]+://[^/?#$]+[/?].*")
