@@ -314,7 +314,7 @@ def _attempt_values(claim: Claim, result: SendResult, now: datetime) -> dict[str
 def _find_receipt(claim: Claim, result: SendResult) -> str | None:
     """Return what the receiver started because of the delivery, if it tells."""
     return formats.find_receipt(
-        claim.format, result.status or 0, result.response_headers, result.response_body
+        claim.format, result.response_headers, result.response_body
     )
 
 

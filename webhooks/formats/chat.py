@@ -23,7 +23,6 @@ incoming webhooks", "Formatting text for app surfaces"; bolt-js issue 2509; Micr
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from webhooks.errors import InvalidSubscriptionError
@@ -55,20 +54,20 @@ MAX_TITLE = 2000
 MAX_FACTS = 10
 MAX_LABEL = 100
 MAX_FACT = 500
-DEFAULT_FACTS: Mapping[str, str] = MappingProxyType(
-    {
-        "Model": "data.model",
-        "Version": "data.version",
-        "From": "data.from_stage",
-        "To": "data.to_stage",
-        "By": "data.actor.name",
-        "Why": "data.reason",
-    }
-)
+MAX_BLOCKS_BYTES = 12_000
+MAX_SLACK_LINK = 2900
+MAX_CARD_BYTES = 28_000
+DEFAULT_FACTS: Mapping[str, str] = {
+    "Model": "data.model",
+    "Version": "data.version",
+    "From": "data.from_stage",
+    "To": "data.to_stage",
+    "By": "data.actor.name",
+    "Why": "data.reason",
+}
 DEFAULT_LINK = "data.links.version"
 #: What an event is about, unless its type says something else.
 _MODELS = frozenset({"registered_model", "model_version"})
-LENT_TOKEN_IN_TEXT = f"{{{DEPLOYMENT_TOKEN}}}"
 _PATH_IN_TEXT = re.compile(rf"\{{({PATH.pattern})\}}")
 
 
@@ -81,51 +80,46 @@ class Message:
     link: str | None
 
 
-def check(options: Options) -> None:
-    """Read the options.
-
-    Raises:
-        InvalidSubscriptionError: one is unknown or of the wrong kind.
-    """
+def _check(options: Options) -> None:
     require_known(options, "text", "facts", "link")
     template = read_text(options, "text", "{type}", maximum=MAX_TITLE_TEMPLATE)
-    if LENT_TOKEN_IN_TEXT in template:
+    if f"{{{DEPLOYMENT_TOKEN}}}" in template:
         raise InvalidSubscriptionError("options.text", "must not hold secrets")
     facts = read_selection(options, "facts", {}, maximum=MAX_FACTS)
     if not all(map(_is_shown, facts.values())):
         raise InvalidSubscriptionError("options.facts", "must map labels to paths")
-    if "link" in options and not _is_shown(options["link"]):
+    if not _is_shown(options.get("link", DEFAULT_LINK)):
         raise InvalidSubscriptionError("options.link", "must be a path")
+
+
+def _is_shown(value: object) -> bool:
+    """Whether the value is a path to something that everybody may see."""
+    return is_path(value) and value != DEPLOYMENT_TOKEN
 
 
 def message_of(message_id: str, event: Event, options: Options) -> Message:
     """Return the message that says what happened."""
     document = document_of(message_id, event)
-    title = (
-        _PATH_IN_TEXT.sub(
+    if "text" in options:
+        title = _PATH_IN_TEXT.sub(
             lambda match: text_of(find(match[1], document)), options["text"]
         )
-        if "text" in options
-        else _headline(event.type, document["data"])
-    )
-    facts = (
-        select_texts(options["facts"], document)
-        if "facts" in options
-        else _facts(document)
-    )
+    else:
+        title = _headline(event.type, document["data"])
+    if "facts" in options:
+        facts = select_texts(options["facts"], document)
+    else:
+        facts = _facts(document)
+    url = find(options.get("link", DEFAULT_LINK), document)
+    is_link = isinstance(url, str) and re.fullmatch(r"https?://[!-~]+", url)
     return Message(
         title=shorten(title, MAX_TITLE) or event.type,
         facts=tuple(
             (shorten(label, MAX_LABEL), shorten(value, MAX_FACT))
             for label, value in facts.items()
         ),
-        link=_link(options, document),
+        link=url if is_link else None,
     )
-
-
-def _is_shown(value: object) -> bool:
-    """Whether the value is a path to something that everybody may see."""
-    return is_path(value) and value != DEPLOYMENT_TOKEN
 
 
 def _headline(event_type: str, data: Mapping[str, Any]) -> str:
@@ -158,42 +152,23 @@ def _facts(document: Mapping[str, Any]) -> dict[str, str]:
     return dict(facts[:MAX_FACTS])
 
 
-def _link(options: Options, document: Mapping[str, Any]) -> str | None:
-    url = find(options.get("link", DEFAULT_LINK), document)
-    if isinstance(url, str) and re.fullmatch(r"https?://[!-~]+", url):
-        return url
-    return None
-
-
-MAX_BLOCKS_BYTES = 12_000
-MAX_LINK = 2900
-
-
 def _render_slack(message_id: str, event: Event, options: Options) -> Rendered:
-    """Write the message as blocks, and as text for notifications.
-
-    Raises:
-        OversizeError: it is too long for Slack.
-    """
+    """Write the message as blocks, and as text for notifications."""
     message = message_of(message_id, event, options)
-    blocks = _blocks(message)
-    require_size(json_bytes(blocks), MAX_BLOCKS_BYTES, "Slack")
-    document = {"text": _escape(message.title), "blocks": blocks}
-    return Rendered(json_bytes(document), JSON_CONTENT_TYPE)
-
-
-def _blocks(message: Message) -> list[dict[str, Any]]:
     section: dict[str, Any] = {"type": "section", "text": _plain(message.title)}
     if message.facts:
         section["fields"] = [
-            _plain(f"{label}: {value}") for label, value in message.facts
+            _plain(f"{label}: {fact}") for label, fact in message.facts
         ]
+    blocks = [section]
     address = _escape(message.link or "").replace("|", "%7C")
     # A longer one is refused, and with it the message.
-    if not 0 < len(address) <= MAX_LINK:
-        return [section]
-    link = {"type": "mrkdwn", "text": f"<{address}|Open>"}
-    return [section, {"type": "context", "elements": [link]}]
+    if 0 < len(address) <= MAX_SLACK_LINK:
+        link = {"type": "mrkdwn", "text": f"<{address}|Open>"}
+        blocks.append({"type": "context", "elements": [link]})
+    require_size(json_bytes(blocks), MAX_BLOCKS_BYTES, "Slack")
+    document = {"text": _escape(message.title), "blocks": blocks}
+    return Rendered(json_bytes(document), JSON_CONTENT_TYPE)
 
 
 def _plain(text: str) -> dict[str, Any]:
@@ -201,55 +176,35 @@ def _plain(text: str) -> dict[str, Any]:
 
 
 def _escape(text: str) -> str:
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
-        text = text.replace(character, entity)
-    return text
-
-
-SLACK = Format(check=check, render=_render_slack, has_secret_url=True)
-
-
-MAX_CARD_BYTES = 28_000
-CARD_CONTENT_TYPE = "application/vnd.microsoft.card.adaptive"
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _render_teams(message_id: str, event: Event, options: Options) -> Rendered:
-    """Write the message as a card in its envelope.
-
-    Raises:
-        OversizeError: it is too long for Teams.
-    """
-    card = _card(message_of(message_id, event, options))
-    attachment = {"contentType": CARD_CONTENT_TYPE, "content": card}
-    body = json_bytes({"type": "message", "attachments": [attachment]})
-    require_size(body, MAX_CARD_BYTES, "Teams")
-    return Rendered(body, JSON_CONTENT_TYPE)
-
-
-def _card(message: Message) -> dict[str, Any]:
+    """Write the message as a card in its envelope."""
+    message = message_of(message_id, event, options)
     title = _run(message.title) | {"weight": "bolder", "size": "medium"}
-    lines = [_line([title])]
+    lines = [[title]]
     for label, value in message.facts:
-        name = _run(f"{label}: ") | {"weight": "bolder"}
-        lines.append(_line([name, _run(value)]))
+        lines.append([_run(f"{label}: ") | {"weight": "bolder"}, _run(value)])
     card: dict[str, Any] = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.4",
-        "body": lines,
+        "body": [{"type": "RichTextBlock", "inlines": runs} for runs in lines],
     }
     if message.link is not None:
         opening = {"type": "Action.OpenUrl", "title": "Open", "url": message.link}
         card["actions"] = [opening]
-    return card
-
-
-def _line(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"type": "RichTextBlock", "inlines": runs}
+    content_type = "application/vnd.microsoft.card.adaptive"
+    attachment = {"contentType": content_type, "content": card}
+    body = json_bytes({"type": "message", "attachments": [attachment]})
+    require_size(body, MAX_CARD_BYTES, "Teams")
+    return Rendered(body, JSON_CONTENT_TYPE)
 
 
 def _run(text: str) -> dict[str, Any]:
     return {"type": "TextRun", "text": text}
 
 
-TEAMS = Format(check=check, render=_render_teams, has_secret_url=True)
+SLACK = Format(_check, _render_slack, has_secret_url=True)
+TEAMS = Format(_check, _render_teams, has_secret_url=True)

@@ -1,15 +1,11 @@
-"""What a format is, how options are read, and the parts of an event that they choose.
+"""What a format is, and what formats read of their options and of an event.
 
 - A format turns an event into a request: frozen bytes, their content type, and
   headers that belong to them. It is pure: no I/O, no clock, no secret.
 - Where a secret goes, a format leaves a placeholder (``webhooks.formats.writing``).
 - ``check`` reads the options as ``render`` will; what it accepts only the size of
-  an event can make fail later.
-- A format may have words for some event types only; the others are not sent.
-- ``receipt`` finds in a receiver's answer what it started because of a delivery; the
-  receiver may have filled it with anything.
-- Every reader returns a value of the right kind, or raises InvalidSubscriptionError
-  with the field ``options.<name>``.
+  an event can make fail later. Every reader of an option returns a value of the right
+  kind, or raises InvalidSubscriptionError with the field ``options.<name>``.
 - A path is ``id``, ``type``, ``timestamp``, ``data`` or ``event`` (all four), and
   goes on by member names: ``data.model``. ``deployment_token`` is a lent value.
 - A selection maps names of the target's to a path or to ``{"value": "text"}``,
@@ -23,16 +19,29 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.events import Event, compact_json, standard_body
 from webhooks.formats.writing import DEPLOYMENT_TOKEN, PLACEHOLDER, Template
 
-Options = Mapping[str, Any]
-
-
 MAX_RECEIPT_LENGTH = 1000
+MAX_PATH_LENGTH = 255
+PATH = re.compile(r"(event|id|type|timestamp|deployment_token|data(\.[^.\s{}]+)*)")
+
+Options = Mapping[str, Any]
+Selection = Mapping[str, str | Mapping[str, str]]
+
+#: The whole event for a job, as one document or as variables.
+EVENT_PAYLOAD: Selection = {
+    name: name for name in ("id", "type", "timestamp", "data", DEPLOYMENT_TOKEN)
+}
+EVENT_VARIABLES: Selection = {
+    "WEBHOOK_ID": "id",
+    "EVENT_TYPE": "type",
+    "EVENT": "event",
+    "DEPLOYMENT_TOKEN": DEPLOYMENT_TOKEN,
+}
 
 
 @dataclass(frozen=True)
@@ -44,26 +53,6 @@ class Rendered:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def _no_receipt(_status: int, _headers: Mapping[str, str], _body: bytes) -> None:
-    return None
-
-
-def _no_authorization(
-    _options: Options, _credentials: Mapping[str, str]
-) -> Mapping[str, str]:
-    return {}
-
-
-def _no_signature(
-    _message_id: str, _now: datetime, _body: bytes, _credentials: Mapping[str, str]
-) -> Mapping[str, str]:
-    return {}
-
-
-def _take_all(_event: Event, _options: Options) -> bool:
-    return True
-
-
 @dataclass(frozen=True)
 class Format:
     """One format, as functions.
@@ -72,15 +61,16 @@ class Format:
         check: raises InvalidSubscriptionError for options it cannot use.
         render: takes message id, event and options; raises RenderError where the
             target would refuse the request, OversizeError where a shorter event helps.
-        receipt: takes status, headers (lower-case names) and body of a 2xx answer.
+        receipt: finds in headers (lower-case names) and body of a 2xx answer what the
+            receiver started; it may have filled them with anything.
         authorization: gives the headers that the credentials make where the
             owner wrote no ``authorization`` header; raises
             InvalidSubscriptionError when it lacks one that the target insists on.
         signature: gives the headers of an attempt that the receiver verifies it
             by, besides the standard ones, of message id, aware instant, body as it
             is sent, and credentials.
-        event_types: those that it has words for, the first one for examples; None
-            where it has for any.
+        event_types: those that it has words for, the first one for examples; the
+            others are not sent. None where it has words for any.
         takes: tells of an event of these types whether the options ask for it.
         lends_by_header: whether lent values travel as ``webhook-…`` headers; else
             they are in the body, or the target has no use for them.
@@ -89,15 +79,15 @@ class Format:
 
     check: Callable[[Options], object]
     render: Callable[[str, Event, Options], Rendered]
-    receipt: Callable[[int, Mapping[str, str], bytes], str | None] = _no_receipt
+    receipt: Callable[[Mapping[str, str], bytes], str | None] = lambda *_: None
     authorization: Callable[[Options, Mapping[str, str]], Mapping[str, str]] = (
-        _no_authorization
+        lambda *_: {}
     )
     signature: Callable[
         [str, datetime, bytes, Mapping[str, str]], Mapping[str, str]
-    ] = _no_signature
+    ] = lambda *_: {}
     event_types: tuple[str, ...] | None = None
-    takes: Callable[[Event, Options], bool] = _take_all
+    takes: Callable[[Event, Options], bool] = lambda *_: True
     lends_by_header: bool = False
     has_secret_url: bool = False
 
@@ -121,10 +111,9 @@ def first_text(*candidates: object) -> str | None:
     return None
 
 
-PATH = re.compile(r"(event|id|type|timestamp|deployment_token|data(\.[^.\s{}]+)*)")
-LENT_TOKEN = Template(f"${{{DEPLOYMENT_TOKEN}}}")
-MAX_PATH_LENGTH = 255
-Selection = Mapping[str, str | Mapping[str, str]]
+def receipt_in(*members: str) -> Callable[[Mapping[str, str], bytes], str | None]:
+    """Make what finds the first of these members in a JSON answer."""
+    return lambda _headers, body: first_text(*map(json_object(body).get, members))
 
 
 def require_known(options: Options, *known: str) -> None:
@@ -133,9 +122,8 @@ def require_known(options: Options, *known: str) -> None:
         if name not in known:
             raise InvalidSubscriptionError(
                 f"options.{name}",
-                f"is not an option of this format; it has {', '.join(known)}"
-                if known
-                else "is not an option of this format; it has none",
+                "is not an option of this format; it has "
+                + (", ".join(known) or "none"),
             )
 
 
@@ -172,6 +160,48 @@ def read_flag(options: Options, name: str, *, default: bool) -> bool:
     return flag
 
 
+def read_selection(
+    options: Options, name: str, default: Selection, *, maximum: int
+) -> Selection:
+    """Read a selection of at most ``maximum`` names."""
+    selection = options.get(name, default)
+    field = f"options.{name}"
+    if not isinstance(selection, Mapping):
+        raise InvalidSubscriptionError(field, "must map names to paths")
+    if len(selection) > maximum:
+        raise InvalidSubscriptionError(
+            field, f"has {len(selection)} names, and the receiver takes {maximum}"
+        )
+    for key, chosen in selection.items():
+        if not (_is_name(key) and (is_path(chosen) or _is_constant(chosen))):
+            raise InvalidSubscriptionError(
+                field,
+                f"{key!r} must be a path such as data.model, id, type, timestamp,"
+                ' event or deployment_token, or {"value": "text"}',
+            )
+    return selection
+
+
+def is_path(value: object) -> bool:
+    """Whether the value is a path into an event."""
+    return _is_name(value) and PATH.fullmatch(value) is not None
+
+
+def _is_name(value: object) -> TypeGuard[str]:
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= MAX_PATH_LENGTH
+        and value.isprintable()
+    )
+
+
+def _is_constant(chosen: object) -> bool:
+    match chosen:
+        case {"value": str(text), **others} if not others and text.isprintable():
+            return "${" not in PLACEHOLDER.sub("", text)
+    return False
+
+
 def document_of(message_id: str, event: Event) -> dict[str, Any]:
     """Return the event as formats show it: the standard body with the id."""
     return {"id": message_id, **json.loads(standard_body(event))}
@@ -182,7 +212,7 @@ def find(path: str, document: Mapping[str, Any]) -> Any:  # noqa: ANN401  # A JS
     if path == "event":
         return document
     if path == DEPLOYMENT_TOKEN:
-        return LENT_TOKEN
+        return Template(f"${{{DEPLOYMENT_TOKEN}}}")
     value: Any = document
     for name in path.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None
@@ -201,8 +231,7 @@ def select(selection: Selection, document: Mapping[str, Any]) -> dict[str, Any]:
 
 def select_texts(selection: Selection, document: Mapping[str, Any]) -> dict[str, str]:
     """Return the value of each name as text, as ``text_of`` writes it."""
-    chosen = select(selection, document)
-    return {name: text_of(value) for name, value in chosen.items()}
+    return {name: text_of(value) for name, value in select(selection, document).items()}
 
 
 def text_of(value: object) -> str:
@@ -210,54 +239,3 @@ def text_of(value: object) -> str:
     if isinstance(value, str):
         return value
     return "" if value is None else compact_json(value)
-
-
-def read_selection(
-    options: Options, name: str, default: Selection, *, maximum: int
-) -> Selection:
-    """Read a selection from the options.
-
-    Raises:
-        InvalidSubscriptionError: it is not one, or has more than ``maximum`` names.
-    """
-    selection = options.get(name, default)
-    field = f"options.{name}"
-    if not isinstance(selection, Mapping):
-        raise InvalidSubscriptionError(field, "must map names to paths")
-    if len(selection) > maximum:
-        raise InvalidSubscriptionError(
-            field, f"has {len(selection)} names, and the receiver takes {maximum}"
-        )
-    for key, chosen in selection.items():
-        if not (_is_name(key) and _is_choice(chosen)):
-            raise InvalidSubscriptionError(
-                field,
-                f"{key!r} must be a path such as data.model, id, type, timestamp,"
-                ' event or deployment_token, or {"value": "text"}',
-            )
-    return selection
-
-
-def is_path(value: object) -> bool:
-    """Whether the value is a path into an event."""
-    return (
-        isinstance(value, str)
-        and len(value) <= MAX_PATH_LENGTH
-        and value.isprintable()
-        and PATH.fullmatch(value) is not None
-    )
-
-
-def _is_name(key: object) -> bool:
-    return (
-        isinstance(key, str) and 0 < len(key) <= MAX_PATH_LENGTH and key.isprintable()
-    )
-
-
-def _is_choice(chosen: object) -> bool:
-    if not isinstance(chosen, Mapping):
-        return is_path(chosen)
-    constant = chosen.get("value")
-    if len(chosen) != 1 or not isinstance(constant, str) or not constant.isprintable():
-        return False
-    return "${" not in PLACEHOLDER.sub("", constant)

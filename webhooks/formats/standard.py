@@ -23,8 +23,6 @@ Tekton's ``github`` interceptor.
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from webhooks.errors import InvalidSubscriptionError
@@ -34,16 +32,20 @@ from webhooks.formats.contract import (
     Options,
     Rendered,
     document_of,
-    first_text,
-    json_object,
     read_choice,
     read_text,
+    receipt_in,
     require_known,
 )
 from webhooks.formats.writing import JSON_CONTENT_TYPE, PLACEHOLDER, json_bytes
 
 HUB_OPTION = "hub_signature"
 HUB_HEADER = "x-hub-signature-256"
+_URI_REFERENCE = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
+_TYPE_PREFIX = re.compile(r"([A-Za-z0-9_-]+\.)+")
+# HTTP binding, section 3.1.3.2: printable ASCII but the double quote and the percent
+# sign stands for itself.
+_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 
 
 def read_hub_signature(options: Options) -> str | None:
@@ -68,98 +70,52 @@ def hub_signature(secret: str, body: bytes) -> str:
 
 
 def _check_standard(options: Options) -> None:
-    """Read the options.
-
-    Raises:
-        InvalidSubscriptionError: one is unknown or of the wrong kind.
-    """
     require_known(options, HUB_OPTION)
     read_hub_signature(options)
 
 
-def _render_standard(message_id: str, event: Event, options: Options) -> Rendered:
-    """Return the standard body; the message id travels in a header."""
-    del message_id, options
+def _render_standard(_message_id: str, event: Event, _options: Options) -> Rendered:
     return Rendered(standard_body(event), JSON_CONTENT_TYPE)
 
 
-def receipt(status: int, headers: Mapping[str, str], body: bytes) -> str | None:
-    """Find the id that a Tekton event listener gave the event."""
-    del status, headers
-    return first_text(json_object(body).get("eventID"))
-
-
-STANDARD = Format(
-    check=_check_standard,
-    render=_render_standard,
-    receipt=receipt,
-    lends_by_header=True,
-)
-
-
-DEFAULT_SOURCE = "stagegate"
-STRUCTURED_CONTENT_TYPE = "application/cloudevents+json"
-_URI_REFERENCE = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
-_TYPE_PREFIX = re.compile(r"([A-Za-z0-9_-]+\.)+")
-# HTTP binding, section 3.1.3.2: printable ASCII but the double quote and the percent
-# sign stands for itself.
-_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
-
-
-@dataclass(frozen=True)
-class _Envelope:
-    is_binary: bool
-    source: str
-    type_prefix: str
-
-
-def _check_cloudevents(options: Options) -> _Envelope:
-    """Read the options.
-
-    Raises:
-        InvalidSubscriptionError: one is unknown or of the wrong kind.
-    """
+def _check_cloudevents(options: Options) -> tuple[str, str, str]:
+    """Return mode, source and type prefix."""
     require_known(options, "mode", "source", "type_prefix", HUB_OPTION)
     read_hub_signature(options)
-    source = read_text(options, "source", DEFAULT_SOURCE)
+    source = read_text(options, "source", "stagegate")
     if not _URI_REFERENCE.fullmatch(source):
         raise InvalidSubscriptionError("options.source", "must be a URI reference")
-    prefix = ""
-    if "type_prefix" in options:
-        prefix = read_text(options, "type_prefix")
-        if not _TYPE_PREFIX.fullmatch(prefix):
-            raise InvalidSubscriptionError(
-                "options.type_prefix", "must be dotted words with a dot at the end"
-            )
-    mode = read_choice(options, "mode", ("binary", "structured"))
-    return _Envelope(mode == "binary", source, prefix)
+    prefix = read_text(options, "type_prefix") if "type_prefix" in options else ""
+    if prefix and not _TYPE_PREFIX.fullmatch(prefix):
+        raise InvalidSubscriptionError(
+            "options.type_prefix", "must be dotted words with a dot at the end"
+        )
+    return read_choice(options, "mode", ("binary", "structured")), source, prefix
 
 
 def _render_cloudevents(message_id: str, event: Event, options: Options) -> Rendered:
-    """Put the event into its envelope."""
-    envelope = _check_cloudevents(options)
+    mode, source, prefix = _check_cloudevents(options)
     document = document_of(message_id, event)
     attributes = {
         "specversion": "1.0",
         "id": message_id,
-        "type": envelope.type_prefix + event.type,
-        "source": envelope.source,
+        "type": prefix + event.type,
+        "source": source,
         "time": document["timestamp"],
     }
     if event.subject:
         attributes["subject"] = event.subject
-    if envelope.is_binary:
+    if mode == "binary":
         headers = {
             f"ce-{name}": quote(value, _SAFE) for name, value in attributes.items()
         }
         return Rendered(json_bytes(document["data"]), JSON_CONTENT_TYPE, headers)
     content = {"datacontenttype": JSON_CONTENT_TYPE, "data": document["data"]}
-    return Rendered(json_bytes(attributes | content), STRUCTURED_CONTENT_TYPE)
+    return Rendered(json_bytes(attributes | content), "application/cloudevents+json")
 
 
+_RECEIPT = receipt_in("eventID")
+STANDARD = Format(_check_standard, _render_standard, _RECEIPT, lends_by_header=True)
 CLOUDEVENTS = Format(
-    check=_check_cloudevents,
-    render=_render_cloudevents,
-    receipt=receipt,
-    lends_by_header=True,
+    _check_cloudevents, _render_cloudevents, _RECEIPT, lends_by_header=True
 )

@@ -33,7 +33,7 @@ def test_an_unknown_format_is_named_in_the_error() -> None:
         formats.render("smoke-signals", "msg_a", PING)
     with pytest.raises(InvalidSubscriptionError, match="must be one of"):
         formats.check("smoke-signals", {})
-    assert formats.find_receipt("smoke-signals", 200, {}, b"") is None
+    assert formats.find_receipt("smoke-signals", {}, b"") is None
 
 
 VALID: list[tuple[str, dict[str, Any]]] = [
@@ -298,7 +298,7 @@ ANSWERS: list[tuple[str, dict[str, str], bytes, str | None]] = [
 def test_a_receipt_is_found_in_whatever_is_answered(
     name: str, headers: dict[str, str], body: bytes, *, expected: str | None
 ) -> None:
-    assert formats.find_receipt(name, 200, headers, body) == expected
+    assert formats.find_receipt(name, headers, body) == expected
 
 
 def test_every_format_lends_once_at_most() -> None:
