@@ -13,6 +13,7 @@ import secrets as random_source
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any, Protocol, Self
 
 from .stores import (
@@ -214,12 +215,14 @@ class Receiver:
         received_at = datetime.now(UTC) if now is None else now
         members = {name.lower(): value for name, value in headers.items()}
         message_id = self._verify(members, body, received_at)
-        event = _parse(body)
+        event_type, timestamp, data = _parse(body)
+        model = data.get("model")
         is_replay = members.get("webhook-replay") == "true"
+        position = None if is_replay else _position(timestamp, data.get("sequence"))
         ticket = Ticket(
             message_id=message_id,
-            key=event.model,
-            position=None if is_replay else event.position,
+            key=model if isinstance(model, str) else None,
+            position=position,
             received_at=_microseconds(received_at),
             busy_until=_microseconds(received_at + self._busy_for),
             token=random_source.token_hex(8),
@@ -227,9 +230,9 @@ class Receiver:
         standing = self._store.begin(ticket)
         return Message(
             id=message_id,
-            type=event.type,
-            timestamp=event.timestamp,
-            data=event.data,
+            type=event_type,
+            timestamp=timestamp,
+            data=data,
             standing=standing,
             is_replay=is_replay,
             deployment_token=members.get("webhook-deployment-token"),
@@ -245,56 +248,34 @@ class Receiver:
             raise SignatureError("The headers webhook-id and -timestamp are malformed.")
         signed = f"{message_id}.{timestamp}.".encode() + body
         signatures = headers.get("webhook-signature", "").split()[:MAX_SIGNATURES]
+        pairs = product(self._checks, signatures)
         # Every pair is tried, so that the time taken tells nothing.
-        if True not in [
-            check(signature, signed)
-            for check in self._checks
-            for signature in signatures
-        ]:
+        if True not in [check(signature, signed) for check, signature in pairs]:
             raise SignatureError
-        age_seconds = now.timestamp() - int(timestamp)
-        if abs(age_seconds) > self._tolerance.total_seconds():
+        if abs(now.timestamp() - int(timestamp)) > self._tolerance.total_seconds():
             raise TooOldError
         return message_id
 
 
-@dataclass(frozen=True)
-class _Event:
-    """The members of a standard body."""
-
-    type: str
-    timestamp: datetime
-    data: dict[str, Any]
-
-    @property
-    def model(self) -> str | None:
-        """The model that it is about."""
-        model = self.data.get("model")
-        return model if isinstance(model, str) else None
-
-    @property
-    def position(self) -> tuple[int, int] | None:
-        """Its place among the events of the model."""
-        sequence = self.data.get("sequence")
-        if type(sequence) is not int or not 0 <= sequence <= MAX_SEQUENCE:
-            return None
-        return _microseconds(self.timestamp), sequence
-
-
-def _parse(body: bytes) -> _Event:
+def _parse(body: bytes) -> tuple[str, datetime, dict[str, Any]]:
+    """Return type, timestamp and data of a standard body."""
     try:
         document = json.loads(body)
-        event = _Event(
-            document["type"],
-            datetime.fromisoformat(document["timestamp"]),
-            document["data"],
-        )
+        event_type, data = document["type"], document["data"]
+        timestamp = datetime.fromisoformat(document["timestamp"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise MalformedError from error
-    is_event = isinstance(event.type, str) and isinstance(event.data, dict)
-    if not is_event or event.timestamp.tzinfo is None:
+    is_event = isinstance(event_type, str) and isinstance(data, dict)
+    if not is_event or timestamp.tzinfo is None:
         raise MalformedError
-    return event
+    return event_type, timestamp, data
+
+
+def _position(timestamp: datetime, sequence: object) -> tuple[int, int] | None:
+    """Return the place of an event among those of its model."""
+    if type(sequence) is not int or not 0 <= sequence <= MAX_SEQUENCE:
+        return None
+    return _microseconds(timestamp), sequence
 
 
 def _microseconds(instant: datetime) -> int:

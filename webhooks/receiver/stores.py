@@ -71,6 +71,7 @@ INSERT INTO latest VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE
 SET instant = excluded.instant, sequence = excluded.sequence
 WHERE (excluded.instant, excluded.sequence) > (instant, sequence)
 """
+_LET_GO = "DELETE FROM held WHERE token = ?"
 _FORGET = "DELETE FROM done WHERE number <= (SELECT max(number) FROM done) - ?"
 
 
@@ -201,15 +202,15 @@ class SQLiteStore:
     def begin(self, ticket: Ticket) -> Standing:
         """Judge a message, and hold it and its model if it is new."""
         with self._begin() as connection:
-            find = connection.execute
-            if find(_FIND_DONE, (ticket.message_id,)).fetchone():
+            execute = connection.execute
+            if execute(_FIND_DONE, (ticket.message_id,)).fetchone():
                 return Standing.DUPLICATE
-            if ticket.is_overtaken_by(find(_FIND_LATEST, (ticket.key,)).fetchone()):
+            if ticket.is_overtaken_by(execute(_FIND_LATEST, (ticket.key,)).fetchone()):
                 return Standing.OUT_OF_ORDER
-            find("DELETE FROM held WHERE busy_until <= ?", (ticket.received_at,))
-            if find(_FIND_HELD, (ticket.message_id, ticket.key)).fetchone():
+            execute("DELETE FROM held WHERE busy_until <= ?", (ticket.received_at,))
+            if execute(_FIND_HELD, (ticket.message_id, ticket.key)).fetchone():
                 raise BusyError
-            find(
+            execute(
                 "INSERT INTO held VALUES (?, ?, ?, ?)",
                 (ticket.message_id, ticket.key, ticket.token, ticket.busy_until),
             )
@@ -225,16 +226,12 @@ class SQLiteStore:
             if ticket.key is not None and ticket.position is not None:
                 connection.execute(_REMEMBER_LATEST, (ticket.key, *ticket.position))
             connection.execute(_FORGET, (self._max_entries,))
-            self._let_go(connection, ticket)
+            connection.execute(_LET_GO, (ticket.token,))
 
     def release(self, ticket: Ticket) -> None:
         """Let go of a new message that was not dealt with."""
         with self._begin() as connection:
-            self._let_go(connection, ticket)
-
-    @staticmethod
-    def _let_go(connection: sqlite3.Connection, ticket: Ticket) -> None:
-        connection.execute("DELETE FROM held WHERE token = ?", (ticket.token,))
+            connection.execute(_LET_GO, (ticket.token,))
 
     @contextmanager
     def _begin(self) -> Iterator[sqlite3.Connection]:

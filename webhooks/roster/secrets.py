@@ -1,27 +1,27 @@
-"""What a subscription keeps secret: sealed at rest, made, rotated, laid over.
+"""A subscription's secrets: sealed in the database, laid over by changes, rotated.
 
-- Each operator's string becomes one Fernet key through HKDF-SHA256 (RFC 5869).
-- The first key encrypts, every key decrypts: put the new key first, reseal,
-  then drop the old one.
-- The operator's string must carry its own entropy (32 random bytes): HKDF
-  separates and shapes keys, it does not slow down guessing.
+- Each operator's string becomes one Fernet key through HKDF-SHA256 (RFC 5869). It must
+  carry its own entropy (32 random bytes): HKDF separates and shapes keys, it does not
+  slow down guessing.
+- The first key encrypts, every key decrypts: put the new key first, and drop the old
+  one when nothing is sealed with it any more.
 - Credentials are a JSON object from name to sealed value, so that the names can be
   shown without the means to open the values.
 - A subscription has a symmetric secret always, and an ed25519 key once it asks for
   ``v1a``. Which of them sign is its choice (``signatures``).
-- A secret is given in clear once, when it is made; the database has it sealed. The
-  public half of a key is stored beside it in clear.
+- A signing secret is given in clear once, when it is made. The public half of a key
+  is stored beside it in clear.
 - Up to ten secrets of each scheme are live at a time.
-- Secrets are sealed in the columns and open in the specification.
 """
 
 import base64
 import json
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -35,12 +35,14 @@ from webhooks.roster.specs import SHOWN, Scheme, SubscriptionSpec
 from webhooks.signing import new_private_key, new_secret, public_key_of
 from webhooks.tables import Subscription, SubscriptionSecret
 
+MAX_LIVE_SECRETS = 10
 _PURPOSE = b"webhooks.sealing v1"
 
-
-def _derive_key(text: str) -> Fernet:
-    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=_PURPOSE)
-    return Fernet(base64.urlsafe_b64encode(derived.derive(text.encode())))
+#: Where a request goes, and what opens the door there.
+place_of = operator.attrgetter(
+    *("url", "headers", "credentials"),
+    *("ca_certificate", "client_certificate", "client_key"),
+)
 
 
 class SecretBox:
@@ -70,13 +72,10 @@ class SecretBox:
         except InvalidToken:
             raise UnsealError from None
 
-    def reseal(self, sealed: str) -> str:
-        """Encrypt what is sealed with the first key instead.
 
-        Raises:
-            UnsealError: no key fits, or the text was changed.
-        """
-        return self.seal(self.open(sealed))
+def _derive_key(text: str) -> Fernet:
+    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=_PURPOSE)
+    return Fernet(base64.urlsafe_b64encode(derived.derive(text.encode())))
 
 
 def seal_credentials(box: SecretBox, credentials: Mapping[str, str]) -> str | None:
@@ -91,19 +90,55 @@ def open_credentials(box: SecretBox, stored: str | None) -> dict[str, str]:
     Raises:
         UnsealError: no present key fits one of them.
     """
-    return {name: box.open(value) for name, value in _read(stored).items()}
+    return {name: box.open(value) for name, value in json.loads(stored or "{}").items()}
 
 
 def credential_names(stored: str | None) -> list[str]:
     """Name the credentials, sorted."""
-    return sorted(_read(stored))
+    return sorted(json.loads(stored or "{}"))
 
 
-def _read(stored: str | None) -> dict[str, str]:
-    return {} if stored is None else dict(json.loads(stored))
+def columns_of(box: SecretBox, spec: SubscriptionSpec) -> dict[str, Any]:
+    """Return a specification as columns, its secrets sealed."""
+    key = spec.client_key
+    return {
+        **{name: _as_json(getattr(spec, name)) for name in SHOWN},
+        "sealed_credentials": seal_credentials(box, spec.credentials),
+        "sealed_client_key": None if key is None else box.seal(key),
+    }
 
 
-MAX_LIVE_SECRETS = 10
+def _as_json(value: Any) -> Any:  # noqa: ANN401  # of any field
+    if isinstance(value, Mapping):
+        return dict(value)
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    return list(value) if is_list else value
+
+
+def spec_of(box: SecretBox, subscription: Subscription) -> SubscriptionSpec:
+    """Return what is stored as a specification, its secrets opened."""
+    return apply_changes(box, subscription, {})
+
+
+def apply_changes(
+    box: SecretBox, subscription: Subscription, changes: Mapping[str, Any]
+) -> SubscriptionSpec:
+    """Lay changes, by names of fields, over what is stored.
+
+    Credentials are merged by name, and one that is None is left out. What cannot be
+    opened is as if it had not been stored, and must be said again.
+    """
+    stored: dict[str, Any] = {name: getattr(subscription, name) for name in SHOWN}
+    credentials: dict[str, str | None] = {}
+    with suppress(UnsealError):
+        credentials |= open_credentials(box, subscription.sealed_credentials)
+    credentials |= changes.get("credentials") or {}
+    is_certificate_kept = changes.get("client_certificate", "") is not None
+    if is_certificate_kept and subscription.sealed_client_key is not None:
+        with suppress(UnsealError):
+            stored["client_key"] = box.open(subscription.sealed_client_key)
+    kept = {name: value for name, value in credentials.items() if value is not None}
+    return SubscriptionSpec(**{**stored, **changes, "credentials": kept})
 
 
 def add_key(
@@ -134,7 +169,7 @@ def add_missing_keys(
     session: Session, box: SecretBox, subscription: Subscription, *, now: datetime
 ) -> None:
     """Make a key for each scheme that the subscription asks for and has none of."""
-    present = {row.scheme for row in live_keys(session, [subscription.id], now)}
+    present = {row.scheme for row in _live_keys(session, [subscription.id], now)}
     for scheme in subscription.signatures:
         if scheme not in present:
             add_key(session, box, subscription.id, Scheme(scheme), now=now)
@@ -153,7 +188,7 @@ def rotate_keys(
     Returns:
         The new symmetric secret in clear, and its id.
     """
-    live = live_keys(session, [subscription.id], now)
+    live = _live_keys(session, [subscription.id], now)
     for scheme in Scheme:
         of_scheme = [row for row in live if row.scheme == scheme]
         for index, row in enumerate(of_scheme):
@@ -166,7 +201,7 @@ def rotate_keys(
     return secret, row.id
 
 
-def live_keys(
+def _live_keys(
     session: Session, subscription_ids: Sequence[str], now: datetime
 ) -> Sequence[SubscriptionSecret]:
     """Return the secrets that may sign now, newest first."""
@@ -197,69 +232,7 @@ def public_keys(
     keys: defaultdict[str, list[str]] = defaultdict(list)
     signing = [row.id for row in subscriptions if Scheme.V1A in row.signatures]
     if signing:
-        for row in live_keys(session, signing, now):
+        for row in _live_keys(session, signing, now):
             if row.public_key is not None:
                 keys[row.subscription_id].append(row.public_key)
     return keys
-
-
-T = TypeVar("T")
-
-#: Where a request goes, and what opens the door there.
-place_of = operator.attrgetter(
-    *("url", "headers", "credentials"),
-    *("ca_certificate", "client_certificate", "client_key"),
-)
-
-
-def spec_of(box: SecretBox, subscription: Subscription) -> SubscriptionSpec:
-    """Return what is stored as a specification, its secrets opened."""
-    return apply_changes(box, subscription, {})
-
-
-def apply_changes(
-    box: SecretBox, subscription: Subscription, changes: Mapping[str, Any]
-) -> SubscriptionSpec:
-    """Lay changes, by names of fields, over what is stored.
-
-    Credentials are merged by name, and one that is None is left out. What cannot be
-    opened is as if it had not been stored.
-    """
-    stored: dict[str, Any] = {name: getattr(subscription, name) for name in SHOWN}
-    credentials: dict[str, str | None] = {
-        **(_opened(open_credentials, box, subscription.sealed_credentials) or {}),
-        **(changes.get("credentials") or {}),
-    }
-    if changes.get("client_certificate", "") is not None:
-        stored["client_key"] = _opened(
-            SecretBox.open, box, subscription.sealed_client_key
-        )
-    kept = {name: value for name, value in credentials.items() if value is not None}
-    return SubscriptionSpec(**{**stored, **changes, "credentials": kept})
-
-
-def _opened(
-    open_it: Callable[[SecretBox, str], T], box: SecretBox, sealed: str | None
-) -> T | None:
-    """Open what is stored; what cannot be opened must be said again."""
-    try:
-        return None if sealed is None else open_it(box, sealed)
-    except UnsealError:
-        return None
-
-
-def columns_of(box: SecretBox, spec: SubscriptionSpec) -> dict[str, Any]:
-    """Return a specification as columns, its secrets sealed."""
-    key = spec.client_key
-    return {
-        **{name: _as_json(getattr(spec, name)) for name in SHOWN},
-        "sealed_credentials": seal_credentials(box, spec.credentials),
-        "sealed_client_key": None if key is None else box.seal(key),
-    }
-
-
-def _as_json(value: Any) -> Any:  # noqa: ANN401  # of any field
-    if isinstance(value, Mapping):
-        return dict(value)
-    is_list = isinstance(value, Sequence) and not isinstance(value, str)
-    return list(value) if is_list else value
