@@ -25,29 +25,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from webhooks.errors import InvalidSubscriptionError
 from webhooks.events import Event
 from webhooks.formats.contract import (
     PATH,
     Format,
     Options,
+    Reader,
     Rendered,
     document_of,
     find,
     is_path,
-    read_selection,
-    read_text,
-    require_known,
+    json_request,
+    refuse,
     select_texts,
     text_of,
 )
-from webhooks.formats.writing import (
-    DEPLOYMENT_TOKEN,
-    JSON_CONTENT_TYPE,
-    json_bytes,
-    require_size,
-    shorten,
-)
+from webhooks.formats.writing import DEPLOYMENT_TOKEN, json_bytes, require_size, shorten
 
 MAX_TITLE_TEMPLATE = 1000
 MAX_TITLE = 2000
@@ -81,15 +74,16 @@ class Message:
 
 
 def _check(options: Options) -> None:
-    require_known(options, "text", "facts", "link")
-    template = read_text(options, "text", "{type}", maximum=MAX_TITLE_TEMPLATE)
+    read = Reader(options)
+    read.require_known("text", "facts", "link")
+    template = read.text("text", "{type}", maximum=MAX_TITLE_TEMPLATE)
     if f"{{{DEPLOYMENT_TOKEN}}}" in template:
-        raise InvalidSubscriptionError("options.text", "must not hold secrets")
-    facts = read_selection(options, "facts", {}, maximum=MAX_FACTS)
+        refuse("text", "must not hold secrets")
+    facts = read.selection("facts", {}, maximum=MAX_FACTS)
     if not all(map(_is_shown, facts.values())):
-        raise InvalidSubscriptionError("options.facts", "must map labels to paths")
+        refuse("facts", "must map labels to paths")
     if not _is_shown(options.get("link", DEFAULT_LINK)):
-        raise InvalidSubscriptionError("options.link", "must be a path")
+        refuse("link", "must be a path")
 
 
 def _is_shown(value: object) -> bool:
@@ -167,8 +161,7 @@ def _render_slack(message_id: str, event: Event, options: Options) -> Rendered:
         link = {"type": "mrkdwn", "text": f"<{address}|Open>"}
         blocks.append({"type": "context", "elements": [link]})
     require_size(json_bytes(blocks), MAX_BLOCKS_BYTES, "Slack")
-    document = {"text": _escape(message.title), "blocks": blocks}
-    return Rendered(json_bytes(document), JSON_CONTENT_TYPE)
+    return json_request({"text": _escape(message.title), "blocks": blocks})
 
 
 def _plain(text: str) -> dict[str, Any]:
@@ -197,9 +190,9 @@ def _render_teams(message_id: str, event: Event, options: Options) -> Rendered:
         card["actions"] = [opening]
     content_type = "application/vnd.microsoft.card.adaptive"
     attachment = {"contentType": content_type, "content": card}
-    body = json_bytes({"type": "message", "attachments": [attachment]})
-    require_size(body, MAX_CARD_BYTES, "Teams")
-    return Rendered(body, JSON_CONTENT_TYPE)
+    rendered = json_request({"type": "message", "attachments": [attachment]})
+    require_size(rendered.body, MAX_CARD_BYTES, "Teams")
+    return rendered
 
 
 def _run(text: str) -> dict[str, Any]:

@@ -4,8 +4,7 @@
   headers that belong to them. It is pure: no I/O, no clock, no secret.
 - Where a secret goes, a format leaves a placeholder (``webhooks.formats.writing``).
 - ``check`` reads the options as ``render`` will; what it accepts only the size of
-  an event can make fail later. Every reader of an option returns a value of the right
-  kind, or raises InvalidSubscriptionError with the field ``options.<name>``.
+  an event can make fail later.
 - A path is ``id``, ``type``, ``timestamp``, ``data`` or ``event`` (all four), and
   goes on by member names: ``data.model``. ``deployment_token`` is a lent value.
 - A selection maps names of the target's to a path or to ``{"value": "text"}``,
@@ -16,14 +15,22 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeGuard
+from typing import Any, NoReturn, TypeGuard
 
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.events import Event, compact_json, standard_body
-from webhooks.formats.writing import DEPLOYMENT_TOKEN, PLACEHOLDER, Template
+from webhooks.formats.writing import (
+    DEPLOYMENT_TOKEN,
+    FORM_CONTENT_TYPE,
+    JSON_CONTENT_TYPE,
+    PLACEHOLDER,
+    Template,
+    form_bytes,
+    json_bytes,
+)
 
 MAX_RECEIPT_LENGTH = 1000
 MAX_PATH_LENGTH = 255
@@ -51,6 +58,18 @@ class Rendered:
     body: bytes
     content_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def json_request(
+    document: object, headers: Mapping[str, str] | None = None
+) -> Rendered:
+    """Send a JSON document; mappings keep their order."""
+    return Rendered(json_bytes(document), JSON_CONTENT_TYPE, headers or {})
+
+
+def form_request(members: Mapping[str, str]) -> Rendered:
+    """Send members as a form."""
+    return Rendered(form_bytes(members), FORM_CONTENT_TYPE)
 
 
 @dataclass(frozen=True)
@@ -116,70 +135,68 @@ def receipt_in(*members: str) -> Callable[[Mapping[str, str], bytes], str | None
     return lambda _headers, body: first_text(*map(json_object(body).get, members))
 
 
-def require_known(options: Options, *known: str) -> None:
-    """Refuse options that the format does not have, so that no typo is lost."""
-    for name in options:
-        if name not in known:
-            raise InvalidSubscriptionError(
-                f"options.{name}",
-                "is not an option of this format; it has "
-                + (", ".join(known) or "none"),
+class Reader:
+    """Reads options, and refuses what is not of the right kind."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+
+    def require_known(self, *known: str) -> None:
+        """Refuse options that the format does not have, so that no typo is lost."""
+        for name in self._options:
+            if name not in known:
+                listed = ", ".join(known) or "none"
+                refuse(name, f"is not an option of this format; it has {listed}")
+
+    def text(self, name: str, default: str | None = None, *, maximum: int = 255) -> str:
+        """Read one line of text; without a default it must be given."""
+        text = self._options.get(name, default)
+        if not isinstance(text, str) or not text or not text.isprintable():
+            refuse(name, "must be one line of text")
+        if len(text) > maximum or "${" in text:
+            refuse(name, f"must have at most {maximum} characters and no placeholder")
+        return text
+
+    def choice(self, name: str, *choices: str) -> str:
+        """Read one of the choices; the first is the default."""
+        choice = self._options.get(name, choices[0])
+        if choice not in choices:
+            refuse(name, f"must be one of {', '.join(choices)}")
+        return str(choice)
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """Read true or false."""
+        flag = self._options.get(name, default)
+        if not isinstance(flag, bool):
+            refuse(name, "must be true or false")
+        return flag
+
+    def selection(self, name: str, default: Selection, *, maximum: int) -> Selection:
+        """Read a selection of at most ``maximum`` names."""
+        selection = self._options.get(name, default)
+        if not isinstance(selection, Mapping):
+            refuse(name, "must map names to paths")
+        if len(selection) > maximum:
+            refuse(
+                name, f"has {len(selection)} names, and the receiver takes {maximum}"
             )
+        for key, chosen in selection.items():
+            if not (_is_name(key) and (is_path(chosen) or _is_constant(chosen))):
+                refuse(
+                    name,
+                    f"{key!r} must be a path such as data.model, id, type, timestamp,"
+                    ' event or deployment_token, or {"value": "text"}',
+                )
+        return selection
 
 
-def read_text(
-    options: Options, name: str, default: str | None = None, *, maximum: int = 255
-) -> str:
-    """Read one line of text; without a default it must be given."""
-    text = options.get(name, default)
-    if not isinstance(text, str) or not text or not text.isprintable():
-        raise InvalidSubscriptionError(f"options.{name}", "must be one line of text")
-    if len(text) > maximum or "${" in text:
-        raise InvalidSubscriptionError(
-            f"options.{name}",
-            f"must have at most {maximum} characters and no placeholder",
-        )
-    return text
+def refuse(option: str, fault: str) -> NoReturn:
+    """Refuse an option.
 
-
-def read_choice(options: Options, name: str, choices: Sequence[str]) -> str:
-    """Read one of the choices; the first is the default."""
-    choice = options.get(name, choices[0])
-    if choice not in choices:
-        raise InvalidSubscriptionError(
-            f"options.{name}", f"must be one of {', '.join(choices)}"
-        )
-    return str(choice)
-
-
-def read_flag(options: Options, name: str, *, default: bool) -> bool:
-    """Read true or false."""
-    flag = options.get(name, default)
-    if not isinstance(flag, bool):
-        raise InvalidSubscriptionError(f"options.{name}", "must be true or false")
-    return flag
-
-
-def read_selection(
-    options: Options, name: str, default: Selection, *, maximum: int
-) -> Selection:
-    """Read a selection of at most ``maximum`` names."""
-    selection = options.get(name, default)
-    field = f"options.{name}"
-    if not isinstance(selection, Mapping):
-        raise InvalidSubscriptionError(field, "must map names to paths")
-    if len(selection) > maximum:
-        raise InvalidSubscriptionError(
-            field, f"has {len(selection)} names, and the receiver takes {maximum}"
-        )
-    for key, chosen in selection.items():
-        if not (_is_name(key) and (is_path(chosen) or _is_constant(chosen))):
-            raise InvalidSubscriptionError(
-                field,
-                f"{key!r} must be a path such as data.model, id, type, timestamp,"
-                ' event or deployment_token, or {"value": "text"}',
-            )
-    return selection
+    Raises:
+        InvalidSubscriptionError: always, with the field ``options.<name>``.
+    """
+    raise InvalidSubscriptionError(f"options.{option}", fault)
 
 
 def is_path(value: object) -> bool:

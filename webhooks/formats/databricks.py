@@ -20,22 +20,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from webhooks.errors import InvalidSubscriptionError, RenderError
+from webhooks.errors import RenderError
 from webhooks.events import PING_EVENT_TYPE, Event
 from webhooks.formats.contract import (
     Format,
     Options,
+    Reader,
     Rendered,
-    read_flag,
-    require_known,
+    json_request,
+    refuse,
 )
 from webhooks.formats.mlflow import keyed_digest
-from webhooks.formats.writing import (
-    JSON_CONTENT_TYPE,
-    SUBSCRIPTION_ID,
-    Template,
-    json_bytes,
-)
+from webhooks.formats.writing import SUBSCRIPTION_ID, Template
 
 _MODEL_CREATED = "registered_model.created"
 _REGISTERED = "model_version.registered"
@@ -75,16 +71,15 @@ _EXAMPLE: Mapping[str, Any] = {
 
 
 def _check(options: Options) -> None:
-    require_known(options, "events", "test_mode")
-    read_flag(options, "test_mode", default=False)
+    read = Reader(options)
+    read.require_known("events", "test_mode")
+    read.flag("test_mode", default=False)
     events = options.get("events", list(NAMES))
     if not (isinstance(events, list) and events):
-        raise InvalidSubscriptionError("options.events", "must list an event's name")
+        refuse("events", "must list an event's name")
     for name in events:
         if not (isinstance(name, str) and name in NAMES):
-            raise InvalidSubscriptionError(
-                "options.events", f"{name!r} must be one of {', '.join(NAMES)}"
-            )
+            refuse("events", f"{name!r} must be one of {', '.join(NAMES)}")
 
 
 def _takes(event: Event, options: Options) -> bool:
@@ -101,7 +96,7 @@ def _render(_message_id: str, event: Event, options: Options) -> Rendered:
         name = listed_name or _name_of(event.type, event.target, {})
     if name is None:
         raise RenderError(f"Databricks has no name for {event.type!r}")
-    return Rendered(json_bytes(_document(name, event, data)), JSON_CONTENT_TYPE)
+    return json_request(_document(name, event, data))
 
 
 def _name_of(event_type: str, target: str | None, options: Options) -> str | None:

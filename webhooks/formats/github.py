@@ -26,24 +26,16 @@ from webhooks.formats.contract import (
     EVENT_PAYLOAD,
     Format,
     Options,
+    Reader,
     Rendered,
     Selection,
     document_of,
-    read_choice,
-    read_flag,
-    read_selection,
-    read_text,
+    json_request,
     receipt_in,
-    require_known,
     select,
     select_texts,
 )
-from webhooks.formats.writing import (
-    DEPLOYMENT_TOKEN,
-    JSON_CONTENT_TYPE,
-    json_bytes,
-    require_size,
-)
+from webhooks.formats.writing import DEPLOYMENT_TOKEN, json_bytes, require_size
 
 MAX_EVENT_TYPE_LENGTH = 100
 MAX_PAYLOAD_NAMES = 10
@@ -59,23 +51,19 @@ _HEADERS = {
 
 def _check(options: Options) -> dict[str, Any]:
     """Return the request, with selections where the event goes."""
-    if read_choice(options, "dispatch", ("repository", "workflow")) == "workflow":
-        require_known(options, "dispatch", "ref", "inputs", "return_run_details")
-        workflow: dict[str, Any] = {
-            "ref": read_text(options, "ref"),
-            "inputs": read_selection(
-                options, "inputs", DEFAULT_INPUTS, maximum=MAX_INPUTS
-            ),
-        }
-        is_told = read_flag(options, "return_run_details", default=True)
-        return {**workflow, "return_run_details": True} if is_told else workflow
-    require_known(options, "dispatch", "event_type", "payload")
+    read = Reader(options)
+    if read.choice("dispatch", "repository", "workflow") == "workflow":
+        read.require_known("dispatch", "ref", "inputs", "return_run_details")
+        ref = read.text("ref")
+        inputs = read.selection("inputs", DEFAULT_INPUTS, maximum=MAX_INPUTS)
+        is_answered = read.flag("return_run_details", default=True)
+        more = {"return_run_details": True} if is_answered else {}
+        return {"ref": ref, "inputs": inputs, **more}
+    read.require_known("dispatch", "event_type", "payload")
     event_type = None
     if "event_type" in options:
-        event_type = read_text(options, "event_type", maximum=MAX_EVENT_TYPE_LENGTH)
-    payload = read_selection(
-        options, "payload", EVENT_PAYLOAD, maximum=MAX_PAYLOAD_NAMES
-    )
+        event_type = read.text("event_type", maximum=MAX_EVENT_TYPE_LENGTH)
+    payload = read.selection("payload", EVENT_PAYLOAD, maximum=MAX_PAYLOAD_NAMES)
     return {"event_type": event_type, "client_payload": payload}
 
 
@@ -93,7 +81,7 @@ def _render(message_id: str, event: Event, options: Options) -> Rendered:
         raise RenderError(
             f"GitHub takes event types of {MAX_EVENT_TYPE_LENGTH} characters"
         )
-    return Rendered(json_bytes(request), JSON_CONTENT_TYPE, _HEADERS)
+    return json_request(request, _HEADERS)
 
 
 def _authorization(

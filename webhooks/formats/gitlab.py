@@ -13,27 +13,21 @@ the URL, which servers log. Receipt: the address of the pipeline. Source: GitLab
 
 import re
 
-from webhooks.errors import InvalidSubscriptionError
 from webhooks.events import Event
 from webhooks.formats.contract import (
     EVENT_VARIABLES,
     Format,
     Options,
+    Reader,
     Rendered,
     Selection,
     document_of,
-    read_selection,
-    read_text,
+    form_request,
     receipt_in,
-    require_known,
+    refuse,
     select_texts,
 )
-from webhooks.formats.writing import (
-    FORM_CONTENT_TYPE,
-    Template,
-    form_bytes,
-    require_variables,
-)
+from webhooks.formats.writing import Template, require_variables
 
 MAX_VARIABLES = 50
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
@@ -41,16 +35,13 @@ VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 
 def _check(options: Options) -> tuple[str, Selection]:
     """Return ref and variables."""
-    require_known(options, "ref", "variables")
-    variables = read_selection(
-        options, "variables", EVENT_VARIABLES, maximum=MAX_VARIABLES
-    )
+    read = Reader(options)
+    read.require_known("ref", "variables")
+    variables = read.selection("variables", EVENT_VARIABLES, maximum=MAX_VARIABLES)
     for name in variables:
         if not VARIABLE_NAME.fullmatch(name):
-            raise InvalidSubscriptionError(
-                "options.variables", f"{name!r} is not a name for a CI/CD variable"
-            )
-    return read_text(options, "ref"), variables
+            refuse("variables", f"{name!r} is not a name for a CI/CD variable")
+    return read.text("ref"), variables
 
 
 def _render(message_id: str, event: Event, options: Options) -> Rendered:
@@ -58,8 +49,7 @@ def _render(message_id: str, event: Event, options: Options) -> Rendered:
     values = select_texts(variables, document_of(message_id, event))
     require_variables(values.values())
     form = {f"variables[{name}]": value for name, value in values.items()}
-    body = form_bytes({"token": Template("${token}"), "ref": ref, **form})
-    return Rendered(body, FORM_CONTENT_TYPE)
+    return form_request({"token": Template("${token}"), "ref": ref, **form})
 
 
 FORMAT = Format(check=_check, render=_render, receipt=receipt_in("web_url", "id"))

@@ -25,27 +25,19 @@ from webhooks.formats.contract import (
     EVENT_VARIABLES,
     Format,
     Options,
+    Reader,
     Rendered,
     Selection,
     document_of,
     first_text,
+    form_request,
     json_object,
-    read_choice,
-    read_selection,
-    read_text,
-    require_known,
+    json_request,
+    refuse,
     select,
     select_texts,
 )
-from webhooks.formats.writing import (
-    FORM_CONTENT_TYPE,
-    JSON_CONTENT_TYPE,
-    MAX_VARIABLE_BYTES,
-    form_bytes,
-    json_bytes,
-    require_size,
-    require_variables,
-)
+from webhooks.formats.writing import MAX_VARIABLE_BYTES, require_size, require_variables
 
 MAX_NAMES = 50
 #: What the servlet container of Jenkins takes of a form.
@@ -54,18 +46,15 @@ MAX_FORM_BYTES = 200_000
 
 def _check(options: Options) -> tuple[str | None, Selection]:
     """Return the user who builds, None for the plugin, and what is told."""
-    if read_choice(options, "trigger", ("generic", "build")) == "generic":
-        require_known(options, "trigger", "payload")
-        payload = read_selection(options, "payload", EVENT_PAYLOAD, maximum=MAX_NAMES)
-        return None, payload
-    require_known(options, "trigger", "user", "parameters")
-    user = read_text(options, "user")
+    read = Reader(options)
+    if read.choice("trigger", "generic", "build") == "generic":
+        read.require_known("trigger", "payload")
+        return None, read.selection("payload", EVENT_PAYLOAD, maximum=MAX_NAMES)
+    read.require_known("trigger", "user", "parameters")
+    user = read.text("user")
     if ":" in user:
-        raise InvalidSubscriptionError("options.user", "must not contain ':'")
-    parameters = read_selection(
-        options, "parameters", EVENT_VARIABLES, maximum=MAX_NAMES
-    )
-    return user, parameters
+        refuse("user", "must not contain ':'")
+    return user, read.selection("parameters", EVENT_VARIABLES, maximum=MAX_NAMES)
 
 
 def _render(message_id: str, event: Event, options: Options) -> Rendered:
@@ -74,14 +63,14 @@ def _render(message_id: str, event: Event, options: Options) -> Rendered:
     if user is not None:
         parameters = select_texts(selection, document)
         require_variables(parameters.values())
-        body = form_bytes(parameters)
-        require_size(body, MAX_FORM_BYTES, "Jenkins")
-        return Rendered(body, FORM_CONTENT_TYPE)
-    body = json_bytes(select(selection, document))
-    # A job may pick all of it as one variable.
-    require_size(body, MAX_VARIABLE_BYTES, "Jenkins")
+        rendered = form_request(parameters)
+        require_size(rendered.body, MAX_FORM_BYTES, "Jenkins")
+        return rendered
     headers = {"gwt-dry-run": "true"} if event.type == PING_EVENT_TYPE else {}
-    return Rendered(body, JSON_CONTENT_TYPE, headers)
+    rendered = json_request(select(selection, document), headers)
+    # A job may pick all of it as one variable.
+    require_size(rendered.body, MAX_VARIABLE_BYTES, "Jenkins")
+    return rendered
 
 
 def _receipt(headers: Mapping[str, str], body: bytes) -> str | None:

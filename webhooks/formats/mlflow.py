@@ -24,10 +24,16 @@ from datetime import UTC, datetime
 from math import floor
 from typing import Any
 
-from webhooks.errors import InvalidSubscriptionError, RenderError
+from webhooks.errors import RenderError
 from webhooks.events import PING_EVENT_TYPE, Event
-from webhooks.formats.contract import Format, Options, Rendered, require_known
-from webhooks.formats.writing import JSON_CONTENT_TYPE, json_bytes
+from webhooks.formats.contract import (
+    Format,
+    Options,
+    Reader,
+    Rendered,
+    json_request,
+    refuse,
+)
 
 SECRET = "secret"  # noqa: S105  # The name of a credential.
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
@@ -101,11 +107,11 @@ _EXAMPLE: Mapping[str, Any] = {
 
 
 def _check(options: Options) -> None:
-    require_known(options, "name")
+    Reader(options).require_known("name")
     name = options.get("name", "webhook")
     if not (isinstance(name, str) and NAME.fullmatch(name)):
-        raise InvalidSubscriptionError(
-            "options.name",
+        refuse(
+            "name",
             "must be 1 to 63 letters, digits, dots, underscores and hyphens, with a"
             " letter or digit at both ends",
         )
@@ -125,7 +131,7 @@ def _render(message_id: str, event: Event, _options: Options) -> Rendered:
         "data": _said(word, _example(word) if is_ping else event.data),
     }
     headers = {"x-mlflow-delivery-id": delivery_id(message_id)}
-    return Rendered(json_bytes(body), JSON_CONTENT_TYPE, headers)
+    return json_request(body, headers)
 
 
 def delivery_id(message_id: str) -> str:

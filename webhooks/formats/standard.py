@@ -25,17 +25,16 @@ import hmac
 import re
 from urllib.parse import quote
 
-from webhooks.errors import InvalidSubscriptionError
 from webhooks.events import Event, standard_body
 from webhooks.formats.contract import (
     Format,
     Options,
+    Reader,
     Rendered,
     document_of,
-    read_choice,
-    read_text,
+    json_request,
     receipt_in,
-    require_known,
+    refuse,
 )
 from webhooks.formats.writing import JSON_CONTENT_TYPE, PLACEHOLDER, json_bytes
 
@@ -58,9 +57,7 @@ def read_hub_signature(options: Options) -> str | None:
         return None
     template = options[HUB_OPTION]
     if not (isinstance(template, str) and PLACEHOLDER.fullmatch(template)):
-        raise InvalidSubscriptionError(
-            f"options.{HUB_OPTION}", "must be ${NAME}, the name of a credential"
-        )
+        refuse(HUB_OPTION, "must be ${NAME}, the name of a credential")
     return template
 
 
@@ -70,7 +67,7 @@ def hub_signature(secret: str, body: bytes) -> str:
 
 
 def _check_standard(options: Options) -> None:
-    require_known(options, HUB_OPTION)
+    Reader(options).require_known(HUB_OPTION)
     read_hub_signature(options)
 
 
@@ -80,17 +77,16 @@ def _render_standard(_message_id: str, event: Event, _options: Options) -> Rende
 
 def _check_cloudevents(options: Options) -> tuple[str, str, str]:
     """Return mode, source and type prefix."""
-    require_known(options, "mode", "source", "type_prefix", HUB_OPTION)
+    read = Reader(options)
+    read.require_known("mode", "source", "type_prefix", HUB_OPTION)
     read_hub_signature(options)
-    source = read_text(options, "source", "stagegate")
+    source = read.text("source", "stagegate")
     if not _URI_REFERENCE.fullmatch(source):
-        raise InvalidSubscriptionError("options.source", "must be a URI reference")
-    prefix = read_text(options, "type_prefix") if "type_prefix" in options else ""
+        refuse("source", "must be a URI reference")
+    prefix = read.text("type_prefix") if "type_prefix" in options else ""
     if prefix and not _TYPE_PREFIX.fullmatch(prefix):
-        raise InvalidSubscriptionError(
-            "options.type_prefix", "must be dotted words with a dot at the end"
-        )
-    return read_choice(options, "mode", ("binary", "structured")), source, prefix
+        refuse("type_prefix", "must be dotted words with a dot at the end")
+    return read.choice("mode", "binary", "structured"), source, prefix
 
 
 def _render_cloudevents(message_id: str, event: Event, options: Options) -> Rendered:
@@ -109,7 +105,7 @@ def _render_cloudevents(message_id: str, event: Event, options: Options) -> Rend
         headers = {
             f"ce-{name}": quote(value, _SAFE) for name, value in attributes.items()
         }
-        return Rendered(json_bytes(document["data"]), JSON_CONTENT_TYPE, headers)
+        return json_request(document["data"], headers)
     content = {"datacontenttype": JSON_CONTENT_TYPE, "data": document["data"]}
     return Rendered(json_bytes(attributes | content), "application/cloudevents+json")
 
