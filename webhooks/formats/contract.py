@@ -191,11 +191,7 @@ class Reader:
 
 
 def refuse(option: str, fault: str) -> NoReturn:
-    """Refuse an option.
-
-    Raises:
-        InvalidSubscriptionError: always, with the field ``options.<name>``.
-    """
+    """Refuse an option: raise InvalidSubscriptionError with ``options.<name>``."""
     raise InvalidSubscriptionError(f"options.{option}", fault)
 
 

@@ -38,6 +38,15 @@ SECRET_PREFIX = "whsec_"  # noqa: S105  # A public prefix, not a secret.
 PUBLIC_KEY_PREFIX = "whpk_"
 MIN_SECRET_BYTES = 24
 ED25519_BYTES = 32
+# A sender signs with ten live secrets at most, by two schemes.
+MAX_SIGNATURES = 32
+MAX_SEQUENCE = 2**63 - 1
+# Without a dot: what is signed is joined by dots, and must be read one way only.
+MESSAGE_ID = re.compile(r"[!-\-/-~]{1,256}")
+TIMESTAMP = re.compile(r"[0-9]{1,12}")
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 #: Tells whether a signature, such as ``v1,…``, was made over these bytes.
 SignatureCheck = Callable[[str, bytes], bool]
@@ -90,17 +99,6 @@ def _decode(secret: str, prefix: str) -> bytes:
         return base64.b64decode(secret.removeprefix(prefix), validate=True)
     except binascii.Error as error:
         raise ValueError("a secret is base64 after its prefix") from error
-
-
-# A sender signs with ten live secrets at most, by two schemes.
-MAX_SIGNATURES = 32
-MAX_SEQUENCE = 2**63 - 1
-# Without a dot: what is signed is joined by dots, and must be read one way only.
-MESSAGE_ID = re.compile(r"[!-\-/-~]{1,256}")
-TIMESTAMP = re.compile(r"[0-9]{1,12}")
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -153,19 +153,19 @@ class MemoryStore:
             if ticket.is_overtaken_by(self._latest.get(ticket.key or "")):
                 return Standing.OUT_OF_ORDER
             self._held = {
-                message_id: held
-                for message_id, held in self._held.items()
+                token: held
+                for token, held in self._held.items()
                 if ticket.received_at < held.busy_until
             }
             if any(held.excludes(ticket) for held in self._held.values()):
                 raise BusyError
-            self._held[ticket.message_id] = ticket
+            self._held[ticket.token] = ticket
             return Standing.NEW
 
     def finish(self, ticket: Ticket) -> None:
         """Remember that a new message was dealt with, and let go of it."""
         with self._lock:
-            self._let_go(ticket)
+            self._held.pop(ticket.token, None)
             self._done[ticket.message_id] = None
             if ticket.key is not None and ticket.position is not None:
                 latest = self._latest.pop(ticket.key, ticket.position)
@@ -177,12 +177,7 @@ class MemoryStore:
     def release(self, ticket: Ticket) -> None:
         """Let go of a new message that was not dealt with."""
         with self._lock:
-            self._let_go(ticket)
-
-    def _let_go(self, ticket: Ticket) -> None:
-        # Another try may hold it by now, when this one took too long.
-        if self._held.get(ticket.message_id) == ticket:
-            del self._held[ticket.message_id]
+            self._held.pop(ticket.token, None)
 
 
 class SQLiteStore:
