@@ -107,6 +107,7 @@ REFUSED = [
     refused("headers", headers={"ce-id": "a"}),
     refused("headers.x-a", headers={"X-A": "a\r\nX-B: c"}),
     refused("headers.x-a", headers={"X-A": "ü"}),
+    refused("headers.x-a", headers={"X-A": " a"}),
     refused("headers.x-a", headers={"X-A": ""}),
     refused("headers.x-a", headers={"X-A": "a" * 4097}),
     refused("headers.x-a", headers={"X-A": "${"}),
