@@ -6,7 +6,7 @@ Rules:
   what the application calls it; its option on the command line; who may see it.
   Requests, documents, OpenAPI and the command line are made of that.
 - Only its column (``tables.Subscription``) and its type in the client are written
-  besides; a test holds them against this page. ``README.md`` has an example.
+  besides; a test holds them against this page. ``webhooks/README.md`` has an example.
 - What concerns several fields, or takes more than a rule, ``spec_checks`` refuses.
 - The command line reads this page too: it imports nothing that is slow to load.
 """
