@@ -38,14 +38,12 @@ from webhooks.events import new_sortable_id
 from webhooks.portions import read_rows
 from webhooks.roster.secrets import (
     SecretBox,
-    add_key,
-    add_missing_keys,
     apply_changes,
     columns_of,
     place_of,
-    rotate_keys,
     spec_of,
 )
+from webhooks.roster.signing_keys import add_key, add_missing_keys, rotate_keys
 from webhooks.roster.spec_checks import check_spec
 from webhooks.roster.specs import FACTS, OnPoison, Scheme, SubscriptionSpec
 from webhooks.sending.address_guard import AddressGuard

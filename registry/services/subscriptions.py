@@ -31,7 +31,8 @@ from webhooks.errors import (
     UnknownDeliveryError,
     UnknownSubscriptionError,
 )
-from webhooks.roster.secrets import SecretBox, credential_names, public_keys
+from webhooks.roster.secrets import SecretBox, credential_names
+from webhooks.roster.signing_keys import public_keys
 from webhooks.roster.specs import FACTS, SHOWN, SubscriptionSpec
 from webhooks.sending.address_guard import AddressGuard
 from webhooks.tables import Subscription

@@ -14,12 +14,11 @@ from tests.integration.webhooks.hostile import hostile_receiver, say
 from webhooks import subscriptions
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.roster.secrets import (
-    MAX_LIVE_SECRETS,
     SecretBox,
     credential_names,
     open_credentials,
-    public_keys,
 )
+from webhooks.roster.signing_keys import MAX_LIVE_SECRETS, public_keys
 from webhooks.sending.address_guard import AddressGuard
 from webhooks.signing import public_key_of
 from webhooks.tables import Subscription, SubscriptionSecret
