@@ -35,9 +35,9 @@ from registry.web.hosts import HostCheckingFlask
 from registry.web.parts import Parts
 from registry.web.readiness import Readiness
 from registry.web.strict_json import StrictJSONProvider
-from webhooks.dispatcher import Dispatcher
+from webhooks.queue.dispatcher import Dispatcher
 from webhooks.roster.secrets import SecretBox
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 from webhooks.sending.sender import Sender
 
 MAX_BODY_BYTES = 1024 * 1024

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from registry.addresses import server_address
 from registry.errors import ConfigurationError
-from webhooks.sending.allow_list import AllowedNetwork
+from webhooks.sending.guard import AllowedNetwork
 
 PREFIX = "STAGEGATE_"
 MIN_SECRET_KEY_CHARACTERS = 32

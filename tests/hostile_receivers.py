@@ -22,7 +22,7 @@ from tests.integration.webhooks.hostile import (
     say,
     say_and_stall,
 )
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 from webhooks.sending.sender import Sender, SendResult, Timeouts
 from webhooks.sending.tls import Tls
 
@@ -106,6 +106,10 @@ HOSTILITIES = (
     Hostility("101 headers", say(OK + b"x: 1\r\n" * 101 + b"\r\n")),
     Hostility("endless headers", flood(OK, b"x: 1\r\n")),
     Hostility("header line of 1 MiB", say(OK + b"x: " + b"1" * 2**20 + b"\r\n\r\n")),
+    Hostility(
+        "two lengths",
+        say(OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx"),
+    ),
     Hostility("head cut off", say(OK + b"x: 1\r\n")),
     Hostility("head cut off in a line", say(OK + b"x: 1")),
     Hostility("status line cut off", say(b"HTTP/1.1 200")),

@@ -8,7 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVarTuple
 
-from sqlalchemy import Connection, Executable
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    ColumnElement,
+    Connection,
+    Executable,
+    any_,
+    bindparam,
+    func,
+    select,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
@@ -61,6 +71,23 @@ def fetch_one(
     """Fetch the first row, as ``fetch``; None when there is none."""
     rows = fetch(cx, statement, values)
     return rows[0] if rows else None
+
+
+def is_among(column: Any, name: str, database: str) -> ColumnElement[bool]:  # noqa: ANN401  # of a table or of its alias
+    """Whether a column has one of a parameter's values, by a text of any length.
+
+    Args:
+        column: of texts or whole numbers.
+        name: the parameter, a list.
+        database: the dialect's name.
+    """
+    condition: ColumnElement[bool]
+    if database == "postgresql":
+        condition = column == any_(bindparam(name, type_=ARRAY(column.type)))
+    else:
+        values = func.json_each(bindparam(name, type_=JSON)).table_valued("value")
+        condition = column.in_(select(values.c.value))
+    return condition
 
 
 def _converted(

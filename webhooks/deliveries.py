@@ -5,22 +5,22 @@ Rules:
 - Lists are newest first and paged by key; they load nothing of what is sent.
 - ``redeliver`` sends a final delivery again with the same id and bytes, as a new
   row of kind ``replay`` outside the order. A blocked head goes back to pending
-  with a fresh budget instead: it is still its key's turn. What was never rendered is
+  with a fresh budget instead: it is still its queue's turn. What was never rendered is
   rendered now, as its subscription has it now.
 - ``skip`` gives a blocked head up, so that its key goes on.
 - Functions work in the caller's transaction, flush, and never commit.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, defer
 
-from webhooks.blocking import open_key
 from webhooks.errors import DeliveryStateError, RenderError, UnknownDeliveryError
 from webhooks.events import new_sortable_id
 from webhooks.portions import read_rows
+from webhooks.queue.row import advance
 from webhooks.rendering import render, stored_event
 from webhooks.tables import (
     LIVE_STATES,
@@ -29,9 +29,9 @@ from webhooks.tables import (
     DeliveryKind,
     DeliveryState,
     EventRow,
-    OrderingKey,
+    Queue,
+    ShownState,
     Subscription,
-    state_in,
 )
 
 REASON_SKIPPED = "skipped on request"
@@ -44,7 +44,7 @@ def list_page(
     *,
     subscription_id: str | None = None,
     event_id: str | None = None,
-    state: DeliveryState | None = None,
+    state: ShownState | None = None,
     limit: int,
     before: str | None = None,
 ) -> Sequence[Delivery]:
@@ -55,7 +55,7 @@ def list_page(
     if event_id is not None:
         query = query.where(Delivery.event_id == event_id)
     if state is not None:
-        query = query.where(state_in(Delivery.state, state))
+        query = query.where(Delivery.shown_state == state)
     if before is not None:
         query = query.where(Delivery.id < before)
     return session.scalars(query.order_by(Delivery.id.desc()).limit(limit)).all()
@@ -108,21 +108,21 @@ def redeliver(
     delivery, subscription = _lock(session, delivery_id)
     if subscription.deleted_at is not None:
         raise DeliveryStateError("the subscription was deleted")
-    is_blocked = delivery.state == DeliveryState.BLOCKED
+    is_blocked = delivery.shown_state == ShownState.BLOCKED
     if delivery.state in LIVE_STATES and not is_blocked:
         raise DeliveryStateError(
-            f"the delivery is still on its way: it is {delivery.state}"
+            f"the delivery is still on its way: it is {delivery.shown_state}"
         )
     if not delivery.content_type:
         render_now(session, delivery, subscription)
     if is_blocked:
-        open_key(session, delivery, subscription, now=now)
-    chosen = _retry(delivery, now) if is_blocked else _replay(delivery, now)
-    chosen.next_attempt_at = due or now
-    chosen.state = DeliveryState.PENDING if subscription.is_open else DeliveryState.HELD
-    session.add(chosen)
-    session.flush()
-    return chosen
+        _retry(delivery, due or now, now)
+        chosen = delivery
+    else:
+        chosen = _replay(delivery, due or now, now)
+        session.add(chosen)
+        session.add(_queue_of(chosen))
+    return _settled(session, chosen)
 
 
 def skip(session: Session, delivery_id: str, *, now: datetime) -> Delivery:
@@ -132,38 +132,16 @@ def skip(session: Session, delivery_id: str, *, now: datetime) -> Delivery:
         UnknownDeliveryError: there is none.
         DeliveryStateError: it is not blocked.
     """
-    delivery, subscription = _lock(session, delivery_id)
-    if delivery.state != DeliveryState.BLOCKED:
+    delivery, _ = _lock(session, delivery_id)
+    if delivery.shown_state != ShownState.BLOCKED:
         raise DeliveryStateError(
-            f"only a blocked delivery can be skipped, this one is {delivery.state}"
+            "only a blocked delivery can be skipped, this one is"
+            f" {delivery.shown_state}"
         )
     delivery.state = DeliveryState.DEAD
     delivery.reason = REASON_SKIPPED
     delivery.updated_at = now
-    session.flush()
-    open_key(session, delivery, subscription, now=now)
-    return delivery
-
-
-def count_live(session: Session) -> Mapping[DeliveryState, int]:
-    """Count the deliveries that are not final, by state."""
-    rows = session.execute(
-        select(Delivery.state, func.count())
-        .where(state_in(Delivery.state, *LIVE_STATES))
-        .group_by(Delivery.state)
-    )
-    counts = dict.fromkeys(LIVE_STATES, 0)
-    return counts | {DeliveryState(state): count for state, count in rows}
-
-
-def oldest_pending_at(session: Session) -> datetime | None:
-    """Return since when the longest-waiting pending delivery exists."""
-    return session.scalars(
-        select(Delivery.created_at)
-        .where(state_in(Delivery.state, DeliveryState.PENDING))
-        .order_by(Delivery.created_at)
-        .limit(1)
-    ).one_or_none()
+    return _settled(session, delivery)
 
 
 def _lock(session: Session, delivery_id: str) -> tuple[Delivery, Subscription]:
@@ -175,17 +153,31 @@ def _lock(session: Session, delivery_id: str) -> tuple[Delivery, Subscription]:
         populate_existing=True,
         with_for_update={"read": True, "key_share": True},
     )
-    key = (delivery.subscription_id, delivery.ordering_key)
-    session.get(OrderingKey, key, populate_existing=True, with_for_update=True)
+    session.execute(_queue(delivery).with_for_update())
     session.refresh(delivery, with_for_update=True)
     return delivery, subscription
 
 
-def _retry(delivery: Delivery, now: datetime) -> Delivery:
+def _queue(delivery: Delivery) -> Select[int]:
+    return select(Queue.id).where(
+        Queue.subscription_id == delivery.subscription_id,
+        Queue.ordering_key == delivery.ordering_key,
+    )
+
+
+def _settled(session: Session, delivery: Delivery) -> Delivery:
+    """Have its queue know what changed, and return it as it stands then."""
+    session.flush()
+    advance(session.connection(), session.scalars(_queue(delivery)).all())
+    session.refresh(delivery)
+    return delivery
+
+
+def _retry(delivery: Delivery, due: datetime, now: datetime) -> None:
     delivery.attempts_forgiven = delivery.attempt_count
     delivery.reason = None
+    delivery.next_attempt_at = due
     delivery.updated_at = now
-    return delivery
 
 
 def render_now(
@@ -208,7 +200,7 @@ def render_now(
         setattr(delivery, name, value)
 
 
-def _replay(delivery: Delivery, now: datetime) -> Delivery:
+def _replay(delivery: Delivery, due: datetime, now: datetime) -> Delivery:
     delivery_id = new_sortable_id("dlv", now)
     return Delivery(
         id=delivery_id,
@@ -218,13 +210,23 @@ def _replay(delivery: Delivery, now: datetime) -> Delivery:
         target=delivery.target,
         kind=DeliveryKind.REPLAY,
         replay_of=delivery.id,
-        # A key of its own: a replay waits for nothing and stops nothing.
+        # A queue of its own: a replay waits for nothing and stops nothing.
         ordering_key=delivery_id,
         sequence=1,
+        state=DeliveryState.PENDING,
         body=delivery.body,
         content_type=delivery.content_type,
         headers=delivery.headers,
         rendered_as=delivery.rendered_as,
+        next_attempt_at=due,
         created_at=now,
         updated_at=now,
+    )
+
+
+def _queue_of(delivery: Delivery) -> Queue:
+    return Queue(
+        subscription_id=delivery.subscription_id,
+        ordering_key=delivery.ordering_key,
+        next_sequence=2,
     )

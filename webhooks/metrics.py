@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from prometheus_client import Counter, Histogram
-from sqlalchemy import event, func, select
+from sqlalchemy import and_, event, func, select
 from sqlalchemy.orm import Session
 
 from webhooks.tables import (
@@ -23,7 +23,10 @@ from webhooks.tables import (
     Delivery,
     DeliveryKind,
     DeliveryState,
+    Queue,
+    ShownState,
     Subscription,
+    shown_state,
     state_in,
 )
 
@@ -109,27 +112,38 @@ class Backlog:
     subscription_id: str
     state: str
     is_breaker_open: bool
-    counts: Mapping[DeliveryState, int] = field(default_factory=dict)
+    counts: Mapping[ShownState, int] = field(default_factory=dict)
     oldest_pending_at: datetime | None = None
 
 
 def read_backlogs(session: Session, *, now: datetime) -> Sequence[Backlog]:
     """Read the backlog of every subscription that was not deleted."""
+    state = shown_state(
+        Delivery.state, Delivery.reason, Queue.state, Subscription.state
+    )
     rows = session.execute(
         select(
             Delivery.subscription_id,
-            Delivery.state,
+            state,
             func.count(),
             func.min(Delivery.created_at),
         )
+        .join(Subscription, Subscription.id == Delivery.subscription_id)
+        .join(
+            Queue,
+            and_(
+                Queue.subscription_id == Delivery.subscription_id,
+                Queue.ordering_key == Delivery.ordering_key,
+            ),
+        )
         .where(state_in(Delivery.state, *LIVE_STATES))
-        .group_by(Delivery.subscription_id, Delivery.state)
+        .group_by(Delivery.subscription_id, state)
     )
-    counts: dict[str, dict[DeliveryState, int]] = {}
+    counts: dict[str, dict[ShownState, int]] = {}
     oldest: dict[str, datetime] = {}
-    for subscription_id, state, number, since in rows:
-        counts.setdefault(subscription_id, {})[DeliveryState(state)] = number
-        if state == DeliveryState.PENDING:
+    for subscription_id, shown, number, since in rows:
+        counts.setdefault(subscription_id, {})[ShownState(shown)] = number
+        if shown == ShownState.PENDING:
             oldest[subscription_id] = since
     subscriptions = session.execute(
         select(Subscription.id, Subscription.state, Subscription.held_back_until)

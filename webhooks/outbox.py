@@ -3,40 +3,39 @@
 Rules:
 
 - ``store`` runs in the caller's transaction and issues a fixed number of
-  statements: one to read the subscriptions, one to store the events, one for the
-  numbers of all deliveries and one for each thousand of them; where subscriptions
-  want the latest only, one for each target.
-- Numbers of an ordering key are allocated under its row's lock, so their order is
-  the order of the commits.
-- A subscription that is not active gets its deliveries held, not dropped; so does a
-  key whose head is blocked.
+  statements: one asks whether a subscription changed, one stores the events, one for
+  all queues and one for each thousand deliveries; where subscriptions want the latest
+  only, two more.
+- Numbers of a queue are allocated under its row's lock, so their order is the order of
+  the commits.
+- Nothing here depends on whether a delivery may go: what is paused, resting or
+  blocked is stored like any other.
 - What a format has no words for makes no delivery. What it has words for and cannot
   express is given up at once, as a delivery is whose attempts are used up: announced,
-  counted, and with ``hold`` it blocks its key.
+  counted, and with ``hold`` it blocks its queue.
 - An event about a subscription goes to the others that name its type.
-- ``webhooks.claims`` takes the deliveries from here on.
+- ``webhooks.queue.claim`` takes the deliveries from here on.
 
-Locks are taken in one order: subscription, ordering keys, deliveries.
+Locks are taken in one order: subscription, queues, deliveries.
 """
 
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, make_dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from itertools import count, repeat
+from itertools import count
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, bindparam, false, select, update
+from sqlalchemy import Connection, Table, Update, bindparam, case, func, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
 from webhooks import formats
-from webhooks.blocking import REASON_BEHIND, block_key, given_up_state
-from webhooks.compiled import fetch, write
+from webhooks.compiled import fetch, is_among, write
 from webhooks.errors import RenderError
 from webhooks.events import (
     OPERATIONAL_PREFIX,
@@ -55,16 +54,19 @@ from webhooks.operational import (
     event_about,
     is_operational,
 )
+from webhooks.queue.row import advance
 from webhooks.rendering import nothing_rendered, render
+from webhooks.roster.members import Member, read_members
 from webhooks.roster.specs import OnPoison
 from webhooks.tables import (
+    REASON_SUPERSEDED,
     Delivery,
     DeliveryKind,
     DeliveryState,
     EventRow,
-    OrderingKey,
+    Queue,
+    QueueState,
     Subscription,
-    SubscriptionState,
     state_in,
 )
 
@@ -74,25 +76,20 @@ _DELIVERIES_AT_ONCE = 1_000
 _EVENTS: Table = EventRow.__table__  # type: ignore[assignment]
 _DELIVERIES: Table = Delivery.__table__  # type: ignore[assignment]
 _STORE_EVENTS = _EVENTS.insert().values(
-    {each.name: bindparam(each.name) for each in _EVENTS.c if each.name != "position"}
-)
-_LATER = {"replay_of", "receipt", "lease_until", "lease_token"}
-_STORE_DELIVERIES = _DELIVERIES.insert().values(
     {
-        each.name: bindparam(each.name)
-        for each in _DELIVERIES.c
-        if each.name not in _LATER
+        column.name: bindparam(column.name)
+        for column in _EVENTS.c
+        if column.name != "position"
     }
 )
-#: The subscriptions, whose states stay what they are until the commit.
-_LIVE = (
-    select(Subscription.__table__)
-    .where(Subscription.deleted_at.is_(None))
-    .order_by(Subscription.id)
-    .with_for_update(read=True, key_share=True)
+_LATER = {"replay_of", "receipt"}
+_STORE_DELIVERIES = _DELIVERIES.insert().values(
+    {
+        column.name: bindparam(column.name)
+        for column in _DELIVERIES.c
+        if column.name not in _LATER
+    }
 )
-_Subscribed = make_dataclass("_Subscribed", _LIVE.selected_columns.keys())
-REASON_SUPERSEDED = "a newer event took its place"
 
 
 def enqueue(session: Session, event: Event, *, now: datetime) -> EventRow:
@@ -121,38 +118,42 @@ def store(
 
     Returns the events' columns, and the deliveries that ``give_up`` is to be told.
     """
-    subscriptions: list[Any] = [_Subscribed(*row) for row in fetch(cx, _LIVE, {})]
-    wanted = [[entry for entry in subscriptions if _wants(entry, e)] for e in events]
+    members = read_members(cx).values()
+    told = [[member for member in members if _wants(member, e)] for e in events]
     stored = [
         _columns(event, fanout=len(chosen), now=now)
-        for event, chosen in zip(events, wanted, strict=True)
+        for event, chosen in zip(events, told, strict=True)
     ]
     write(cx, _STORE_EVENTS, stored)
-    wishes = [
-        _Wish(subscription, event)
-        for event, chosen in zip(events, wanted, strict=True)
-        for subscription in chosen
+    planned = _plan(zip(events, told, strict=True), now)
+    if planned:
+        _store_deliveries(cx, planned, now)
+    return stored, [
+        Delivery(**delivery.columns) for delivery in planned if delivery.is_given_up
     ]
-    return stored, _store_deliveries(cx, wishes, now=now) if wishes else []
 
 
 def give_up(session: Session, deliveries: Sequence[Delivery], *, now: datetime) -> None:
     """Do for what could not be rendered what is done when all attempts have failed."""
     for delivery in deliveries:
-        logger.error(
-            "webhook_delivery_given_up delivery=%s subscription=%s state=%s",
-            *(delivery.id, delivery.subscription_id, delivery.state),
-        )
-        if delivery.state == DeliveryState.BLOCKED:
-            block_key(session, delivery, now=now)
-        else:
+        log_given_up(delivery)
+        if delivery.state == DeliveryState.DEAD:
             note_dead(session, delivery.subscription_id)
     for delivery in deliveries:
         subscription = session.get_one(Subscription, delivery.subscription_id)
-        announce_given_up(session, delivery, subscription, now=now)
+        publish_given_up(session, delivery, subscription, now=now)
 
 
-def announce(
+def log_given_up(delivery: Delivery) -> None:
+    """Say in the log that a delivery will not be sent by itself any more."""
+    is_blocked = delivery.state == DeliveryState.PENDING
+    logger.error(
+        "webhook_delivery_given_up delivery=%s subscription=%s state=%s",
+        *(delivery.id, delivery.subscription_id, "blocked" if is_blocked else "dead"),
+    )
+
+
+def publish(
     session: Session,
     kind: OperationalType,
     subscription: Subscription,
@@ -161,21 +162,20 @@ def announce(
     now: datetime,
 ) -> None:
     """Enqueue an event about a subscription."""
-    # Subscriptions are read anew to enqueue; what was set must be there by then.
     session.flush()
     enqueue(session, event_about(subscription, kind, details, now=now), now=now)
 
 
-def announce_given_up(
+def publish_given_up(
     session: Session, delivery: Delivery, subscription: Subscription, *, now: datetime
 ) -> None:
-    """Announce that a delivery will not be sent by itself any more."""
+    """Publish that a delivery will not be sent by itself any more."""
     if is_operational(delivery.event_type):
         return
     details = describe_delivery(delivery)
-    announce(session, OperationalType.EXHAUSTED, subscription, details, now=now)
-    if delivery.state == DeliveryState.BLOCKED:
-        announce(session, OperationalType.KEY_BLOCKED, subscription, details, now=now)
+    publish(session, OperationalType.EXHAUSTED, subscription, details, now=now)
+    if delivery.state == DeliveryState.PENDING:
+        publish(session, OperationalType.KEY_BLOCKED, subscription, details, now=now)
 
 
 def store_event(
@@ -185,6 +185,13 @@ def store_event(
     stored = _columns(event, fanout=fanout, now=now)
     write(session.connection(), _STORE_EVENTS, [stored])
     return EventRow(**stored)
+
+
+def given_up_as(on_poison: str, kind: str, reason: str) -> dict[str, Any]:
+    """Return the state and reason of what is given up: it may have an order to keep."""
+    keeps_order = kind == DeliveryKind.EVENT and on_poison == OnPoison.HOLD
+    state = DeliveryState.PENDING if keeps_order else DeliveryState.DEAD
+    return {"state": state, "reason": reason}
 
 
 def _columns(event: Event, *, fanout: int, now: datetime) -> dict[str, Any]:
@@ -204,197 +211,95 @@ def _columns(event: Event, *, fanout: int, now: datetime) -> dict[str, Any]:
     }
 
 
-def _wants(subscription: Row[Any], event: Event) -> bool:
-    if not formats.takes(subscription.format, event, subscription.options):
+def _wants(member: Member, event: Event) -> bool:
+    if not formats.takes(member.format, event, member.options):
         return False
     if event.type.startswith(OPERATIONAL_PREFIX):
         # Filters of models and stages say nothing about these.
-        is_about_itself = event.ordering_key == operational_key(subscription.id)
-        return not is_about_itself and is_asked_for(subscription.event_types, event)
-    return bool(
-        is_asked_for(subscription.event_types, event)
+        is_about_itself = event.ordering_key == operational_key(member.id)
+        return not is_about_itself and is_asked_for(member.event_types, event)
+    return (
+        is_asked_for(member.event_types, event)
         and matches_subject(
-            subscription.subject_pattern, event.subject, *event.former_subjects
+            member.subject_pattern, event.subject, *event.former_subjects
         )
-        and matches_target(subscription.targets, event.target)
+        and matches_target(member.targets, event.target)
     )
 
 
 @dataclass(frozen=True)
-class _Wish:
-    """A subscription that wants an event."""
-
-    subscription: Row[Any]
-    event: Event
-
-    @property
-    def wants_latest_only(self) -> bool:
-        return bool(self.subscription.on_poison == OnPoison.LATEST_WINS)
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """The queue that the delivery stands in."""
-        return self.subscription.id, self.event.ordering_key
-
-    @property
-    def what(self) -> tuple[str, str, str | None]:
-        """What only the latest is wanted of."""
-        return (*self.key, self.event.target)
-
-
-def _store_deliveries(
-    cx: Connection, wishes: Sequence[_Wish], *, now: datetime
-) -> list[Delivery]:
-    """Store them, and give those that could not be rendered."""
-    places = _allocate(cx, wishes)
-    latest = [wish for wish in wishes if wish.wants_latest_only]
-    _supersede(cx, latest, now=now)
-    last_of = {wish.what: wish for wish in latest}
-    rendered: dict[tuple[str, str], _Rendering] = {}
-    values: list[dict[str, Any]] = []
-    given_up: list[Delivery] = []
-    for wish in wishes:
-        # Subscriptions that say the same get the same bytes, rendered once.
-        subscription = wish.subscription
-        said = json.dumps([subscription.format, subscription.options], sort_keys=True)
-        event = wish.event
-        if (event.id, said) not in rendered:
-            rendered[event.id, said] = _render(subscription, event.id, event)
-        rendering = rendered[event.id, said]
-        place = next(places[wish.key])
-        is_last = last_of.get(wish.what, wish) is wish
-        columns = (
-            _delivery_values(subscription, event, place, now)
-            | _birth_state(subscription, place, rendering.trouble, is_last=is_last)
-            | rendering.columns
-        )
-        values.append(columns)
-        if is_last and rendering.trouble is not None:
-            given_up.append(Delivery(**columns))
-    for start in range(0, len(values), _DELIVERIES_AT_ONCE):
-        write(cx, _STORE_DELIVERIES, values[start : start + _DELIVERIES_AT_ONCE])
-    return given_up
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A delivery's number within its key, and whether the key's head is blocked."""
-
-    sequence: int
-    is_behind_blocked: bool
-
-
-def _allocate(
-    cx: Connection, wishes: Sequence[_Wish]
-) -> Mapping[tuple[str, str], Iterator[_Place]]:
-    """Take the next numbers of each key, as many as it has deliveries."""
-    counts = Counter(wish.key for wish in wishes)
-    # Sorted, so two transactions lock the rows in one order.
-    values: dict[str, Any] = {}
-    for place, ((owner, key), number) in enumerate(sorted(counts.items())):
-        values[f"owner{place}"], values[f"key{place}"] = owner, key
-        values[f"next{place}"] = number + 1
-    rows = fetch(cx, _numbering(cx.dialect.name, len(counts)), values)
-    return {
-        (owner, key): map(
-            _Place, count(following - counts[owner, key]), repeat(is_blocked)
-        )
-        for owner, key, following, is_blocked in rows
-    }
-
-
-@cache
-def _numbering(database: str, keys: int) -> ReturningInsert[str, str, int, bool]:
-    """Add to the numbers of so many keys, beginning those that are new."""
-    insert = postgresql.insert if database == "postgresql" else sqlite.insert
-    new = insert(OrderingKey).values(
-        [
-            {
-                "subscription_id": bindparam(f"owner{place}"),
-                "ordering_key": bindparam(f"key{place}"),
-                "next_sequence": bindparam(f"next{place}"),
-                "is_blocked": false(),
-            }
-            for place in range(keys)
-        ]
-    )
-    following = OrderingKey.next_sequence + new.excluded.next_sequence - 1
-    return new.on_conflict_do_update(
-        index_elements=["subscription_id", "ordering_key"],
-        set_={"next_sequence": following},
-    ).returning(
-        OrderingKey.subscription_id,
-        OrderingKey.ordering_key,
-        OrderingKey.next_sequence,
-        OrderingKey.is_blocked,
-    )
-
-
-def _supersede(cx: Connection, latest: Sequence[_Wish], *, now: datetime) -> None:
-    """Drop what newer events of the same key and target make pointless."""
-    owners: dict[tuple[str, str | None], list[str]] = {}
-    for owner, key, target in sorted({wish.what for wish in latest}, key=str):
-        owners.setdefault((key, target), []).append(owner)
-    for (key, target), chosen in owners.items():
-        cx.execute(
-            _SUPERSEDE,
-            {"owners": chosen, "of_key": key, "of_target": target, "now": now},
-        )
-
-
-_SUPERSEDE = (
-    update(_DELIVERIES)
-    .where(
-        Delivery.subscription_id.in_(bindparam("owners", expanding=True)),
-        Delivery.ordering_key == bindparam("of_key"),
-        Delivery.target.is_not_distinct_from(bindparam("of_target")),
-        state_in(
-            Delivery.state,
-            DeliveryState.PENDING,
-            DeliveryState.HELD,
-            DeliveryState.BLOCKED,
-        ),
-    )
-    .values(
-        state=DeliveryState.SUPERSEDED,
-        reason=REASON_SUPERSEDED,
-        updated_at=bindparam("now"),
-    )
-)
-
-
-@dataclass(frozen=True)
-class _Rendering:
-    """Columns of a delivery, and why they say nothing where they do."""
+class _Planned:
+    """A delivery, but for its number."""
 
     columns: dict[str, Any]
-    trouble: str | None = None
+    is_latest_only: bool
+
+    @property
+    def queue(self) -> tuple[str, str]:
+        return self.columns["subscription_id"], self.columns["ordering_key"]
+
+    @property
+    def is_live(self) -> bool:
+        return bool(self.columns["state"] == DeliveryState.PENDING)
+
+    @property
+    def is_given_up(self) -> bool:
+        return self.columns["reason"] not in (None, REASON_SUPERSEDED)
 
 
-def _render(subscription: Row[Any], event_id: str, event: Event) -> _Rendering:
-    """Freeze the bytes, as far as the format can express the event."""
+def _plan(
+    told: Iterable[tuple[Event, Sequence[Member]]], now: datetime
+) -> list[_Planned]:
+    """Make the deliveries; subscriptions that say the same get the same bytes."""
+    rendered: dict[tuple[str, str], tuple[dict[str, Any], str | None]] = {}
+    last_of: dict[tuple[str, str, str | None], str] = {}
+    planned = []
+    for event, members in told:
+        for member in members:
+            said = json.dumps([member.format, member.options], sort_keys=True)
+            if (event.id, said) not in rendered:
+                rendered[event.id, said] = _render(member, event)
+            content, trouble = rendered[event.id, said]
+            columns = _delivery_columns(member, event, now)
+            state = (
+                {"state": DeliveryState.PENDING, "reason": None}
+                if trouble is None
+                else given_up_as(member.on_poison, DeliveryKind.EVENT, trouble)
+            )
+            is_latest_only = member.on_poison == OnPoison.LATEST_WINS
+            planned.append(_Planned({**columns, **content, **state}, is_latest_only))
+            last_of[member.id, event.ordering_key, event.target] = columns["id"]
+    for delivery in planned:
+        what = (*delivery.queue, delivery.columns["target"])
+        if delivery.is_latest_only and last_of[what] != delivery.columns["id"]:
+            delivery.columns.update(_SUPERSEDED)
+    return planned
+
+
+_SUPERSEDED = {"state": DeliveryState.DEAD, "reason": REASON_SUPERSEDED}
+
+
+def _render(member: Member, event: Event) -> tuple[dict[str, Any], str | None]:
+    """Freeze the bytes, as columns, and say why there are none where there are none."""
     try:
-        return _Rendering(render(subscription, event_id, event))
+        return render(member, event.id, event), None
     except RenderError as error:
         logger.exception(
-            "webhook_render_failed event=%s format=%s", event_id, subscription.format
+            "webhook_render_failed event=%s format=%s", event.id, member.format
         )
-        return _Rendering(nothing_rendered(event), f"not rendered: {error.message}")
+        return nothing_rendered(event), f"not rendered: {error.message}"
 
 
-def _delivery_values(
-    subscription: Row[Any], event: Event, place: _Place, now: datetime
-) -> dict[str, Any]:
-    due_at = now + timedelta(seconds=(subscription.schedule_seconds or (0,))[0])
+def _delivery_columns(member: Member, event: Event, now: datetime) -> dict[str, Any]:
+    due_at = now + timedelta(seconds=(member.schedule_seconds or (0,))[0])
     return {
         "id": new_sortable_id("dlv", now),
-        "subscription_id": subscription.id,
+        "subscription_id": member.id,
         "event_id": event.id,
         "event_type": event.type,
         "target": event.target,
         "kind": DeliveryKind.EVENT,
         "ordering_key": event.ordering_key,
-        "sequence": place.sequence,
         "attempt_count": 0,
         "attempts_forgiven": 0,
         "next_attempt_at": due_at,
@@ -403,17 +308,103 @@ def _delivery_values(
     }
 
 
-def _birth_state(
-    subscription: Row[Any], place: _Place, trouble: str | None, *, is_last: bool
-) -> dict[str, Any]:
-    if not is_last:  # a later event of the same change took its place
-        return {"state": DeliveryState.SUPERSEDED, "reason": REASON_SUPERSEDED}
-    if trouble is not None:
-        state = given_up_state(subscription.on_poison, DeliveryKind.EVENT)
-        return {"state": state, "reason": trouble}
-    holds = subscription.on_poison == OnPoison.HOLD
-    if place.is_behind_blocked and holds:
-        return {"state": DeliveryState.HELD, "reason": REASON_BEHIND}
-    if subscription.state == SubscriptionState.ACTIVE:
-        return {"state": DeliveryState.PENDING, "reason": None}
-    return {"state": DeliveryState.HELD, "reason": str(subscription.state)}
+def _store_deliveries(
+    cx: Connection, planned: Sequence[_Planned], now: datetime
+) -> None:
+    ids, numbers = _lengthen(cx, planned)
+    for delivery in planned:
+        delivery.columns["sequence"] = next(numbers[delivery.queue])
+    latest = [delivery for delivery in planned if delivery.is_latest_only]
+    _supersede(cx, latest, now)
+    rows = [delivery.columns for delivery in planned]
+    for start in range(0, len(rows), _DELIVERIES_AT_ONCE):
+        write(cx, _STORE_DELIVERIES, rows[start : start + _DELIVERIES_AT_ONCE])
+    if latest:
+        advance(cx, sorted({ids[delivery.queue] for delivery in latest}))
+
+
+def _lengthen(
+    cx: Connection, planned: Sequence[_Planned]
+) -> tuple[dict[tuple[str, str], int], dict[tuple[str, str], "count[int]"]]:
+    """Lock the queues, and take the numbers that each has deliveries for."""
+    counts = Counter(delivery.queue for delivery in planned)
+    live = [delivery for delivery in planned if delivery.is_live]
+    heads = {delivery.queue: delivery for delivery in reversed(live)}
+    values: dict[str, Any] = {}
+    # Sorted, so two transactions lock the rows in one order.
+    for place, (queue, number) in enumerate(sorted(counts.items())):
+        head = heads[queue].columns if queue in heads else _NO_HEAD
+        is_blocked = head["reason"] is not None
+        values |= {
+            f"owner{place}": queue[0],
+            f"key{place}": queue[1],
+            f"next{place}": number + 1,
+            f"head{place}": head["id"],
+            f"due{place}": head["next_attempt_at"],
+            f"state{place}": QueueState.BLOCKED if is_blocked else QueueState.OPEN,
+        }
+    rows = fetch(cx, _lengthening(cx.dialect.name, len(counts)), values)
+    ids = {(owner, key): queue_id for queue_id, owner, key, _ in rows}
+    return ids, {
+        (owner, key): count(following - counts[owner, key])
+        for _, owner, key, following in rows
+    }
+
+
+_NO_HEAD: Mapping[str, Any] = {"id": None, "next_attempt_at": None, "reason": None}
+
+
+@cache
+def _lengthening(database: str, queues: int) -> ReturningInsert[int, str, str, int]:
+    """Add to the numbers of so many queues, beginning those that are new."""
+    insert = postgresql.insert if database == "postgresql" else sqlite.insert
+    new = insert(Queue).values(
+        [
+            {
+                "subscription_id": bindparam(f"owner{place}"),
+                "ordering_key": bindparam(f"key{place}"),
+                "next_sequence": bindparam(f"next{place}"),
+                "head_id": bindparam(f"head{place}"),
+                "next_at": bindparam(f"due{place}", type_=Queue.next_at.type),
+                "state": bindparam(f"state{place}"),
+            }
+            for place in range(queues)
+        ]
+    )
+    had_head = Queue.head_id.is_not(None)
+    return new.on_conflict_do_update(
+        index_elements=["subscription_id", "ordering_key"],
+        set_={
+            "next_sequence": Queue.next_sequence + new.excluded.next_sequence - 1,
+            "head_id": func.coalesce(Queue.head_id, new.excluded.head_id),
+            "next_at": func.coalesce(Queue.next_at, new.excluded.next_at),
+            "state": case((had_head, Queue.state), else_=new.excluded.state),
+        },
+    ).returning(
+        Queue.id, Queue.subscription_id, Queue.ordering_key, Queue.next_sequence
+    )
+
+
+def _supersede(cx: Connection, latest: Sequence[_Planned], now: datetime) -> None:
+    """Drop what newer events of the same queue and target make pointless."""
+    owners: dict[tuple[str, str | None], list[str]] = {}
+    for delivery in latest:
+        owner, key = delivery.queue
+        owners.setdefault((key, delivery.columns["target"]), []).append(owner)
+    for (key, target), chosen in owners.items():
+        values = {"owners": chosen, "of_key": key, "of_target": target, "now": now}
+        write(cx, _superseding(cx.dialect.name), [values])
+
+
+@cache
+def _superseding(database: str) -> Update:
+    return (
+        update(Delivery)
+        .where(
+            is_among(Delivery.subscription_id, "owners", database),
+            Delivery.ordering_key == bindparam("of_key"),
+            Delivery.target.is_not_distinct_from(bindparam("of_target")),
+            state_in(Delivery.state, DeliveryState.PENDING),
+        )
+        .values(**_SUPERSEDED, updated_at=bindparam("now"))
+    )

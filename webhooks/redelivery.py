@@ -13,12 +13,11 @@ Rules:
 - A portion is one transaction under the lock of its subscription's row: of two
   requests at a time the second sees what the first has stored.
 
-Locks are taken in one order: feed, subscription, ordering key, delivery.
+Locks are taken in one order: feed, subscription, queue, delivery.
 """
 
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -32,6 +31,7 @@ from sqlalchemy import (
     false,
     func,
     insert,
+    or_,
     select,
     true,
 )
@@ -41,23 +41,30 @@ from webhooks import feed
 from webhooks.deliveries import redeliver, render_now
 from webhooks.errors import DeliveryStateError, UnknownSubscriptionError
 from webhooks.events import matches_subject, new_sortable_id
-from webhooks.pacing import MINUTE
+from webhooks.queue.pacing import MINUTE
+from webhooks.queue.row import advance
 from webhooks.tables import (
-    FINAL_STATES,
     LIVE_STATES,
+    REASON_SUPERSEDED,
     Delivery,
     DeliveryKind,
     DeliveryState,
     EventRow,
+    Queue,
+    ShownState,
     Subscription,
+    is_given_up,
     is_untried_copy,
     state_in,
 )
 
 #: Where the owner allows any number: ten a second.
 DEFAULT_RATE_PER_MINUTE = 600
-#: What a filter may ask for.
-STATES = (*FINAL_STATES, DeliveryState.BLOCKED)
+#: What a filter may ask for; all but the last are settled.
+STATES = (
+    *(ShownState.DELIVERED, ShownState.DEAD, ShownState.SUPERSEDED),
+    ShownState.BLOCKED,
+)
 LOOKED_AT_ONCE = 500
 _COPIED = (
     *("subscription_id", "event_id", "event_type", "target"),
@@ -86,7 +93,7 @@ class DeliveryFilter:
     until: datetime | None = None
     event_types: Sequence[str] | None = None
     subject_pattern: str | None = None
-    states: Sequence[DeliveryState] | None = None
+    states: Sequence[ShownState] | None = None
     again_before: datetime | None = None
 
 
@@ -137,7 +144,8 @@ def send_portion(
     subscription = _lock(session, subscription_id)
     rows = session.execute(
         select(
-            *(Delivery.id, Delivery.state, Delivery.content_type),
+            *(Delivery.id, Delivery.content_type),
+            is_given_up(Delivery.state, Delivery.reason).label("is_blocked"),
             *(Delivery.ordering_key, EventRow.position),
             *(EventRow.subject, EventRow.former_subjects),
         )
@@ -185,7 +193,7 @@ def _conditions(
     conditions = [
         _unindexed(session, Delivery.subscription_id) == subscription_id,
         Delivery.kind == DeliveryKind.EVENT,
-        state_in(Delivery.state, *(chosen.states or FINAL_STATES)),
+        _is_in(chosen.states or STATES[:-1]),
         EventRow.position.is_not(None),
         _was_never_sent_again(session, chosen),
     ]
@@ -196,6 +204,19 @@ def _conditions(
     if chosen.event_types is not None:
         conditions.append(feed.is_of_types(chosen.event_types))
     return conditions
+
+
+def _is_in(states: Sequence[ShownState]) -> ColumnElement[bool]:
+    """Whether a delivery is in one of ``STATES``."""
+    is_superseded = Delivery.reason.is_not_distinct_from(REASON_SUPERSEDED)
+    is_dead = state_in(Delivery.state, DeliveryState.DEAD)
+    conditions = {
+        ShownState.DELIVERED: state_in(Delivery.state, DeliveryState.DELIVERED),
+        ShownState.DEAD: is_dead & ~is_superseded,
+        ShownState.SUPERSEDED: is_dead & is_superseded,
+        ShownState.BLOCKED: is_given_up(Delivery.state, Delivery.reason),
+    }
+    return or_(*(conditions[state] for state in states))
 
 
 def _unindexed(
@@ -243,7 +264,7 @@ def _send(
         if _can_be_sent(session, subscription, row, now=now, due=due):
             sent.append((row, due))
     session.flush()  # What was rendered just now is copied, too.
-    copied = [(row, due) for row, due in sent if row.state != DeliveryState.BLOCKED]
+    copied = [(row, due) for row, due in sent if not row.is_blocked]
     if copied:
         _copy(session, subscription, copied, now)
     return len(sent)
@@ -276,7 +297,7 @@ def _can_be_sent(
 ) -> bool:
     """Whether it can be sent: a blocked one goes on, one without a body is rendered."""
     try:
-        if row.state == DeliveryState.BLOCKED:
+        if row.is_blocked:
             redeliver(session, row.id, now=now, due=due)
         elif not row.content_type:
             render_now(session, session.get_one(Delivery, row.id), subscription)
@@ -291,47 +312,58 @@ def _copy(
     copied: Sequence[_Due],
     now: datetime,
 ) -> None:
-    is_open = subscription.is_open
     common = {
         "new_kind": DeliveryKind.REPLAY,
-        "new_state": DeliveryState.PENDING if is_open else DeliveryState.HELD,
+        "new_state": DeliveryState.PENDING,
         "new_created_at": now,
         "new_updated_at": now,
     }
-    last = _last_numbers(session, subscription, {_key_of(row) for row, _ in copied})
+    queues = _lock_queues(session, subscription, {_key_of(row) for row, _ in copied})
     values = []
     for row, due in copied:
-        key = _key_of(row)
-        last[key] += 1
+        queue = queues[_key_of(row)]
         values.append(
             common
             | {
                 "new_id": new_sortable_id("dlv", now),
                 "new_replay_of": row.id,
-                "new_ordering_key": key,
-                "new_sequence": last[key],
+                "new_ordering_key": queue.ordering_key,
+                "new_sequence": queue.next_sequence,
                 "new_next_attempt_at": due,
             }
         )
+        queue.next_sequence += 1
     session.connection().execute(_copy_statement(), values)
+    session.flush()
+    advance(session.connection(), [queue.id for queue in queues.values()])
 
 
 def _key_of(row: Original) -> str:
     return f"{DeliveryKind.REPLAY}:{row.ordering_key}"
 
 
-def _last_numbers(
+def _lock_queues(
     session: Session, subscription: Subscription, keys: set[str]
-) -> Counter[str]:
-    rows = session.execute(
-        select(Delivery.ordering_key, func.max(Delivery.sequence))
+) -> Mapping[str, Queue]:
+    """Return the copies' queues, which only who holds the subscription lengthens."""
+    rows = session.scalars(
+        select(Queue)
         .where(
-            Delivery.subscription_id == subscription.id,
-            Delivery.ordering_key.in_(sorted(keys)),
+            Queue.subscription_id == subscription.id,
+            Queue.ordering_key.in_(sorted(keys)),
         )
-        .group_by(Delivery.ordering_key)
+        .order_by(Queue.ordering_key)
+        .with_for_update()
+        .execution_options(populate_existing=True)
     )
-    return Counter(dict(rows.all()))
+    queues = {row.ordering_key: row for row in rows}
+    for key in sorted(keys - queues.keys()):
+        queues[key] = Queue(
+            subscription_id=subscription.id, ordering_key=key, next_sequence=1
+        )
+    session.add_all(queues.values())
+    session.flush()
+    return queues
 
 
 @cache

@@ -2,17 +2,18 @@
 
 Rules:
 
-- Only final deliveries go, with their attempts: what is live stays, however old.
+- Only final deliveries go, with their attempts, and queues that nothing is left of:
+  what is live stays, however old.
 - An event goes when nothing of it is left and consumers had it in the feed as long.
   How far the feed was cut off stands in its row: who comes back later is told.
 - A call removes one batch and is committed by itself, so that no lock is held long;
   rows that somebody else has locked are left for the next time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import Delete, delete, select, update
+from sqlalchemy import Delete, and_, delete, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from webhooks.events import OPERATIONAL_PREFIX
@@ -22,6 +23,7 @@ from webhooks.tables import (
     Delivery,
     EventRow,
     Feed,
+    Queue,
     state_in,
 )
 
@@ -32,17 +34,38 @@ def remove_deliveries(
     session: Session, *, before: datetime, limit: int = REMOVED_AT_ONCE
 ) -> int:
     """Remove deliveries that were settled before then; return how many."""
-    ids = session.scalars(
-        select(Delivery.id)
+    rows = session.execute(
+        select(Delivery.id, Delivery.subscription_id, Delivery.ordering_key)
         .where(state_in(Delivery.state, *FINAL_STATES), Delivery.updated_at < before)
         .order_by(Delivery.updated_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()
-    if ids:
+    if rows:
+        ids = [row.id for row in rows]
         _execute(session, delete(Attempt).where(Attempt.delivery_id.in_(ids)))
         _execute(session, delete(Delivery).where(Delivery.id.in_(ids)))
-    return len(ids)
+        _remove_queues(session, {(row[1], row[2]) for row in rows})
+    return len(rows)
+
+
+def _remove_queues(session: Session, queues: Collection[tuple[str, str]]) -> None:
+    """Remove those of the queues that nothing is left of; what comes begins anew."""
+    is_of_queue = and_(
+        Delivery.subscription_id == Queue.subscription_id,
+        Delivery.ordering_key == Queue.ordering_key,
+    )
+    empty = session.scalars(
+        select(Queue.id)
+        .where(
+            tuple_(Queue.subscription_id, Queue.ordering_key).in_(sorted(queues)),
+            Queue.head_id.is_(None),
+        )
+        .with_for_update(skip_locked=True)
+    ).all()
+    # Asked under the lock: who stores a delivery holds its queue.
+    has_delivery = select(Delivery.id).where(is_of_queue).exists()
+    _execute(session, delete(Queue).where(Queue.id.in_(empty), ~has_delivery))
 
 
 def remove_events(

@@ -6,12 +6,12 @@ Rules:
 - Credentials, client keys and signing secrets are sealed in the database; a signing
   secret is returned in clear once, when it is made.
 - What may be chosen, ``webhooks.roster.specs`` and ``spec_checks`` say.
-- Whoever changes a subscription's state locks its row (FOR UPDATE) first, and
-  ``outbox.enqueue`` reads it FOR KEY SHARE: an event is either held or released
-  with the others, whichever commits first.
-- A subscription is disabled by what its receiver answers (``webhooks.health``).
-- Pausing holds what waits; resuming releases it in order with a fresh budget of
-  attempts. What is being sent at that instant is settled by its result.
+- Whoever changes a subscription locks its row first, and has everybody read it anew
+  (``webhooks.roster.members``). Events wait for none of this.
+- A subscription is disabled by what its receiver answers (``webhooks.queue.health``).
+- Pausing is a state of the subscription, whose deliveries no claim takes then;
+  resuming has them sent in order, with a fresh budget of attempts for what was tried
+  before. What is being sent at that instant is settled by its result.
 - What is rendered keeps its bytes, and with another format is still signed in, signed
   and understood by the one that rendered it.
 - What failed at one place says nothing of another: with a new URL, header, credential
@@ -24,11 +24,10 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, func, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from webhooks.blocking import REASON_BEHIND, open_every_key
 from webhooks.errors import (
     InvalidSubscriptionError,
     TooManySubscriptionsError,
@@ -36,6 +35,8 @@ from webhooks.errors import (
 )
 from webhooks.events import new_sortable_id
 from webhooks.portions import read_rows
+from webhooks.queue.row import try_now
+from webhooks.roster.members import change
 from webhooks.roster.secrets import (
     SecretBox,
     apply_changes,
@@ -45,16 +46,15 @@ from webhooks.roster.secrets import (
 )
 from webhooks.roster.signing_keys import add_key, add_missing_keys, rotate_keys
 from webhooks.roster.spec_checks import check_spec
-from webhooks.roster.specs import FACTS, OnPoison, Scheme, SubscriptionSpec
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.roster.specs import FACTS, Scheme, SubscriptionSpec
+from webhooks.sending.guard import AddressGuard
 from webhooks.tables import (
-    LIVE_STATES,
     Delivery,
     DeliveryState,
+    Queue,
     Subscription,
     SubscriptionSecret,
     SubscriptionState,
-    is_untried_copy,
     state_in,
 )
 
@@ -97,6 +97,7 @@ def create(
     session.flush()
     secret, _ = add_key(session, box, subscription.id, Scheme.V1, now=now)
     add_missing_keys(session, box, subscription, now=now)
+    change(session)
     return subscription, secret
 
 
@@ -177,13 +178,9 @@ def update_fields(
     subscription.updated_at = now
     session.flush()
     add_missing_keys(session, box, subscription, now=now)
-    if before.on_poison == OnPoison.HOLD != spec.on_poison:
-        open_every_key(session, subscription, now=now)
     if place_of(spec) != place_of(before):
-        _forget_failures(subscription)
-        session.flush()
-        _move(session, subscription_id, (DeliveryState.PENDING,), _anew(now))
-        session.refresh(subscription)
+        _start_anew(session, subscription, now)
+    change(session)
     return subscription
 
 
@@ -197,7 +194,7 @@ def repoint(
     """
     subscription.subject_pattern = pattern
     subscription.updated_at = now
-    session.flush()
+    change(session)
 
 
 def pause(session: Session, subscription_id: str, *, now: datetime) -> Subscription:
@@ -211,12 +208,6 @@ def pause(session: Session, subscription_id: str, *, now: datetime) -> Subscript
     subscription.state_reason = None
     subscription.updated_at = now
     session.flush()
-    _move(
-        session,
-        subscription_id,
-        (DeliveryState.PENDING,),
-        {"state": DeliveryState.HELD, "reason": "paused", "updated_at": now},
-    )
     return subscription
 
 
@@ -233,16 +224,7 @@ def resume(session: Session, subscription_id: str, *, now: datetime) -> Subscrip
     subscription.state = SubscriptionState.ACTIVE
     subscription.state_reason = None
     subscription.updated_at = now
-    _forget_failures(subscription)
-    session.flush()
-    released = {"state": DeliveryState.PENDING, "reason": None, **_anew(now)}
-    _move(
-        session,
-        subscription_id,
-        (DeliveryState.HELD, DeliveryState.PENDING),
-        released,
-        Delivery.reason.is_distinct_from(REASON_BEHIND),
-    )
+    _start_anew(session, subscription, now)
     return subscription
 
 
@@ -264,6 +246,7 @@ def delete(session: Session, subscription_id: str, *, now: datetime) -> None:
     subscription.sealed_client_key = None
     session.flush()
     bury(session, subscription_id, now=now)
+    change(session)
     session.execute(
         delete_rows(SubscriptionSecret).where(
             SubscriptionSecret.subscription_id == subscription_id
@@ -281,6 +264,18 @@ def bury(session: Session, subscription_id: str | None = None, *, now: datetime)
 
     What is being sent at that instant is settled by its result.
     """
+    # Queues before deliveries, as everybody locks them.
+    is_deleted = Subscription.deleted_at.is_not(None)
+    session.execute(
+        update(Queue)
+        .where(
+            Queue.subscription_id.in_(select(Subscription.id).where(is_deleted)),
+            Queue.lease_token.is_(None),
+            Queue.next_at.is_not(None),
+        )
+        .values(head_id=None, next_at=None)
+        .execution_options(synchronize_session=False)
+    )
     query = _unburied()
     if subscription_id is not None:
         query = query.where(Subscription.id == subscription_id)
@@ -303,9 +298,7 @@ def _unburied() -> Select[str]:
         .join(Subscription, Subscription.id == Delivery.subscription_id)
         .where(
             Subscription.deleted_at.is_not(None),
-            # All live states, and one taken off, for SQLite to know its index by.
-            state_in(Delivery.state, *LIVE_STATES),
-            Delivery.state != DeliveryState.SENDING,
+            state_in(Delivery.state, DeliveryState.PENDING),
         )
     )
 
@@ -332,7 +325,9 @@ def rotate_secret(
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         raise InvalidSubscriptionError("overlap", "must be 0 to 30 days")
     subscription = _lock(session, subscription_id)
-    return rotate_keys(session, box, subscription, now=now, overlap=overlap)
+    made = rotate_keys(session, box, subscription, now=now, overlap=overlap)
+    change(session)
+    return made
 
 
 def _require_room(session: Session) -> None:
@@ -352,7 +347,7 @@ def _lock(session: Session, subscription_id: str) -> Subscription:
     query = (
         select(Subscription)
         .where(Subscription.id == subscription_id, Subscription.deleted_at.is_(None))
-        .with_for_update()
+        .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
     subscription = session.scalars(query).one_or_none()
@@ -361,43 +356,12 @@ def _lock(session: Session, subscription_id: str) -> Subscription:
     return subscription
 
 
-def _forget_failures(subscription: Subscription) -> None:
+def _start_anew(session: Session, subscription: Subscription, now: datetime) -> None:
+    """Forget the failures, and have what waits tried now, with every attempt."""
     subscription.consecutive_failures = 0
     subscription.failing_since = None
     subscription.held_back_until = None
     subscription.breaker_trips = 0
     subscription.warnings = 0
-
-
-def _anew(now: datetime) -> dict[str, Any]:
-    """Say of deliveries that they are due now, with every attempt before them.
-
-    What is sent again on request keeps its pace.
-    """
-    return {
-        "next_attempt_at": case(
-            (is_untried_copy(), Delivery.next_attempt_at), else_=now
-        ),
-        "attempts_forgiven": Delivery.attempt_count,
-        "updated_at": now,
-    }
-
-
-def _move(
-    session: Session,
-    subscription_id: str,
-    states: tuple[DeliveryState, ...],
-    values: Mapping[str, Any],
-    *conditions: ColumnElement[bool],
-) -> None:
-    session.execute(
-        update(Delivery)
-        .where(
-            Delivery.subscription_id == subscription_id,
-            state_in(Delivery.state, *states),
-            *conditions,
-        )
-        .values(**values)
-        .execution_options(synchronize_session=False)
-    )
-    session.expire_all()
+    session.flush()
+    try_now(session.connection(), subscription.id, now=now, is_fresh=True)

@@ -4,20 +4,17 @@ Rules:
 
 - An own declarative base: the tables commit in the caller's session and carry no
   foreign key to anything outside this package.
-- ``webhook_deliveries`` is the queue and the record at once. Its states:
+- A delivery's state says what happened to it, and nothing else:
 
       pending ─claim→ sending ─2xx→ delivered
-         ↑               ├─failed→ pending | held | blocked | dead
-         │               └─lease over→ pending | held | dead
-         ├─pause, 410→ held ─resume→ pending
-         ├─an earlier one is blocked→ held
-         ├─newer event, latest_wins→ superseded
-         └─retry of a blocked head← blocked ─skip→ dead
+         ↑               ├─lease over, failed→ pending
+         └───────────────┴─given up→ dead, or pending with the reason (``hold``)
 
-- ``delivered``, ``dead`` and ``superseded`` are final; each but ``delivered`` has a
-  reason. The other states are live and close their ordering key to later deliveries.
-- The database itself forbids two deliveries of one key in ``sending``, and two
-  with one number.
+- Whether a delivery may go now is said by its queue and its subscription, once each:
+  what is ``held`` or ``blocked`` is told of their rows (``shown_state``).
+- A queue is what one subscription is told about one ordering key. Its row is the
+  mutex: it has the first live delivery, when that is due, and the lease of whoever
+  sends it.
 - Predicates on states use literal SQL (``state_in``): SQLite can match a partial
   index only with what it sees when it plans, which a bound value is not.
 """
@@ -34,18 +31,22 @@ from sqlalchemy import (
     Connection,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     Table,
     Text,
     UniqueConstraint,
     and_,
+    case,
     event,
-    false,
+    func,
     insert,
     literal_column,
+    or_,
+    select,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
 
 from webhooks.columns import UTCDateTime, partial_index
 from webhooks.roster.specs import OnPoison
@@ -60,15 +61,31 @@ class SubscriptionState(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery stands."""
+    """What happened to a delivery."""
 
     PENDING = "pending"
     SENDING = "sending"
-    HELD = "held"
-    BLOCKED = "blocked"
     DELIVERED = "delivered"
     DEAD = "dead"
-    SUPERSEDED = "superseded"
+
+
+class ShownState(StrEnum):
+    """Where a delivery stands, as people see it."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    HELD = "held"  #: its subscription is not active, or an earlier one is blocked
+    BLOCKED = "blocked"  #: given up, and holds what comes after it
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    SUPERSEDED = "superseded"  #: dead, since a newer one took its place
+
+
+class QueueState(StrEnum):
+    """Whether the first delivery of a queue waits for a person."""
+
+    OPEN = "open"
+    BLOCKED = "blocked"
 
 
 class DeliveryKind(StrEnum):
@@ -88,17 +105,10 @@ class AttemptOutcome(StrEnum):
     UNKNOWN = "unknown"  #: its process ended before it could say
 
 
-LIVE_STATES = (
-    DeliveryState.PENDING,
-    DeliveryState.SENDING,
-    DeliveryState.HELD,
-    DeliveryState.BLOCKED,
-)
-FINAL_STATES = (
-    DeliveryState.DELIVERED,
-    DeliveryState.DEAD,
-    DeliveryState.SUPERSEDED,
-)
+LIVE_STATES = (DeliveryState.PENDING, DeliveryState.SENDING)
+FINAL_STATES = (DeliveryState.DELIVERED, DeliveryState.DEAD)
+REASON_SUPERSEDED = "a newer event took its place"
+REASON_BEHIND = "an earlier delivery is blocked"
 
 
 def _sql_list(values: type[StrEnum] | tuple[StrEnum, ...]) -> str:
@@ -157,7 +167,7 @@ class Subscription(Base):
     on_poison: Mapped[str]
     rate_per_minute: Mapped[int | None]
     schedule_seconds: Mapped[list[int] | None]
-    #: When the next request may be sent (``webhooks.pacing``).
+    #: When the next request may be sent (``webhooks.queue.pacing``).
     open_from: Mapped[datetime | None] = mapped_column(UTCDateTime)
     state: Mapped[str] = mapped_column(Text, default=SubscriptionState.ACTIVE)
     state_reason: Mapped[str | None] = mapped_column(Text)
@@ -250,22 +260,131 @@ def _store_the_row(table: Table, connection: Connection, **_: object) -> None:
     connection.execute(insert(table).values(id=1, last_position=0, removed_position=0))
 
 
-class OrderingKey(Base):
-    """The next number of one ordering key of one subscription."""
+class Roster(Base):
+    """Another revision after each change of a subscription or of its secrets."""
 
-    __tablename__ = "webhook_ordering_keys"
+    __tablename__ = "webhook_roster"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
 
-    subscription_id: Mapped[str] = mapped_column(
-        ForeignKey(Subscription.id), primary_key=True
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    #: Random, so that it is nobody else's, not even after a restored backup.
+    revision: Mapped[str] = mapped_column(Text)
+
+
+@event.listens_for(Roster.__table__, "after_create")
+def _store_the_revision(table: Table, connection: Connection, **_: object) -> None:
+    connection.execute(insert(table).values(id=1, revision=""))
+
+
+class Queue(Base):
+    """What one subscription is told about one ordering key, in order.
+
+    ``head_id`` and ``next_at`` are of the first live delivery; None without one.
+    """
+
+    __tablename__ = "webhook_queues"
+    __table_args__ = (
+        _one_of("state", QueueState),
+        CheckConstraint("(lease_token IS NULL) = (lease_until IS NULL)", name="lease"),
+        UniqueConstraint("subscription_id", "ordering_key"),
+        partial_index(
+            "ix_webhook_queues_due",
+            "subscription_id",
+            "next_at",
+            "id",
+            where="state = 'open' AND lease_token IS NULL AND next_at IS NOT NULL",
+        ),
+        partial_index(
+            "ix_webhook_queues_leased",
+            "lease_until",
+            where="lease_token IS NOT NULL",
+        ),
     )
-    ordering_key: Mapped[str] = mapped_column(Text, primary_key=True)
+
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True
+    )
+    subscription_id: Mapped[str] = mapped_column(ForeignKey(Subscription.id))
+    ordering_key: Mapped[str] = mapped_column(Text)
+    #: The number of the next delivery.
     next_sequence: Mapped[int]
-    #: Whether its first live delivery is blocked (``webhooks.blocking``).
-    is_blocked: Mapped[bool] = mapped_column(default=False, server_default=false())
+    state: Mapped[str] = mapped_column(Text, default=QueueState.OPEN)
+    head_id: Mapped[str | None] = mapped_column(Text)
+    next_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    lease_token: Mapped[str | None] = mapped_column(Text)
+    lease_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
+
+
+def state_in(column: Any, *states: StrEnum) -> ColumnElement[bool]:  # noqa: ANN401  # SQLAlchemy's attribute types differ between a table and its alias.
+    """Compare a state with literals, so that partial indexes serve the query."""
+    listed: ColumnElement[bool] = column.in_(
+        [literal_column(f"'{state}'") for state in states]
+    )
+    return listed
+
+
+def is_given_up(state: Any, reason: Any) -> ColumnElement[bool]:  # noqa: ANN401  # as above
+    """Whether a delivery was given up and waits for a person."""
+    return and_(state_in(state, DeliveryState.PENDING), reason.is_not(None))
+
+
+def shown_state(
+    state: Any,  # noqa: ANN401  # as above
+    reason: Any,  # noqa: ANN401
+    queue_state: Any,  # noqa: ANN401
+    subscription_state: Any,  # noqa: ANN401
+) -> ColumnElement[str]:
+    """Return a delivery's ``ShownState``, with those of its queue and subscription."""
+    is_held = or_(
+        queue_state == QueueState.BLOCKED,
+        subscription_state != SubscriptionState.ACTIVE,
+    )
+    return case(
+        (is_given_up(state, reason), literal_column(f"'{ShownState.BLOCKED}'")),
+        (
+            and_(state_in(state, DeliveryState.PENDING), is_held),
+            literal_column(f"'{ShownState.HELD}'"),
+        ),
+        (
+            and_(state_in(state, DeliveryState.DEAD), reason == REASON_SUPERSEDED),
+            literal_column(f"'{ShownState.SUPERSEDED}'"),
+        ),
+        else_=state,
+    )
+
+
+def _queue_state(subscription_id: Any, ordering_key: Any) -> ColumnElement[str]:  # noqa: ANN401  # as above
+    return (
+        select(Queue.state)
+        .where(
+            Queue.subscription_id == subscription_id,
+            Queue.ordering_key == ordering_key,
+        )
+        .correlate_except(Queue)
+        .scalar_subquery()
+    )
+
+
+def _of_subscription(column: Any, subscription_id: Any) -> ColumnElement[Any]:  # noqa: ANN401  # as above
+    return (
+        select(column)
+        .where(Subscription.id == subscription_id)
+        .correlate_except(Subscription)
+        .scalar_subquery()
+    )
+
+
+#: Why nothing is sent to a subscription; None where it is active.
+_WHY_HELD = case(
+    (Subscription.state == SubscriptionState.ACTIVE, None),
+    else_=func.coalesce(Subscription.state_reason, Subscription.state),
+)
 
 
 class Delivery(Base):
     """One event on its way to one subscription.
+
+    ``shown_state`` and ``shown_reason`` are what people see of it.
 
     Its rows change state a few times each. On PostgreSQL the migration gives the
     table a fill factor of 70: room on the page keeps the updates of unindexed
@@ -276,39 +395,15 @@ class Delivery(Base):
     __table_args__ = (
         _one_of("state", DeliveryState),
         _one_of("kind", DeliveryKind),
-        CheckConstraint(
-            "(state = 'sending') = (lease_token IS NOT NULL)"
-            " AND (lease_token IS NULL) = (lease_until IS NULL)",
-            name="lease",
-        ),
         UniqueConstraint("subscription_id", "ordering_key", "sequence"),
-        partial_index(
-            "uq_webhook_deliveries_sending",
-            "subscription_id",
-            "ordering_key",
-            where="state = 'sending'",
-            unique=True,
-        ),
-        partial_index(
-            "ix_webhook_deliveries_due",
-            "subscription_id",
-            "next_attempt_at",
-            "id",
-            where="state = 'pending'",
-        ),
-        # Without it the search for an earlier live delivery of a key would read
-        # the key's whole history.
+        # Without it the search for the next live delivery of a queue would read the
+        # queue's whole history.
         partial_index(
             "ix_webhook_deliveries_live",
             "subscription_id",
             "ordering_key",
             "sequence",
             where=f"state IN ({_sql_list(LIVE_STATES)})",
-        ),
-        partial_index(
-            "ix_webhook_deliveries_leased",
-            "lease_until",
-            where="state = 'sending'",
         ),
         partial_index(
             "ix_webhook_deliveries_final",
@@ -328,6 +423,7 @@ class Delivery(Base):
     ordering_key: Mapped[str] = mapped_column(Text)
     sequence: Mapped[int]
     state: Mapped[str] = mapped_column(Text)
+    #: Why it is dead; of one that is pending, why it was given up.
     reason: Mapped[str | None] = mapped_column(Text)
     body: Mapped[bytes] = mapped_column(LargeBinary)
     content_type: Mapped[str] = mapped_column(Text)
@@ -343,10 +439,27 @@ class Delivery(Base):
     #: The attempts made before the present budget began.
     attempts_forgiven: Mapped[int] = mapped_column(default=0)
     next_attempt_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    lease_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    lease_token: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    shown_state: Mapped[str] = column_property(
+        shown_state(
+            state,
+            reason,
+            _queue_state(subscription_id, ordering_key),
+            _of_subscription(Subscription.state, subscription_id),
+        )
+    )
+    shown_reason: Mapped[str | None] = column_property(
+        case(
+            (reason.is_not(None), reason),
+            (~state_in(state, DeliveryState.PENDING), None),
+            (
+                _queue_state(subscription_id, ordering_key) == QueueState.BLOCKED,
+                REASON_BEHIND,
+            ),
+            else_=_of_subscription(_WHY_HELD, subscription_id),
+        )
+    )
 
 
 class Attempt(Base):
@@ -374,17 +487,6 @@ class Attempt(Base):
         JSON(none_as_null=True)
     )
     response_body: Mapped[bytes | None] = mapped_column(LargeBinary)
-
-
-def state_in(column: Any, *states: DeliveryState) -> ColumnElement[bool]:  # noqa: ANN401  # SQLAlchemy's attribute types differ between a table and its alias.
-    """Compare a state with literals, so that partial indexes serve the query."""
-    if len(states) == 1:
-        condition: ColumnElement[bool] = column == literal_column(f"'{states[0]}'")
-        return condition
-    listed: ColumnElement[bool] = column.in_(
-        [literal_column(f"'{state}'") for state in states]
-    )
-    return listed
 
 
 def is_untried_copy() -> ColumnElement[bool]:

@@ -35,7 +35,7 @@ from registry.services.transaction import Transaction
 from registry.web.commands import answer_once, commit, parts
 from registry.web.paging import decode_cursor, encode_cursor, page
 from webhooks import deliveries, subscriptions
-from webhooks.tables import AttemptOutcome, DeliveryState
+from webhooks.tables import AttemptOutcome, ShownState
 
 blueprint = Blueprint("webhooks", __name__, description="Webhooks")
 
@@ -154,7 +154,7 @@ def list_deliveries(query: dict[str, Any], webhook_id: str) -> Response:
     rows = deliveries.list_page(
         session,
         subscription_id=webhook_id,
-        state=DeliveryState(state) if state else None,
+        state=ShownState(state) if state else None,
         limit=limit + 1,
         before=decode_cursor(query["cursor"], str),
     )

@@ -2,7 +2,7 @@
 
 The sender is the one of deliveries, its deadline included. Whoever forwards does so
 from a machine of his own, to where he likes: no network is closed to him but those that
-are never open (``webhooks.sending.address_guard``).
+are never open (``webhooks.sending.guard``).
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ from registry.domain.events import OPT_IN
 from webhooks.errors import RenderError
 from webhooks.events import HOP_HEADER, Event, is_asked_for
 from webhooks.formats import render
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 from webhooks.sending.sender import Sender
-from webhooks.signing import check_secret, new_secret, sign
+from webhooks.sending.signing import check_secret, new_secret, sign
 
 _EVERY_NETWORK = ("0.0.0.0/0", "::/0")
 _FORMAT = "standard"

@@ -37,7 +37,7 @@ from registry.web.commands import parts
 from webhooks import subscriptions
 from webhooks.events import matches_event_type
 from webhooks.formats.mlflow import FIRED, NAME, SECRET, WORDS
-from webhooks.retry import SCHEDULE_SECONDS as OUR_SCHEDULE_SECONDS
+from webhooks.queue.schedule import SCHEDULE_SECONDS as OUR_SCHEDULE_SECONDS
 from webhooks.tables import Subscription
 
 blueprint = Blueprint("webhooks", __name__, url_prefix="/mlflow/webhooks")

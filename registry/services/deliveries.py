@@ -19,7 +19,7 @@ from registry.services.subscriptions import REDELIVERED, translated
 from registry.services.transaction import Transaction
 from webhooks import deliveries, redelivery
 from webhooks.redelivery import DeliveryFilter
-from webhooks.tables import Delivery, DeliveryState
+from webhooks.tables import Delivery, ShownState
 
 _INSTANTS = ("since", "until", "again_before")
 
@@ -100,6 +100,5 @@ def _filter(members: Mapping[str, Any]) -> DeliveryFilter:
         **instants,
         event_types=members["event_types"],
         subject_pattern=members["model_pattern"],
-        states=members["states"]
-        and [DeliveryState(state) for state in members["states"]],
+        states=members["states"] and [ShownState(state) for state in members["states"]],
     )

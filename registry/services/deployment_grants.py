@@ -24,7 +24,7 @@ from registry.domain.events import STAGE_CHANGED
 from registry.domain.timestamps import rfc3339
 from registry.errors import NotSignedInError
 from registry.persistence.tables import RegisteredModel
-from webhooks.claims import Claim
+from webhooks.sending.prepare import Claim
 from webhooks.tables import Delivery, EventRow, Subscription
 
 #: The name under which formats know the token, in headers and in bodies.

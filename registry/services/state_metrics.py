@@ -24,11 +24,15 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from webhooks.clock import utc_now
 from webhooks.metrics import Backlog, read_backlogs
-from webhooks.tables import LIVE_STATES
+from webhooks.tables import ShownState
 
 logger = logging.getLogger(__name__)
 
 FRESH = timedelta(seconds=5)
+_UNSETTLED = (
+    *(ShownState.PENDING, ShownState.SENDING),
+    *(ShownState.HELD, ShownState.BLOCKED),
+)
 
 
 class StateCollector(Collector):
@@ -102,7 +106,7 @@ def _backlog_gauges(backlogs: Sequence[Backlog], now: datetime) -> Iterator[Metr
     )
     for backlog in backlogs:
         name = backlog.subscription_id
-        for state in LIVE_STATES:
+        for state in _UNSETTLED:
             waiting.add_metric([name, state], backlog.counts.get(state, 0))
         since = backlog.oldest_pending_at or now
         age.add_metric([name], max(0.0, (now - since).total_seconds()))

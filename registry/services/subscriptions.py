@@ -34,7 +34,7 @@ from webhooks.errors import (
 from webhooks.roster.secrets import SecretBox, credential_names
 from webhooks.roster.signing_keys import public_keys
 from webhooks.roster.specs import FACTS, SHOWN, SubscriptionSpec
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 from webhooks.tables import Subscription
 
 REDELIVERED = "webhook.redelivered"

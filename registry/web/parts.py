@@ -14,7 +14,7 @@ from registry.settings import Settings
 from registry.tracking.client import TrackingServer
 from registry.web.readiness import Readiness
 from registry.web.single_flight import RecentKeys, SingleFlight
-from webhooks.dispatcher import Dispatcher
+from webhooks.queue.dispatcher import Dispatcher
 
 
 class Room:

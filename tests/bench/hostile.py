@@ -20,7 +20,7 @@ from tests.hostile_receivers import (
     send_to,
 )
 from tests.integration.webhooks.hostile import black_holes
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 from webhooks.sending.sender import Sender, SendResult, Timeouts
 
 ALLOWED_EXCESS_SECONDS = 0.5

@@ -28,8 +28,8 @@ from tests.bench.figures import describe_machine
 from tests.bench.outboxes import EVENT_TYPE, Outbox, opened_outbox
 from tests.services.processes import free_port
 from webhooks import outbox as queue
-from webhooks.dispatcher import Dispatcher
 from webhooks.events import Event
+from webhooks.queue.dispatcher import Dispatcher
 from webhooks.sending.sender import Sender, Timeouts
 
 SUBSCRIPTIONS = 10

@@ -17,11 +17,11 @@ from registry.persistence.database import (
 )
 from tests.bench.databases import own_database
 from webhooks import outbox, subscriptions
-from webhooks.dispatcher import Dispatcher
 from webhooks.events import Event
+from webhooks.queue.dispatcher import Dispatcher
 from webhooks.roster.secrets import SecretBox
 from webhooks.roster.specs import SubscriptionSpec
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 from webhooks.sending.sender import Sender
 from webhooks.tables import Base, Delivery
 

@@ -6,18 +6,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import click
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 
 from tests.bench.databases import on_database
 from tests.bench.delivery import PATIENCE_SECONDS
 from tests.bench.figures import describe_machine, describe_seconds, percentile
 from tests.bench.outboxes import Outbox, dispatching, opened_outbox
 from tests.bench.receiving import running_receiver
-from webhooks.blocking import block_key
-from webhooks.claims import claim_due
-from webhooks.results import settle_results
+from webhooks.queue.claim import claim_due
+from webhooks.queue.row import advance
+from webhooks.queue.settle import settle_results
 from webhooks.sending.sender import SendResult
-from webhooks.tables import AttemptOutcome, Delivery, DeliveryState
+from webhooks.tables import AttemptOutcome, Delivery, Queue
 
 LEASE = timedelta(seconds=60)
 CLAIMED_AT_ONCE = 20
@@ -64,9 +64,9 @@ def _pile_up(outbox: Outbox, count: int, behind: str) -> None:
 def _block(outbox: Outbox, event_id: str) -> None:
     with outbox.begin() as session:
         row = session.query(Delivery).filter_by(event_id=event_id).one()
-        row.state, row.reason = DeliveryState.BLOCKED, "every attempt failed"
+        row.reason = "every attempt failed"
         session.flush()
-        block_key(session, row, now=datetime.now(UTC))
+        advance(session.connection(), session.scalars(select(Queue.id)).all())
 
 
 @contextmanager

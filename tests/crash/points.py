@@ -34,41 +34,54 @@ _STATEMENTS = {
         "select stage_changes",
         "insert stage_changes",
         "insert audit_entries",
+        "select webhook_roster",
+        "select webhook_subscription_secrets",
         "select webhook_subscriptions",
         "insert webhook_events",
-        "insert webhook_ordering_keys",
+        "insert webhook_queues",
         "insert webhook_deliveries",
         "insert idempotency_keys",
     ),
     "claim": (
         _CLOCK,
+        "select webhook_queues",
+        "select webhook_subscriptions",
+        "select webhook_roster",
+        "select webhook_subscription_secrets",
         "select webhook_deliveries",
+        "update webhook_queues",
         "update webhook_deliveries",
         "insert webhook_attempts",
-        "select webhook_subscription_secrets",
-        "select webhook_subscriptions",
     ),
     "record": (
         _CLOCK,
+        "select webhook_queues",
         "select webhook_deliveries",
         "select webhook_subscriptions",
         "update webhook_attempts",
         "update webhook_subscriptions",
         "update webhook_deliveries",
+        "update webhook_queues",
+        "select webhook_roster",
         "insert webhook_events",
     ),
     "sweep": (
         _CLOCK,
-        "select webhook_deliveries",
+        "select webhook_queues",
         "select webhook_subscriptions",
         "update webhook_attempts",
         "update webhook_deliveries",
+        "update webhook_queues",
     ),
 }
 #: Passed only when an endpoint recovers, which the seeds decide, and when a token was
 #: last used some minutes ago, which is noted.
 RARE_POINTS = frozenset(
-    {"record before insert webhook_events", "record after insert webhook_events"}
+    {
+        f"record {moment} {statement}"
+        for moment in ("before", "after")
+        for statement in ("select webhook_roster", "insert webhook_events")
+    }
     | {f"change {moment} {each}" for moment in ("before", "after") for each in _SIGN_IN}
 )
 _REQUEST = ("change request received",)

@@ -35,12 +35,13 @@ from registry.web.parts import Parts
 from registry.worker import BackgroundWork
 from tests.crash.databases import Environment
 from tests.crash.points import Plan, Trap, points_of, statement_name
-from webhooks import clock, retry
-from webhooks import dispatcher as dispatcher_module
-from webhooks.claims import Claim
-from webhooks.dispatcher import Dispatcher
-from webhooks.results import Answered
-from webhooks.sending.address_guard import AddressGuard, Step
+from webhooks import clock
+from webhooks.queue import dispatcher as dispatcher_module
+from webhooks.queue import schedule
+from webhooks.queue.dispatcher import Dispatcher
+from webhooks.queue.settle import Answered
+from webhooks.sending.guard import AddressGuard, Step
+from webhooks.sending.prepare import Claim
 from webhooks.sending.sender import Sender, SendResult
 from webhooks.sending.tls import Tls
 
@@ -64,13 +65,14 @@ class _Socket(socket.socket):
     """A connection to a receiver that says what has passed through it."""
 
     trap: ClassVar[Trap]
-    _sent_count = 0
     _has_answer = False
 
-    def sendall(self, *arguments: Any) -> None:  # noqa: ANN401  # socket's own signature.
-        super().sendall(*arguments)
-        self._sent_count += 1
-        self.trap.reach("head sent" if self._sent_count == 1 else "body sent")
+    def sendall(self, request: bytes) -> None:  # type: ignore[override]  # As the sender calls it.
+        head, end, body = request.partition(b"\r\n\r\n")
+        super().sendall(head + end)
+        self.trap.reach("head sent")
+        super().sendall(body)
+        self.trap.reach("body sent")
 
     def recv_into(self, *arguments: Any) -> int:  # noqa: ANN401  # as above
         count = super().recv_into(*arguments)
@@ -260,8 +262,8 @@ def build(options: TargetOptions, trap: Trap) -> Flask:
     dispatcher_module.SWEEP_SECONDS = options.sweep_seconds
     dispatcher_module.PROBE_SECONDS = 0.0
     clock.REREAD_SECONDS = 0.0
-    retry.FIRST_PROBE = timedelta(0)
-    retry.SCHEDULE_SECONDS = (0,) * retry.MAX_ATTEMPTS
+    schedule.FIRST_PROBE = timedelta(0)
+    schedule.SCHEDULE_SECONDS = (0,) * schedule.MAX_ATTEMPTS
     app = application(options.environment)
     parts: Parts = app.extensions["stagegate"]
     with app.app_context():

@@ -1,13 +1,20 @@
 """Deliveries that are under way when the schema is upgraded are sent afterwards."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import (
+    Column,
+    ColumnElement,
     Engine,
+    MetaData,
+    Table,
+    Text,
     bindparam,
+    case,
     create_engine,
     insert,
     inspect,
@@ -20,21 +27,33 @@ from sqlalchemy.pool import NullPool
 from registry.persistence import schema
 from registry.persistence.database import prepare_engine
 from tests.integration.test_mlflow_times_migrate import upgrade_to
-from tests.integration.test_prompts_migrate import as_it_was
 from tests.integration.webhooks.conftest import FAILED, World, embedded_engine
 from tests.receiver import Receiver
-from webhooks import deliveries, feed, redelivery
+from webhooks import deliveries, feed, redelivery, subscriptions
 from webhooks.columns import UTCDateTime
+from webhooks.queue.schedule import MAX_ATTEMPTS
 from webhooks.redelivery import DeliveryFilter
-from webhooks.tables import Base, EventRow, Feed, Subscription
+from webhooks.tables import Base, Delivery, EventRow, Feed, Queue, Subscription
 
 FIRST, BEFORE_THE_FEEDS_END, BEFORE_FILTERS = "0001", "0003", "0013"
-WITHOUT_ORDER = "0014"
-TABLES = (
-    *("webhook_subscriptions", "webhook_subscription_secrets", "webhook_events"),
-    *("webhook_ordering_keys", "webhook_deliveries", "webhook_attempts"),
-)
+WITHOUT_ORDER, WITHOUT_QUEUES = "0014", "0015"
+#: The tables, and what the older schema had in place of a column.
+TABLES: dict[str, dict[str, ColumnElement[Any]]] = {
+    "webhook_subscriptions": {},
+    "webhook_subscription_secrets": {},
+    "webhook_events": {},
+    "webhook_queues": {"is_blocked": Queue.state == "blocked"},
+    "webhook_deliveries": {
+        "state": Delivery.shown_state.expression,
+        "reason": Delivery.shown_reason.expression,
+        "lease_token": case((Delivery.state == "sending", "t")),
+        "lease_until": case((Delivery.state == "sending", Delivery.updated_at)),
+    },
+    "webhook_attempts": {},
+}
+OLDER_NAMES = {"webhook_queues": "webhook_ordering_keys"}
 HOUR = timedelta(hours=1)
+THEN = datetime.now(UTC) - HOUR
 RUNNING_REPLAY = text(
     "INSERT INTO webhook_replays (id, subscription_id, until, per_second, state, total,"
     " done, cursor, next_at, created_at, created_by, updated_at) VALUES ('rpl_1',"
@@ -69,14 +88,28 @@ def source(tmp_path: Path) -> Iterator[World]:
 
 def copy_rows(source: Engine, target: Engine) -> None:
     """Copy what the older schema has columns for."""
-    for name in TABLES:
-        older = as_it_was(target, name)
-        columns = [c for c in Base.metadata.tables[name].columns if c.name in older.c]
+    for name, replaced in TABLES.items():
+        values = {c.name: c for c in Base.metadata.tables[name].columns} | replaced
+        older = older_table(target, OLDER_NAMES.get(name, name), values)
+        shown = [
+            values[column].label(column) for column in older.c.keys() & values.keys()
+        ]
         with source.connect() as reading:
-            rows = [dict(row) for row in reading.execute(select(*columns)).mappings()]
+            rows = [dict(row) for row in reading.execute(select(*shown)).mappings()]
         if rows:
             with target.begin() as writing:
                 writing.execute(insert(older), rows)
+
+
+def older_table(
+    target: Engine, name: str, values: Mapping[str, ColumnElement[Any]]
+) -> Table:
+    """A table as it was, with a value for what is gone since."""
+    present = [column["name"] for column in inspect(target).get_columns(name)]
+    columns = [Column(c, values[c].type) for c in present if c in values]
+    if "ordering" in present:
+        columns.append(Column("ordering", Text, default="key"))
+    return Table(name, MetaData(), *columns)
 
 
 def test_what_waits_is_retried_or_being_sent_arrives_after_the_upgrade(
@@ -108,6 +141,84 @@ def test_what_waits_is_retried_or_being_sent_arrives_after_the_upgrade(
     assert set(upgraded.states()) == {"delivered"}
     with upgraded.begin() as session:
         assert feed.place(session) == len(rows) + 1
+
+
+@pytest.mark.parametrize("killed_while_sending", [True, False])
+def test_deliveries_in_every_state_go_on_in_order(
+    source: World, old: Engine, *, killed_while_sending: bool
+) -> None:
+    with Receiver() as receiver:
+        paused, held = hold_and_supersede(source, receiver)
+        blocked, behind = block(source, receiver)
+        sent, after_it = send_first(source, is_killed=killed_while_sending)
+        before = {row.event_id: row.state for row in source.deliveries()}
+        upgrade_to(old, WITHOUT_QUEUES)
+        copy_rows(source.engine, old)
+
+        schema.upgrade(old)
+
+        upgraded = World(old, source.box, source.guard)
+        after = {row.event_id: row.state for row in upgraded.deliveries()}
+        drain(upgraded)
+        assert arrived(receiver) == [sent, after_it]
+        now = datetime.now(UTC)
+        with upgraded.begin() as session:
+            subscriptions.resume(session, paused, now=now)
+            (head,) = deliveries.list_page(session, event_id=blocked, limit=2)
+            deliveries.redeliver(session, head.id, now=now)
+        drain(upgraded)
+        rest = arrived(receiver)[2:]
+    assert after == before
+    assert set(before.values()) == {
+        *("pending", "held", "blocked", "superseded"),
+        *(("sending",) if killed_while_sending else ()),
+    }
+    assert [event for event in rest if event != held] == [blocked, behind]
+    assert rest.count(held) == 1
+
+
+def hold_and_supersede(source: World, receiver: Receiver) -> tuple[str, str]:
+    """A subscription that is paused, and the one event that it is still to hear of."""
+    subscription_id, secret = source.subscribe(
+        receiver.url, subject_pattern="iris", on_poison="latest_wins"
+    )
+    receiver.accept_secret(secret)
+    with source.begin() as session:
+        subscriptions.pause(session, subscription_id, now=THEN)
+    _, held = (
+        source.enqueue(now=THEN, subject="iris", ordering_key="iris") for _ in range(2)
+    )
+    return subscription_id, held.id
+
+
+def block(source: World, receiver: Receiver) -> tuple[str, str]:
+    """An event whose attempts are used up, and the one that waits for it."""
+    _, secret = source.subscribe(receiver.url, subject_pattern="fraud")
+    receiver.accept_secret(secret)
+    events = [source.enqueue(now=THEN).id for _ in range(2)]
+    with source.begin() as session:
+        session.execute(update(Delivery).values(attempt_count=MAX_ATTEMPTS - 1))
+    (claim,) = source.claim(now=THEN)
+    source.record(claim, FAILED, now=THEN)
+    return events[0], events[1]
+
+
+def send_first(source: World, *, is_killed: bool) -> tuple[str, str]:
+    """Two events, the first of which has failed, or was being sent by who died."""
+    first = source.enqueue(now=THEN, ordering_key="sent")
+    (claim,) = source.claim(now=THEN)
+    if not is_killed:
+        source.record(claim, FAILED, now=THEN)
+    return first.id, source.enqueue(now=THEN, ordering_key="sent").id
+
+
+def drain(world: World) -> None:
+    while world.dispatcher().run_once():
+        pass
+
+
+def arrived(receiver: Receiver) -> list[str]:
+    return [request.message_id for request in receiver.verified]
 
 
 #: Of its time with an order something is blocked still, and something held by that.

@@ -129,6 +129,8 @@ def move(
 def subscribe(client: FlaskClient, count: int) -> None:
     for number in range(count):
         post(client, "/webhooks", {"url": f"http://127.0.0.1:9/{number}"})
+    # The next event reads the subscriptions; those after it know them.
+    post(client, "/models", {"name": "read-them"})
 
 
 def fill(app: Flask) -> None:
@@ -294,6 +296,7 @@ def test_tagging_issues_a_fixed_number_of_statements(
         "/webhooks",
         {"url": "http://127.0.0.1:1/", "event_types": ["*", "model_version.tag_set"]},
     )
+    post(client, "/models", {"name": "read-it"})
     tags = {f"tag-{number}": "x" for number in range(count)}
 
     with statements_of(app) as seen:

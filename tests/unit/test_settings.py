@@ -13,7 +13,7 @@ from registry.settings import (
     packaged_config,
     read_secret,
 )
-from webhooks.sending.allow_list import AllowedNetwork
+from webhooks.sending.guard import AllowedNetwork
 
 README = Path(__file__).parents[2] / "README.md"
 KEY = "k" * 32

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from webhooks.events import new_sortable_id
 from webhooks.roster.secrets import SecretBox
 from webhooks.roster.specs import Scheme
-from webhooks.signing import new_private_key, new_secret, public_key_of
+from webhooks.sending.signing import new_private_key, new_secret, public_key_of
 from webhooks.tables import Subscription, SubscriptionSecret
 
 MAX_LIVE_SECRETS = 10

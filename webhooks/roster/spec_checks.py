@@ -35,7 +35,7 @@ from webhooks.formats.writing import (
     names_in,
     names_in_body,
 )
-from webhooks.retry import check_schedule
+from webhooks.queue.schedule import check_schedule
 from webhooks.roster.specs import (
     CREDENTIAL_NAME,
     FACTS,
@@ -47,7 +47,7 @@ from webhooks.roster.specs import (
     Rule,
     SubscriptionSpec,
 )
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 from webhooks.sending.tls import Tls, make_context
 
 MAX_CREDENTIALS = 20

@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Any
 
 from webhooks.events import EVENT_TYPE_FILTER
-from webhooks.retry import MAX_SCHEDULE, MAX_SCHEDULE_LENGTH
+from webhooks.queue.schedule import MAX_SCHEDULE, MAX_SCHEDULE_LENGTH
 
 MAX_TEXT_LENGTH = 1000
 MAX_LIST_LENGTH = 50

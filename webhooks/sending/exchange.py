@@ -1,18 +1,42 @@
-"""The deadline of one POST, the socket it cuts, and the time each part took."""
+"""One POST on one connection: its deadline, the time of each part, the whole head.
+
+Rules:
+
+- The connection comes from the address guard, is used once and is closed.
+- The last metre is ``http.client``'s reader, below ``requests`` and ``urllib3``: their
+  pools, sessions and adapters cost twice what is done here, and half of what
+  they do (proxies, cookies, redirects, retries) must not happen.
+- Head and body leave in one piece: in two, Nagle's algorithm would hold the body back
+  until the receiver has acknowledged the head.
+- A head that ends without its blank line is an error: ``http.client`` takes a
+  closed connection for the end of the head and would report its status.
+- Interim answers other than 100 are passed over too (RFC 9110 §15.2), and an answer
+  of two lengths is none (§8.6).
+"""
 
 import contextlib
+import http.client
+import io
 import logging
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import SplitResult
+
+from requests.utils import check_header_validity, requote_uri
+from urllib3.util import parse_url
 
 from webhooks.errors import BlockedAddressError
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import DEFAULT_PORTS, AddressGuard, port_of
 
 logger = logging.getLogger(__name__)
+
+SWITCHING_PROTOCOLS = 101
+FIRST_FINAL_STATUS = 200
 
 
 @dataclass(frozen=True)
@@ -35,7 +59,7 @@ class Watchdog:
     """Calls back when ``seconds`` are over, unless released before; thread-safe.
 
     One thread watches the deadlines of all sends: a timer for each would start a
-    thread for each, a fifth of what a send costs. Every deadline is equally far away,
+    thread for each, a third of what a send costs. Every deadline is equally far away,
     so they fall due in the order in which they were set, and the thread sleeps from
     one to the next. It ends when nothing is watched any more, and the next send
     starts it again.
@@ -105,6 +129,7 @@ class Exchange:
         self._marked_at = time.monotonic()
         self._give_up_at = self._marked_at + timeouts.total_seconds
         self._lock = threading.Lock()
+        self._open: list[socket.socket | http.client.HTTPResponse] = []
         self._watched: socket.socket | None = None
         self._watchdog = watchdog
         self._token: object = None
@@ -116,59 +141,90 @@ class Exchange:
     def __exit__(self, *_: object) -> None:
         self._watchdog.release(self._token)
         with self._lock:
-            if self._watched is not None:
-                self._watched.close()
+            for part in reversed(self._open):
+                part.close()
 
-    @property
-    def remaining_seconds(self) -> float:
-        """Time until the deadline, never quite none: 0 would mean no timeout."""
-        return max(0.001, self._give_up_at - time.monotonic())
-
-    def connect(self, host: str, port: int, scheme: str) -> socket.socket:
-        """Connect through the guard; what is connected is cut at the deadline.
+    def post(
+        self,
+        url: SplitResult,
+        body: bytes,
+        headers: Mapping[str, str],
+        context: ssl.SSLContext | None,
+    ) -> http.client.HTTPResponse:
+        """Return the answer once its head is complete; ``context`` is for TLS.
 
         Raises:
-            BlockedAddressError: the host may not be reached.
-            UnreachableError: no vetted address accepted a connection in time.
+            WebhooksError: the host may not be reached, or cannot be.
+            InvalidHeader, UnicodeError: a header cannot be sent.
+            OSError, HTTPException: the connection broke, or it is no HTTP.
         """
+        # A name may end with the dot of the root, which no receiver expects.
+        host, port = (url.hostname or "").rstrip("."), port_of(url)
+        place = f"[{host}]" if ":" in host else host
+        if port != DEFAULT_PORTS[url.scheme]:
+            place = f"{place}:{port}"
+        own = {"host": place, "content-length": str(len(body))}
+        request = _head(url, {**own, **headers}) + body
+        connection = self._connect(host, port, url.scheme)
+        if context is not None:
+            connection = context.wrap_socket(connection, server_hostname=host)
+            self._open.append(connection)
+            self._mark("tls")
+        try:
+            connection.sendall(request)
+        except BrokenPipeError:
+            # It may have answered before it had read everything.
+            pass
+        except TimeoutError as error:
+            raise ConnectionError from error
+        connection.settimeout(self._timeouts.read_seconds)
+        answer = _Response(connection, on_first_byte=lambda: self._mark("first_byte"))
+        self._open.append(answer)
+        answer.begin()
+        return answer
+
+    def _connect(self, host: str, port: int, scheme: str) -> socket.socket:
+        """Connect through the guard; what is connected is cut at the deadline."""
         limit = self._timeouts.connect_seconds
         started = time.monotonic()
         try:
             connection = self._guard.connect(
-                host.strip("[]"),
+                host,
                 port,
                 scheme=scheme,
-                timeout_seconds=min(limit, self.remaining_seconds),
+                timeout_seconds=min(limit, self._remaining_seconds()),
                 on_step=self._step,
             )
         except BlockedAddressError:
             # How long it took must not tell an inside name from one that is none.
             grain = self._timeouts.refusal_seconds
             elapsed = time.monotonic() - started
-            time.sleep(min(-elapsed % grain, self.remaining_seconds))
+            time.sleep(min(-elapsed % grain, self._remaining_seconds()))
             raise
+        self._open.append(connection)
         connection.settimeout(limit)
-        self._watch(connection)
+        with self._lock:
+            # TLS moves the descriptor into another object. A duplicate stays ours,
+            # and shutting it down ends the same connection.
+            self._watched = connection.dup() if scheme == "https" else connection
+            self._open.append(self._watched)
+            if self.is_expired:
+                self._cut()
         return connection
 
-    def mark(self, part: str) -> None:
+    def _remaining_seconds(self) -> float:
+        """Time until the deadline, never quite none: 0 would mean no timeout."""
+        return max(0.001, self._give_up_at - time.monotonic())
+
+    def _step(self, part: str, address: str | None) -> None:
+        self._mark(part)
+        self.address = address
+
+    def _mark(self, part: str) -> None:
         """Note that a part has ended now."""
         now = time.monotonic()
         self.timings[part] = round(now - self._marked_at, 6)
         self._marked_at = now
-
-    def _step(self, part: str, address: str | None) -> None:
-        self.mark(part)
-        self.address = address
-
-    def _watch(self, connection: socket.socket) -> None:
-        """Remember the connection; cut it at once when time is already up."""
-        with self._lock:
-            # TLS moves the descriptor into another object. A duplicate stays
-            # ours, and shutting it down ends the same connection.
-            self._watched = connection.dup()
-            if self.is_expired:
-                self._cut()
 
     def _expire(self) -> None:
         with self._lock:
@@ -179,3 +235,49 @@ class Exchange:
         if self._watched is not None:
             with contextlib.suppress(OSError):
                 self._watched.shutdown(socket.SHUT_RDWR)
+
+
+def _head(url: SplitResult, headers: Mapping[str, str]) -> bytes:
+    """Write the head of a POST; the target is quoted as ``requests`` quotes it."""
+    target = requote_uri(parse_url(url.geturl()).request_uri)
+    head = f"POST {target} HTTP/1.1\r\n".encode()
+    for name, value in headers.items():
+        check_header_validity((name, value))
+        head += b"%b: %b\r\n" % (name.encode("ascii"), value.encode("latin-1"))
+    return head + b"\r\n"
+
+
+class _HeadReader(io.BufferedReader):
+    """Remembers that a line was cut off by the end of the connection."""
+
+    has_cut_line = False
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        self.has_cut_line = not line.endswith(b"\n")
+        return line
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer whose head must be complete."""
+
+    def __init__(
+        self, connection: socket.socket, on_first_byte: Callable[[], None]
+    ) -> None:
+        super().__init__(connection, method="POST")
+        self._reader = _HeadReader(self.fp.detach())
+        self.fp = self._reader
+        self._on_first_byte = on_first_byte
+
+    def begin(self) -> None:
+        if self._reader.peek(1):
+            self._on_first_byte()
+        super().begin()
+        while SWITCHING_PROTOCOLS < self.status < FIRST_FINAL_STATUS:
+            self.headers = self.msg = None  # type: ignore[assignment]  # As before the first call, so that it reads on.
+            super().begin()
+        if self._reader.has_cut_line:
+            raise http.client.RemoteDisconnected("the head is not complete")
+        lengths = ",".join(self.headers.get_all("content-length", ())).split(",")
+        if not self.chunked and len({length.strip() for length in lengths}) > 1:
+            raise http.client.HTTPException("the lengths of the body differ")

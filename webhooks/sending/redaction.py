@@ -14,6 +14,7 @@ import html
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from urllib.parse import quote, quote_plus
 
 REDACTED = "(redacted)"
@@ -47,13 +48,26 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str], headers: Mapping[str, str]) -> None:
-        forms = {form for secret in secrets if secret for form in _forms(secret)}
-        for name, value in headers.items():
-            if not is_safe(name):
-                # In pieces, too: "Bearer x", "v1,x v1,y".
-                forms.update(p for p in value.split() if len(p) >= MIN_ECHO_LENGTH)
+        self._secrets = {secret for secret in secrets if secret}
+        # In pieces, too: "Bearer x", "v1,x v1,y".
+        self._pieces = {
+            piece
+            for name, value in headers.items()
+            if not is_safe(name)
+            for piece in value.split()
+            if len(piece) >= MIN_ECHO_LENGTH
+        }
+        # No form is shorter than its secret, and most answers are short.
+        self._shortest = min(map(len, self._secrets | self._pieces), default=0)
+
+    @cached_property
+    def _forms(self) -> list[str]:
+        encoded = {form for secret in self._secrets for form in _forms(secret)}
+        forms = encoded | self._pieces
+        # A header's bytes are read as Latin-1, whatever they were meant as.
+        forms |= {form.encode().decode("latin-1") for form in forms}
         # The longest first: a secret may contain another one.
-        self._forms = sorted(forms, key=len, reverse=True)
+        return sorted(forms, key=len, reverse=True)
 
     def request_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Return the request's headers as they may be recorded."""
@@ -73,18 +87,21 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Replace every secret in a text."""
-        for form in self._forms:
-            text = text.replace(form, REDACTED)
-            # A header's bytes are read as Latin-1, whatever they were meant as.
-            text = text.replace(form.encode().decode("latin-1"), REDACTED)
+        if len(text) >= self._shortest:
+            for form in self._forms:
+                text = text.replace(form, REDACTED)
         return text
 
     def body(self, body: bytes) -> bytes:
         """Replace every secret in the bytes, and the beginning of one at their end."""
+        if len(body) < min(self._shortest, MIN_BEGINNING):
+            return body
         forms = [form.encode() for form in self._forms]
         for form in forms:
             body = body.replace(form, REDACTED.encode())
         for form in forms:
+            if form[:MIN_BEGINNING] not in body[-len(form) :]:
+                continue
             for length in range(min(len(form) - 1, len(body)), MIN_BEGINNING - 1, -1):
                 if body.endswith(form[:length]):
                     return body[:-length] + REDACTED.encode()

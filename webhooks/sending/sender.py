@@ -2,54 +2,72 @@
 
 Rules:
 
-- ``requests``' adapter is used without its session: no proxy or ``.netrc`` of
-  the environment, no redirect followed (not even read: ``requests`` would read
-  and decompress the whole body of one), no cookie, no retry, no connection kept.
+- No proxy or ``.netrc`` of the environment, no redirect followed (not even read:
+  ``requests`` would read and decompress the whole body of one), no cookie, no retry,
+  no connection kept.
 - Connections go through the address guard; TLS verifies the host name.
 - The whole exchange (name, connection, TLS, request, head, body) has one
   deadline, kept by a watchdog that shuts the socket. A timeout per read would
   not do: a receiver that drips bytes resets it for ever.
 - A head that was cut off is no answer, whatever its status line said:
   ``http.client`` takes a closed connection for the end of the head and would
-  report a false success (``webhooks.sending.guarded_adapter``).
+  report a false success (``webhooks.sending.exchange``).
 - A complete 2xx head in time is a success even if the body then stalls. 64 KiB
   of the body are read, never decompressed.
-- Errors are said in our words: nothing a receiver wrote ends up in ``error``, but
-  where it redirects to, without what may be secret there.
+- Errors are said in our words: neither what a receiver wrote nor a URL ends up in
+  ``error``, since both may hold secrets. But where a receiver redirects to is told,
+  without user, password, query and fragment.
 - Secrets are replaced in everything that is recorded (``webhooks.sending.redaction``).
 """
 
 import http.client
+import logging
+import re
+import ssl
 import time
+import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
-from ssl import SSLContext
+from urllib.parse import quote, urljoin, urlsplit
 
-import requests
-from urllib3.exceptions import HTTPError
+from requests.exceptions import InvalidHeader
+from urllib3 import HTTPHeaderDict
 
-from webhooks.retry import parse_retry_after
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.errors import WebhooksError
+from webhooks.queue.schedule import parse_retry_after
 from webhooks.sending.exchange import Exchange, Timeouts, Watchdog
-from webhooks.sending.failures import (
-    EXPIRED,
-    REDIRECTS,
-    explain,
-    explain_status,
-)
-from webhooks.sending.guarded_adapter import GuardedAdapter
+from webhooks.sending.guard import AddressGuard
 from webhooks.sending.redaction import Redactor
 from webhooks.sending.tls import Tls, TlsContexts
 from webhooks.tables import AttemptOutcome
 
 __all__ = ["SendResult", "Sender", "Timeouts"]
 
+logger = logging.getLogger(__name__)
+
 MAX_BODY_BYTES = 64 * 1024
 MAX_HEADERS = 100
 MAX_HEADER_LENGTH = 1024
 USER_AGENT = "stagegate-webhooks/1"
+EXPIRED = "no complete answer before the deadline"
+#: Moved Permanently, Found, See Other, Temporary Redirect, Permanent Redirect.
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MAX_ADDRESS_LENGTH = 500
+_FOLD = re.compile(r"[ \t]*\r\n[ \t]+")
+_OF_A_PATH = "/%:@!$&'()*+,;=~"
+
+# The first that fits, so the narrower ones stand first.
+_SENTENCES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    ((InvalidHeader, UnicodeError), "a header cannot be sent"),
+    ((TimeoutError,), "the receiver stopped answering"),
+    (
+        (OSError, http.client.HTTPException),
+        "the connection broke or the answer was not HTTP",
+    ),
+    ((ValueError,), "the URL is not allowed"),
+)
 
 
 @dataclass(frozen=True)
@@ -108,7 +126,7 @@ class Sender:
         guard: AddressGuard,
         *,
         timeouts: Timeouts | None = None,
-        tls: SSLContext | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.guard = guard
         self.timeouts = timeouts or Timeouts()
@@ -131,7 +149,7 @@ class Sender:
             url: is judged again, since the rules may be stricter than when it
                 was saved.
             body: the exact bytes that were signed.
-            headers: the signature and the content type.
+            headers: names in lower case.
             now: what an HTTP date in ``Retry-After`` is measured from.
             tls: the receiver's own authority and our certificate for it.
             secrets: clear values that no part of the result may show.
@@ -143,9 +161,8 @@ class Sender:
             "accept-encoding": "identity",
             "connection": "close",
         }
-        request = requests.Request("POST", url, data=body, headers=sent_headers)
         with Exchange(self.guard, self.timeouts, self._watchdog) as exchange:
-            answer = self._exchange(exchange, request, tls)
+            answer = self._exchange(exchange, url, body, sent_headers, tls=tls)
         redactor = Redactor(secrets, sent_headers)
         return SendResult(
             outcome=AttemptOutcome.FAILED if answer.error else AttemptOutcome.DELIVERED,
@@ -161,45 +178,47 @@ class Sender:
         )
 
     def _exchange(
-        self, exchange: Exchange, request: requests.Request, tls: Tls | None
+        self,
+        exchange: Exchange,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        tls: Tls | None,
     ) -> _Answer:
-        adapter = GuardedAdapter(exchange, partial(self._contexts.get, tls))
-        limits = (self.timeouts.connect_seconds, self.timeouts.read_seconds)
         try:
-            self.guard.check_url(request.url or "")
-            response = adapter.send(request.prepare(), stream=True, timeout=limits)
+            parts = self.guard.check_url(url)
+            context = self._contexts.get(tls) if parts.scheme == "https" else None
+            response = exchange.post(parts, body, headers, context)
         except Exception as error:  # noqa: BLE001  # Whatever a receiver or its URL provokes is a failed attempt, and the reason is kept.
             return _Answer(error=EXPIRED if exchange.is_expired else explain(error))
-        finally:
-            adapter.close()
-        return _read(response)
+        return _read(response, url)
 
 
-def _read(response: requests.Response) -> _Answer:
+def _read(response: http.client.HTTPResponse, url: str) -> _Answer:
     """Judge the complete head, then keep what comes of the body in time."""
-    status = response.status_code
+    status = response.status
     is_success = 200 <= status < 300  # noqa: PLR2004  # RFC 9110 §15.3.
+    # One value of one line for each name; those of a repeated one joined by commas.
+    headers = HTTPHeaderDict(
+        (name, _FOLD.sub(" ", value)) for name, value in response.headers.items()
+    )
     body = bytearray()
-    try:
+    # The head has decided; a body that breaks off changes nothing.
+    with suppress(http.client.HTTPException, OSError, ValueError):
+        # One read of the socket at a time, so that what came before a stall is kept.
         while len(body) < MAX_BODY_BYTES:
-            # One read of the socket at a time, so that what came before a stall
-            # is kept.
-            piece = response.raw.read1(MAX_BODY_BYTES - len(body), decode_content=False)
+            piece = response.read1(MAX_BODY_BYTES - len(body))
             if not piece:
                 break
             body += piece
-    except (HTTPError, http.client.HTTPException, OSError, ValueError):
-        # The head has decided; a body that breaks off changes nothing.
-        pass
-    finally:
-        response.close()
     return _Answer(
         status=status,
         error=None
         if is_success
-        else explain_status(status, response.url, response.headers.get("location")),
-        retry_after=None if is_success else response.headers.get("retry-after"),
-        headers=response.headers,
+        else explain_status(status, url, headers.get("location")),
+        retry_after=None if is_success else headers.get("retry-after"),
+        headers=dict(headers.itermerged()),
         body=bytes(body),
     )
 
@@ -207,3 +226,58 @@ def _read(response: requests.Response) -> _Answer:
 def _shorten(headers: Mapping[str, str]) -> dict[str, str]:
     entries = list(headers.items())[:MAX_HEADERS]
     return {name: value[:MAX_HEADER_LENGTH] for name, value in entries}
+
+
+def explain(error: Exception) -> str:
+    """Return why a request could not be made or answered."""
+    if isinstance(error, WebhooksError):
+        return error.message
+    if isinstance(error, ssl.SSLError):
+        return _explain_tls(error)
+    for kinds, sentence in _SENTENCES:
+        if isinstance(error, kinds):
+            return sentence
+    # Where, but not what: the message may quote the URL or a header.
+    logger.error(
+        "webhook_send_failed error=%s at=%s",
+        type(error).__name__,
+        [
+            f"{frame.name}:{frame.lineno}"
+            for frame in traceback.extract_tb(error.__traceback__)
+        ],
+    )
+    return "the request could not be made"
+
+
+def explain_status(status: int, url: str, location: str | None) -> str:
+    """Return what an answer was that is none of success; ``url`` was asked."""
+    said = f"the receiver answered {status}"
+    if status not in REDIRECTS:
+        return said
+    target = _address_shown(url, location) if location else None
+    where = f"to {target}" if target else "to no address that can be shown"
+    return f"{said}, a redirect {where}; redirects are not followed"
+
+
+def _address_shown(url: str, reference: str) -> str | None:
+    """Return where a reference leads from a URL, without what may be secret in it."""
+    try:
+        parts = urlsplit(urljoin(url, reference))
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in {"http", "https"} or not (host and host.isascii()):
+        return None
+    host = f"[{host}]" if ":" in host else quote(host)
+    place = host if port is None else f"{host}:{port}"
+    address = f"{parts.scheme}://{place}{quote(parts.path, _OF_A_PATH)}"
+    return address[:MAX_ADDRESS_LENGTH]
+
+
+def _explain_tls(error: ssl.SSLError) -> str:
+    """Say why a certificate was refused, in OpenSSL's words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: {error.verify_message}"
+    if "CERTIFICATE_REQUIRED" in str(getattr(error, "reason", "")):
+        return "TLS: the receiver demands a client certificate"
+    return "TLS: the handshake failed"

@@ -19,9 +19,8 @@ import os
 import ssl
 import tempfile
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
@@ -46,12 +45,7 @@ class Tls:
     @property
     def digest(self) -> bytes:
         """Tell materials apart without keeping a key."""
-        parts = (self.ca_certificate, self.client_certificate, self.client_key)
-        state = hashlib.sha256()
-        for part in parts:
-            content = (part or "").encode()
-            state.update(len(content).to_bytes(8) + content)
-        return state.digest()
+        return hashlib.sha256(repr(astuple(self)).encode()).digest()
 
 
 PUBLIC = Tls()
@@ -67,7 +61,8 @@ class TlsContexts:
 
     def __init__(self, public: ssl.SSLContext | None = None) -> None:
         self._public = public
-        self._kept: OrderedDict[bytes, ssl.SSLContext] = OrderedDict()
+        # The one that was asked for last stands last.
+        self._kept: dict[bytes, ssl.SSLContext] = {}
         self._lock = threading.Lock()
 
     def get(self, tls: Tls | None) -> ssl.SSLContext:
@@ -86,7 +81,7 @@ class TlsContexts:
             context = self._kept.pop(digest, None) or make_context(wanted)
             self._kept[digest] = context
             if len(self._kept) > MAX_CONTEXTS:
-                self._kept.popitem(last=False)
+                del self._kept[next(iter(self._kept))]
             return context
 
 
@@ -99,6 +94,7 @@ def make_context(tls: Tls) -> ssl.SSLContext:
     # Not create_default_context: it writes session keys where the environment says.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
     try:
         if tls.ca_certificate is None:
             context.load_verify_locations(cafile=DEFAULT_CA_BUNDLE_PATH)

@@ -18,7 +18,7 @@ from registry.api.schemas.base import (
 )
 from registry.api.schemas.rules import Field, answer_field, request_field
 from webhooks.roster.specs import FACTS, SHOWN, SeenBy
-from webhooks.tables import DeliveryState
+from webhooks.tables import ShownState
 
 _MAX_OVERLAP_SECONDS = 30 * 24 * 3600
 
@@ -107,9 +107,7 @@ class TestResult(TypedDict):
 class DeliveriesQuery(PageQuery):
     """Which deliveries to list."""
 
-    state = fields.String(
-        load_default=None, validate=validate.OneOf(list(DeliveryState))
-    )
+    state = fields.String(load_default=None, validate=validate.OneOf(list(ShownState)))
 
 
 class _WholeQuery(PageQuery):
@@ -139,8 +137,8 @@ class DeliveryDocument(AnswerSchema):
     webhook_id = fields.String(required=True, attribute="subscription_id")
     event_id = fields.String(required=True)
     event_type = fields.String(required=True)
-    state = fields.String(required=True)
-    reason = fields.String(required=True, allow_none=True)
+    state = fields.String(required=True, attribute="shown_state")
+    reason = fields.String(required=True, allow_none=True, attribute="shown_reason")
     attempts = fields.Integer(required=True, attribute="attempt_count")
     next_attempt_at = Instant(
         required=True,

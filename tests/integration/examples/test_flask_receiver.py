@@ -20,7 +20,7 @@ from tests.receiver import Receiver
 from tests.server import RunningServer, running_server
 from tests.services.processes import free_port, stop, wait_until_ready
 from tests.waiting import STALL_SECONDS
-from webhooks.signing import sign
+from webhooks.sending.signing import sign
 
 
 @dataclass

@@ -18,13 +18,14 @@ from tests.receiver import Receiver
 from tests.services.fresh_database import FreshDatabase
 from tests.services.postgres import PostgresServer
 from webhooks import outbox, subscriptions
-from webhooks.claims import Claim, claim_due, claim_probes
-from webhooks.dispatcher import Dispatcher
 from webhooks.events import Event
-from webhooks.results import settle_result
+from webhooks.queue.claim import claim_due, claim_probes
+from webhooks.queue.dispatcher import Dispatcher
+from webhooks.queue.settle import settle_result
 from webhooks.roster.secrets import SecretBox
 from webhooks.roster.specs import SubscriptionSpec
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
+from webhooks.sending.prepare import Claim
 from webhooks.sending.sender import Sender, SendResult
 from webhooks.tables import AttemptOutcome, Base, Delivery, EventRow
 
@@ -113,13 +114,17 @@ class World:
             return settle_result(session, claim, result, now=now, jitter=0.5)
 
     def deliveries(self) -> list[Delivery]:
-        """Give every delivery in the order of creation within its key."""
+        """Give every delivery as it is shown, by creation within its key."""
         with self.begin() as session:
-            return session.query(Delivery).order_by(*IN_ORDER).all()
+            rows = session.query(Delivery).order_by(*IN_ORDER).all()
+            session.expunge_all()
+        for row in rows:
+            row.state, row.reason = row.shown_state, row.shown_reason
+        return rows
 
     def states(self) -> list[str]:
         """Give the state of each, and keep nobody from writing."""
-        query = select(Delivery.state).order_by(*IN_ORDER)
+        query = select(Delivery.shown_state).order_by(*IN_ORDER)
         with self.engine.connect().execution_options(only_reads=True) as connection:
             return list(connection.scalars(query))
 

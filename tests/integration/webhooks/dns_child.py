@@ -16,7 +16,7 @@ from tests.hostile_receivers import BODY, NOW
 from tests.integration.webhooks.hostile import black_holes
 from tests.name_server import NXDOMAIN, SERVFAIL, Entry, NameServer
 from tests.receiver import Receiver
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 from webhooks.sending.sender import Sender, Timeouts
 
 LOCAL, PUBLIC = "127.0.0.1", "93.184.216.34"

@@ -10,8 +10,9 @@ from tests.integration.webhooks.conftest import (
     NOW,
     World,
 )
-from webhooks.claims import Claim, claim_probes
-from webhooks.retry import FIRST_PROBE, OPEN_AFTER
+from webhooks.queue.claim import claim_probes
+from webhooks.queue.schedule import FIRST_PROBE, OPEN_AFTER
+from webhooks.sending.prepare import Claim
 from webhooks.sending.sender import SendResult
 from webhooks.tables import AttemptOutcome, EventRow, Subscription
 

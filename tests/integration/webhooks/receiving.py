@@ -6,8 +6,8 @@ from typing import Any
 
 from tests.integration.webhooks.conftest import World
 from tests.receiver import Answer, ReceivedRequest, Receiver
-from webhooks.claims import Claim
 from webhooks.clock import utc_now
+from webhooks.sending.prepare import Claim
 from webhooks.tables import Attempt, Delivery
 
 TOKEN = "token-of-the-receiver"

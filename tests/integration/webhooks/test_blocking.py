@@ -7,9 +7,8 @@ from sqlalchemy import update
 
 from tests.integration.webhooks.conftest import FAILED, NOW, World
 from webhooks import deliveries, subscriptions
-from webhooks.blocking import REASON_BEHIND
-from webhooks.retry import MAX_ATTEMPTS
-from webhooks.tables import Delivery, OrderingKey
+from webhooks.queue.schedule import MAX_ATTEMPTS
+from webhooks.tables import REASON_BEHIND, Delivery
 
 LATER = NOW + timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -98,35 +97,9 @@ def test_what_is_let_go_while_paused_waits_for_the_resumption(world: World) -> N
     assert followers(world) == [("pending", None)]
 
 
-def test_what_was_due_later_when_it_was_held_is_due_when_it_is_let_go(
+def test_what_is_newer_takes_the_place_of_a_blocked_head_that_is_held_no_more(
     world: World,
 ) -> None:
-    world.subscribe()
-    head = block(world)
-    world.enqueue(ordering_key=KEY)
-    with world.begin() as session:
-        session.execute(update(Delivery).values(next_attempt_at=LATER + DAY))
-
-    with world.begin() as session:
-        deliveries.skip(session, head, now=LATER)
-
-    assert world.deliveries()[1].next_attempt_at == LATER
-
-
-def test_a_blocked_key_holds_nothing_for_a_subscription_that_does_not(
-    world: World,
-) -> None:
-    world.subscribe(on_poison="latest_wins")
-    world.enqueue(ordering_key=KEY)
-    with world.begin() as session:
-        session.execute(update(OrderingKey).values(is_blocked=True))
-
-    world.enqueue(ordering_key=KEY, target="another")
-
-    assert followers(world) == [("pending", None)]
-
-
-def test_a_subscription_that_holds_no_more_lets_every_key_go(world: World) -> None:
     identity, _ = world.subscribe()
     head = block(world)
     world.enqueue(ordering_key=KEY)
@@ -140,7 +113,6 @@ def test_a_subscription_that_holds_no_more_lets_every_key_go(world: World) -> No
             box=world.box,
             now=LATER,
         )
-    assert followers(world) == [("pending", None)]
     world.enqueue(ordering_key=KEY)
 
     states = {row.id: row.state for row in world.deliveries()}

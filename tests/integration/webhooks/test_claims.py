@@ -16,12 +16,17 @@ from tests.integration.webhooks.conftest import (
     World,
     make_event,
 )
-from webhooks import claims, deliveries, outbox, subscriptions
-from webhooks.results import settle_results, sweep_expired_leases
-from webhooks.retry import MAX_ATTEMPTS
+from webhooks import deliveries, outbox, subscriptions
+from webhooks.queue import claim as claims
+from webhooks.queue.schedule import MAX_ATTEMPTS
+from webhooks.queue.settle import (
+    REASON_EXHAUSTED,
+    REASON_TEST_FAILED,
+    settle_results,
+    sweep_expired_leases,
+)
 from webhooks.sending.sender import SendResult
 from webhooks.tables import Attempt, AttemptOutcome, Delivery, Subscription
-from webhooks.unacknowledged import REASON_EXHAUSTED, REASON_TEST_FAILED
 
 FAR = timedelta(days=30)
 GONE = SendResult(AttemptOutcome.FAILED, status=410, error="answered 410")
@@ -296,20 +301,6 @@ def test_a_delivery_of_a_paused_subscription_is_held_when_met(world: World) -> N
     assert world.states() == ["held"]
 
 
-def test_holding_goes_on_in_the_next_round_when_there_is_too_much(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(claims, "MAX_ROUNDS", 1)
-    identity, _ = world.subscribe()
-    world.enqueue(ordering_key="a")
-    world.enqueue(ordering_key="b")
-    with world.begin() as session:
-        session.get_one(Subscription, identity).state = "paused"
-
-    assert world.claim(limit=1) == []
-    assert sorted(world.states()) == ["held", "pending"]
-
-
 def test_an_open_breaker_keeps_deliveries_waiting(world: World) -> None:
     identity, _ = world.subscribe()
     world.enqueue()
@@ -318,22 +309,6 @@ def test_an_open_breaker_keeps_deliveries_waiting(world: World) -> None:
 
     assert world.claim() == []
     assert len(world.claim(now=NOW + LEASE)) == 1
-
-
-def test_the_database_forbids_two_of_one_key_being_sent(world: World) -> None:
-    world.subscribe()
-    world.enqueue()
-    world.enqueue()
-    world.claim()
-    waiting = world.deliveries()[1]
-
-    def send_out_of_turn() -> None:
-        with world.begin() as session:
-            row = session.get_one(Delivery, waiting.id)
-            row.state, row.lease_token, row.lease_until = "sending", "mine", NOW
-
-    with pytest.raises(IntegrityError):
-        send_out_of_turn()
 
 
 def test_the_database_forbids_an_unknown_state(world: World) -> None:

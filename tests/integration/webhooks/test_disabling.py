@@ -19,13 +19,13 @@ from tests.integration.webhooks.failing import (
     row_of,
 )
 from webhooks import subscriptions
-from webhooks.health import (
+from webhooks.queue.health import (
     REASON_ASKED,
     REASON_GONE,
     REASON_ONLY_FAILURES,
 )
+from webhooks.queue.settle import REASON_ABORTED
 from webhooks.sending.sender import SendResult
-from webhooks.unacknowledged import REASON_ABORTED
 
 
 @pytest.mark.parametrize(

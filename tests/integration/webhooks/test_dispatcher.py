@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from svix.webhooks import Webhook as SvixWebhook
@@ -16,12 +17,13 @@ from svix.webhooks import Webhook as SvixWebhook
 from tests.integration.webhooks.conftest import World
 from tests.receiver import Answer, Receiver
 from tests.waiting import wait_for
-from webhooks import deliveries, dispatcher, recorder, subscriptions
-from webhooks.claims import Claim
+from webhooks import deliveries, subscriptions
 from webhooks.clock import utc_now
 from webhooks.errors import UnknownSubscriptionError
+from webhooks.queue import dispatcher, recorder
 from webhooks.roster.secrets import SecretBox
-from webhooks.tables import Delivery, Subscription
+from webhooks.sending.prepare import Claim
+from webhooks.tables import Delivery, Queue, Subscription
 
 CANARY = "canary-6b1f"
 
@@ -90,8 +92,10 @@ def test_retries_keep_id_and_bytes_and_the_order_of_the_key(world: World) -> Non
             clock[0] += timedelta(hours=1)
             with world.begin() as session:
                 # PostgreSQL goes by its own clock, so the waits are cut short.
-                for delivery in session.query(Delivery):
-                    delivery.next_attempt_at = utc_now() - timedelta(seconds=1)
+                due = utc_now() - timedelta(seconds=1)
+                session.execute(update(Delivery).values(next_attempt_at=due))
+                waiting = update(Queue).where(Queue.next_at.is_not(None))
+                session.execute(waiting.values(next_at=due))
                 session.get_one(Subscription, identity).held_back_until = None
 
         ids = [request.message_id for request in receiver.requests]

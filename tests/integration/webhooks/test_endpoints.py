@@ -6,13 +6,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import Connection, text, update
 from sqlalchemy.orm import Session
 
 from tests.integration.webhooks.conftest import FAILED, LEASE, NOW, World, make_event
 from tests.integration.webhooks.failing import HOUR
-from webhooks import heads, outbox, subscriptions
-from webhooks.claims import Claim, Unlimited, claim_due
+from webhooks import compiled, outbox, subscriptions
+from webhooks.queue import claim as claims
+from webhooks.queue.claim import Unlimited, claim_due
+from webhooks.sending.prepare import Claim
 from webhooks.tables import Subscription
 
 needs_two_writers = pytest.mark.parametrize(
@@ -175,10 +177,16 @@ def test_a_rest_that_begins_while_a_claim_looks_is_kept(
     tired, well = subscribe_to(world, "tired"), subscribe_to(world, "well")
     for name in ("tired", "well"):
         announce(world, name)
-    with world.begin() as session:
-        row = update(Subscription).where(Subscription.id == tired)
-        session.execute(row.values(held_back_until=LATER + HOUR))
-    monkeypatch.setattr(heads, "find_ready", lambda *_, **__: [tired, well])
+    fetch = compiled.fetch
+
+    def looked(cx: Connection, statement: Any, values: Any) -> object:  # noqa: ANN401  # any that returns rows
+        rows: Any = fetch(cx, statement, values)
+        if len(rows) == 2 and rows[0] in ((tired,), (well,)):
+            row = update(Subscription).where(Subscription.id == tired)
+            cx.execute(row.values(held_back_until=LATER + HOUR))
+        return rows
+
+    monkeypatch.setattr(claims, "fetch", looked)
 
     assert shares_of(claim_later(world, 2)) == {well: 1}
 
@@ -225,9 +233,8 @@ def test_a_table_without_statistics_is_not_read_through(world: World) -> None:
     """PostgreSQL's planner takes it for one with a row for each endpoint."""
     subscribe_to(world, "new")
     with world.begin() as session:
-        session.execute(
-            text("ALTER TABLE webhook_deliveries SET (autovacuum_enabled = off)")
-        )
+        for table in ("webhook_deliveries", "webhook_queues"):
+            session.execute(text(f"ALTER TABLE {table} SET (autovacuum_enabled = off)"))
     announce(world, "new", count=MANY)
 
     with world.begin() as session:
@@ -261,8 +268,9 @@ def work_of_a_claim(world: World, *, passed_over: str) -> int:
 def start_counting(session: Session) -> Callable[[], int]:
     if session.get_bind().dialect.name == "postgresql":
         reads = text(
-            "SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)"
-            " FROM pg_stat_xact_user_tables WHERE relname = 'webhook_deliveries'"
+            "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))"
+            " FROM pg_stat_xact_user_tables"
+            " WHERE relname IN ('webhook_deliveries', 'webhook_queues')"
         )
         return lambda: int(session.execute(reads).scalar_one())
     steps: list[None] = []

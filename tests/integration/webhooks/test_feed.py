@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from tests.integration.webhooks.conftest import NOW, World, make_event
 from webhooks import feed, outbox
-from webhooks.claims import start_test
 from webhooks.feed import FeedPage
+from webhooks.queue.claim import start_test
 
 LEASE = timedelta(seconds=60)
 

@@ -21,9 +21,9 @@ from tests.integration.webhooks.failing import (
     trip,
 )
 from webhooks import deliveries, subscriptions
-from webhooks.claims import claim_due
-from webhooks.results import settle_results, sweep_expired_leases
-from webhooks.retry import FIRST_PROBE, OPEN_AFTER
+from webhooks.queue.claim import claim_due
+from webhooks.queue.schedule import FIRST_PROBE, OPEN_AFTER
+from webhooks.queue.settle import settle_results, sweep_expired_leases
 from webhooks.tables import Delivery
 
 SECOND = timedelta(seconds=1)

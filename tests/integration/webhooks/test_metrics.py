@@ -7,10 +7,10 @@ from prometheus_client import REGISTRY
 
 from tests.integration.webhooks.conftest import DELIVERED, FAILED, NOW, World
 from webhooks import subscriptions
-from webhooks.claims import start_test
 from webhooks.metrics import Backlog, read_backlogs
-from webhooks.results import settle_result, settle_results, sweep_expired_leases
-from webhooks.tables import Delivery, DeliveryState, Subscription
+from webhooks.queue.claim import start_test
+from webhooks.queue.settle import settle_result, settle_results, sweep_expired_leases
+from webhooks.tables import Delivery, ShownState, Subscription
 
 LATER = NOW + timedelta(seconds=90)
 
@@ -137,7 +137,7 @@ def test_the_backlog_counts_what_waits_by_state(world: World) -> None:
             busy_id,
             "active",
             is_breaker_open=False,
-            counts={DeliveryState.PENDING: 2, DeliveryState.SENDING: 1},
+            counts={ShownState.PENDING: 2, ShownState.SENDING: 1},
             oldest_pending_at=NOW - timedelta(minutes=2),
         ),
         idle_id: Backlog(idle_id, "active", is_breaker_open=False),

@@ -9,7 +9,7 @@ import pytest
 from tests.hostile_receivers import BODY, HOST, NOW
 from tests.integration.webhooks.hostile import black_holes
 from tests.receiver import Receiver
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 from webhooks.sending.sender import Sender, Timeouts
 
 REFUSED = "The host could not be resolved to an allowed address."

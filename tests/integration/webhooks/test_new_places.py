@@ -9,7 +9,7 @@ import pytest
 from tests.integration.webhooks.conftest import FAILED, NOW, World
 from tests.receiver import Receiver
 from webhooks import subscriptions
-from webhooks.retry import OPEN_AFTER
+from webhooks.queue.schedule import OPEN_AFTER
 from webhooks.tables import Subscription
 
 LATER = NOW + timedelta(seconds=10)

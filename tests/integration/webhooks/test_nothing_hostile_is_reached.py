@@ -12,8 +12,8 @@ import pytest
 from tests.hostile_addresses import HOSTILE_ADDRESSES, HOSTILE_NAMES, HOSTILE_URLS
 from tests.hostile_receivers import BODY, NOW
 from tests.receiver import Answer, Receiver
-from webhooks.sending import address_guard
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending import guard as guarding
+from webhooks.sending.guard import AddressGuard
 from webhooks.sending.sender import Sender, SendResult, Timeouts
 
 REFUSED = "The host could not be resolved to an allowed address."
@@ -26,7 +26,7 @@ def trap(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     """A receiver on loopback that must never be reached."""
     with Receiver() as listening:
         ports = frozenset({80, 443, 8443, listening.port})
-        monkeypatch.setattr(address_guard, "HTTP_PORTS", ports)
+        monkeypatch.setattr(guarding, "HTTP_PORTS", ports)
         yield listening
         assert listening.requests == ()
 

@@ -22,11 +22,10 @@ from tests.integration.webhooks.failing import (
     row_of,
     trip,
 )
-from webhooks.claims import Claim
-from webhooks.results import sweep_expired_leases
-from webhooks.retry import OPEN_AFTER
+from webhooks.queue.schedule import OPEN_AFTER
+from webhooks.queue.settle import REASON_EXHAUSTED, sweep_expired_leases
+from webhooks.sending.prepare import Claim
 from webhooks.tables import Subscription
-from webhooks.unacknowledged import REASON_EXHAUSTED
 
 
 def is_about(claim: Claim, identity: str) -> bool:

@@ -1,6 +1,7 @@
 """An endpoint is sent to no faster than its owner allows, whoever sends."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,9 +11,11 @@ from sqlalchemy import select
 from tests.integration.webhooks.conftest import FAILED, LEASE, NOW, World
 from tests.receiver import Receiver
 from webhooks import subscriptions
-from webhooks.claims import Claim, claim_due
-from webhooks.pacing import Pace
-from webhooks.retry import FIRST_PROBE, OPEN_AFTER
+from webhooks.queue.claim import claim_due
+from webhooks.queue.pacing import Pace
+from webhooks.queue.schedule import FIRST_PROBE, OPEN_AFTER
+from webhooks.roster.members import read_members
+from webhooks.sending.prepare import Claim
 from webhooks.tables import Attempt, Subscription
 
 SECOND = timedelta(seconds=1)
@@ -125,10 +128,9 @@ def test_of_two_dispatchers_one_takes_and_the_other_passes_over(world: World) ->
 def test_a_row_that_is_gone_is_passed_over(world: World) -> None:
     identity, _ = world.subscribe(rate_per_minute=6)
     with world.begin() as session:
-        unknown = session.get_one(Subscription, identity)
-        session.expunge(unknown)
-        unknown.id = "sub_unknown"
-        pace = Pace(session, NOW)
+        cx = session.connection()
+        unknown = replace(read_members(cx)[identity], id="sub_unknown")
+        pace = Pace(cx, NOW)
 
         assert [pace.take(unknown), pace.take(unknown)] == [False, False]
         pace.write()

@@ -136,7 +136,7 @@ def test_what_slack_refuses_waits_or_is_held(
     with receiving(slack, slack.path) as (_, url):
         delivery, attempt = deliver(world, url, format="slack")
 
-    assert (delivery.state, attempt.status) == (state, trouble.status)
+    assert (delivery.shown_state, attempt.status) == (state, trouble.status)
 
 
 def test_teams_gets_a_card_in_its_envelope(world: World) -> None:

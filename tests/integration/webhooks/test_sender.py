@@ -16,7 +16,7 @@ import pytest
 from tests.certificates import Authority
 from tests.integration.webhooks.hostile import Script, drip, hostile_receiver, say
 from tests.receiver import Answer, Receiver
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 from webhooks.sending.sender import MAX_BODY_BYTES, Sender, SendResult, Timeouts
 from webhooks.sending.tls import Tls, make_context
 
@@ -115,6 +115,42 @@ def test_the_host_header_is_the_name_and_not_the_address() -> None:
     assert request.path == "/a?b=c"
     assert request.headers["accept-encoding"] == "identity"
     assert request.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("", "/"),
+        ("?a=b", "/?a=b"),
+        ("/a//b", "/a//b"),
+        ("/a/./b/../c", "/a/c"),
+        ("/%7Ea%2fb%20c", "/~a%2Fb%20c"),
+        ('/"<a>{b}|^`?c="<[d]>', "/%22%3Ca%3E%7Bb%7D%7C%5E%60?c=%22%3C%5Bd%5D%3E"),
+        ("/50%?x=%zz", "/50%25?x=%25zz"),
+        ("/a;b=c:d@e,f?g?h/i", "/a;b=c:d@e,f?g?h/i"),
+    ],
+)
+def test_a_target_is_quoted_where_it_must_be(path: str, sent: str) -> None:
+    with Receiver() as receiver:
+        post(f"http://HOOKS.example.:{receiver.port}{path}")
+
+    (request,) = receiver.requests
+    assert request.path == sent
+    assert request.headers["host"] == f"hooks.example:{receiver.port}"
+
+
+def test_head_and_body_arrive_together() -> None:
+    arrived: list[bytes] = []
+
+    def script(connection: socket.socket, _over: threading.Event) -> None:
+        arrived.append(connection.recv(65536))
+        connection.sendall(OK_HEAD + b"\r\n")
+
+    with hostile_receiver(script, reads_request=False) as port:
+        result = post(f"http://hooks.example:{port}/")
+
+    assert result.is_delivered
+    assert arrived[0].endswith(b"\r\n\r\n" + BODY)
 
 
 def test_proxies_and_netrc_of_the_environment_have_no_effect(
@@ -322,6 +358,12 @@ def test_interim_answers_are_passed_over(status: int) -> None:
     assert result.response_headers == {"x": "final"}
 
 
+def test_each_header_of_an_answer_is_kept_as_one_line() -> None:
+    result = attack(say(OK_HEAD + b"X: 1\r\nx: 2\r\ny: a \r\n\t b\r\n\r\n"))
+
+    assert result.response_headers == {"x": "1, 2", "y": "a b"}
+
+
 def test_a_switch_of_protocols_is_a_failure() -> None:
     result = attack(say(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"))
 
@@ -337,7 +379,7 @@ def test_a_head_without_its_blank_line_is_no_success() -> None:
 def test_secrets_are_in_nothing_that_is_kept_or_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The receiver echoes them; its malformed header makes urllib3 warn."""
+    """The receiver echoes them, a malformed header among its own."""
     caplog.set_level(logging.DEBUG, logger="webhooks")
     caplog.set_level(logging.INFO)
     echo = b"s3cret-in-url s3cret-in-header"
@@ -359,10 +401,21 @@ def test_secrets_are_in_nothing_that_is_kept_or_logged(
     assert "s3cret" not in caplog.text
 
 
-@pytest.mark.parametrize("value", ["a\r\nb: c", "\u20ac"])
-def test_a_header_that_cannot_be_sent_is_a_failed_attempt(value: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("x", "a\r\nb: c"),
+        ("x", "a\r\n b"),
+        ("x", "\u20ac"),
+        ("x: y", "z"),
+        ("\xe9", "x"),
+    ],
+)
+def test_a_header_that_cannot_be_sent_is_a_failed_attempt(
+    name: str, value: str
+) -> None:
     with Receiver() as receiver:
-        result = make_sender().send(receiver.url, BODY, {"x": value}, now=NOW)
+        result = make_sender().send(receiver.url, BODY, {name: value}, now=NOW)
 
         assert receiver.requests == ()
     assert result.error == "a header cannot be sent"

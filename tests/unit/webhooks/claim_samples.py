@@ -4,7 +4,7 @@ import itertools
 from datetime import UTC, datetime
 from typing import Any
 
-from webhooks.claims import Claim
+from webhooks.sending.prepare import Claim
 from webhooks.tables import DeliveryKind
 
 _numbers = itertools.count()
@@ -17,6 +17,7 @@ def make_claim(
     values: dict[str, Any] = {
         "delivery_id": f"dlv_{next(_numbers)}",
         "subscription_id": "sub_1",
+        "queue_id": 1,
         "lease_token": "token",
         "attempt": 1,
         "kind": DeliveryKind.EVENT,

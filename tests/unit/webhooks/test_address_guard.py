@@ -9,12 +9,13 @@ import pytest
 from tests.hostile_addresses import HOSTILE_ADDRESSES, HOSTILE_URLS
 from tests.waiting import STALL_SECONDS
 from webhooks.errors import BlockedAddressError, UnreachableError
-from webhooks.sending.address_guard import (
+from webhooks.sending.guard import (
+    MAX_THREADS,
     AddressGuard,
     canonical_address,
     embedded_ipv4,
+    resolve_by_system,
 )
-from webhooks.sending.resolving import MAX_THREADS, resolve_by_system
 
 PUBLIC = ["93.184.216.34", "8.8.8.8", "2606:4700:4700::1111", "2a00:1450:4001::1"]
 

@@ -5,8 +5,7 @@ import ipaddress
 import pytest
 
 from webhooks.errors import BlockedAddressError
-from webhooks.sending.address_guard import AddressGuard
-from webhooks.sending.allow_list import AllowedNetwork
+from webhooks.sending.guard import AddressGuard, AllowedNetwork
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from webhooks.retry import (
+from webhooks.queue.schedule import (
     FIRST_PROBE,
     MAX_PROBE,
     OPEN_AFTER,

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy.exc import DataError, OperationalError
 
 from tests.unit.webhooks.claim_samples import make_claim
-from webhooks import recorder
-from webhooks.recorder import MAX_AT_ONCE, Recorder
-from webhooks.results import Answered
+from webhooks.queue import recorder
+from webhooks.queue.recorder import MAX_AT_ONCE, Recorder
+from webhooks.queue.settle import Answered
 from webhooks.sending.sender import SendResult
 from webhooks.tables import AttemptOutcome
 

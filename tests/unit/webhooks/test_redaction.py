@@ -51,6 +51,12 @@ def test_the_beginning_of_a_secret_at_the_cut_is_replaced(length: int) -> None:
     assert Redactor(["a-long-secret"], {}).body(body) == b"you sent (redacted)"
 
 
+def test_what_begins_like_a_secret_and_goes_on_otherwise_stays() -> None:
+    body = b"you sent a-long-way"
+
+    assert Redactor(["a-long-secret"], {}).body(body) == body
+
+
 def test_a_body_without_a_secret_stays_as_it_is() -> None:
     body = bytes(range(256))
 

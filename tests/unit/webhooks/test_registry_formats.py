@@ -17,7 +17,7 @@ from webhooks.events import Event
 from webhooks.formats import FORMATS, databricks, mlflow
 from webhooks.roster.spec_checks import check_spec
 from webhooks.roster.specs import SubscriptionSpec
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 DATA: dict[str, Any] = {

@@ -1,6 +1,8 @@
 """Names that stall, fail and are asked for many times at once."""
 
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.waiting import STALL_SECONDS
-from webhooks.sending.resolving import MAX_THREADS, BoundedResolver, resolve_by_system
+from webhooks.sending import guard
+from webhooks.sending.guard import MAX_THREADS, BoundedResolver, resolve_by_system
 
 
 class StallingNames:
@@ -72,6 +75,58 @@ def test_everyone_who_waits_for_a_name_gets_its_answer(names: StallingNames) -> 
         answers = [each.result() for each in waiting]
 
     assert answers == [["192.0.2.1"]] * 8
+
+
+def resolving_threads() -> set[threading.Thread]:
+    return {
+        thread for thread in threading.enumerate() if thread.name == "webhook-resolver"
+    }
+
+
+def test_one_lookup_after_another_takes_one_thread() -> None:
+    before = resolving_threads()
+    used: set[threading.Thread] = set()
+
+    def answer(_host: str, _port: int) -> Sequence[str]:
+        used.add(threading.current_thread())
+        return ["192.0.2.1"]
+
+    resolver = BoundedResolver(answer)
+    for number in range(20):
+        name = f"{number}.example"
+        assert resolver.resolve(name, 443, STALL_SECONDS) == ["192.0.2.1"]
+
+    # One that has answered may not yet be waiting again.
+    assert len(used) == len(used - before) <= 2
+
+
+def test_a_thread_that_waits_in_vain_ends_and_the_next_name_starts_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(guard, "IDLE_SECONDS", 0.01)
+    before = resolving_threads()
+    resolver = BoundedResolver(lambda _host, _port: ["192.0.2.1"])
+
+    for _ in range(2):
+        assert resolver.resolve("a.example", 443, STALL_SECONDS) == ["192.0.2.1"]
+        for thread in resolving_threads() - before:
+            thread.join(STALL_SECONDS)
+        assert resolving_threads() <= before
+
+
+def test_names_are_resolved_after_a_fork() -> None:
+    code = """
+import os, sys
+from webhooks.sending.guard import BoundedResolver
+resolver = BoundedResolver(lambda host, port: [host])
+assert resolver.resolve("192.0.2.1", 443, 10) == ["192.0.2.1"]
+child = os.fork()
+if not child:
+    os._exit(resolver.resolve("192.0.2.2", 443, 10) != ["192.0.2.2"])
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+    subprocess.run((sys.executable, "-c", code), check=True, timeout=60)
 
 
 @pytest.mark.parametrize(

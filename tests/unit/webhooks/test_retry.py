@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.retry import (
+from webhooks.queue.schedule import (
     MAX_ATTEMPTS,
     RETRY_AFTER_CAP,
     SCHEDULE_SECONDS,

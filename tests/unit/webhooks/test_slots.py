@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from tests.unit.webhooks.claim_samples import make_claim
-from webhooks.claims import Claim
-from webhooks.slots import FRESH_SECONDS, MAX_PER_FAILING, SLOW_SECONDS, Slots
+from webhooks.queue.slots import FRESH_SECONDS, MAX_PER_FAILING, SLOW_SECONDS, Slots
+from webhooks.sending.prepare import Claim
 
 
 class Clock:

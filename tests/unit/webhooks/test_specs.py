@@ -10,7 +10,7 @@ from tests.certificates import Authority, encrypted
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.roster.spec_checks import check_spec
 from webhooks.roster.specs import SubscriptionSpec
-from webhooks.sending.address_guard import AddressGuard
+from webhooks.sending.guard import AddressGuard
 
 GUARD = AddressGuard()
 SPEC = SubscriptionSpec("https://example.com/hook")

@@ -8,6 +8,9 @@ Rules:
   allows any port, or the one that is named with it.
 - A name is resolved once per connection. One blocked answer refuses them all;
   the connection goes to a vetted literal, and the peer is checked once more.
+- ``getaddrinfo`` knows no timeout, so it runs in a thread that is left behind when
+  it stalls, one for all who ask for the same name, and never more than ``MAX_THREADS``.
+  A name that does not resolve, or not in time, has no addresses.
 - IPv4 inside IPv6 (mapped, NAT64, 6to4, Teredo, ISATAP) is decoded and judged.
   IPv6 outside 2000::/3 is refused.
 - Link-local networks and the metadata services of clouds stay refused even
@@ -23,19 +26,32 @@ import ipaddress
 import logging
 import re
 import socket
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Self
 from urllib.parse import SplitResult, urlsplit
 
 from webhooks.errors import BlockedAddressError, UnreachableError
-from webhooks.sending.allow_list import AllowedNetwork, IPAddress, IPNetwork
-from webhooks.sending.resolving import BoundedResolver, Resolver, resolve_by_system
 
 logger = logging.getLogger(__name__)
 
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+Resolver = Callable[[str, int], Sequence[str]]
+Lookup = Future[Sequence[str]]
 Step = Callable[[str, str | None], None]
 
+KEPT_VERDICTS = 1024
+MAX_PORT = 65535
+MAX_THREADS = 32
+IDLE_SECONDS = 5.0
 MAX_URL_LENGTH = 2048
+DEFAULT_PORTS = {"https": 443, "http": 80}
 HTTPS_PORTS = frozenset({443, 8443})
 HTTP_PORTS = HTTPS_PORTS | {80}
 MIN_SHARE_SECONDS = 0.5
@@ -59,21 +75,53 @@ DENIED = _networks(
     *("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
 )
 GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
-_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _IPV4_IN_LAST_BITS = _networks("::/96", "64:ff9b::/96", "64:ff9b:1::/48")
-_SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")
-_TEREDO = ipaddress.IPv6Network("2001::/32")
 _LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
 # Interface identifiers 0000:5efe and 0200:5efe (RFC 5214 §6.1).
 _ISATAP = 0x00005EFE
 _ISATAP_MASK = 0xFDFFFFFF
+_PRINTABLE = re.compile(r"[!-\[\]-~]*")
 _PLACE = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]*)?", re.IGNORECASE)
 
 
-def _is_in(address: IPAddress, networks: Sequence[IPNetwork]) -> bool:
-    return any(address in network for network in networks)
+@dataclass(frozen=True)
+class AllowedNetwork:
+    """What the operator opens inside the deny list: a network, or one port of it."""
+
+    network: IPNetwork
+    port: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``10.0.0.0/8``, ``10.0.0.0/8:8080``, ``fd00::/8:8080``, ``10.1.2.3:80``.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        address, slash, rest = text.partition("/")
+        # Without a length, one colon is a port's and more are of an IPv6 address.
+        if not slash and text.count(":") != 1:
+            return cls(ipaddress.ip_network(text))
+        end, colon, port = (rest if slash else text).partition(":")
+        network = ipaddress.ip_network(f"{address}/{end}" if slash else end)
+        if not colon:
+            return cls(network)
+        number = int(port) if port.isascii() and port.isdigit() else 0
+        if not 1 <= number <= MAX_PORT:
+            raise ValueError(f"{text!r} does not end with a port from 1 to {MAX_PORT}")
+        return cls(network, number)
+
+    def opens(self, port: int) -> bool:
+        """Whether it is about the port."""
+        return self.port in (None, port)
+
+    def includes(self, address: IPAddress, port: int) -> bool:
+        """Whether it opens the address at the port."""
+        return self.opens(port) and address in self.network
 
 
+# What is kept is asked for three times in each send, and mostly of the same receivers.
+@lru_cache(KEPT_VERDICTS)
 def canonical_address(text: str) -> IPAddress:
     """Read an address; ``::ffff:a.b.c.d`` is the IPv4 address it stands for.
 
@@ -81,8 +129,8 @@ def canonical_address(text: str) -> IPAddress:
         ValueError: the text is not an IP address.
     """
     address = ipaddress.ip_address(text)
-    if isinstance(address, ipaddress.IPv6Address) and address in _MAPPED:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if isinstance(address, ipaddress.IPv6Address):
+        return address.ipv4_mapped or address
     return address
 
 
@@ -93,13 +141,13 @@ def embedded_ipv4(address: IPAddress) -> tuple[ipaddress.IPv4Address, ...]:
     value = int(address)
     numbers: list[int] = []
     # "::" and "::1" lie in ::/96 and stand for themselves.
-    if value > 1 and _is_in(address, _IPV4_IN_LAST_BITS):
+    if value > 1 and any(address in network for network in _IPV4_IN_LAST_BITS):
         numbers.append(value)
     if address in _LOCAL_NAT64:
         numbers += _rfc6052_choices(value)
-    if address in _SIX_TO_FOUR:
+    if address.sixtofour:
         numbers.append(value >> 80)
-    if address in _TEREDO:
+    if address.teredo:
         numbers.append(~value)
     if (value >> 32) & _ISATAP_MASK == _ISATAP:
         numbers.append(value)
@@ -115,6 +163,24 @@ def _rfc6052_choices(value: int) -> list[int]:
     return [without_u >> shift for shift in (40, 32, 24)]
 
 
+def _is_listed(address: IPAddress, networks: Sequence[IPNetwork]) -> bool:
+    """Whether a list has the address, or one that is embedded in it."""
+    entries = (address, *embedded_ipv4(address))
+    return any(entry in network for entry in entries for network in networks)
+
+
+@lru_cache(KEPT_VERDICTS)
+def _is_never_allowed(address: IPAddress) -> bool:
+    return _is_listed(address, NEVER_ALLOWED)
+
+
+@lru_cache(KEPT_VERDICTS)
+def _is_denied(address: IPAddress) -> bool:
+    is_inside = address.version == 6 and address not in GLOBAL_UNICAST  # noqa: PLR2004
+    return is_inside or _is_listed(address, DENIED)
+
+
+@lru_cache(KEPT_VERDICTS)
 def _literal(host: str) -> IPAddress | None:
     """Read a host that is an address, in any form the resolver would take."""
     try:
@@ -128,14 +194,100 @@ def _literal(host: str) -> IPAddress | None:
         return None
 
 
-def _ignore(_step: str, _address: str | None) -> None:
-    """Whoever does not ask is told nothing."""
+def resolve_by_system(host: str, port: int) -> Sequence[str]:
+    """Ask the system's resolver for every stream address of the host."""
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in entries]
+
+
+class BoundedResolver:
+    """Asks a resolver that may block, in threads of its own; thread-safe.
+
+    A thread that has nothing to do waits for a while: to start one costs as much as
+    half a send.
+    """
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+        self._under_way: dict[tuple[str, int], Lookup] = {}
+        self._wanted: deque[tuple[str, int]] = deque()
+        self._threads: list[threading.Thread] = []
+        lock = threading.Lock()
+        self._has_room = threading.Condition(lock)
+        self._has_work = threading.Condition(lock)
+
+    def resolve(self, host: str, port: int, timeout_seconds: float) -> Sequence[str]:
+        """Return the host's addresses, or none when they do not come in time."""
+        give_up_at = time.monotonic() + timeout_seconds
+        lookup = self._join(host, port, timeout_seconds)
+        if lookup is None:
+            return ()
+        try:
+            return lookup.result(max(0.0, give_up_at - time.monotonic()))
+        except TimeoutError:
+            return ()
+
+    def _join(self, host: str, port: int, timeout_seconds: float) -> Lookup | None:
+        """Find or start the lookup of the name; None while every thread stalls."""
+        key = (host, port)
+
+        def may_go_on() -> bool:
+            return key in self._under_way or len(self._under_way) < MAX_THREADS
+
+        with self._has_room:
+            if not self._has_room.wait_for(may_go_on, timeout_seconds):
+                return None
+            if key in self._under_way:
+                return self._under_way[key]
+            # A fork leaves them behind.
+            self._threads = [entry for entry in self._threads if entry.is_alive()]
+            if len(self._threads) <= len(self._under_way):
+                thread = threading.Thread(
+                    target=self._work, name="webhook-resolver", daemon=True
+                )
+                thread.start()
+                self._threads.append(thread)
+            # After the start: a thread that cannot start must not be waited for.
+            self._under_way[key] = Future()
+            self._wanted.append(key)
+            self._has_work.notify()
+            return self._under_way[key]
+
+    def _work(self) -> None:
+        while key := self._next():
+            self._ask(key)
+
+    def _next(self) -> tuple[str, int] | None:
+        """Wait for a name; None when the thread that asks has waited in vain."""
+        with self._has_work:
+            if self._has_work.wait_for(lambda: self._wanted, IDLE_SECONDS):
+                return self._wanted.popleft()
+            self._threads.remove(threading.current_thread())
+            return None
+
+    def _ask(self, key: tuple[str, int]) -> None:
+        answers: Sequence[str] = ()
+        try:
+            answers = self._resolver(*key)
+        except (OSError, UnicodeError):
+            # UnicodeError is what the idna codec says of an impossible label.
+            pass
+        finally:
+            # First: whoever asks after this answer starts a lookup of its own.
+            with self._has_room:
+                lookup = self._under_way.pop(key)
+                self._has_room.notify_all()
+            lookup.set_result(answers)
+
+
+def _common_ports(scheme: str) -> frozenset[int]:
+    return HTTPS_PORTS if scheme == "https" else HTTP_PORTS
 
 
 def _split(url: str) -> SplitResult:
     if len(url) > MAX_URL_LENGTH:
         raise ValueError(f"the URL is longer than {MAX_URL_LENGTH} characters")
-    if not all("!" <= character <= "~" for character in url) or "\\" in url:
+    if not _PRINTABLE.fullmatch(url):
         raise ValueError(
             "the URL must be printable ASCII without blanks and backslashes;"
             " write other host names in their xn-- form"
@@ -143,10 +295,12 @@ def _split(url: str) -> SplitResult:
     return urlsplit(url)
 
 
-def _port_of(parts: SplitResult) -> int:
-    if parts.port == 0:
+def port_of(parts: SplitResult) -> int:
+    """Return the port that a URL names, or the one of its scheme."""
+    port = parts.port
+    if port == 0:
         raise ValueError("port 0 is not a port")
-    return parts.port or (443 if parts.scheme == "https" else 80)
+    return port or DEFAULT_PORTS[parts.scheme]
 
 
 class AddressGuard:
@@ -178,19 +332,14 @@ class AddressGuard:
 
     def allows(self, address: IPAddress, port: int, scheme: str = "https") -> bool:
         """Whether a connection to the address and port may be made."""
-        embedded = embedded_ipv4(address)
-        if any(_is_in(entry, NEVER_ALLOWED) for entry in (address, *embedded)):
+        if _is_never_allowed(address):
             return False
         if any(network.includes(address, port) for network in self.allowed_networks):
             return True
-        if port not in (HTTPS_PORTS if scheme == "https" else HTTP_PORTS):
-            return False
-        if isinstance(address, ipaddress.IPv6Address) and address not in GLOBAL_UNICAST:
-            return False
-        return not any(_is_in(entry, DENIED) for entry in (address, *embedded))
+        return port in _common_ports(scheme) and not _is_denied(address)
 
-    def check_url(self, url: str) -> None:
-        """Judge a URL before it is saved, without asking the network.
+    def check_url(self, url: str) -> SplitResult:
+        """Judge a URL, without asking the network; return its parts.
 
         Raises:
             ValueError: with a sentence for the owner of the URL. A host name is
@@ -205,11 +354,13 @@ class AddressGuard:
             raise ValueError("the URL must not carry a user or a password")
         if "#" in url:
             raise ValueError("the URL must not have a fragment")
-        if not parts.hostname:
+        host = parts.hostname
+        if not host:
             raise ValueError("the URL has no host")
         if not _PLACE.fullmatch(parts.netloc):
             raise ValueError("the host of the URL is neither a name nor an address")
-        self._check_place(parts.hostname, _port_of(parts), parts.scheme)
+        self._check_place(host, port_of(parts), parts.scheme)
+        return parts
 
     def _check_place(self, host: str, port: int, scheme: str) -> None:
         address = _literal(host)
@@ -217,7 +368,7 @@ class AddressGuard:
             if not self.allows(address, port, scheme):
                 raise ValueError("the address or port of the URL is not allowed")
             return
-        common = HTTPS_PORTS if scheme == "https" else HTTP_PORTS
+        common = _common_ports(scheme)
         is_opened = any(network.opens(port) for network in self.allowed_networks)
         if port not in common and not is_opened:
             raise ValueError(f"port {port} is not allowed; use {sorted(common)}")
@@ -231,13 +382,11 @@ class AddressGuard:
             BlockedAddressError: it does not resolve in time, or one answer is
                 blocked. Both read the same to the owner of the URL.
         """
-        address = _literal(host)
-        resolved = (
-            self._names.resolve(host, port, timeout_seconds)
-            if address is None
-            else [str(address)]
-        )
-        texts = list(dict.fromkeys(resolved))
+        if literal := _literal(host):
+            texts = [str(literal)]
+        else:
+            answers = self._names.resolve(host, port, timeout_seconds)
+            texts = list(dict.fromkeys(answers))
         for text in texts:
             # A zone ("%eth0") only ever belongs to a link-local address.
             if "%" in text or not self.allows(canonical_address(text), port, scheme):
@@ -257,7 +406,7 @@ class AddressGuard:
         *,
         scheme: str,
         timeout_seconds: float,
-        on_step: Step = _ignore,
+        on_step: Step = lambda _step, _address: None,
     ) -> socket.socket:
         """Resolve, vet and connect, all within one timeout.
 

@@ -40,23 +40,20 @@ def scheme_of(secret: str) -> Scheme:
 
 def new_secret() -> str:
     """Make a signing secret of 256 random bits."""
-    return (
-        SECRET_PREFIX
-        + base64.b64encode(random_source.token_bytes(SECRET_BYTES)).decode()
-    )
+    return SECRET_PREFIX + _base64(random_source.token_bytes(SECRET_BYTES))
 
 
 def new_private_key() -> str:
     """Make an ed25519 key."""
     key = Ed25519PrivateKey.generate()
     pair = key.private_bytes_raw() + key.public_key().public_bytes_raw()
-    return PRIVATE_KEY_PREFIX + base64.b64encode(pair).decode()
+    return PRIVATE_KEY_PREFIX + _base64(pair)
 
 
 def public_key_of(private_key: str) -> str:
     """Return what a receiver verifies ``v1a`` with."""
     public = _read_private_key(private_key).public_key().public_bytes_raw()
-    return PUBLIC_KEY_PREFIX + base64.b64encode(public).decode()
+    return PUBLIC_KEY_PREFIX + _base64(public)
 
 
 def check_secret(secret: str) -> None:
@@ -114,7 +111,11 @@ def sign(
 
 def _sign_v1a(private_key: str, signed_text: str) -> str:
     signature = _read_private_key(private_key).sign(signed_text.encode())
-    return f"{Scheme.V1A},{base64.b64encode(signature).decode()}"
+    return f"{Scheme.V1A},{_base64(signature)}"
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def _read_private_key(text: str) -> Ed25519PrivateKey:

@@ -2,14 +2,14 @@
 
 Rules:
 
-- ``webhooks.retry`` decides; here it is written, under the subscription's lock
+- ``webhooks.queue.schedule`` decides; here it is written, under the subscription's lock
   (FOR NO KEY UPDATE, which lets changes go on enqueuing).
 - A healthy subscription's row is neither locked nor written.
 - What waits for a receiver that rests is left as it is: whose turn it is says
-  ``webhooks.endpoints``.
+  ``webhooks.queue.claim``.
 - When the breaker closes, everything that waits for a later retry is tried at once.
   That try is free: it does not use the schedule up.
-- Disabling holds what waits. Nothing is dropped.
+- Disabling holds what waits, by the subscription's state. Nothing is dropped.
 - Announcements: ``webhooks.operational``.
 """
 
@@ -17,10 +17,8 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import case, update
 from sqlalchemy.orm import Session
 
-from webhooks import retry
 from webhooks.events import Instant, format_instant
 from webhooks.operational import (
     Disabled,
@@ -29,18 +27,12 @@ from webhooks.operational import (
     OperationalType,
     is_operational,
 )
-from webhooks.outbox import announce
-from webhooks.retry import Health
+from webhooks.outbox import publish
+from webhooks.queue import schedule
+from webhooks.queue.row import try_now
+from webhooks.queue.schedule import Health
 from webhooks.sending.sender import SendResult
-from webhooks.tables import (
-    Delivery,
-    DeliveryKind,
-    DeliveryState,
-    Subscription,
-    SubscriptionState,
-    is_untried_copy,
-    state_in,
-)
+from webhooks.tables import Subscription, SubscriptionState
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +42,7 @@ CONTROL_DISABLE = "disable"
 CONTROL_ABORT = "abort-message"
 REASON_GONE = "the receiver answered 410"
 REASON_ASKED = "the receiver asked for it"
-REASON_ONLY_FAILURES = f"nothing but failures for {retry.DISABLE_AFTER.days} days"
+REASON_ONLY_FAILURES = f"nothing but failures for {schedule.DISABLE_AFTER.days} days"
 
 
 def lock(session: Session, subscription_id: str) -> Subscription:
@@ -96,7 +88,7 @@ def note_failure(
 ) -> None:
     """Count a failure of a locked subscription, and draw the conclusions."""
     before = _health_of(subscription)
-    health = retry.after_failure(
+    health = schedule.after_failure(
         before,
         now,
         status=result.status,
@@ -149,17 +141,17 @@ def _recover(
     session: Session, subscription: Subscription, event_type: str, now: datetime
 ) -> None:
     before = _health_of(subscription)
-    _write(subscription, retry.after_success(before, now))
+    _write(subscription, schedule.after_success(before, now))
     session.flush()
     if before.is_tripped:
         logger.info("webhook_breaker_closed subscription=%s", subscription.id)
-        _bring_forward(session, subscription.id, now)
+        try_now(session.connection(), subscription.id, now=now, is_fresh=False)
     if before.has_been_announced and not is_operational(event_type):
         details: Failures = {
             "failing_since": _instant(before.failing_since),
             "failures": before.consecutive_failures,
         }
-        announce(session, OperationalType.RECOVERED, subscription, details, now=now)
+        publish(session, OperationalType.RECOVERED, subscription, details, now=now)
 
 
 def _disable(
@@ -173,29 +165,18 @@ def _disable(
     """Hold everything until somebody enables the subscription again."""
     if subscription.deleted_at is not None:
         return
-    # An event that is being enqueued meanwhile is held when its turn comes. Waiting
-    # for it here, as pausing does, could be waiting in a circle.
     was_disabled = subscription.state == SubscriptionState.DISABLED
     subscription.state = SubscriptionState.DISABLED
     subscription.state_reason = reason
     subscription.updated_at = now
     session.flush()
-    session.execute(
-        update(Delivery)
-        .where(
-            Delivery.subscription_id == subscription.id,
-            state_in(Delivery.state, DeliveryState.PENDING),
-        )
-        .values(state=DeliveryState.HELD, reason=reason, updated_at=now)
-        .execution_options(synchronize_session=False)
-    )
     logger.warning(
         "webhook_subscription_disabled subscription=%s reason=%s",
         *(subscription.id, reason),
     )
     if not was_disabled and not is_operational(event_type):
         details: Disabled = {"reason": reason, **_failures(subscription)}
-        announce(session, OperationalType.DISABLED, subscription, details, now=now)
+        publish(session, OperationalType.DISABLED, subscription, details, now=now)
 
 
 def _warn(
@@ -208,7 +189,7 @@ def _warn(
         "error": result.error if result.status is None else answered,
         **_failures(subscription),
     }
-    announce(session, OperationalType.FAILING, subscription, details, now=now)
+    publish(session, OperationalType.FAILING, subscription, details, now=now)
 
 
 def _failures(subscription: Subscription) -> Failures:
@@ -220,26 +201,3 @@ def _failures(subscription: Subscription) -> Failures:
 
 def _instant(instant: datetime | None) -> Instant | None:
     return None if instant is None else format_instant(instant)
-
-
-def _bring_forward(session: Session, subscription_id: str, now: datetime) -> None:
-    """Let every waiting delivery go, and forgive one attempt where one was made.
-
-    What is sent again on request keeps its pace until it was tried.
-    """
-    is_retry = Delivery.attempt_count > Delivery.attempts_forgiven
-    session.execute(
-        update(Delivery)
-        .where(
-            Delivery.subscription_id == subscription_id,
-            state_in(Delivery.state, DeliveryState.PENDING),
-            Delivery.kind != DeliveryKind.TEST,
-            ~is_untried_copy(),
-            Delivery.next_attempt_at > now,
-        )
-        .values(
-            next_attempt_at=now,
-            attempts_forgiven=Delivery.attempts_forgiven + case((is_retry, 1), else_=0),
-        )
-        .execution_options(synchronize_session=False)
-    )

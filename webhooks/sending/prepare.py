@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
+from typing import Any
 
-from webhooks.claims import Claim
 from webhooks.errors import (
     InvalidSubscriptionError,
     RenderError,
@@ -23,18 +23,56 @@ from webhooks.errors import (
     UnsendableError,
 )
 from webhooks.formats import FORMATS
-from webhooks.formats.contract import Format
 from webhooks.formats.standard import HUB_HEADER, hub_signature, read_hub_signature
 from webhooks.formats.writing import LENT_NAMES, SUBSCRIPTION_ID, fill, fill_body
 from webhooks.roster.secrets import SecretBox, open_credentials
+from webhooks.roster.specs import Scheme
+from webhooks.sending.signing import scheme_of, sign
 from webhooks.sending.tls import Tls
-from webhooks.signing import scheme_of, sign
 from webhooks.tables import DeliveryKind
 
 REPLAY_HEADER = "webhook-replay"
 #: The message before this one was given up.
 GAP_HEADER = "webhook-gap"
 NOTHING_LENT: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A delivery that one sender may send until its lease ends."""
+
+    delivery_id: str
+    subscription_id: str
+    queue_id: int
+    lease_token: str
+    attempt: int
+    kind: DeliveryKind
+    event_id: str
+    event_type: str
+    #: When the delivery was stored.
+    created_at: datetime
+    url: str
+    body: bytes
+    content_type: str
+    #: Sent before its time, to see whether the receiver is well again.
+    is_probe: bool
+    #: The one before it in its order was given up.
+    follows_gap: bool
+    #: Whether the receiver's last answers were failures.
+    is_endpoint_failing: bool
+    #: Every live signing secret of every scheme, newest first.
+    sealed_secrets: tuple[str, ...]
+    format: str = "standard"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    #: The owner's headers, with placeholders.
+    headers: Mapping[str, str] = field(default_factory=dict)
+    #: The headers that the format rendered.
+    delivery_headers: Mapping[str, str] = field(default_factory=dict)
+    sealed_credentials: str | None = None
+    signatures: tuple[str, ...] = (Scheme.V1,)
+    ca_certificate: str | None = None
+    client_certificate: str | None = None
+    sealed_client_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +106,7 @@ def prepare(
     """
     try:
         credentials = open_credentials(box, claim.sealed_credentials)
-        client_key = _open(box, claim.sealed_client_key)
+        client_key = claim.sealed_client_key and box.open(claim.sealed_client_key)
     except UnsealError as error:
         raise UnsendableError("the credentials cannot be opened") from error
     signing_secrets = _signing_secrets(claim, box)
@@ -84,7 +122,7 @@ def prepare(
     except (InvalidSubscriptionError, RenderError) as error:
         raise UnsendableError(error.message) from error
     headers |= _sign(claim, now, body, signing_secrets)
-    if known := _format(claim):
+    if known := FORMATS.get(claim.format):
         headers |= known.signature(claim.event_id, now, body, credentials)
     material = Tls(claim.ca_certificate, claim.client_certificate, client_key)
     bare = [secret.partition("_")[2] for secret in signing_secrets]
@@ -96,20 +134,6 @@ def prepare(
         tls=None if material == Tls() else material,
         secrets=(*clear, *bare),
     )
-
-
-def require_header_value(name: str, value: str) -> None:
-    """Refuse what would end a header or the whole head.
-
-    Raises:
-        UnsendableError: naming the header, not the value.
-    """
-    if not (value.isascii() and value.isprintable()):
-        raise UnsendableError(f"the header {name} is not one line of ASCII text")
-
-
-def _open(box: SecretBox, sealed: str | None) -> str | None:
-    return None if sealed is None else box.open(sealed)
 
 
 def _signing_secrets(claim: Claim, box: SecretBox) -> list[str]:
@@ -136,15 +160,11 @@ def _sign(
     return headers
 
 
-def _format(claim: Claim) -> Format | None:
-    return FORMATS.get(claim.format)
-
-
 def _made_by_credentials(
     claim: Claim, credentials: Mapping[str, str]
 ) -> Mapping[str, str]:
     """Return the headers that the format makes of the credentials."""
-    known = _format(claim)
+    known = FORMATS.get(claim.format)
     if known is None or "authorization" in claim.headers:
         return {}
     return known.authorization(claim.options, credentials)
@@ -158,12 +178,14 @@ def _headers(
 ) -> dict[str, str]:
     own = {name: fill(value, values) for name, value in claim.headers.items()}
     headers = {**claim.delivery_headers, **made, **own}
-    known = _format(claim)
+    known = FORMATS.get(claim.format)
     if known is not None and known.lends_by_header:
-        names = {name: f"webhook-{name.replace('_', '-')}" for name in lent}
-        headers |= {names[name]: value for name, value in lent.items()}
+        for name, value in lent.items():
+            headers[f"webhook-{name.replace('_', '-')}"] = value
     for name, value in headers.items():
-        require_header_value(name, value)
+        # It would end the header or the whole head; the value may be secret.
+        if not (value.isascii() and value.isprintable()):
+            raise UnsendableError(f"the header {name} is not one line of ASCII text")
     return headers
 
 

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from webhooks.claims import Claim
+from webhooks.sending.prepare import Claim
 
 #: A send that is older does not count as fresh.
 FRESH_SECONDS = 0.25

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 from svix.webhooks import Webhook as SvixWebhook
 
-from webhooks.claims import Claim
 from webhooks.errors import UnsendableError
-from webhooks.outgoing import prepare
 from webhooks.roster.secrets import SecretBox, seal_credentials
+from webhooks.sending.prepare import Claim, prepare
+from webhooks.sending.signing import new_private_key, new_secret
 from webhooks.sending.tls import Tls
-from webhooks.signing import new_private_key, new_secret
 from webhooks.tables import DeliveryKind
 
 BOX = SecretBox(["a key for tests"])
@@ -25,6 +24,7 @@ def claim(**parts: Any) -> Claim:  # noqa: ANN401  # Any field of Claim.
     values: dict[str, Any] = {
         "delivery_id": "dlv_a",
         "subscription_id": "sub_a",
+        "queue_id": 1,
         "lease_token": "t",
         "attempt": 1,
         "kind": DeliveryKind.EVENT,

@@ -15,10 +15,12 @@ Rules:
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from functools import cache
 
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Select, Update, bindparam, select, update
 
+from webhooks.compiled import fetch, write
+from webhooks.roster.members import Member
 from webhooks.tables import Subscription
 
 #: The longest time between two looks of an idle dispatcher.
@@ -38,12 +40,12 @@ class Pace:
     """What paced receivers may still have of one claim.
 
     Args:
-        session: the claim's transaction.
+        cx: the claim's transaction.
         now: what the pace is measured by.
     """
 
-    def __init__(self, session: Session, now: datetime) -> None:
-        self._session = session
+    def __init__(self, cx: Connection, now: datetime) -> None:
+        self._cx = cx
         self._now = now
         self._open_from: dict[str, datetime | None] = {}
         self._taken: set[str] = set()
@@ -54,41 +56,53 @@ class Pace:
         """The subscriptions that get nothing more now."""
         return self._waiting
 
-    def take(self, subscription: Subscription) -> bool:
+    def take(self, member: Member) -> bool:
         """Take a request, if the receiver may have one now."""
-        rate, subscription_id = subscription.rate_per_minute, subscription.id
-        if rate is None:
+        if member.rate_per_minute is None:
             return True
-        if subscription_id in self._waiting or not self._is_open(subscription_id):
-            self._waiting.add(subscription_id)
+        if member.id in self._waiting or not self._is_open(member.id):
+            self._waiting.add(member.id)
             return False
-        self._open_from[subscription_id] = next_opening(
-            self._open_from[subscription_id], rate, self._now
+        self._open_from[member.id] = next_opening(
+            self._open_from[member.id], member.rate_per_minute, self._now
         )
-        self._taken.add(subscription_id)
+        self._taken.add(member.id)
         return True
 
     def write(self) -> None:
         """Put down what was taken."""
-        for subscription_id in sorted(self._taken):
-            self._session.execute(
-                update(Subscription)
-                .where(Subscription.id == subscription_id)
-                .values(open_from=self._open_from[subscription_id])
-                .execution_options(synchronize_session=False)
-            )
-        self._taken.clear()
+        if self._taken:
+            rows = [
+                {"of_subscription": taken, "opens": self._open_from[taken]}
+                for taken in sorted(self._taken)
+            ]
+            write(self._cx, _moving(), rows)
+            self._taken.clear()
 
     def _is_open(self, subscription_id: str) -> bool:
         if subscription_id not in self._open_from:
             # Read anew under the lock: another dispatcher may have been quicker.
-            row = self._session.execute(
-                select(Subscription.open_from)
-                .where(Subscription.id == subscription_id)
-                .with_for_update(skip_locked=True, key_share=True)
-            ).one_or_none()
-            if row is None:
+            rows = fetch(self._cx, _locking(), {"subscription": subscription_id})
+            if not rows:
                 return False
-            self._open_from[subscription_id] = row.open_from
+            self._open_from[subscription_id] = rows[0][0]
         open_from = self._open_from[subscription_id]
         return open_from is None or open_from <= self._now
+
+
+@cache
+def _locking() -> Select[datetime | None]:
+    return (
+        select(Subscription.open_from)
+        .where(Subscription.id == bindparam("subscription"))
+        .with_for_update(skip_locked=True, key_share=True)
+    )
+
+
+@cache
+def _moving() -> Update:
+    return (
+        update(Subscription)
+        .where(Subscription.id == bindparam("of_subscription"))
+        .values(open_from=bindparam("opens"))
+    )

@@ -6,7 +6,7 @@ Rules:
   end meanwhile is recorded in one transaction, and whatever there is room for is
   claimed in the next: the more there is to do, the less each delivery costs.
 - No more is claimed than there are free senders, so a claim never waits with its
-  lease running; ``webhooks.slots`` says how many are free, and for whom.
+  lease running; ``webhooks.queue.slots`` says how many are free, and for whom.
 - No transaction is open during a request.
 - ``wake()`` after a commit makes a delivery start at once; the poll finds what a
   lost wake-up or another process left.
@@ -29,20 +29,19 @@ from datetime import datetime, timedelta
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from webhooks.claims import (
-    Claim,
+from webhooks.clock import DatabaseClock, utc_now
+from webhooks.errors import UnsendableError
+from webhooks.queue.claim import (
     claim_due,
     claim_probes,
     start_test,
 )
-from webhooks.clock import DatabaseClock, utc_now
-from webhooks.errors import UnsendableError
-from webhooks.outgoing import NOTHING_LENT, prepare
-from webhooks.recorder import Recorder
-from webhooks.results import Answered, settle_results, sweep_expired_leases
+from webhooks.queue.recorder import Recorder
+from webhooks.queue.settle import Answered, settle_results, sweep_expired_leases
+from webhooks.queue.slots import FRESH_SECONDS, Slots
 from webhooks.roster.secrets import SecretBox
+from webhooks.sending.prepare import NOTHING_LENT, Claim, prepare
 from webhooks.sending.sender import Sender, SendResult
-from webhooks.slots import FRESH_SECONDS, Slots
 from webhooks.tables import AttemptOutcome
 
 logger = logging.getLogger(__name__)
@@ -53,8 +52,9 @@ Lend = Callable[[Claim], Mapping[str, str]]
 SWEEP_SECONDS = 5.0
 PROBE_SECONDS = 1.0
 DATABASE_RETRY_SECONDS = 0.5
-#: Time for more sends to end before the next transactions.
-GATHER_SECONDS = 0.005
+#: What a turn takes, the next one waits so many times, for more to come together.
+GATHER_SHARE = 2.0
+MAX_GATHER_SECONDS = 0.05
 THREADS = 128
 
 
@@ -206,12 +206,19 @@ class Dispatcher:
                 self._wake.clear()
                 self._turned_at = time.monotonic()
                 has_more = self._work(pool)
+                worked = time.monotonic() - self._turned_at
                 if self._stopping.is_set() and self._is_idle():
                     return
                 if not has_more:
                     self._wake.wait(self._patience_seconds())
-                if self._slots.count:
-                    time.sleep(GATHER_SECONDS)
+                    self._gather(worked)
+
+    def _gather(self, worked: float) -> None:
+        """Wait, unless the last turn is long ago: fewer turns cost less."""
+        over = time.monotonic() - self._turned_at
+        rest = worked + min(GATHER_SHARE * worked, MAX_GATHER_SECONDS) - over
+        if rest > 0:
+            time.sleep(rest)
 
     def _work(self, pool: ThreadPoolExecutor) -> bool:
         """Settle and claim; return whether there may be more to do now."""

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from webhooks.claims import Claim
-from webhooks.results import Answered
+from webhooks.queue.settle import Answered
+from webhooks.sending.prepare import Claim
 from webhooks.sending.sender import SendResult
 
 logger = logging.getLogger(__name__)
