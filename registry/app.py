@@ -36,7 +36,7 @@ from registry.web.parts import Parts
 from registry.web.readiness import Readiness
 from registry.web.strict_json import StrictJSONProvider
 from webhooks.queue.dispatcher import Dispatcher
-from webhooks.sealing import SecretBox
+from webhooks.roster.secrets import SecretBox
 from webhooks.sending.guard import AddressGuard
 from webhooks.sending.sender import Sender
 

@@ -69,7 +69,7 @@ from webhooks.operational import (
 from webhooks.queue.row import advance
 from webhooks.rendering import nothing_rendered, render
 from webhooks.roster.members import Member, read_members
-from webhooks.specs import OnPoison
+from webhooks.roster.specs import OnPoison
 from webhooks.tables import (
     REASON_SUPERSEDED,
     Delivery,

@@ -32,7 +32,7 @@ def render(subscription: Formatted, message_id: str, event: Event) -> dict[str, 
         "body": rendered.body,
         "content_type": rendered.content_type,
         "rendered_as": {"format": name, "options": options},
-        "headers": {**rendered.headers, **_frame(event)},
+        "headers": {**rendered.headers, HOP_HEADER: str(event.hop)},
     }
 
 
@@ -42,7 +42,7 @@ def nothing_rendered(event: Event) -> dict[str, Any]:
         "body": b"",
         "content_type": "",
         "rendered_as": None,
-        "headers": _frame(event),
+        "headers": {HOP_HEADER: str(event.hop)},
     }
 
 
@@ -58,7 +58,3 @@ def stored_event(row: EventRow, headers: dict[str, str]) -> Event:
         sequence=row.sequence,
         hop=int(headers.get(HOP_HEADER, "1")),
     )
-
-
-def _frame(event: Event) -> dict[str, str]:
-    return {HOP_HEADER: str(event.hop)}

@@ -5,7 +5,7 @@ Rules:
 - Functions work in the caller's transaction, flush, and never commit.
 - Credentials, client keys and signing secrets are sealed in the database; a signing
   secret is returned in clear once, when it is made.
-- What may be chosen, ``webhooks.specs`` and ``spec_checks`` say.
+- What may be chosen, ``webhooks.roster.specs`` and ``spec_checks`` say.
 - Whoever changes a subscription locks its row first, and has everybody read it anew
   (``webhooks.roster.members``). Events wait for none of this.
 - A subscription is disabled by what its receiver answers (``webhooks.queue.health``).
@@ -37,12 +37,17 @@ from webhooks.events import new_sortable_id
 from webhooks.portions import read_rows
 from webhooks.queue.row import try_now
 from webhooks.roster.members import change
-from webhooks.sealing import SecretBox
+from webhooks.roster.secrets import (
+    SecretBox,
+    apply_changes,
+    columns_of,
+    place_of,
+    spec_of,
+)
+from webhooks.roster.signing_keys import add_key, add_missing_keys, rotate_keys
+from webhooks.roster.spec_checks import check_spec
+from webhooks.roster.specs import FACTS, Scheme, SubscriptionSpec
 from webhooks.sending.guard import AddressGuard
-from webhooks.signing_keys import add_key, add_missing_keys, rotate_keys
-from webhooks.spec_checks import check_spec
-from webhooks.specs import FACTS, Scheme, SubscriptionSpec
-from webhooks.stored_specs import apply_changes, columns_of, place_of, spec_of
 from webhooks.tables import (
     Delivery,
     DeliveryState,

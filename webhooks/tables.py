@@ -49,7 +49,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
 
 from webhooks.columns import UTCDateTime, partial_index
-from webhooks.specs import OnPoison
+from webhooks.roster.specs import OnPoison
 
 
 class SubscriptionState(StrEnum):
@@ -150,7 +150,7 @@ class Subscription(Base):
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    # What its owner chose: ``webhooks.specs`` says the rest of it.
+    # What its owner chose: ``webhooks.roster.specs`` says the rest of it.
     url: Mapped[str]
     description: Mapped[str]
     event_types: Mapped[list[str]]

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from webhooks.specs import FACTS, Rule
+from webhooks.roster.specs import FACTS, Rule
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

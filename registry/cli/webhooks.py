@@ -16,7 +16,7 @@ from registry.cli.output import Column, text_of
 from registry.cli.webhook_listen import listen
 from registry.cli.webhook_options import members_of, subscription_options
 from registry.cli.webhook_redelivery import redeliver
-from webhooks.specs import FACTS, SHOWN
+from webhooks.roster.specs import FACTS, SHOWN
 
 _COLUMNS = (
     Column("ID", "id"),

@@ -36,8 +36,7 @@ from registry.services.transaction import Transaction
 from registry.web.commands import parts
 from webhooks import subscriptions
 from webhooks.events import matches_event_type
-from webhooks.formats.keyed import SECRET
-from webhooks.formats.mlflow import FIRED, NAME, WORDS
+from webhooks.formats.mlflow import FIRED, NAME, SECRET, WORDS
 from webhooks.queue.schedule import SCHEDULE_SECONDS as OUR_SCHEDULE_SECONDS
 from webhooks.tables import Subscription
 

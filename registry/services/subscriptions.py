@@ -1,6 +1,6 @@
 """Webhook subscriptions, with the audit entry of each change.
 
-Fields of ``webhooks.specs`` have the names here that the application gives them.
+Fields of ``webhooks.roster.specs`` have the names here that the application gives them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ from registry.errors import ConflictError, InvalidInputError, NotFoundError
 from registry.services import audit
 from registry.services.commands import execute
 from registry.services.transaction import Transaction
-from webhooks import signing_keys, subscriptions
+from webhooks import subscriptions
 from webhooks.errors import (
     DeliveryStateError,
     InvalidSubscriptionError,
@@ -31,9 +31,10 @@ from webhooks.errors import (
     UnknownDeliveryError,
     UnknownSubscriptionError,
 )
-from webhooks.sealing import SecretBox, credential_names
+from webhooks.roster.secrets import SecretBox, credential_names
+from webhooks.roster.signing_keys import public_keys
+from webhooks.roster.specs import FACTS, SHOWN, SubscriptionSpec
 from webhooks.sending.guard import AddressGuard
-from webhooks.specs import FACTS, SHOWN, SubscriptionSpec
 from webhooks.tables import Subscription
 
 REDELIVERED = "webhook.redelivered"
@@ -185,7 +186,7 @@ def subscription_documents(
     """Subscriptions as the API shows them; few are read at a time."""
     rest = iter(rows)
     while portion := list(islice(rest, _SHOWN_AT_ONCE)):
-        keys = signing_keys.public_keys(session, portion, now)
+        keys = public_keys(session, portion, now)
         for row in portion:
             yield _with_keys(row, keys.get(row.id, []))
 

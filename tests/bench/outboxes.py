@@ -19,10 +19,10 @@ from tests.bench.databases import own_database
 from webhooks import outbox, subscriptions
 from webhooks.events import Event
 from webhooks.queue.dispatcher import Dispatcher
-from webhooks.sealing import SecretBox
+from webhooks.roster.secrets import SecretBox
+from webhooks.roster.specs import SubscriptionSpec
 from webhooks.sending.guard import AddressGuard
 from webhooks.sending.sender import Sender
-from webhooks.specs import SubscriptionSpec
 from webhooks.tables import Base, Delivery
 
 EVENT_TYPE = "model_version.stage_changed"

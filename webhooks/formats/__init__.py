@@ -13,39 +13,26 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any
 
 from webhooks.errors import InvalidSubscriptionError, RenderError
 from webhooks.events import Event, matches_event_type
-from webhooks.formats import (
-    cloudevents,
-    databricks,
-    github,
-    gitlab,
-    jenkins,
-    mlflow,
-    slack,
-    standard,
-    teams,
-)
+from webhooks.formats import chat, databricks, github, gitlab, jenkins, mlflow, standard
 from webhooks.formats.contract import Format, Options, Rendered
 from webhooks.formats.writing import MAX_BODY_BYTES, fit, require_size
 
-FORMATS: Mapping[str, Format] = MappingProxyType(
-    {
-        "standard": standard.FORMAT,
-        "cloudevents": cloudevents.FORMAT,
-        "github": github.FORMAT,
-        "gitlab": gitlab.FORMAT,
-        "jenkins": jenkins.FORMAT,
-        "slack": slack.FORMAT,
-        "teams": teams.FORMAT,
-        "mlflow": mlflow.FORMAT,
-        "databricks": databricks.FORMAT,
-    }
-)
-NO_OPTIONS: Options = MappingProxyType({})
+FORMATS: Mapping[str, Format] = {
+    "standard": standard.STANDARD,
+    "cloudevents": standard.CLOUDEVENTS,
+    "github": github.FORMAT,
+    "gitlab": gitlab.FORMAT,
+    "jenkins": jenkins.FORMAT,
+    "slack": chat.SLACK,
+    "teams": chat.TEAMS,
+    "mlflow": mlflow.FORMAT,
+    "databricks": databricks.FORMAT,
+}
+NO_OPTIONS: Options = {}
 
 # Escaped in a form, a character like this takes six bytes.
 _LONG_TEXT = "é" * 500
@@ -82,7 +69,7 @@ def render(
 
 
 def check(format_name: str, options: Options) -> Rendered:
-    """Judge options before they are saved; give a sample of what they render.
+    """Judge options before they are saved; return a sample of what they render.
 
     Raises:
         InvalidSubscriptionError: names the option at fault.
@@ -100,10 +87,12 @@ def check(format_name: str, options: Options) -> Rendered:
 
 
 def takes(format_name: str, event: Event, options: Options) -> bool:
-    """Whether the event is to be sent in the named format."""
+    """Whether the event is to be sent in the named format.
+
+    It is in one that is gone: the delivery, which cannot be rendered, tells of that.
+    """
     known = FORMATS.get(format_name)
     if known is None:
-        # Told by the delivery that cannot be rendered.
         return True
     has_words = known.event_types is None or event.type in known.event_types
     return has_words and known.takes(event, options)
@@ -125,18 +114,25 @@ def first_type(format_name: str, filters: Sequence[str]) -> str | None:
 
 
 def find_receipt(
-    format_name: str, status: int, headers: Mapping[str, str], body: bytes
+    format_name: str, headers: Mapping[str, str], body: bytes
 ) -> str | None:
     """Find in a 2xx answer what the receiver started; never raises."""
-    known = FORMATS.get(format_name)
-    return None if known is None else known.receipt(status, headers, body)
+    return (
+        FORMATS[format_name].receipt(headers, body) if format_name in FORMATS else None
+    )
 
 
 def _sample_event(options: Options, types: Sequence[str] | None) -> Event:
     """Make an event with a long text at every path that the options name."""
     data: dict[str, Any] = {f"text_{n}": _LONG_TEXT for n in range(_SAMPLE_DATA_PARTS)}
     for match in _DATA_PATH.finditer(_all_texts(options)):
-        _put(data, match[0].split(".")[1:])
+        inner = data
+        *outer, last = match[0].split(".")[1:]
+        for name in outer:
+            if not isinstance(inner.get(name), dict):
+                inner[name] = {}
+            inner = inner[name]
+        inner.setdefault(last, _LONG_TEXT)
     return Event(
         type=types[0] if types else "sample." + "a" * 80,
         ordering_key="sample",
@@ -145,16 +141,6 @@ def _sample_event(options: Options, types: Sequence[str] | None) -> Event:
         data=data,
         occurred_at=datetime(2026, 1, 1, tzinfo=UTC),
     )
-
-
-def _put(data: dict[str, Any], names: list[str]) -> None:
-    *outer, last = names
-    for name in outer:
-        inner = data.get(name)
-        if not isinstance(inner, dict):
-            inner = data[name] = {}
-        data = inner
-    data.setdefault(last, _LONG_TEXT)
 
 
 def _all_texts(value: object) -> str:

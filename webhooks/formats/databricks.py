@@ -16,18 +16,22 @@ of the name or type in its data's ``sample``. Source: Databricks, "Model registr
 webhooks".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any
 
-from webhooks.errors import InvalidSubscriptionError, RenderError
+from webhooks.errors import RenderError
 from webhooks.events import PING_EVENT_TYPE, Event
-from webhooks.formats.contract import Format, Options, Rendered
-from webhooks.formats.keyed import keyed_digest
-from webhooks.formats.options import read_flag, require_known
-from webhooks.formats.writing import JSON_CONTENT_TYPE, json_bytes
-from webhooks.placeholders import SUBSCRIPTION_ID, Template
+from webhooks.formats.contract import (
+    Format,
+    Options,
+    Reader,
+    Rendered,
+    json_request,
+    refuse,
+)
+from webhooks.formats.mlflow import keyed_digest
+from webhooks.formats.writing import SUBSCRIPTION_ID, Template
 
 _MODEL_CREATED = "registered_model.created"
 _REGISTERED = "model_version.registered"
@@ -38,69 +42,52 @@ _REQUESTED = "transition_request.created"
 _STAGES = ("Staging", "Production", "Archived")
 
 #: Event type and target by Databricks' name; a target of None stands for any.
-NAMES: Mapping[str, tuple[str, str | None]] = MappingProxyType(
-    {
-        "REGISTERED_MODEL_CREATED": (_MODEL_CREATED, None),
-        "MODEL_VERSION_CREATED": (_REGISTERED, None),
-        "MODEL_VERSION_TRANSITIONED_STAGE": (_STAGE_CHANGED, None),
-        "TRANSITION_REQUEST_CREATED": (_REQUESTED, None),
-        "COMMENT_CREATED": (_COMMENTED, None),
-        "MODEL_VERSION_TAG_SET": (_TAG_SET, None),
-        **{
-            f"MODEL_VERSION_TRANSITIONED_TO_{stage.upper()}": (_STAGE_CHANGED, stage)
-            for stage in _STAGES
-        },
-        **{
-            f"TRANSITION_REQUEST_TO_{stage.upper()}_CREATED": (_REQUESTED, stage)
-            for stage in _STAGES
-        },
-    }
-)
-_EXAMPLE: Mapping[str, Any] = MappingProxyType(
-    {
-        "model": "example_model",
-        "version": 1,
-        "from_stage": "None",
-        "to_stage": "Staging",
-        "key": "example_key",
-        "value": "example_value",
-        "comment": "An example",
-        "actor": {"name": "example_user"},
-    }
-)
+NAMES: Mapping[str, tuple[str, str | None]] = {
+    "REGISTERED_MODEL_CREATED": (_MODEL_CREATED, None),
+    "MODEL_VERSION_CREATED": (_REGISTERED, None),
+    "MODEL_VERSION_TRANSITIONED_STAGE": (_STAGE_CHANGED, None),
+    "TRANSITION_REQUEST_CREATED": (_REQUESTED, None),
+    "COMMENT_CREATED": (_COMMENTED, None),
+    "MODEL_VERSION_TAG_SET": (_TAG_SET, None),
+    **{
+        f"MODEL_VERSION_TRANSITIONED_TO_{stage.upper()}": (_STAGE_CHANGED, stage)
+        for stage in _STAGES
+    },
+    **{
+        f"TRANSITION_REQUEST_TO_{stage.upper()}_CREATED": (_REQUESTED, stage)
+        for stage in _STAGES
+    },
+}
+_EXAMPLE: Mapping[str, Any] = {
+    "model": "example_model",
+    "version": 1,
+    "from_stage": "None",
+    "to_stage": "Staging",
+    "key": "example_key",
+    "value": "example_value",
+    "comment": "An example",
+    "actor": {"name": "example_user"},
+}
 
 
-def check(options: Options) -> None:
-    """Read the options.
-
-    Raises:
-        InvalidSubscriptionError: one is unknown or of the wrong kind.
-    """
-    require_known(options, "events", "test_mode")
-    read_flag(options, "test_mode", default=False)
+def _check(options: Options) -> None:
+    read = Reader(options)
+    read.require_known("events", "test_mode")
+    read.flag("test_mode", default=False)
     events = options.get("events", list(NAMES))
     if not (isinstance(events, list) and events):
-        raise InvalidSubscriptionError("options.events", "must list an event's name")
+        refuse("events", "must list an event's name")
     for name in events:
         if not (isinstance(name, str) and name in NAMES):
-            raise InvalidSubscriptionError(
-                "options.events", f"{name!r} must be one of {', '.join(NAMES)}"
-            )
+            refuse("events", f"{name!r} must be one of {', '.join(NAMES)}")
 
 
-def takes(event: Event, options: Options) -> bool:
-    """Whether one of the names asked for fits."""
+def _takes(event: Event, options: Options) -> bool:
     is_test_only = options.get("test_mode", False)
     return not is_test_only and _name_of(event.type, event.target, options) is not None
 
 
-def render(message_id: str, event: Event, options: Options) -> Rendered:
-    """Say it as Databricks does.
-
-    Raises:
-        RenderError: there is no name for it.
-    """
-    del message_id
+def _render(_message_id: str, event: Event, options: Options) -> Rendered:
     data = event.data
     if event.type == PING_EVENT_TYPE:
         name, data = _sample(str(data.get("sample")), options)
@@ -109,25 +96,7 @@ def render(message_id: str, event: Event, options: Options) -> Rendered:
         name = listed_name or _name_of(event.type, event.target, {})
     if name is None:
         raise RenderError(f"Databricks has no name for {event.type!r}")
-    return Rendered(json_bytes(_document(name, event, data)), JSON_CONTENT_TYPE)
-
-
-def authorization(
-    options: Options, credentials: Mapping[str, str]
-) -> Mapping[str, str]:
-    """Return the header as its owner wrote it; there may be none."""
-    del options
-    header = credentials.get("authorization")
-    return {} if header is None else {"authorization": header}
-
-
-def signature(
-    message_id: str, now: datetime, body: bytes, credentials: Mapping[str, str]
-) -> Mapping[str, str]:
-    """Sign the body alone; without a secret there is no signature."""
-    del message_id, now
-    digest = keyed_digest(credentials, body)
-    return {} if digest is None else {"x-databricks-signature": digest.hex()}
+    return json_request(_document(name, event, data))
 
 
 def _name_of(event_type: str, target: str | None, options: Options) -> str | None:
@@ -140,13 +109,12 @@ def _name_of(event_type: str, target: str | None, options: Options) -> str | Non
 
 def _sample(sample: str, options: Options) -> tuple[str | None, Mapping[str, Any]]:
     """Return the name of what a ping shows, and its data."""
-    if sample in NAMES:
-        name: str | None = sample
-    else:
-        names: Sequence[str] = options.get("events", ())
-        name = names[0] if names else _name_of(sample, None, options)
+    name: str | None = sample
+    if sample not in NAMES:
+        listed = options.get("events")
+        name = listed[0] if listed else _name_of(sample, None, options)
     stage = NAMES[name][1] if name else None
-    return name, {**_EXAMPLE, **({} if stage is None else {"to_stage": stage})}
+    return name, {**_EXAMPLE, "to_stage": stage or _EXAMPLE["to_stage"]}
 
 
 def _document(name: str, event: Event, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,22 +143,37 @@ def _sentence(event_type: str, data: Mapping[str, Any]) -> str:
     who = actor.get("name") if isinstance(actor, Mapping) else "Somebody"
     version = f"version {data.get('version')} of model '{data.get('model')}'"
     stages = f"from {data.get('from_stage')} to {data.get('to_stage')}"
-    sentences = {
+    return {
         _MODEL_CREATED: f"{who} created the model '{data.get('model')}'.",
         _REGISTERED: f"{who} created {version}.",
         _STAGE_CHANGED: f"{who} moved {version} {stages}.",
         _REQUESTED: f"{who} asked to move {version} {stages}.",
         _TAG_SET: f"{who} set the tag '{data.get('key')}' of {version}.",
         _COMMENTED: f"{who} commented on {version}.",
-    }
-    return sentences[event_type]
+    }[event_type]
+
+
+def _authorization(
+    _options: Options, credentials: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Return the header as its owner wrote it; there may be none."""
+    header = credentials.get("authorization")
+    return {} if header is None else {"authorization": header}
+
+
+def _signature(
+    _message_id: str, _now: datetime, body: bytes, credentials: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Sign the body alone; without a secret there is no signature."""
+    digest = keyed_digest(credentials, body)
+    return {} if digest is None else {"x-databricks-signature": digest.hex()}
 
 
 FORMAT = Format(
-    check=check,
-    render=render,
-    authorization=authorization,
-    signature=signature,
+    check=_check,
+    render=_render,
+    authorization=_authorization,
+    signature=_signature,
     event_types=tuple(dict.fromkeys(event_type for event_type, _ in NAMES.values())),
-    takes=takes,
+    takes=_takes,
 )

@@ -18,129 +18,76 @@ event", "Create a workflow dispatch event".
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from typing import Any
 
 from webhooks.errors import InvalidSubscriptionError, RenderError
 from webhooks.events import PING_EVENT_TYPE, Event
-from webhooks.formats.contract import Format, Options, Rendered, first_text, json_object
-from webhooks.formats.options import (
+from webhooks.formats.contract import (
+    EVENT_PAYLOAD,
+    Format,
+    Options,
+    Reader,
+    Rendered,
     Selection,
     document_of,
-    read_choice,
-    read_flag,
-    read_selection,
-    read_text,
-    require_known,
+    json_request,
+    receipt_in,
     select,
     select_texts,
 )
-from webhooks.formats.writing import JSON_CONTENT_TYPE, json_bytes, require_size
-from webhooks.placeholders import DEPLOYMENT_TOKEN
+from webhooks.formats.writing import DEPLOYMENT_TOKEN, json_bytes, require_size
 
 MAX_EVENT_TYPE_LENGTH = 100
 MAX_PAYLOAD_NAMES = 10
 MAX_INPUTS = 25
 MAX_BYTES = 65_535
-API_VERSION = "2022-11-28"
 
-DEFAULT_PAYLOAD: Selection = MappingProxyType(
-    {name: name for name in ("id", "type", "timestamp", "data", DEPLOYMENT_TOKEN)}
-)
-DEFAULT_INPUTS: Selection = MappingProxyType(
-    {"event": "event", DEPLOYMENT_TOKEN: DEPLOYMENT_TOKEN}
-)
-_HEADERS = MappingProxyType(
-    {"accept": "application/vnd.github+json", "x-github-api-version": API_VERSION}
-)
+DEFAULT_INPUTS: Selection = {"event": "event", DEPLOYMENT_TOKEN: DEPLOYMENT_TOKEN}
+_HEADERS = {
+    "accept": "application/vnd.github+json",
+    "x-github-api-version": "2022-11-28",
+}
 
 
-@dataclass(frozen=True)
-class _RepositoryDispatch:
-    event_type: str | None
-    payload: Selection
+def _check(options: Options) -> dict[str, Any]:
+    """Return the request, with selections where the event goes."""
+    read = Reader(options)
+    if read.choice("dispatch", "repository", "workflow") == "workflow":
+        read.require_known("dispatch", "ref", "inputs", "return_run_details")
+        ref = read.text("ref")
+        inputs = read.selection("inputs", DEFAULT_INPUTS, maximum=MAX_INPUTS)
+        is_answered = read.flag("return_run_details", default=True)
+        more = {"return_run_details": True} if is_answered else {}
+        return {"ref": ref, "inputs": inputs, **more}
+    read.require_known("dispatch", "event_type", "payload")
+    event_type = None
+    if "event_type" in options:
+        event_type = read.text("event_type", maximum=MAX_EVENT_TYPE_LENGTH)
+    payload = read.selection("payload", EVENT_PAYLOAD, maximum=MAX_PAYLOAD_NAMES)
+    return {"event_type": event_type, "client_payload": payload}
 
 
-@dataclass(frozen=True)
-class _WorkflowDispatch:
-    ref: str
-    inputs: Selection
-    returns_run_details: bool
-
-
-def check(options: Options) -> _RepositoryDispatch | _WorkflowDispatch:
-    """Read the options.
-
-    Raises:
-        InvalidSubscriptionError: one is unknown, missing or of the wrong kind.
-    """
-    if read_choice(options, "dispatch", ("repository", "workflow")) == "workflow":
-        require_known(options, "dispatch", "ref", "inputs", "return_run_details")
-        return _WorkflowDispatch(
-            read_text(options, "ref"),
-            read_selection(options, "inputs", DEFAULT_INPUTS, maximum=MAX_INPUTS),
-            read_flag(options, "return_run_details", default=True),
-        )
-    require_known(options, "dispatch", "event_type", "payload")
-    return _RepositoryDispatch(
-        read_text(options, "event_type", maximum=MAX_EVENT_TYPE_LENGTH)
-        if "event_type" in options
-        else None,
-        read_selection(options, "payload", DEFAULT_PAYLOAD, maximum=MAX_PAYLOAD_NAMES),
-    )
-
-
-def render(message_id: str, event: Event, options: Options) -> Rendered:
-    """Make the dispatch.
-
-    Raises:
-        RenderError: the type is too long for GitHub.
-        OversizeError: the payload is.
-    """
-    chosen = check(options)
+def _render(message_id: str, event: Event, options: Options) -> Rendered:
+    request = _check(options)
     document = document_of(message_id, event)
-    if isinstance(chosen, _WorkflowDispatch):
-        inputs = select_texts(chosen.inputs, document)
-        require_size(json_bytes(inputs), MAX_BYTES, "GitHub")
-        request: dict[str, object] = {"ref": chosen.ref, "inputs": inputs}
-        if chosen.returns_run_details:
-            request["return_run_details"] = True
+    if "inputs" in request:
+        filled = request["inputs"] = select_texts(request["inputs"], document)
     else:
-        payload = select(chosen.payload, document)
-        require_size(json_bytes(payload), MAX_BYTES, "GitHub")
-        event_type = _event_type(chosen, event)
-        request = {"event_type": event_type, "client_payload": payload}
-    return Rendered(json_bytes(request), JSON_CONTENT_TYPE, dict(_HEADERS))
-
-
-def _event_type(chosen: _RepositoryDispatch, event: Event) -> str:
-    if chosen.event_type is not None and event.type != PING_EVENT_TYPE:
-        return chosen.event_type
-    if len(event.type) > MAX_EVENT_TYPE_LENGTH:
+        filled = request["client_payload"] = select(request["client_payload"], document)
+        if request["event_type"] is None or event.type == PING_EVENT_TYPE:
+            request["event_type"] = event.type
+    require_size(json_bytes(filled), MAX_BYTES, "GitHub")
+    if len(request.get("event_type", "")) > MAX_EVENT_TYPE_LENGTH:
         raise RenderError(
             f"GitHub takes event types of {MAX_EVENT_TYPE_LENGTH} characters"
         )
-    return event.type
+    return json_request(request, _HEADERS)
 
 
-def receipt(status: int, headers: Mapping[str, str], body: bytes) -> str | None:
-    """Find the workflow run that was started."""
-    del status, headers
-    answer = json_object(body)
-    return first_text(
-        answer.get("html_url"), answer.get("run_url"), answer.get("workflow_run_id")
-    )
-
-
-def authorization(
-    options: Options, credentials: Mapping[str, str]
+def _authorization(
+    _options: Options, credentials: Mapping[str, str]
 ) -> Mapping[str, str]:
-    """Sign in with the token.
-
-    Raises:
-        InvalidSubscriptionError: there is none; GitHub would answer 404.
-    """
-    del options
+    # Without a token GitHub would answer 404.
     if "token" not in credentials:
         raise InvalidSubscriptionError(
             "credentials", "the format github needs the credential 'token'"
@@ -149,5 +96,8 @@ def authorization(
 
 
 FORMAT = Format(
-    check=check, render=render, receipt=receipt, authorization=authorization
+    check=_check,
+    render=_render,
+    receipt=receipt_in("html_url", "run_url", "workflow_run_id"),
+    authorization=_authorization,
 )

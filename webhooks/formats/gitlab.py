@@ -12,86 +12,44 @@ the URL, which servers log. Receipt: the address of the pipeline. Source: GitLab
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
 
-from webhooks.errors import InvalidSubscriptionError
 from webhooks.events import Event
-from webhooks.formats.contract import Format, Options, Rendered, first_text, json_object
-from webhooks.formats.options import (
+from webhooks.formats.contract import (
+    EVENT_VARIABLES,
+    Format,
+    Options,
+    Reader,
+    Rendered,
     Selection,
     document_of,
-    read_selection,
-    read_text,
-    require_known,
+    form_request,
+    receipt_in,
+    refuse,
     select_texts,
 )
-from webhooks.formats.writing import form_bytes, require_variables
-from webhooks.placeholders import DEPLOYMENT_TOKEN, FORM_CONTENT_TYPE, Template
+from webhooks.formats.writing import Template, require_variables
 
 MAX_VARIABLES = 50
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 
-DEFAULT_VARIABLES: Selection = MappingProxyType(
-    {
-        "WEBHOOK_ID": "id",
-        "EVENT_TYPE": "type",
-        "EVENT": "event",
-        "DEPLOYMENT_TOKEN": DEPLOYMENT_TOKEN,
-    }
-)
-_TOKEN = Template("${token}")
 
-
-@dataclass(frozen=True)
-class _Trigger:
-    ref: str
-    variables: Selection
-
-
-def check(options: Options) -> _Trigger:
-    """Read the options.
-
-    Raises:
-        InvalidSubscriptionError: one is unknown, missing or of the wrong kind.
-    """
-    require_known(options, "ref", "variables")
-    variables = read_selection(
-        options, "variables", DEFAULT_VARIABLES, maximum=MAX_VARIABLES
-    )
+def _check(options: Options) -> tuple[str, Selection]:
+    """Return ref and variables."""
+    read = Reader(options)
+    read.require_known("ref", "variables")
+    variables = read.selection("variables", EVENT_VARIABLES, maximum=MAX_VARIABLES)
     for name in variables:
         if not VARIABLE_NAME.fullmatch(name):
-            raise InvalidSubscriptionError(
-                "options.variables", f"{name!r} is not a name for a CI/CD variable"
-            )
-    return _Trigger(read_text(options, "ref"), variables)
+            refuse("variables", f"{name!r} is not a name for a CI/CD variable")
+    return read.text("ref"), variables
 
 
-def render(message_id: str, event: Event, options: Options) -> Rendered:
-    """Make the form.
-
-    Raises:
-        OversizeError: a variable is too long.
-    """
-    trigger = check(options)
-    values = select_texts(trigger.variables, document_of(message_id, event))
+def _render(message_id: str, event: Event, options: Options) -> Rendered:
+    ref, variables = _check(options)
+    values = select_texts(variables, document_of(message_id, event))
     require_variables(values.values())
-    body = form_bytes(
-        [
-            ("token", _TOKEN),
-            ("ref", trigger.ref),
-            *((f"variables[{name}]", value) for name, value in values.items()),
-        ]
-    )
-    return Rendered(body, FORM_CONTENT_TYPE)
+    form = {f"variables[{name}]": value for name, value in values.items()}
+    return form_request({"token": Template("${token}"), "ref": ref, **form})
 
 
-def receipt(status: int, headers: Mapping[str, str], body: bytes) -> str | None:
-    """Find the pipeline that was started."""
-    del status, headers
-    answer = json_object(body)
-    return first_text(answer.get("web_url"), answer.get("id"))
-
-
-FORMAT = Format(check=check, render=render, receipt=receipt)
+FORMAT = Format(check=_check, render=_render, receipt=receipt_in("web_url", "id"))

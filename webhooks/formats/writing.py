@@ -1,8 +1,15 @@
-"""Documents and forms as bytes that fit, with the placeholders of templates marked.
+"""Documents and forms as bytes that fit, with placeholders where secrets go.
 
+- ``${NAME}`` in what a person writes (URL, header, option) stands for a credential
+  of the subscription or for a value that the application lends to each send. Only a
+  ``Template`` has placeholders; the same characters in an event stay as they are.
+- In a stored body a placeholder is NUL, its name, NUL. Neither JSON nor a form can
+  hold a bare NUL, so nothing in an event's data can be taken for one.
+- A placeholder is filled when a request is sent, never before: what is stored,
+  logged and shown has the name only.
+- The substitution knows no conditions, filters or nesting. A filled value is
+  not looked at again.
 - JSON is UTF-8 without blanks, so equal documents give equal bytes.
-- Only a ``Template`` has placeholders; the same characters in an event's data
-  stay what they are.
 - An event that fits is sent as it is. One that does not loses as little of its data as
   makes it fit, whatever the format makes of it.
 - The longest members are shortened, each to the same length: what a deployment needs
@@ -13,6 +20,7 @@
   beside it how many.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -20,16 +28,26 @@ from urllib.parse import quote_plus
 
 from webhooks.errors import OversizeError
 from webhooks.events import Event, compact_json
-from webhooks.placeholders import Template, json_escape, mark, names_in_body
+from webhooks.roster.specs import CREDENTIAL_NAME
 
+PLACEHOLDER = re.compile(rf"\$\{{({CREDENTIAL_NAME.pattern})\}}")
+_MARKED = re.compile(rb"\0([A-Za-z0-9_]+)\0")
+FORM_CONTENT_TYPE = "application/x-www-form-urlencoded"
 JSON_CONTENT_TYPE = "application/json"
+
+DEPLOYMENT_TOKEN = "deployment_token"  # noqa: S105  # The name of a placeholder.
+#: The id of the subscription that is sent to; no secret.
+SUBSCRIPTION_ID = "subscription_id"
+#: What each send has besides credentials. What an application does not lend is
+#: filled with nothing, because a lent value may belong to some event types only.
+LENT_NAMES = frozenset({DEPLOYMENT_TOKEN, SUBSCRIPTION_ID})
+
 #: What nginx and Argo Events take unless they are told otherwise, 1 MiB, and a margin.
 MAX_BODY_BYTES = 1_000_000
 #: What a job can be given in one variable: Linux takes 128 KiB of it, name and all.
 MAX_VARIABLE_BYTES = 100_000
 #: How much longer than its mark a filled placeholder may be, for size limits.
 PLACEHOLDER_BYTES = 512
-
 
 MARK = "…"
 #: Members of an event's data that are addresses, or what addresses are made of.
@@ -45,14 +63,60 @@ _COLON_AND_COMMA = 2
 T = TypeVar("T")
 
 
+class Template(str):
+    """Text whose placeholders count; other text is taken as it is."""
+
+    __slots__ = ()
+
+
+def names_in(text: str) -> set[str]:
+    """Name the placeholders of a text.
+
+    Raises:
+        ValueError: a ``${`` does not open a placeholder.
+    """
+    if "${" in PLACEHOLDER.sub("", text):
+        raise ValueError(
+            "a placeholder is ${NAME}, the name of letters, digits and underscores"
+        )
+    return set(PLACEHOLDER.findall(text))
+
+
+def names_in_body(body: bytes) -> set[str]:
+    """Name the placeholders of a stored body."""
+    return {name.decode() for name in _MARKED.findall(body)}
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """Fill the placeholders of a text with the bare values.
+
+    Raises:
+        KeyError: a name has no value.
+    """
+    return PLACEHOLDER.sub(lambda match: values[match[1]], text)
+
+
+def fill_body(body: bytes, content_type: str, values: Mapping[str, str]) -> bytes:
+    """Fill the placeholders of a stored body, escaped as its type needs.
+
+    Raises:
+        KeyError: a name has no value.
+    """
+    escape = quote_plus if content_type == FORM_CONTENT_TYPE else _json_escape
+    return _MARKED.sub(lambda match: escape(values[match[1].decode()]).encode(), body)
+
+
 def json_bytes(document: object) -> bytes:
     """Write a JSON document; mappings keep their order."""
     return _json(document).encode()
 
 
-def form_bytes(pairs: Sequence[tuple[str, str]]) -> bytes:
+def form_bytes(members: Mapping[str, str]) -> bytes:
     """Write an ``application/x-www-form-urlencoded`` body."""
-    written = (f"{quote_plus(name)}={_form_value(value)}" for name, value in pairs)
+    written = (
+        f"{quote_plus(name)}={_escaped(value, quote_plus)}"
+        for name, value in members.items()
+    )
     return "&".join(written).encode()
 
 
@@ -80,8 +144,8 @@ def require_variables(texts: Iterable[str]) -> None:
 
 
 def _json(value: object) -> str:
-    if isinstance(value, Template):
-        return f'"{mark(value, json_escape)}"'
+    if isinstance(value, str):
+        return f'"{_escaped(value, _json_escape)}"'
     if isinstance(value, Mapping):
         members = (
             f"{compact_json(name)}:{_json(entry)}" for name, entry in value.items()
@@ -92,8 +156,18 @@ def _json(value: object) -> str:
     return compact_json(value)
 
 
-def _form_value(value: str) -> str:
-    return mark(value, quote_plus) if isinstance(value, Template) else quote_plus(value)
+def _json_escape(text: str) -> str:
+    return compact_json(text)[1:-1]
+
+
+def _escaped(text: str, escape: Callable[[str], str]) -> str:
+    """Escape a text for a stored body, the placeholders of a template marked."""
+    if not isinstance(text, Template):
+        return escape(text)
+    pieces = PLACEHOLDER.split(text)
+    pieces[0::2] = map(escape, pieces[0::2])
+    pieces[1::2] = [f"\0{name}\0" for name in pieces[1::2]]
+    return "".join(pieces)
 
 
 def fit(event: Event, make: Callable[[Event], T]) -> T:

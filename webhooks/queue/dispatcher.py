@@ -39,7 +39,7 @@ from webhooks.queue.claim import (
 from webhooks.queue.recorder import Recorder
 from webhooks.queue.settle import Answered, settle_results, sweep_expired_leases
 from webhooks.queue.slots import FRESH_SECONDS, Slots
-from webhooks.sealing import SecretBox
+from webhooks.roster.secrets import SecretBox
 from webhooks.sending.prepare import NOTHING_LENT, Claim, prepare
 from webhooks.sending.sender import Sender, SendResult
 from webhooks.tables import AttemptOutcome

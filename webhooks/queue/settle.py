@@ -33,9 +33,9 @@ from webhooks.outbox import given_up_as, log_given_up, publish_given_up
 from webhooks.queue import health
 from webhooks.queue.row import release
 from webhooks.queue.schedule import is_last, next_attempt_at
+from webhooks.roster.specs import OnPoison
 from webhooks.sending.prepare import Claim
 from webhooks.sending.sender import SendResult
-from webhooks.specs import OnPoison
 from webhooks.subscriptions import REASON_DELETED
 from webhooks.tables import (
     LIVE_STATES,
@@ -489,5 +489,5 @@ def _attempt_values(claim: Claim, result: SendResult, now: datetime) -> dict[str
 def _find_receipt(claim: Claim, result: SendResult) -> str | None:
     """Return what the receiver started because of the delivery, if it tells."""
     return formats.find_receipt(
-        claim.format, result.status or 0, result.response_headers, result.response_body
+        claim.format, result.response_headers, result.response_body
     )

@@ -27,15 +27,19 @@ Rules:
 Source: Standard Webhooks 1.0, "Verifying webhook authenticity".
 """
 
-from .errors import (
+from .messages import Message, Receiver
+from .stores import (
     BusyError,
     MalformedError,
+    MemoryStore,
     ReceiverError,
     SignatureError,
+    SQLiteStore,
+    Standing,
+    Store,
+    Ticket,
     TooOldError,
 )
-from .messages import Message, Receiver
-from .stores import MemoryStore, SQLiteStore, Standing, Store, Ticket
 
 __all__ = [
     "BusyError",

@@ -1,17 +1,43 @@
-"""A request, verified and judged: ``Receiver.receive`` gives a ``Message``."""
+"""A request, verified and judged: ``Receiver.receive`` gives a ``Message``.
 
+Signatures are those of Standard Webhooks 1.0, ``v1`` and ``v1a``.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
 import json
 import re
 import secrets as random_source
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any, Protocol, Self
 
-from .errors import MalformedError, SignatureError, TooOldError
-from .signatures import signature_check
-from .stores import MemoryStore, Standing, Store, Ticket
+from .stores import (
+    MalformedError,
+    MemoryStore,
+    SignatureError,
+    Standing,
+    Store,
+    Ticket,
+    TooOldError,
+)
 
+try:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+except ImportError:
+    HAS_ED25519 = False
+else:
+    HAS_ED25519 = True
+
+SECRET_PREFIX = "whsec_"  # noqa: S105  # A public prefix, not a secret.
+PUBLIC_KEY_PREFIX = "whpk_"
+MIN_SECRET_BYTES = 24
+ED25519_BYTES = 32
 # A sender signs with ten live secrets at most, by two schemes.
 MAX_SIGNATURES = 32
 MAX_SEQUENCE = 2**63 - 1
@@ -21,6 +47,58 @@ TIMESTAMP = re.compile(r"[0-9]{1,12}")
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+
+#: Tells whether a signature, such as ``v1,…``, was made over these bytes.
+SignatureCheck = Callable[[str, bytes], bool]
+
+
+def signature_check(secret: str) -> SignatureCheck:
+    """Make the check for a secret (``whsec_``) or a public key (``whpk_``).
+
+    Raises:
+        ValueError: it is malformed, or a public key without ``cryptography``.
+    """
+    if secret.startswith(PUBLIC_KEY_PREFIX):
+        return _ed25519_check(_decode(secret, PUBLIC_KEY_PREFIX))
+    key = _decode(secret, SECRET_PREFIX)
+    if len(key) < MIN_SECRET_BYTES:
+        raise ValueError(f"a signing secret has at least {MIN_SECRET_BYTES} bytes")
+
+    def check(signature: str, signed: bytes) -> bool:
+        digest = hmac.new(key, signed, hashlib.sha256).digest()
+        expected = b"v1," + base64.b64encode(digest)
+        return hmac.compare_digest(expected, signature.encode(errors="replace"))
+
+    return check
+
+
+def _ed25519_check(key: bytes) -> SignatureCheck:
+    if not HAS_ED25519:
+        raise ValueError("a whpk_ key needs the package cryptography")
+    if len(key) != ED25519_BYTES:
+        raise ValueError(f"a public key has {ED25519_BYTES} bytes")
+    public_key = Ed25519PublicKey.from_public_bytes(key)
+
+    def check(signature: str, signed: bytes) -> bool:
+        scheme, _, encoded = signature.partition(",")
+        if scheme != "v1a":
+            return False
+        try:
+            public_key.verify(base64.b64decode(encoded, validate=True), signed)
+        except (ValueError, InvalidSignature):
+            return False
+        return True
+
+    return check
+
+
+def _decode(secret: str, prefix: str) -> bytes:
+    if not secret.startswith(prefix):
+        raise ValueError(f"a secret starts with {SECRET_PREFIX} or {PUBLIC_KEY_PREFIX}")
+    try:
+        return base64.b64decode(secret.removeprefix(prefix), validate=True)
+    except binascii.Error as error:
+        raise ValueError("a secret is base64 after its prefix") from error
 
 
 @dataclass(eq=False, kw_only=True)
@@ -135,12 +213,14 @@ class Receiver:
         received_at = datetime.now(UTC) if now is None else now
         members = {name.lower(): value for name, value in headers.items()}
         message_id = self._verify(members, body, received_at)
-        event = _parse(body)
+        event_type, timestamp, data = _parse(body)
+        model = data.get("model")
         is_replay = members.get("webhook-replay") == "true"
+        position = None if is_replay else _position(timestamp, data.get("sequence"))
         ticket = Ticket(
             message_id=message_id,
-            key=event.model,
-            position=None if is_replay else event.position,
+            key=model if isinstance(model, str) else None,
+            position=position,
             received_at=_microseconds(received_at),
             busy_until=_microseconds(received_at + self._busy_for),
             token=random_source.token_hex(8),
@@ -148,9 +228,9 @@ class Receiver:
         standing = self._store.begin(ticket)
         return Message(
             id=message_id,
-            type=event.type,
-            timestamp=event.timestamp,
-            data=event.data,
+            type=event_type,
+            timestamp=timestamp,
+            data=data,
             standing=standing,
             is_replay=is_replay,
             deployment_token=members.get("webhook-deployment-token"),
@@ -166,56 +246,34 @@ class Receiver:
             raise SignatureError("The headers webhook-id and -timestamp are malformed.")
         signed = f"{message_id}.{timestamp}.".encode() + body
         signatures = headers.get("webhook-signature", "").split()[:MAX_SIGNATURES]
+        pairs = product(self._checks, signatures)
         # Every pair is tried, so that the time taken tells nothing.
-        if True not in [
-            check(signature, signed)
-            for check in self._checks
-            for signature in signatures
-        ]:
+        if True not in [check(signature, signed) for check, signature in pairs]:
             raise SignatureError
-        age_seconds = now.timestamp() - int(timestamp)
-        if abs(age_seconds) > self._tolerance.total_seconds():
+        if abs(now.timestamp() - int(timestamp)) > self._tolerance.total_seconds():
             raise TooOldError
         return message_id
 
 
-@dataclass(frozen=True)
-class _Event:
-    """The members of a standard body."""
-
-    type: str
-    timestamp: datetime
-    data: dict[str, Any]
-
-    @property
-    def model(self) -> str | None:
-        """The model that it is about."""
-        model = self.data.get("model")
-        return model if isinstance(model, str) else None
-
-    @property
-    def position(self) -> tuple[int, int] | None:
-        """Its place among the events of the model."""
-        sequence = self.data.get("sequence")
-        if type(sequence) is not int or not 0 <= sequence <= MAX_SEQUENCE:
-            return None
-        return _microseconds(self.timestamp), sequence
-
-
-def _parse(body: bytes) -> _Event:
+def _parse(body: bytes) -> tuple[str, datetime, dict[str, Any]]:
+    """Return type, timestamp and data of a standard body."""
     try:
         document = json.loads(body)
-        event = _Event(
-            document["type"],
-            datetime.fromisoformat(document["timestamp"]),
-            document["data"],
-        )
+        event_type, data = document["type"], document["data"]
+        timestamp = datetime.fromisoformat(document["timestamp"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise MalformedError from error
-    is_event = isinstance(event.type, str) and isinstance(event.data, dict)
-    if not is_event or event.timestamp.tzinfo is None:
+    is_event = isinstance(event_type, str) and isinstance(data, dict)
+    if not is_event or timestamp.tzinfo is None:
         raise MalformedError
-    return event
+    return event_type, timestamp, data
+
+
+def _position(timestamp: datetime, sequence: object) -> tuple[int, int] | None:
+    """Return the place of an event among those of its model."""
+    if type(sequence) is not int or not 0 <= sequence <= MAX_SEQUENCE:
+        return None
+    return _microseconds(timestamp), sequence
 
 
 def _microseconds(instant: datetime) -> int:

@@ -4,6 +4,14 @@
   messages of one model are never worked on at once.
 - A hold ends by itself: the process that made it may be gone.
 - Times are whole Unix microseconds.
+
+Why a request is not accepted:
+
+    ReceiverError
+    ├── SignatureError    not signed with a known secret
+    ├── TooOldError       signed too long ago
+    ├── MalformedError    signed, but no event
+    └── BusyError         its model is being worked on
 """
 
 import sqlite3
@@ -16,7 +24,35 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from .errors import BusyError
+
+class ReceiverError(Exception):
+    """The request is not accepted; ``status`` is the HTTP status to answer."""
+
+    status = 400
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class SignatureError(ReceiverError):
+    """No signature of the request was made with a known secret."""
+
+    status = 401
+
+
+class TooOldError(ReceiverError):
+    """The request was signed too long ago, or by a clock that is too far ahead."""
+
+
+class MalformedError(ReceiverError):
+    """The body is signed, but it is no event in the standard format."""
+
+
+class BusyError(ReceiverError):
+    """This message, or another of its model, is being worked on."""
+
+    status = 503
+
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS done (
@@ -35,6 +71,7 @@ INSERT INTO latest VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE
 SET instant = excluded.instant, sequence = excluded.sequence
 WHERE (excluded.instant, excluded.sequence) > (instant, sequence)
 """
+_LET_GO = "DELETE FROM held WHERE token = ?"
 _FORGET = "DELETE FROM done WHERE number <= (SELECT max(number) FROM done) - ?"
 
 
@@ -116,19 +153,19 @@ class MemoryStore:
             if ticket.is_overtaken_by(self._latest.get(ticket.key or "")):
                 return Standing.OUT_OF_ORDER
             self._held = {
-                message_id: held
-                for message_id, held in self._held.items()
+                token: held
+                for token, held in self._held.items()
                 if ticket.received_at < held.busy_until
             }
             if any(held.excludes(ticket) for held in self._held.values()):
                 raise BusyError
-            self._held[ticket.message_id] = ticket
+            self._held[ticket.token] = ticket
             return Standing.NEW
 
     def finish(self, ticket: Ticket) -> None:
         """Remember that a new message was dealt with, and let go of it."""
         with self._lock:
-            self._let_go(ticket)
+            self._held.pop(ticket.token, None)
             self._done[ticket.message_id] = None
             if ticket.key is not None and ticket.position is not None:
                 latest = self._latest.pop(ticket.key, ticket.position)
@@ -140,12 +177,7 @@ class MemoryStore:
     def release(self, ticket: Ticket) -> None:
         """Let go of a new message that was not dealt with."""
         with self._lock:
-            self._let_go(ticket)
-
-    def _let_go(self, ticket: Ticket) -> None:
-        # Another try may hold it by now, when this one took too long.
-        if self._held.get(ticket.message_id) == ticket:
-            del self._held[ticket.message_id]
+            self._held.pop(ticket.token, None)
 
 
 class SQLiteStore:
@@ -165,15 +197,15 @@ class SQLiteStore:
     def begin(self, ticket: Ticket) -> Standing:
         """Judge a message, and hold it and its model if it is new."""
         with self._begin() as connection:
-            find = connection.execute
-            if find(_FIND_DONE, (ticket.message_id,)).fetchone():
+            execute = connection.execute
+            if execute(_FIND_DONE, (ticket.message_id,)).fetchone():
                 return Standing.DUPLICATE
-            if ticket.is_overtaken_by(find(_FIND_LATEST, (ticket.key,)).fetchone()):
+            if ticket.is_overtaken_by(execute(_FIND_LATEST, (ticket.key,)).fetchone()):
                 return Standing.OUT_OF_ORDER
-            find("DELETE FROM held WHERE busy_until <= ?", (ticket.received_at,))
-            if find(_FIND_HELD, (ticket.message_id, ticket.key)).fetchone():
+            execute("DELETE FROM held WHERE busy_until <= ?", (ticket.received_at,))
+            if execute(_FIND_HELD, (ticket.message_id, ticket.key)).fetchone():
                 raise BusyError
-            find(
+            execute(
                 "INSERT INTO held VALUES (?, ?, ?, ?)",
                 (ticket.message_id, ticket.key, ticket.token, ticket.busy_until),
             )
@@ -189,16 +221,12 @@ class SQLiteStore:
             if ticket.key is not None and ticket.position is not None:
                 connection.execute(_REMEMBER_LATEST, (ticket.key, *ticket.position))
             connection.execute(_FORGET, (self._max_entries,))
-            self._let_go(connection, ticket)
+            connection.execute(_LET_GO, (ticket.token,))
 
     def release(self, ticket: Ticket) -> None:
         """Let go of a new message that was not dealt with."""
         with self._begin() as connection:
-            self._let_go(connection, ticket)
-
-    @staticmethod
-    def _let_go(connection: sqlite3.Connection, ticket: Ticket) -> None:
-        connection.execute("DELETE FROM held WHERE token = ?", (ticket.token,))
+            connection.execute(_LET_GO, (ticket.token,))
 
     @contextmanager
     def _begin(self) -> Iterator[sqlite3.Connection]:

@@ -23,12 +23,12 @@ from webhooks.errors import (
     UnsendableError,
 )
 from webhooks.formats import FORMATS
-from webhooks.formats.keyed import HUB_HEADER, hub_signature, read_hub_signature
-from webhooks.placeholders import LENT_NAMES, SUBSCRIPTION_ID, fill, fill_body
-from webhooks.sealing import SecretBox, open_credentials
+from webhooks.formats.standard import HUB_HEADER, hub_signature, read_hub_signature
+from webhooks.formats.writing import LENT_NAMES, SUBSCRIPTION_ID, fill, fill_body
+from webhooks.roster.secrets import SecretBox, open_credentials
+from webhooks.roster.specs import Scheme
 from webhooks.sending.signing import scheme_of, sign
 from webhooks.sending.tls import Tls
-from webhooks.specs import Scheme
 from webhooks.tables import DeliveryKind
 
 REPLAY_HEADER = "webhook-replay"

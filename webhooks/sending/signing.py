@@ -22,7 +22,7 @@ from math import floor
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from standardwebhooks.webhooks import Webhook
 
-from webhooks.specs import Scheme
+from webhooks.roster.specs import Scheme
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  # A public prefix, not a secret.
 PRIVATE_KEY_PREFIX = "whsk_"

@@ -14,7 +14,7 @@ from registry.api.schemas.base import (
 from registry.domain.names import MAX_NAME_CHARACTERS
 from registry.domain.timestamps import Instant
 from webhooks.events import EVENT_TYPE_FILTER
-from webhooks.specs import MAX_TEXT_LENGTH
+from webhooks.roster.specs import MAX_TEXT_LENGTH
 
 
 def event_type(**options: object) -> fields.String:

@@ -7,7 +7,7 @@ from marshmallow import fields, validate
 from registry.api.schemas.base import Page, RequestSchema, cursor, text
 from registry.api.schemas.events import event_type
 from webhooks.redelivery import STATES
-from webhooks.specs import MAX_LIST_LENGTH
+from webhooks.roster.specs import MAX_LIST_LENGTH
 
 _STATES = [str(state) for state in STATES]
 

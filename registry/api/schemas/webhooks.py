@@ -17,7 +17,7 @@ from registry.api.schemas.base import (
     whole_number,
 )
 from registry.api.schemas.rules import Field, answer_field, request_field
-from webhooks.specs import FACTS, SHOWN, SeenBy
+from webhooks.roster.specs import FACTS, SHOWN, SeenBy
 from webhooks.tables import ShownState
 
 _MAX_OVERLAP_SECONDS = 30 * 24 * 3600

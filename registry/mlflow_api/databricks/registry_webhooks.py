@@ -42,7 +42,7 @@ from registry.web.commands import parts
 from webhooks import subscriptions
 from webhooks.events import matches_event_type
 from webhooks.formats.databricks import NAMES
-from webhooks.formats.keyed import SECRET
+from webhooks.formats.mlflow import SECRET
 from webhooks.tables import Subscription
 
 blueprint = Blueprint(

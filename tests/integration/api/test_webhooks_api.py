@@ -15,7 +15,7 @@ from tests.integration.api.driver import (
 )
 from tests.integration.conftest import SharedApps, close_app, signed_in
 from tests.receiver import Receiver
-from webhooks.formats import teams
+from webhooks.formats import chat
 
 
 def subscribe(api: Driver, url: str, **members: object) -> Document:
@@ -124,7 +124,7 @@ def test_a_format_that_cannot_express_a_ping_says_so(
     api: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     created = subscribe(api, "http://127.0.0.1:9/a", format="teams")
-    monkeypatch.setattr(teams, "MAX_BYTES", 10)
+    monkeypatch.setattr(chat, "MAX_CARD_BYTES", 10)
 
     problem_of(api.post(f"/webhooks/{created['id']}/test"), 409, "conflict")
 

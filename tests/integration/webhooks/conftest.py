@@ -22,11 +22,11 @@ from webhooks.events import Event
 from webhooks.queue.claim import claim_due, claim_probes
 from webhooks.queue.dispatcher import Dispatcher
 from webhooks.queue.settle import settle_result
-from webhooks.sealing import SecretBox
+from webhooks.roster.secrets import SecretBox
+from webhooks.roster.specs import SubscriptionSpec
 from webhooks.sending.guard import AddressGuard
 from webhooks.sending.prepare import Claim
 from webhooks.sending.sender import Sender, SendResult
-from webhooks.specs import SubscriptionSpec
 from webhooks.tables import AttemptOutcome, Base, Delivery, EventRow
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -21,7 +21,7 @@ from webhooks import deliveries, subscriptions
 from webhooks.clock import utc_now
 from webhooks.errors import UnknownSubscriptionError
 from webhooks.queue import dispatcher, recorder
-from webhooks.sealing import SecretBox
+from webhooks.roster.secrets import SecretBox
 from webhooks.sending.prepare import Claim
 from webhooks.tables import Delivery, Queue, Subscription
 

@@ -13,10 +13,10 @@ from tests.integration.webhooks.conftest import NOW, World
 from tests.integration.webhooks.hostile import hostile_receiver, say
 from webhooks import subscriptions
 from webhooks.errors import InvalidSubscriptionError
-from webhooks.sealing import SecretBox, credential_names, open_credentials
+from webhooks.roster.secrets import SecretBox, credential_names, open_credentials
+from webhooks.roster.signing_keys import MAX_LIVE_SECRETS, public_keys
 from webhooks.sending.guard import AddressGuard
 from webhooks.sending.signing import public_key_of
-from webhooks.signing_keys import MAX_LIVE_SECRETS, public_keys
 from webhooks.tables import Subscription, SubscriptionSecret
 
 LOCAL = "127.0.0.1"

@@ -7,7 +7,7 @@ from registry.client.types import Subscription as Record
 from registry.client.webhooks import SubscriptionChanges, SubscriptionFilters
 from registry.domain.audit_privacy import public_webhook
 from webhooks.formats import FORMATS
-from webhooks.specs import FACTS, SHOWN, SeenBy
+from webhooks.roster.specs import FACTS, SHOWN, SeenBy
 from webhooks.tables import Subscription
 
 NAMES = {facts.name for facts in FACTS.values()}

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.formats.writing import form_bytes, json_bytes
-from webhooks.placeholders import (
+from webhooks.formats.writing import (
     FORM_CONTENT_TYPE,
     Template,
     fill,
     fill_body,
+    form_bytes,
+    json_bytes,
     names_in,
     names_in_body,
 )
@@ -61,7 +62,7 @@ def test_a_form_has_the_value_where_it_belongs_and_data_as_it_was(
     secret: str, data: str
 ) -> None:
     data = data.encode(errors="replace").decode()
-    body = form_bytes([("t", Template("${token}")), ("d&", data)])
+    body = form_bytes({"t": Template("${token}"), "d&": data})
 
     filled = fill_body(body, FORM_CONTENT_TYPE, {"token": secret})
 

@@ -9,7 +9,7 @@ import pytest
 from svix.webhooks import Webhook as SvixWebhook
 
 from webhooks.errors import UnsendableError
-from webhooks.sealing import SecretBox, seal_credentials
+from webhooks.roster.secrets import SecretBox, seal_credentials
 from webhooks.sending.prepare import Claim, prepare
 from webhooks.sending.signing import new_private_key, new_secret
 from webhooks.sending.tls import Tls

@@ -15,9 +15,9 @@ from webhooks import formats
 from webhooks.errors import InvalidSubscriptionError, RenderError
 from webhooks.events import Event
 from webhooks.formats import FORMATS, databricks, mlflow
+from webhooks.roster.spec_checks import check_spec
+from webhooks.roster.specs import SubscriptionSpec
 from webhooks.sending.guard import AddressGuard
-from webhooks.spec_checks import check_spec
-from webhooks.specs import SubscriptionSpec
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 DATA: dict[str, Any] = {
@@ -143,7 +143,7 @@ def test_mlflows_delivery_id_is_a_uuid_of_the_message() -> None:
 
 
 def test_mlflows_signature_covers_id_time_and_body() -> None:
-    headers = mlflow.signature("msg_a", NOON, b"{}", {"secret": "schlüssel"})
+    headers = FORMATS["mlflow"].signature("msg_a", NOON, b"{}", {"secret": "schlüssel"})
 
     seconds = str(int(NOON.timestamp()))
     message = f"{mlflow.delivery_id('msg_a')}.{seconds}.{{}}".encode()
@@ -155,13 +155,17 @@ def test_mlflows_signature_covers_id_time_and_body() -> None:
 
 
 def test_without_a_secret_neither_signs() -> None:
-    assert set(mlflow.signature("msg_a", NOON, b"{}", {})) == {"x-mlflow-timestamp"}
-    assert databricks.signature("msg_a", NOON, b"{}", {}) == {}
-    assert databricks.authorization({}, {}) == {}
+    assert set(FORMATS["mlflow"].signature("msg_a", NOON, b"{}", {})) == {
+        "x-mlflow-timestamp"
+    }
+    assert FORMATS["databricks"].signature("msg_a", NOON, b"{}", {}) == {}
+    assert FORMATS["databricks"].authorization({}, {}) == {}
 
 
 def test_databricks_signature_is_of_the_body_alone() -> None:
-    headers = databricks.signature("msg_a", NOON, b"{}", {"secret": "s3cret"})
+    headers = FORMATS["databricks"].signature(
+        "msg_a", NOON, b"{}", {"secret": "s3cret"}
+    )
 
     digest = hmac.new(b"s3cret", b"{}", hashlib.sha256).hexdigest()
     assert headers == {"x-databricks-signature": digest}

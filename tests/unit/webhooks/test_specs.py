@@ -8,9 +8,9 @@ import pytest
 
 from tests.certificates import Authority, encrypted
 from webhooks.errors import InvalidSubscriptionError
+from webhooks.roster.spec_checks import check_spec
+from webhooks.roster.specs import SubscriptionSpec
 from webhooks.sending.guard import AddressGuard
-from webhooks.spec_checks import check_spec
-from webhooks.specs import SubscriptionSpec
 
 GUARD = AddressGuard()
 SPEC = SubscriptionSpec("https://example.com/hook")
@@ -107,6 +107,7 @@ REFUSED = [
     refused("headers", headers={"ce-id": "a"}),
     refused("headers.x-a", headers={"X-A": "a\r\nX-B: c"}),
     refused("headers.x-a", headers={"X-A": "ü"}),
+    refused("headers.x-a", headers={"X-A": " a"}),
     refused("headers.x-a", headers={"X-A": ""}),
     refused("headers.x-a", headers={"X-A": "a" * 4097}),
     refused("headers.x-a", headers={"X-A": "${"}),

@@ -6,18 +6,18 @@ Rules:
   what the application calls it; its option on the command line; who may see it.
   Requests, documents, OpenAPI and the command line are made of that.
 - Only its column (``tables.Subscription``) and its type in the client are written
-  besides; a test holds them against this page. ``README.md`` has an example.
+  besides; a test holds them against this page. ``webhooks/README.md`` has an example.
 - What concerns several fields, or takes more than a rule, ``spec_checks`` refuses.
 - The command line reads this page too: it imports nothing that is slow to load.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
 from webhooks.events import EVENT_TYPE_FILTER
-from webhooks.placeholders import CREDENTIAL_NAME
 from webhooks.queue.schedule import MAX_SCHEDULE, MAX_SCHEDULE_LENGTH
 
 MAX_TEXT_LENGTH = 1000
@@ -26,6 +26,7 @@ MAX_HEADER_LENGTH = 4096
 MAX_PEM_LENGTH = 64 * 1024
 MIN_CREDENTIAL_LENGTH = 4
 MAX_CREDENTIAL_LENGTH = 4096
+CREDENTIAL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 PEM = "application/x-pem-file"
 
 Rule = Mapping[str, Any]

@@ -17,9 +17,9 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from webhooks.events import new_sortable_id
-from webhooks.sealing import SecretBox
+from webhooks.roster.secrets import SecretBox
+from webhooks.roster.specs import Scheme
 from webhooks.sending.signing import new_private_key, new_secret, public_key_of
-from webhooks.specs import Scheme
 from webhooks.tables import Subscription, SubscriptionSecret
 
 MAX_LIVE_SECRETS = 10
@@ -53,7 +53,7 @@ def add_missing_keys(
     session: Session, box: SecretBox, subscription: Subscription, *, now: datetime
 ) -> None:
     """Make a key for each scheme that the subscription asks for and has none of."""
-    present = {row.scheme for row in live_keys(session, [subscription.id], now)}
+    present = {row.scheme for row in _live_keys(session, [subscription.id], now)}
     for scheme in subscription.signatures:
         if scheme not in present:
             add_key(session, box, subscription.id, Scheme(scheme), now=now)
@@ -72,7 +72,7 @@ def rotate_keys(
     Returns:
         The new symmetric secret in clear, and its id.
     """
-    live = live_keys(session, [subscription.id], now)
+    live = _live_keys(session, [subscription.id], now)
     for scheme in Scheme:
         of_scheme = [row for row in live if row.scheme == scheme]
         for index, row in enumerate(of_scheme):
@@ -85,7 +85,7 @@ def rotate_keys(
     return secret, row.id
 
 
-def live_keys(
+def _live_keys(
     session: Session, subscription_ids: Sequence[str], now: datetime
 ) -> Sequence[SubscriptionSecret]:
     """Return the secrets that may sign now, newest first."""
@@ -116,7 +116,7 @@ def public_keys(
     keys: defaultdict[str, list[str]] = defaultdict(list)
     signing = [row.id for row in subscriptions if Scheme.V1A in row.signatures]
     if signing:
-        for row in live_keys(session, signing, now):
+        for row in _live_keys(session, signing, now):
             if row.public_key is not None:
                 keys[row.subscription_id].append(row.public_key)
     return keys

@@ -19,16 +19,16 @@ Rules:
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NoReturn
 
 from webhooks import formats
 from webhooks.errors import InvalidSubscriptionError, TLSMaterialError
 from webhooks.formats import FORMATS
-from webhooks.formats.keyed import read_hub_signature
-from webhooks.placeholders import (
-    CREDENTIAL_NAME,
+from webhooks.formats.standard import read_hub_signature
+from webhooks.formats.writing import (
     LENT_NAMES,
     PLACEHOLDER,
     fill,
@@ -36,9 +36,8 @@ from webhooks.placeholders import (
     names_in_body,
 )
 from webhooks.queue.schedule import check_schedule
-from webhooks.sending.guard import AddressGuard
-from webhooks.sending.tls import Tls, make_context
-from webhooks.specs import (
+from webhooks.roster.specs import (
+    CREDENTIAL_NAME,
     FACTS,
     MAX_CREDENTIAL_LENGTH,
     MAX_HEADER_LENGTH,
@@ -48,14 +47,14 @@ from webhooks.specs import (
     Rule,
     SubscriptionSpec,
 )
+from webhooks.sending.guard import AddressGuard
+from webhooks.sending.tls import Tls, make_context
 
 MAX_CREDENTIALS = 20
-_SECRET_BEHIND_HOST = re.compile(r"[a-zA-Z]+://[^/?#$]+[/?].*")
 URL_SECRET = "url_secret"  # noqa: S105  # The name of a credential.
-
+_SECRET_BEHIND_HOST = re.compile(r"[a-zA-Z]+://[^/?#$]+[/?].*")
 
 MAX_HEADERS = 20
-MAX_NAME_LENGTH = 100
 FORBIDDEN_NAMES = frozenset(
     {
         *("accept-encoding", "connection", "content-encoding", "content-length"),
@@ -72,7 +71,8 @@ SECRET_NAMES = frozenset(
         *("x-api-key", "x-auth-token", "x-gitlab-token"),
     }
 )
-_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_NOT_ONE_LINE = "must be one line of ASCII text"
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 
 
 def check_spec(guard: AddressGuard, spec: SubscriptionSpec) -> SubscriptionSpec:
@@ -85,13 +85,16 @@ def check_spec(guard: AddressGuard, spec: SubscriptionSpec) -> SubscriptionSpec:
         value = getattr(spec, name)
         if value is not None or not facts.is_nullable:
             _check_rule(name, facts.rule, value)
-    _check_lists(spec)
+    if len(set(spec.signatures)) < len(spec.signatures):
+        _refuse("signatures", "must name each scheme once, and one at least")
+    with _refusing("schedule_seconds"):
+        check_schedule(spec.schedule_seconds or (0,))
     _check_credentials(spec.credentials)
-    spec = replace(spec, headers=_check_headers(spec.headers))
     spec = _without_secret_url(spec)
-    _check_request(spec)
+    spec = replace(spec, headers=_check_headers(spec))
+    _check_format(spec)
     _check_url(guard, spec)
-    check_certificates(spec.ca_certificate, spec.client_certificate, spec.client_key)
+    _check_certificates(spec)
     return spec
 
 
@@ -118,15 +121,6 @@ def _check_text(name: str, rule: Rule, value: str) -> None:
         _refuse(name, rule["error"])
 
 
-def _check_lists(spec: SubscriptionSpec) -> None:
-    if len(set(spec.signatures)) < len(spec.signatures):
-        _refuse("signatures", "must name each scheme once, and one at least")
-    try:
-        check_schedule(spec.schedule_seconds or (0,))
-    except ValueError as error:
-        raise InvalidSubscriptionError("schedule_seconds", str(error)) from error
-
-
 def _check_credentials(credentials: Mapping[str, str]) -> None:
     if len(credentials) > MAX_CREDENTIALS:
         _refuse("credentials", f"must be at most {MAX_CREDENTIALS}")
@@ -137,15 +131,11 @@ def _check_credentials(credentials: Mapping[str, str]) -> None:
                 f"{name!r} is not a name for a credential: it has letters, digits and"
                 " underscores, and is not taken",
             )
+        field = f"credentials.{name}"
         # A shorter one could not be kept out of what a receiver answers.
-        if not MIN_CREDENTIAL_LENGTH <= len(value) <= MAX_CREDENTIAL_LENGTH:
-            _refuse(
-                f"credentials.{name}",
-                f"must have {MIN_CREDENTIAL_LENGTH} to {MAX_CREDENTIAL_LENGTH}"
-                " characters",
-            )
+        _require_length(field, value, MIN_CREDENTIAL_LENGTH, MAX_CREDENTIAL_LENGTH)
         if not value.isprintable():
-            _refuse(f"credentials.{name}", "must be one line of text")
+            _refuse(field, "must be one line of text")
 
 
 def _without_secret_url(spec: SubscriptionSpec) -> SubscriptionSpec:
@@ -163,137 +153,89 @@ def _without_secret_url(spec: SubscriptionSpec) -> SubscriptionSpec:
     )
 
 
-def _check_request(spec: SubscriptionSpec) -> None:
-    """Read the options, render a sample, and fill its placeholders on trial."""
+def _check_headers(spec: SubscriptionSpec) -> dict[str, str]:
+    """Return the headers with lower-case names, their placeholders filled on trial."""
+    if len(spec.headers) > MAX_HEADERS:
+        _refuse("headers", f"must be at most {MAX_HEADERS}")
+    lowered = {name.lower(): value for name, value in spec.headers.items()}
+    if len(lowered) < len(spec.headers):
+        _refuse("headers", "must not have a name twice")
+    values = {**dict.fromkeys(LENT_NAMES, ""), **spec.credentials}
+    for name, value in lowered.items():
+        if not _NAME.fullmatch(name):
+            _refuse("headers", f"{name!r} is not a header's name")
+        if name in FORBIDDEN_NAMES or name.startswith(FORBIDDEN_PREFIXES):
+            _refuse("headers", f"the header {name} cannot be set")
+        _check_header(name, value, values)
+    return lowered
+
+
+def _check_header(name: str, value: str, values: Mapping[str, str]) -> None:
+    field = f"headers.{name}"
+    if value != value.strip():
+        _refuse(field, _NOT_ONE_LINE)
+    _require_one_line(field, value)
+    _require_length(field, value, 1, MAX_HEADER_LENGTH)
+    with _refusing(field):
+        _require_names(field, names_in(value), values)
+    if name in SECRET_NAMES and not PLACEHOLDER.search(value):
+        _refuse(
+            field,
+            "must take its secret from a credential, as ${NAME}: headers are stored"
+            " and shown as they are written",
+        )
+    _require_one_line(field, fill(value, values))
+
+
+def _check_format(spec: SubscriptionSpec) -> None:
+    """Read the options, render a sample, and make what the credentials are for."""
     sample = formats.check(spec.format, spec.options)
-    _require_words(spec)
-    known = spec.credentials.keys() | LENT_NAMES
-    hub = read_hub_signature(spec.options)
-    _require_names("options", names_in_body(sample.body), known)
-    _require_names("options.hub_signature", names_in(hub or ""), spec.credentials)
-    for name, value in spec.headers.items():
-        _require_names(f"headers.{name}", names_in(value), known)
-        _require_one_line(f"headers.{name}", fill(value, _trial_values(spec)))
-    if "authorization" not in spec.headers:
-        made = FORMATS[spec.format].authorization(spec.options, spec.credentials)
-        for value in made.values():
-            _require_one_line("credentials", value)
-
-
-def _require_words(spec: SubscriptionSpec) -> None:
-    """Refuse a type that could never be sent; a prefix or ``*`` may have others."""
-    types = FORMATS[spec.format].event_types
+    chosen = FORMATS[spec.format]
+    types = chosen.event_types
     for entry in spec.event_types:
+        # A prefix or ``*`` may have others.
         if types is not None and not entry.endswith("*") and entry not in types:
             _refuse(
                 "event_types", f"the format {spec.format} has no word for {entry!r}"
             )
+    known = spec.credentials.keys() | LENT_NAMES
+    _require_names("options", names_in_body(sample.body), known)
+    hub = read_hub_signature(spec.options) or ""
+    _require_names("options.hub_signature", names_in(hub), spec.credentials)
+    if "authorization" not in spec.headers:
+        for value in chosen.authorization(spec.options, spec.credentials).values():
+            _require_one_line("credentials", value)
 
 
 def _check_url(guard: AddressGuard, spec: SubscriptionSpec) -> None:
     if "${" in spec.url and not _SECRET_BEHIND_HOST.fullmatch(spec.url):
         _refuse("url", "a placeholder may stand behind the host only")
-    try:
+    with _refusing("url"):
         _require_names("url", names_in(spec.url), spec.credentials)
         guard.check_url(fill(spec.url, spec.credentials))
-    except ValueError as error:
-        raise InvalidSubscriptionError("url", str(error)) from error
 
 
-def _trial_values(spec: SubscriptionSpec) -> dict[str, str]:
-    return {**dict.fromkeys(LENT_NAMES, ""), **spec.credentials}
-
-
-def _require_names(
-    field_name: str, names: frozenset[str], known: Mapping[str, str] | set[str]
-) -> None:
-    for name in sorted(names):
-        if name not in known:
-            _refuse(field_name, f"there is no credential {name!r}")
-
-
-def _require_one_line(field_name: str, value: str) -> None:
-    if not (value.isascii() and value.isprintable()):
-        _refuse(field_name, "must be one line of ASCII text")
-
-
-def _refuse(name: str, message: str) -> NoReturn:
-    raise InvalidSubscriptionError(name, message)
-
-
-def _check_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers with lower-case names.
-
-    Raises:
-        InvalidSubscriptionError: a name or a value is refused.
-    """
-    if len(headers) > MAX_HEADERS:
-        raise InvalidSubscriptionError("headers", f"must be at most {MAX_HEADERS}")
-    lowered = {name.lower(): value for name, value in headers.items()}
-    if len(lowered) < len(headers):
-        raise InvalidSubscriptionError("headers", "must not have a name twice")
-    for name, value in lowered.items():
-        _check_name(name)
-        _check_value(name, value)
-    return lowered
-
-
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name) or len(name) > MAX_NAME_LENGTH:
-        raise InvalidSubscriptionError("headers", f"{name!r} is not a header's name")
-    if name in FORBIDDEN_NAMES or name.startswith(FORBIDDEN_PREFIXES):
-        raise InvalidSubscriptionError("headers", f"the header {name} cannot be set")
-
-
-def _check_value(name: str, value: str) -> None:
-    field = f"headers.{name}"
-    if not (value.isascii() and value.isprintable() and value == value.strip()):
-        raise InvalidSubscriptionError(field, "must be one line of ASCII text")
-    if not 0 < len(value) <= MAX_HEADER_LENGTH:
-        raise InvalidSubscriptionError(
-            field, f"must have 1 to {MAX_HEADER_LENGTH} characters"
-        )
-    try:
-        names_in(value)
-    except ValueError as error:
-        raise InvalidSubscriptionError(field, str(error)) from error
-    if name in SECRET_NAMES and not PLACEHOLDER.search(value):
-        raise InvalidSubscriptionError(
-            field,
-            "must take its secret from a credential, as ${NAME}: headers are stored"
-            " and shown as they are written",
-        )
-
-
-def check_certificates(ca: str | None, client: str | None, key: str | None) -> None:
-    """Refuse what cannot be used, each part as PEM text.
-
-    Raises:
-        InvalidSubscriptionError: names the field at fault.
-    """
+def _check_certificates(spec: SubscriptionSpec) -> None:
+    ca, client, key = spec.ca_certificate, spec.client_certificate, spec.client_key
     if (client is None) != (key is None):
-        missing = "client_key" if key is None else "client_certificate"
-        raise InvalidSubscriptionError(
-            missing, "a client certificate and its key are given together"
+        _refuse(
+            "client_key" if key is None else "client_certificate",
+            "a client certificate and its key are given together",
         )
     if ca is not None:
-        _check("ca_certificate", ca, Tls(ca_certificate=ca))
+        _check_certificate("ca_certificate", ca, Tls(ca_certificate=ca))
     if client is not None:
         material = Tls(client_certificate=client, client_key=key)
-        _check("client_certificate", client, material)
+        _check_certificate("client_certificate", client, material)
 
 
-def _check(field: str, certificate: str, material: Tls) -> None:
+def _check_certificate(field: str, certificate: str, material: Tls) -> None:
     if "PRIVATE KEY" in certificate:
-        raise InvalidSubscriptionError(field, "must not have a private key in it")
+        _refuse(field, "must not have a private key in it")
     if not certificate.isascii() or "\0" in certificate:
-        raise InvalidSubscriptionError(field, "must be ASCII text")
-    if len(certificate) > MAX_PEM_LENGTH or len(material.client_key or "") > (
-        MAX_PEM_LENGTH
-    ):
-        raise InvalidSubscriptionError(
-            field, f"must have at most {MAX_PEM_LENGTH} characters"
-        )
+        _refuse(field, "must be ASCII text")
+    if max(len(certificate), len(material.client_key or "")) > MAX_PEM_LENGTH:
+        _refuse(field, f"must have at most {MAX_PEM_LENGTH} characters")
     # Loaded here: few receivers need it, and it holds a megabyte.
     from cryptography import x509  # noqa: PLC0415
 
@@ -301,10 +243,36 @@ def _check(field: str, certificate: str, material: Tls) -> None:
         x509.load_pem_x509_certificates(certificate.encode())
         make_context(material)
     except (ValueError, TLSMaterialError) as error:
-        raise InvalidSubscriptionError(
-            field,
-            "must be PEM certificates that OpenSSL can use, with a key that fits and"
-            " is not encrypted"
-            if material.client_key
-            else "must be PEM certificates that OpenSSL can use",
-        ) from error
+        fault = "must be PEM certificates that OpenSSL can use"
+        if material.client_key:
+            fault += ", with a key that fits and is not encrypted"
+        raise InvalidSubscriptionError(field, fault) from error
+
+
+def _require_names(field: str, names: Iterable[str], known: Container[str]) -> None:
+    for name in sorted(names):
+        if name not in known:
+            _refuse(field, f"there is no credential {name!r}")
+
+
+def _require_one_line(field: str, value: str) -> None:
+    if not (value.isascii() and value.isprintable()):
+        _refuse(field, _NOT_ONE_LINE)
+
+
+def _require_length(field: str, value: str, least: int, most: int) -> None:
+    if not least <= len(value) <= most:
+        _refuse(field, f"must have {least} to {most} characters")
+
+
+@contextmanager
+def _refusing(field: str) -> Iterator[None]:
+    """Refuse the field with what a ValueError within says."""
+    try:
+        yield
+    except ValueError as error:
+        raise InvalidSubscriptionError(field, str(error)) from error
+
+
+def _refuse(field: str, message: str) -> NoReturn:
+    raise InvalidSubscriptionError(field, message)
