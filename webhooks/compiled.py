@@ -4,7 +4,9 @@ SQLAlchemy's own way there costs three times what the driver does. It still comp
 converts values, begins transactions, tells listeners, and judges errors.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVarTuple
 
@@ -14,8 +16,10 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Executable,
+    Text,
     any_,
     bindparam,
+    cast,
     column,
     func,
     literal,
@@ -107,29 +111,33 @@ class Rows:
     def columns(self, database: str) -> Sequence[ColumnElement[Any]]:
         """Return the columns, to be selected; ``database`` is the dialect's name."""
         if database == "postgresql":
-            arrays = [bindparam(n, type_=ARRAY(t)) for n, t in self.types.items()]
-            names = [column(name, type_) for name, type_ in self.types.items()]
-            table = func.unnest(*arrays).table_valued(*names).render_derived()
-            return list(table.c)
-        row = func.json_each(bindparam("rows", type_=JSON)).table_valued("value")
+            array = func.json_array_elements(cast(bindparam("rows", type_=Text), JSON))
+        else:
+            array = func.json_each(bindparam("rows", type_=Text))
+        row = array.table_valued(column("value", JSON)).c.value
         return [
-            type_coerce(func.json_extract(row.c.value, literal(f"$[{place}]")), type_)
+            cast(row[place].as_string(), type_)
+            if database == "postgresql"
+            else type_coerce(func.json_extract(row, literal(f"$[{place}]")), type_)
             for place, type_ in enumerate(self.types.values())
         ]
 
     def parameters(self, dialect: Dialect, rows: Iterable[Sequence[Any]]) -> Values:
         """Return the parameters, for ``write`` and ``fetch``."""
-        converts = [
-            type_.dialect_impl(dialect).bind_processor(dialect)
+        to_json = [
+            type_.dialect_impl(dialect).bind_processor(dialect) or _unchanged
             for type_ in self.types.values()
         ]
         values = [
-            [value if c is None else c(value) for c, value in zip(converts, row)]  # noqa: B905  # as many
+            [convert(value) for convert, value in zip(to_json, row, strict=True)]
             for row in rows
         ]
-        if dialect.name == "postgresql":
-            return dict(zip(self.types, zip(*values, strict=True), strict=True))
-        return {"rows": values}
+        # Instants, which SQLite's processors have written already.
+        return {"rows": json.dumps(values, default=datetime.isoformat)}
+
+
+def _unchanged(value: object) -> object:
+    return value
 
 
 def _converted(

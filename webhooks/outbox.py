@@ -288,7 +288,7 @@ def _plan(
             alike = (*said, str(delay), state["state"], str(state["reason"]))
             if alike not in shared:
                 due_at = now + timedelta(seconds=delay)
-                shared[alike] = _shared(event, now, due_at) | content | state
+                shared[alike] = {**_shared(event, now, due_at), **content, **state}
             delivery_id = new_sortable_id("dlv", now)
             planned.append(
                 _Planned(delivery_id, member.id, shared[alike], is_latest_only)
