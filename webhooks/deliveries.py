@@ -32,6 +32,7 @@ from webhooks.tables import (
     Queue,
     ShownState,
     Subscription,
+    is_shown_as,
 )
 
 REASON_SKIPPED = "skipped on request"
@@ -55,7 +56,7 @@ def list_page(
     if event_id is not None:
         query = query.where(Delivery.event_id == event_id)
     if state is not None:
-        query = query.where(Delivery.shown_state == state)
+        query = query.where(is_shown_as(state))
     if before is not None:
         query = query.where(Delivery.id < before)
     return session.scalars(query.order_by(Delivery.id.desc()).limit(limit)).all()

@@ -31,7 +31,6 @@ from sqlalchemy import (
     false,
     func,
     insert,
-    or_,
     select,
     true,
 )
@@ -45,7 +44,6 @@ from webhooks.queue.pacing import MINUTE
 from webhooks.queue.row import advance
 from webhooks.tables import (
     LIVE_STATES,
-    REASON_SUPERSEDED,
     Delivery,
     DeliveryKind,
     DeliveryState,
@@ -54,6 +52,7 @@ from webhooks.tables import (
     ShownState,
     Subscription,
     is_given_up,
+    is_shown_as,
     is_untried_copy,
     state_in,
 )
@@ -193,7 +192,7 @@ def _conditions(
     conditions = [
         _unindexed(session, Delivery.subscription_id) == subscription_id,
         Delivery.kind == DeliveryKind.EVENT,
-        _is_in(chosen.states or STATES[:-1]),
+        is_shown_as(*(chosen.states or STATES[:-1])),
         EventRow.position.is_not(None),
         _was_never_sent_again(session, chosen),
     ]
@@ -204,19 +203,6 @@ def _conditions(
     if chosen.event_types is not None:
         conditions.append(feed.is_of_types(chosen.event_types))
     return conditions
-
-
-def _is_in(states: Sequence[ShownState]) -> ColumnElement[bool]:
-    """Whether a delivery is in one of ``STATES``."""
-    is_superseded = Delivery.reason.is_not_distinct_from(REASON_SUPERSEDED)
-    is_dead = state_in(Delivery.state, DeliveryState.DEAD)
-    conditions = {
-        ShownState.DELIVERED: state_in(Delivery.state, DeliveryState.DELIVERED),
-        ShownState.DEAD: is_dead & ~is_superseded,
-        ShownState.SUPERSEDED: is_dead & is_superseded,
-        ShownState.BLOCKED: is_given_up(Delivery.state, Delivery.reason),
-    }
-    return or_(*(conditions[state] for state in states))
 
 
 def _unindexed(

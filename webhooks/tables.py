@@ -492,3 +492,19 @@ class Attempt(Base):
 def is_untried_copy() -> ColumnElement[bool]:
     """Whether it is a resend that waits for its turn, and for no retry."""
     return and_(Delivery.kind == DeliveryKind.REPLAY, Delivery.attempt_count == 0)
+
+
+def is_shown_as(*states: ShownState) -> ColumnElement[bool]:
+    """Whether a delivery stands in one of these states, by its own columns first."""
+    stored = {_STORED.get(state, state) for state in states}
+    return and_(
+        Delivery.state.in_([literal_column(f"'{state}'") for state in sorted(stored)]),
+        Delivery.shown_state.in_(states),
+    )
+
+
+_STORED = {
+    ShownState.HELD: DeliveryState.PENDING,
+    ShownState.BLOCKED: DeliveryState.PENDING,
+    ShownState.SUPERSEDED: DeliveryState.DEAD,
+}
