@@ -111,11 +111,15 @@ class _Locked(NamedTuple):
     subscription_id: str
     head_id: str
     next_at: datetime
+    next_sequence: int
     failures: int
 
     @property
     def is_failing(self) -> bool:
         return self.failures > 0
+
+
+_OF_QUEUE = _Locked._fields[:-1]
 
 
 class _Due(NamedTuple):
@@ -133,6 +137,7 @@ class _Due(NamedTuple):
     attempt_count: int
     next_attempt_at: datetime
     created_at: datetime
+    sequence: int
     follows_gap: bool
 
 
@@ -267,7 +272,7 @@ def start_test(
     session.add_all([delivery, queue])
     session.flush()
     failures = subscription.consecutive_failures
-    locked = _Locked(queue.id, subscription_id, delivery_id, now, failures)
+    locked = _Locked(queue.id, subscription_id, delivery_id, now, 2, failures)
     cx = session.connection()
     return _lease(cx, read_members(cx), [locked], now=now, until=now + lease)[0]
 
@@ -355,6 +360,7 @@ def _claim(
         content_type=head.content_type,
         is_probe=head.next_attempt_at > now,
         follows_gap=head.follows_gap,
+        is_followed=queue.next_sequence > head.sequence + 1,
         is_endpoint_failing=queue.is_failing,
         sealed_secrets=member.sealed_secrets(now),
         format=rendered_as.get("format", member.format),
@@ -416,9 +422,8 @@ def _ready(database: str) -> Select[str]:
 @cache
 def _due(database: str) -> Select[*tuple[Any, ...]]:
     """Lock the first ``share`` due queues of each ``ready`` receiver."""
-    columns = (Queue.id, Queue.subscription_id, Queue.head_id, Queue.next_at)
     first = (
-        select(*columns)
+        select(*(getattr(Queue, name) for name in _OF_QUEUE))
         .where(*_is_due())
         .order_by(Queue.next_at, Queue.id)
         .limit(bindparam("share", type_=Integer))
@@ -435,7 +440,7 @@ def _due(database: str) -> Select[*tuple[Any, ...]]:
         # SQLite has no LATERAL, and with its one writer no locks to pass over.
         queue = aliased(Queue)
         return (
-            select(*(getattr(queue, column.key) for column in columns), failures)
+            select(*(getattr(queue, name) for name in _OF_QUEUE), failures)
             .select_from(Subscription)
             .join(queue, queue.id.in_(first.with_only_columns(Queue.id)))
             .where(*receivers)
@@ -473,7 +478,7 @@ def _first_of() -> Select[*tuple[Any, ...]]:
     # Asked once more, now under the receiver's lock: another dispatcher may have
     # been quicker.
     return (
-        select(Queue.id, Queue.subscription_id, Queue.head_id, Queue.next_at)
+        select(*(getattr(Queue, name) for name in _OF_QUEUE))
         .join(Subscription, Subscription.id == bindparam("subscription"))
         .where(*_is_due(at_all=True), ~_is_sent_to())
         .order_by(Queue.next_at, Queue.id)

@@ -5,6 +5,9 @@ Rules:
 - One thread, the clerk, claims and records; a pool sends. Whatever has come to an
   end meanwhile is recorded in one transaction, and whatever there is room for is
   claimed in the next: the more there is to do, the less each delivery costs.
+- Turns are gathered: the next one begins no sooner than ``GATHER_SECONDS`` after the
+  last, unless more of a queue waits for what was claimed. So what comes alone is sent
+  at once, and what comes in numbers shares its transactions.
 - No more is claimed than there are free senders, so a claim never waits with its
   lease running; ``webhooks.queue.slots`` says how many are free, and for whom.
 - No transaction is open during a request.
@@ -52,9 +55,8 @@ Lend = Callable[[Claim], Mapping[str, str]]
 SWEEP_SECONDS = 5.0
 PROBE_SECONDS = 1.0
 DATABASE_RETRY_SECONDS = 0.5
-#: What a turn takes, the next one waits so many times, for more to come together.
-GATHER_SHARE = 2.0
-MAX_GATHER_SECONDS = 0.05
+#: From one turn to the next, for more to come together.
+GATHER_SECONDS = 0.05
 THREADS = 128
 
 
@@ -117,6 +119,7 @@ class Dispatcher:
         self._recorder = Recorder(self._settle_batch)
         self._thread: threading.Thread | None = None
         self._turned_at = 0.0
+        self._is_followed = False
         self._sweep_at = 0.0
         self._probe_at = 0.0
 
@@ -206,19 +209,14 @@ class Dispatcher:
                 self._wake.clear()
                 self._turned_at = time.monotonic()
                 has_more = self._work(pool)
-                worked = time.monotonic() - self._turned_at
                 if self._stopping.is_set() and self._is_idle():
                     return
-                if not has_more:
-                    self._wake.wait(self._patience_seconds())
-                    self._gather(worked)
-
-    def _gather(self, worked: float) -> None:
-        """Wait, unless the last turn is long ago: fewer turns cost less."""
-        over = time.monotonic() - self._turned_at
-        rest = worked + min(GATHER_SHARE * worked, MAX_GATHER_SECONDS) - over
-        if rest > 0:
-            time.sleep(rest)
+                if has_more:
+                    continue
+                self._wake.wait(self._patience_seconds())
+                if not self._is_followed:
+                    over = time.monotonic() - self._turned_at
+                    self._stopping.wait(max(0.0, GATHER_SECONDS - over))
 
     def _work(self, pool: ThreadPoolExecutor) -> bool:
         """Settle and claim; return whether there may be more to do now."""
@@ -255,6 +253,8 @@ class Dispatcher:
         for claim in claims:
             self._slots.begin(claim)
             pool.submit(self._send_in_background, claim)
+        # What waits for nothing but these is sent as soon as they have ended.
+        self._is_followed = any(claim.is_followed for claim in claims)
         return len(claims) >= free
 
     def _send_in_background(self, claim: Claim) -> None:

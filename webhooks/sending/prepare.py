@@ -58,6 +58,8 @@ class Claim:
     is_probe: bool
     #: The one before it in its order was given up.
     follows_gap: bool
+    #: More of its queue waits for it.
+    is_followed: bool
     #: Whether the receiver's last answers were failures.
     is_endpoint_failing: bool
     #: Every live signing secret of every scheme, newest first.

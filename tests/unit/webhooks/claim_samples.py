@@ -29,6 +29,7 @@ def make_claim(
         "content_type": "application/json",
         "is_probe": False,
         "follows_gap": False,
+        "is_followed": False,
         "is_endpoint_failing": False,
         "sealed_secrets": (),
     }

@@ -37,6 +37,7 @@ def claim(**parts: Any) -> Claim:  # noqa: ANN401  # Any field of Claim.
         "sealed_secrets": (BOX.seal(SECRET),),
         "is_probe": False,
         "follows_gap": False,
+        "is_followed": False,
         "is_endpoint_failing": False,
     }
     return Claim(**(values | parts))
