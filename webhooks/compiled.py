@@ -5,7 +5,8 @@ converts values, begins transactions, tells listeners, and judges errors.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVarTuple
@@ -147,6 +148,25 @@ def _converted(
     for place, convert in converted:
         values[place] = convert(values[place])
     return tuple(values)
+
+
+@contextmanager
+def pipelined(cx: Connection) -> Iterator[None]:
+    """Send what is written in the block without waiting for each answer.
+
+    A ``fetch`` waits for what was sent before it, and so does the end of the block;
+    what went wrong is raised there, or by the statement after it. Each wait for an
+    answer is a switch to another thread, which is what a busy server's time goes into.
+    """
+    driver: Any = cx.connection.driver_connection
+    if not hasattr(driver, "pipeline"):  # SQLite has nobody to wait for
+        yield
+        return
+    try:
+        with driver.pipeline():
+            yield
+    except cx.dialect.loaded_dbapi.Error as error:
+        cx._handle_dbapi_exception(error, None, None, None, None)  # noqa: SLF001  # said nowhere else
 
 
 def _send(cx: Connection, sql: str, values: Any, *, has_rows: bool) -> list[Any]:  # noqa: ANN401  # the driver's own

@@ -20,7 +20,7 @@ from registry.persistence.statements import (
     UPDATE,
     VERSIONS,
 )
-from webhooks.compiled import write
+from webhooks.compiled import pipelined, write
 
 _LIVE_VERSIONS = VERSIONS.update().where(
     VERSIONS.c.model_id == bindparam("of_model"), VERSIONS.c.deleted_at.is_(None)
@@ -82,19 +82,28 @@ def append(cx: Connection, entry: EntryRow) -> None:
 
 def _write_model(cx: Connection, effects: Effects) -> None:
     model = effects.model
-    try:
-        if effects.is_new:
-            write(cx, INSERT[ModelRow], [_columns(model)])
-        else:
-            write(cx, UPDATE[ModelRow], [_key(model) | _changes(model)])
-    except IntegrityError as error:
-        raise NameIsTakenError from error
+    if effects.is_new or effects.renamed:
+        try:
+            with pipelined(cx):  # the answer is waited for: the name may be taken
+                _put_model(cx, effects)
+        except IntegrityError as error:
+            raise NameIsTakenError from error
+    else:
+        _put_model(cx, effects)
     of_model = {"of_model": model.id, "at": model.updated_at}
     if effects.renamed:
         write(cx, _RENAME_VERSIONS, [{**of_model, "name": model.name}])
     if effects.emptied:
         write(cx, _DELETE_VERSIONS, [of_model])
         write(cx, _DELETE_ALIASES, [of_model])
+
+
+def _put_model(cx: Connection, effects: Effects) -> None:
+    model = effects.model
+    if effects.is_new:
+        write(cx, INSERT[ModelRow], [_columns(model)])
+    else:
+        write(cx, UPDATE[ModelRow], [_key(model) | _changes(model)])
 
 
 def _by_kind(rows: Sequence[Any]) -> Iterable[list[Any]]:

@@ -27,6 +27,7 @@ from registry.persistence.apply import NameIsTakenError, apply
 from registry.persistence.statements import MODELS
 from registry.services.transaction import Transaction
 from webhooks import outbox
+from webhooks.compiled import pipelined
 from webhooks.events import Event, new_event_id
 
 Answer = TypeVar("Answer")
@@ -90,12 +91,13 @@ def _write(tx: Transaction, outcome: Outcome[Answer]) -> None:
     effects = outcome.effects
     if effects is None:
         return
+    events = [_event(tx, effects, draft) for draft in effects.events]
     try:
-        apply(tx.cx, effects)
+        with pipelined(tx.cx):
+            apply(tx.cx, effects)
+            stored, unsendable = outbox.store(tx.cx, events, now=tx.now)
     except NameIsTakenError as error:
         raise _name_taken(tx, effects.model.name) from error
-    events = [_event(tx, effects, draft) for draft in effects.events]
-    stored, unsendable = outbox.store(tx.cx, events, now=tx.now)
     tx.fanouts.extend(event["fanout"] for event in stored)
     if unsendable:
         outbox.give_up(tx.session, unsendable, now=tx.now)

@@ -46,7 +46,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from webhooks import formats
-from webhooks.compiled import fetch, is_among, write
+from webhooks.compiled import fetch, is_among, pipelined, write
 from webhooks.events import PING_EVENT_TYPE, Event, new_sortable_id
 from webhooks.operational import Ping
 from webhooks.outbox import store_event
@@ -320,13 +320,14 @@ def _lease(
     heads = {row[0]: _Due(*row) for row in rows}
     locked = [queue for queue in locked if queue.head_id in heads]
     ids = [queue.id for queue in locked]
-    write(cx, _leasing(database), [{"ids": ids, "token": token, "until": until}])
-    write(cx, _sending(database), [{"ids": list(heads), "now": now}])
     attempts = [
         {"delivery_id": head.id, "number": head.attempt_count + 1, "started_at": now}
         for head in heads.values()
     ]
-    write(cx, _OPEN_ATTEMPT, attempts)
+    with pipelined(cx):
+        write(cx, _leasing(database), [{"ids": ids, "token": token, "until": until}])
+        write(cx, _sending(database), [{"ids": list(heads), "now": now}])
+        write(cx, _OPEN_ATTEMPT, attempts)
     claims = []
     for queue in locked:
         head, member = heads[queue.head_id], members[queue.subscription_id]

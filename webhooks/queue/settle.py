@@ -23,11 +23,11 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, Update, bindparam, select, update
+from sqlalchemy import Connection, Select, Update, bindparam, select, update
 from sqlalchemy.orm import Session, aliased, defer
 
 from webhooks import formats
-from webhooks.compiled import fetch, is_among, write
+from webhooks.compiled import fetch, is_among, pipelined, write
 from webhooks.metrics import note_attempt
 from webhooks.outbox import given_up_as, log_given_up, publish_given_up
 from webhooks.queue import health
@@ -78,8 +78,10 @@ def settle_results(
     if not settled:
         return set()
     attempts = [_attempt_values(claim, result, now) for claim, result in settled]
-    write(session.connection(), _finish_statement(), attempts)
-    _deliver(session, [pair for pair in settled if pair[1].is_delivered], now)
+    cx = session.connection()
+    with pipelined(cx):
+        write(cx, _finish_statement(), attempts)
+        _deliver(cx, [pair for pair in settled if pair[1].is_delivered], now)
     failed = _read_failed(session, settled)
     # In one order, because the rows of failing subscriptions are locked.
     for claim, result in sorted(settled, key=lambda pair: pair[0].subscription_id):
@@ -166,11 +168,10 @@ def _still_held(
     return held, {owner for _, _, owner, failures in rows if failures}
 
 
-def _deliver(session: Session, answered: Sequence[Answered], now: datetime) -> None:
+def _deliver(cx: Connection, answered: Sequence[Answered], now: datetime) -> None:
     """Settle all that was acknowledged."""
     if not answered:
         return
-    cx = session.connection()
     ids = [claim.delivery_id for claim, _ in answered]
     write(cx, _deliver_statement(cx.dialect.name), [{"ids": ids, "now": now}])
     receipts = [
