@@ -25,7 +25,7 @@ from registry.errors import IntegrityViolationError
 from registry.persistence.manifests import manifest_of
 from registry.persistence.statements import CHANGES, MODELS, VERSIONS
 from registry.services.audit import verify_database
-from webhooks.portions import walk
+from webhooks.statements import walk
 from webhooks.tables import Delivery, DeliveryKind, EventRow, Feed
 
 _ROWS_AT_ONCE = 1000

@@ -27,7 +27,7 @@ from registry.persistence.database import db, session_factory
 from registry.services import idempotency, uploads
 from registry.services.transaction import Transaction, begin
 from registry.web.parts import Parts
-from webhooks import feed, retention, subscriptions
+from webhooks import feed, record, subscriptions
 from webhooks.clock import utc_now
 
 logger = logging.getLogger(__name__)
@@ -135,8 +135,8 @@ class BackgroundWork:
             return lambda tx: remove(tx.session, before=tx.now - self._keep)
 
         removed = sum(
-            self._in_batches(removing(remove), retention.REMOVED_AT_ONCE)
-            for remove in (retention.remove_deliveries, retention.remove_events)
+            self._in_batches(removing(remove), record.REMOVED_AT_ONCE)
+            for remove in (record.remove_deliveries, record.remove_events)
         )
         if removed:
             logger.info("webhook_records_removed count=%d", removed)

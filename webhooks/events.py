@@ -12,7 +12,9 @@ Rules:
 - Bodies are JSON in UTF-8 with the members ``type``, ``timestamp`` (RFC 3339, six
   decimals, ``Z``) and ``data`` (Standard Webhooks 1.0, "Payload structure").
 - Events about the delivery itself (``webhook.…``) go to those who name them: ``*``
-  does not.
+  does not; and never to the subscription that they are about. Trouble with delivering
+  one makes no further one: two subscriptions that watch each other must not talk for
+  ever. No URL is told: it may hold a secret.
 - Opt-in events say in detail what another event says already. They go to those who
   name their very type: neither ``*`` nor a prefix does.
 - Ids contain no dot, because the signed text is joined by dots.
@@ -25,8 +27,9 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Any, NewType
+from typing import Any, NewType, TypedDict
 
 Instant = NewType("Instant", str)
 OPERATIONAL_PREFIX = "webhook."
@@ -139,3 +142,80 @@ def matches_subject(pattern: str | None, *subjects: str) -> bool:
 def matches_target(targets: Sequence[str] | None, target: str | None) -> bool:
     """Whether the target is listed; no list lets every event pass."""
     return targets is None or target in targets
+
+
+class OperationalType(StrEnum):
+    """What can be announced."""
+
+    FAILING = "webhook.failing"  #: nothing but failures for 1, 24, 96 hours
+    RECOVERED = "webhook.recovered"  #: the first success after that
+    DISABLED = "webhook.disabled"  #: nothing is sent until somebody enables it
+    EXHAUSTED = "webhook.exhausted"  #: the attempts of a delivery are used up
+    KEY_BLOCKED = "webhook.key_blocked"  #: and its key waits for somebody
+
+
+class About(TypedDict):
+    """The subscription that an event is about."""
+
+    subscription_id: str
+    description: str
+
+
+class Failures(TypedDict):
+    """Since when it has failed, and how often."""
+
+    failing_since: Instant | None
+    failures: int
+
+
+class Failing(Failures):
+    """And what came of the last attempt."""
+
+    status: int | None
+    error: str | None
+
+
+class Disabled(Failures):
+    """And why nothing is sent any more."""
+
+    reason: str
+
+
+class GivenUp(TypedDict):
+    """The delivery that was given up."""
+
+    delivery_id: str
+    event_id: str
+    event_type: str
+    ordering_key: str
+    attempts: int
+    reason: str | None
+    created_at: Instant
+
+
+class Pinged(TypedDict):
+    """The subscription that is tested."""
+
+    subscription_id: str
+
+
+class Ping(Pinged, total=False):
+    """And what its format makes an example of."""
+
+    sample: str
+
+
+#: The documents that each event's data are made of.
+EVENTS: Mapping[str, tuple[Any, ...]] = {
+    OperationalType.FAILING: (About, Failing),
+    OperationalType.RECOVERED: (About, Failures),
+    OperationalType.DISABLED: (About, Disabled),
+    OperationalType.EXHAUSTED: (About, GivenUp),
+    OperationalType.KEY_BLOCKED: (About, GivenUp),
+    PING_EVENT_TYPE: (Ping,),
+}
+
+
+def is_operational(event_type: str) -> bool:
+    """Whether an event is about the delivery itself."""
+    return event_type.startswith(OPERATIONAL_PREFIX)

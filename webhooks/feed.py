@@ -25,7 +25,7 @@ from sqlalchemy import ColumnElement, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from webhooks.events import compact_json
-from webhooks.portions import read_rows
+from webhooks.statements import read_rows
 from webhooks.tables import EventRow, Feed
 
 PLACED_AT_ONCE = 1000

@@ -47,29 +47,28 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
 from webhooks import formats
-from webhooks.compiled import Rows, fetch, is_among, write
 from webhooks.errors import RenderError
 from webhooks.events import (
     OPERATIONAL_PREFIX,
+    About,
     Event,
+    GivenUp,
+    OperationalType,
     compact_json,
+    format_instant,
     is_asked_for,
+    is_operational,
     matches_subject,
     matches_target,
     new_sortable_id,
     operational_key,
 )
 from webhooks.metrics import note_dead
-from webhooks.operational import (
-    OperationalType,
-    describe_delivery,
-    event_about,
-    is_operational,
-)
 from webhooks.queue.row import advance
 from webhooks.rendering import nothing_rendered, render
 from webhooks.roster.members import Member, read_members
 from webhooks.roster.specs import OnPoison
+from webhooks.statements import Rows, fetch, is_among, write
 from webhooks.tables import (
     REASON_SUPERSEDED,
     Delivery,
@@ -168,7 +167,42 @@ def publish(
 ) -> None:
     """Enqueue an event about a subscription."""
     session.flush()
-    enqueue(session, event_about(subscription, kind, details, now=now), now=now)
+    enqueue(session, _event_about(subscription, kind, details, now=now), now=now)
+
+
+def _event_about(
+    subscription: Subscription,
+    kind: OperationalType,
+    details: Mapping[str, Any],
+    *,
+    now: datetime,
+) -> Event:
+    """Make an event about a subscription."""
+    about: About = {
+        "subscription_id": subscription.id,
+        "description": subscription.description,
+    }
+    return Event(
+        type=kind,
+        ordering_key=operational_key(subscription.id),
+        subject="",
+        target=None,
+        data={**about, **details},
+        occurred_at=now,
+    )
+
+
+def _describe(delivery: Delivery) -> GivenUp:
+    """Return the facts of the delivery that an event is about."""
+    return {
+        "delivery_id": delivery.id,
+        "event_id": delivery.event_id,
+        "event_type": delivery.event_type,
+        "ordering_key": delivery.ordering_key,
+        "attempts": delivery.attempt_count,
+        "reason": delivery.reason,
+        "created_at": format_instant(delivery.created_at),
+    }
 
 
 def publish_given_up(
@@ -177,7 +211,7 @@ def publish_given_up(
     """Publish that a delivery will not be sent by itself any more."""
     if is_operational(delivery.event_type):
         return
-    details = describe_delivery(delivery)
+    details = _describe(delivery)
     publish(session, OperationalType.EXHAUSTED, subscription, details, now=now)
     if delivery.state == DeliveryState.PENDING:
         publish(session, OperationalType.KEY_BLOCKED, subscription, details, now=now)

@@ -4,7 +4,7 @@ Rules:
 
 - What is settled is copied as one that is sent again by hand is: same id, same bytes,
   outside the order of what is new. The copies of one ordering key are in an order of
-  their own. What is blocked goes on where it stands (``deliveries.redeliver``).
+  their own. What is blocked goes on where it stands (``record.redeliver``).
 - What has a copy that arrived, or is still on its way, is passed over. So a request
   that is made again, after a crash or without one, sends nothing twice; and a copy
   that was given up may be followed by another.
@@ -37,11 +37,11 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from webhooks import feed
-from webhooks.deliveries import redeliver, render_now
 from webhooks.errors import DeliveryStateError, UnknownSubscriptionError
 from webhooks.events import matches_subject, new_sortable_id
-from webhooks.queue.pacing import MINUTE
+from webhooks.queue.fairness import MINUTE
 from webhooks.queue.row import advance
+from webhooks.record import redeliver, render_now
 from webhooks.tables import (
     LIVE_STATES,
     Delivery,

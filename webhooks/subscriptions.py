@@ -34,7 +34,6 @@ from webhooks.errors import (
     UnknownSubscriptionError,
 )
 from webhooks.events import new_sortable_id
-from webhooks.portions import read_rows
 from webhooks.queue.row import try_now
 from webhooks.roster.members import change
 from webhooks.roster.secrets import (
@@ -48,6 +47,7 @@ from webhooks.roster.signing_keys import add_key, add_missing_keys, rotate_keys
 from webhooks.roster.spec_checks import check_spec
 from webhooks.roster.specs import FACTS, Scheme, SubscriptionSpec
 from webhooks.sending.guard import AddressGuard
+from webhooks.statements import read_rows
 from webhooks.tables import (
     Delivery,
     DeliveryState,

@@ -167,7 +167,7 @@ class Subscription(Base):
     on_poison: Mapped[str]
     rate_per_minute: Mapped[int | None]
     schedule_seconds: Mapped[list[int] | None]
-    #: When the next request may be sent (``webhooks.queue.pacing``).
+    #: When the next request may be sent (``webhooks.queue.fairness``).
     open_from: Mapped[datetime | None] = mapped_column(UTCDateTime)
     state: Mapped[str] = mapped_column(Text, default=SubscriptionState.ACTIVE)
     state_reason: Mapped[str | None] = mapped_column(Text)

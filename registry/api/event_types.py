@@ -12,14 +12,14 @@ from registry.auth.permissions import Permission, requires
 from registry.domain.events import EVENTS, OPT_IN, About
 from registry.errors import NotFoundError
 from registry.web.paging import decode_cursor, page
-from webhooks import operational
+from webhooks import events
 
 blueprint = Blueprint("event_types", __name__, description="Types of events")
 
 #: Of what documents each event's data are made.
 TYPES: Mapping[str, tuple[Any, ...]] = {
     **{name: (About, *parts) for name, parts in EVENTS.items()},
-    **operational.EVENTS,
+    **events.EVENTS,
 }
 
 
@@ -64,7 +64,7 @@ def list_event_types(query: dict[str, Any]) -> Response:
 
 
 def _document(event_type: str) -> EventType:
-    is_opt_in = event_type in OPT_IN or operational.is_operational(event_type)
+    is_opt_in = event_type in OPT_IN or events.is_operational(event_type)
     return {"type": event_type, "opt_in": is_opt_in}
 
 

@@ -34,7 +34,7 @@ from registry.services.subscriptions import subscription_documents, translated
 from registry.services.transaction import Transaction
 from registry.web.commands import answer_once, commit, parts
 from registry.web.paging import decode_cursor, encode_cursor, page
-from webhooks import deliveries, subscriptions
+from webhooks import record, subscriptions
 from webhooks.tables import AttemptOutcome, ShownState
 
 blueprint = Blueprint("webhooks", __name__, description="Webhooks")
@@ -151,7 +151,7 @@ def list_deliveries(query: dict[str, Any], webhook_id: str) -> Response:
     session, limit, state = reading_session(), query["limit"], query["state"]
     with translated():
         subscriptions.get(session, webhook_id)
-    rows = deliveries.list_page(
+    rows = record.list_page(
         session,
         subscription_id=webhook_id,
         state=ShownState(state) if state else None,
@@ -207,7 +207,7 @@ def list_transition_deliveries(query: dict[str, Any]) -> Response:
 def get_delivery(delivery_id: str) -> Response:
     """Show a delivery."""
     with translated():
-        delivery = deliveries.get(reading_session(), delivery_id)
+        delivery = record.get(reading_session(), delivery_id)
     return jsonify(_delivery_document(delivery))
 
 
@@ -219,7 +219,7 @@ def list_attempts(query: dict[str, Any], delivery_id: str) -> Response:
     """List the attempts of a delivery, first one first."""
     limit, after = query["limit"], decode_cursor(query["cursor"], int)
     with translated():
-        rows = deliveries.list_attempts(
+        rows = record.list_attempts(
             reading_session(), delivery_id, after=after, limit=limit + 1
         )
     return page(rows, limit, document=_attempt_document, key=lambda a: a.number)

@@ -3,7 +3,7 @@
 An event's data are the members of all its parts. Where a change is made
 (``domain.commands``) they are written as these types; the schemas that
 ``/api/v1/event-types`` shows are made of them. Those about deliveries are declared in
-``webhooks.operational``.
+``webhooks.events``.
 """
 
 from collections.abc import Mapping, Sequence

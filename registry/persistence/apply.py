@@ -20,7 +20,7 @@ from registry.persistence.statements import (
     UPDATE,
     VERSIONS,
 )
-from webhooks.compiled import pipelined, write
+from webhooks.statements import pipelined, write
 
 _LIVE_VERSIONS = VERSIONS.update().where(
     VERSIONS.c.model_id == bindparam("of_model"), VERSIONS.c.deleted_at.is_(None)

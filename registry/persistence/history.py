@@ -31,7 +31,7 @@ from registry.domain.rows import DeploymentRow, StageChangeRow
 from registry.errors import ModelNotFoundError
 from registry.persistence.statements import row_of, selected
 from registry.persistence.tables import Deployment, RegisteredModel, StageChange
-from webhooks.portions import read_rows
+from webhooks.statements import read_rows
 from webhooks.tables import Delivery, DeliveryKind, DeliveryState, state_in
 
 _CHANGE = len(fields(StageChangeRow))

@@ -34,7 +34,7 @@ from registry.persistence.statements import (
     selected,
     version_tags,
 )
-from webhooks.compiled import fetch, fetch_one
+from webhooks.statements import fetch, fetch_one
 
 
 class _IsOneOf(FunctionElement[Any]):

@@ -50,8 +50,7 @@ from registry.persistence.statements import (
     selected,
 )
 from registry.persistence.tables import AuditEntry
-from webhooks.compiled import fetch_one
-from webhooks.portions import read_rows
+from webhooks.statements import fetch_one, read_rows
 
 _LIVE_MODEL = MODELS.c.deleted_at.is_(None)
 _NAMED = (MODELS.c.name == bindparam("name"), _LIVE_MODEL)

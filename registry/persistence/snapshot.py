@@ -49,7 +49,7 @@ from registry.persistence.statements import (
     row_of,
     selected,
 )
-from webhooks.compiled import fetch, fetch_one
+from webhooks.statements import fetch, fetch_one
 from webhooks.tables import Delivery, DeliveryKind
 
 Kind = TypeVar("Kind")

@@ -48,7 +48,7 @@ from registry.search.conditions import (
 )
 from registry.search.language import Search
 from registry.search.text_matching import SQLITE
-from webhooks.compiled import fetch
+from webhooks.statements import fetch
 
 Shown = TypeVar("Shown")
 

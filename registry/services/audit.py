@@ -51,7 +51,7 @@ from registry.persistence.statements import (
 )
 from registry.persistence.tables import AuditChain, AuditEntry, RegisteredModel, Token
 from registry.services.transaction import Transaction
-from webhooks.portions import walk
+from webhooks.statements import walk
 
 SYSTEM_CHAIN = audit_chain.SYSTEM_CHAIN
 _ENTRIES_AT_ONCE = 25

@@ -27,8 +27,8 @@ from registry.persistence.apply import NameIsTakenError, apply
 from registry.persistence.statements import MODELS
 from registry.services.transaction import Transaction
 from webhooks import outbox
-from webhooks.compiled import pipelined
 from webhooks.events import Event, new_event_id
+from webhooks.statements import pipelined
 
 Answer = TypeVar("Answer")
 

@@ -17,7 +17,7 @@ from registry.persistence.tables import StageChange
 from registry.services import audit
 from registry.services.subscriptions import REDELIVERED, translated
 from registry.services.transaction import Transaction
-from webhooks import deliveries, redelivery
+from webhooks import record, redelivery
 from webhooks.redelivery import DeliveryFilter
 from webhooks.tables import Delivery, ShownState
 
@@ -32,7 +32,7 @@ def redeliver(tx: Transaction, delivery_id: str) -> Delivery:
         NotFoundError: when there is none.
         ConflictError: while it is still on its way.
     """
-    delivery = deliveries.redeliver(tx.session, delivery_id, now=tx.now)
+    delivery = record.redeliver(tx.session, delivery_id, now=tx.now)
     after = {"delivery": delivery_id, "sent_as": delivery.id}
     audit.log(tx, Change(action=REDELIVERED, after=after))
     return delivery
@@ -50,7 +50,7 @@ def deliveries_of_transition(
         .where(Delivery.event_id.in_(events), Delivery.id > (after or ""))
         .order_by(Delivery.id)
         .limit(limit)
-        .options(*deliveries.WITHOUT_CONTENT)
+        .options(*record.WITHOUT_CONTENT)
     ).all()
 
 

@@ -29,7 +29,7 @@ from registry.errors import (
     InvalidInputError,
 )
 from registry.persistence.tables import IdempotencyKey
-from webhooks.compiled import fetch_one, write
+from webhooks.statements import fetch_one, write
 
 MAX_KEY_CHARACTERS = 255
 # Blanks at the ends of a header are lost on the way; other alphabets are garbled.

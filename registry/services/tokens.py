@@ -28,7 +28,7 @@ from registry.persistence.statements import row_of, selected
 from registry.persistence.tables import Token
 from registry.services import audit
 from registry.services.transaction import Transaction
-from webhooks.compiled import fetch_one, write
+from webhooks.statements import fetch_one, write
 
 DEFAULT_DAYS = 90
 MAX_DAYS = 365

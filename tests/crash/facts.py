@@ -15,7 +15,7 @@ from registry.domain.audit_chain import VerificationReport
 from registry.persistence.tables import AuditEntry, ModelVersion
 from registry.services.audit import verify_database
 from tests.waiting import wait_for
-from webhooks.operational import is_operational
+from webhooks.events import is_operational
 from webhooks.tables import (
     Attempt,
     AttemptOutcome,

@@ -29,7 +29,7 @@ from registry.persistence.database import prepare_engine
 from tests.integration.test_mlflow_times_migrate import upgrade_to
 from tests.integration.webhooks.conftest import FAILED, World, embedded_engine
 from tests.receiver import Receiver
-from webhooks import deliveries, feed, redelivery, subscriptions
+from webhooks import feed, record, redelivery, subscriptions
 from webhooks.columns import UTCDateTime
 from webhooks.queue.schedule import MAX_ATTEMPTS
 from webhooks.redelivery import DeliveryFilter
@@ -164,8 +164,8 @@ def test_deliveries_in_every_state_go_on_in_order(
         now = datetime.now(UTC)
         with upgraded.begin() as session:
             subscriptions.resume(session, paused, now=now)
-            (head,) = deliveries.list_page(session, event_id=blocked, limit=2)
-            deliveries.redeliver(session, head.id, now=now)
+            (head,) = record.list_page(session, event_id=blocked, limit=2)
+            record.redeliver(session, head.id, now=now)
         drain(upgraded)
         rest = arrived(receiver)[2:]
     assert after == before
@@ -302,7 +302,7 @@ def run_replay(source: World, old: Engine, url: str) -> tuple[str, list[str]]:
         source.record(claim, now=then)
     first = source.deliveries()[0]
     with source.begin() as session:
-        copy = deliveries.redeliver(session, first.id, now=then)
+        copy = record.redeliver(session, first.id, now=then)
         copy.ordering_key = f"rpl_1:{first.ordering_key}"
     upgrade_to(old, BEFORE_FILTERS)
     copy_rows(source.engine, old)

@@ -18,7 +18,7 @@ from registry.persistence.database import (
 )
 from registry.persistence.purposes import UNLIMITED
 from tests.integration.api.driver import ON_BOTH_DATABASES, Driver
-from webhooks.compiled import fetch
+from webhooks.statements import fetch
 
 ENDLESS = text(
     "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers)"

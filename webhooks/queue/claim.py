@@ -46,14 +46,13 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from webhooks import formats
-from webhooks.compiled import fetch, is_among, pipelined, write
-from webhooks.events import PING_EVENT_TYPE, Event, new_sortable_id
-from webhooks.operational import Ping
+from webhooks.events import PING_EVENT_TYPE, Event, Ping, new_sortable_id
 from webhooks.outbox import store_event
-from webhooks.queue.pacing import Pace
+from webhooks.queue.fairness import Pace
 from webhooks.queue.schedule import OPEN_AFTER
 from webhooks.roster.members import Member, read_members
 from webhooks.sending.prepare import Claim
+from webhooks.statements import fetch, is_among, pipelined, write
 from webhooks.subscriptions import get
 from webhooks.tables import (
     REASON_SUPERSEDED,

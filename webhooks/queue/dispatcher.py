@@ -9,7 +9,7 @@ Rules:
   last, unless more of a queue waits for what was claimed. So what comes alone is sent
   at once, and what comes in numbers shares its transactions.
 - No more is claimed than there are free senders, so a claim never waits with its
-  lease running; ``webhooks.queue.slots`` says how many are free, and for whom.
+  lease running; ``webhooks.queue.fairness`` says how many are free, and for whom.
 - No transaction is open during a request.
 - ``wake()`` after a commit makes a delivery start at once; the poll finds what a
   lost wake-up or another process left.
@@ -39,9 +39,9 @@ from webhooks.queue.claim import (
     claim_probes,
     start_test,
 )
+from webhooks.queue.fairness import FRESH_SECONDS, Slots
 from webhooks.queue.recorder import Recorder
 from webhooks.queue.settle import Answered, settle_results, sweep_expired_leases
-from webhooks.queue.slots import FRESH_SECONDS, Slots
 from webhooks.roster.secrets import SecretBox
 from webhooks.sending.prepare import NOTHING_LENT, Claim, prepare
 from webhooks.sending.sender import Sender, SendResult

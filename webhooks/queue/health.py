@@ -10,7 +10,7 @@ Rules:
 - When the breaker closes, everything that waits for a later retry is tried at once.
   That try is free: it does not use the schedule up.
 - Disabling holds what waits, by the subscription's state. Nothing is dropped.
-- Announcements: ``webhooks.operational``.
+- Announcements: ``webhooks.events``.
 """
 
 import logging
@@ -19,12 +19,13 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from webhooks.events import Instant, format_instant
-from webhooks.operational import (
+from webhooks.events import (
     Disabled,
     Failing,
     Failures,
+    Instant,
     OperationalType,
+    format_instant,
     is_operational,
 )
 from webhooks.outbox import publish

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Update, bindparam, case, select, true, update
 from sqlalchemy.orm import aliased
 
-from webhooks.compiled import fetch, is_among, write
+from webhooks.statements import fetch, is_among, write
 from webhooks.tables import (
     LIVE_STATES,
     Delivery,

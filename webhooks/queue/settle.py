@@ -27,7 +27,6 @@ from sqlalchemy import Connection, Select, Update, bindparam, select, update
 from sqlalchemy.orm import Session, aliased, defer
 
 from webhooks import formats
-from webhooks.compiled import fetch, is_among, pipelined, write
 from webhooks.metrics import note_attempt
 from webhooks.outbox import given_up_as, log_given_up, publish_given_up
 from webhooks.queue import health
@@ -36,6 +35,7 @@ from webhooks.queue.schedule import is_last, next_attempt_at
 from webhooks.roster.specs import OnPoison
 from webhooks.sending.prepare import Claim
 from webhooks.sending.sender import SendResult
+from webhooks.statements import fetch, is_among, pipelined, write
 from webhooks.subscriptions import REASON_DELETED
 from webhooks.tables import (
     LIVE_STATES,

@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.orm import Session
 
-from webhooks.compiled import fetch
+from webhooks.statements import fetch
 from webhooks.tables import Roster, Subscription, SubscriptionSecret
 
 

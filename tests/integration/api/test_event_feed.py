@@ -18,7 +18,7 @@ from tests.integration.api.driver import (
     problem_of,
 )
 from tests.integration.statements import statements_of
-from webhooks import outbox, retention
+from webhooks import outbox, record
 from webhooks.events import Event
 from webhooks.tables import EventRow
 
@@ -247,7 +247,7 @@ def forget_events(api: Driver, count: int, *, only_last: bool = False) -> None:
         for row in rows:
             row.created_at = long_ago
         session.flush()
-        removed = retention.remove_events(session, before=long_ago + DAY)
+        removed = record.remove_events(session, before=long_ago + DAY)
     assert removed == count
 
 

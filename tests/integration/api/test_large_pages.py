@@ -20,7 +20,7 @@ from registry.web import paging
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Driver, document_of
 from tests.integration.world import made_once
 from tests.receiver import Receiver
-from webhooks import feed, portions
+from webhooks import feed, statements
 from webhooks.clock import utc_now
 from webhooks.tables import Attempt, AttemptOutcome, EventRow, Subscription
 
@@ -162,7 +162,7 @@ def test_large_page_is_not_read_to_its_end(
     ask = path.format(**names)
     assert len(pages(api, ask)[0]) >= MANY
     few = dict.fromkeys(("sqlite", "postgresql"), 2)
-    monkeypatch.setattr(portions, "PORTIONS", few)
+    monkeypatch.setattr(statements, "PORTIONS", few)
     monkeypatch.setattr(subscriptions, "_SHOWN_AT_ONCE", 2)
     monkeypatch.setattr(paging, "MAX_CHARACTERS", 1)
     monkeypatch.setattr(feed, "MAX_CHARACTERS", 1)

@@ -20,7 +20,7 @@ from tests.integration.conftest import close_app, make_app
 from tests.integration.mlflow_api.driver import Mlflow, mlflow_client
 from tests.integration.statements import statements_of
 from tests.services.postgres import PostgresServer
-from webhooks.compiled import fetch
+from webhooks.statements import fetch
 
 #: Made in this order, each with two versions; no order of names.
 NAMES = ["m3", "m1", "M2", "m10", "é", "m2"]

@@ -16,7 +16,7 @@ from tests.integration.webhooks.conftest import (
     World,
     make_event,
 )
-from webhooks import deliveries, outbox, subscriptions
+from webhooks import outbox, record, subscriptions
 from webhooks.queue import claim as claims
 from webhooks.queue.schedule import MAX_ATTEMPTS
 from webhooks.queue.settle import (
@@ -39,7 +39,7 @@ def sweep(world: World, *, after: timedelta) -> int:
 
 def attempts_of(world: World, delivery_id: str) -> list[Attempt]:
     with world.begin() as session:
-        return list(deliveries.list_attempts(session, delivery_id))
+        return list(record.list_attempts(session, delivery_id))
 
 
 def exhaust(world: World, identity: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from tests.integration.webhooks.conftest import DELIVERED, FAILED, NOW, World
-from webhooks import deliveries, subscriptions
+from webhooks import record, subscriptions
 from webhooks.errors import DeliveryStateError, UnknownDeliveryError
 from webhooks.tables import Delivery, Queue, ShownState
 
@@ -15,7 +15,7 @@ LATER = NOW + timedelta(hours=1)
 
 def redeliver(world: World, delivery_id: str) -> Delivery:
     with world.begin() as session:
-        return deliveries.redeliver(session, delivery_id, now=LATER)
+        return record.redeliver(session, delivery_id, now=LATER)
 
 
 def deliver_one(world: World) -> str:
@@ -28,7 +28,7 @@ def deliver_one(world: World) -> str:
 def block_one(world: World) -> str:
     world.enqueue()
     with world.begin() as session:
-        (delivery,) = deliveries.list_page(session, limit=1)
+        (delivery,) = record.list_page(session, limit=1)
         delivery.reason = "every attempt failed"
         delivery.attempt_count = 18
         session.execute(update(Queue).values(state="blocked"))
@@ -44,15 +44,15 @@ def test_deliveries_are_listed_newest_first_by_page_and_filter(world: World) -> 
     ]
 
     with world.begin() as session:
-        first = deliveries.list_page(session, subscription_id=identity, limit=2)
-        second = deliveries.list_page(
+        first = record.list_page(session, subscription_id=identity, limit=2)
+        second = record.list_page(
             session,
             subscription_id=identity,
             state=ShownState.PENDING,
             limit=2,
             before=first[-1].id,
         )
-        of_event = deliveries.list_page(session, event_id=rows[0].id, limit=10)
+        of_event = record.list_page(session, event_id=rows[0].id, limit=10)
 
     assert [entry.event_id for entry in first] == [rows[2].id, rows[1].id]
     assert [entry.event_id for entry in second] == [rows[0].id]
@@ -62,11 +62,11 @@ def test_deliveries_are_listed_newest_first_by_page_and_filter(world: World) -> 
 def test_an_unknown_delivery_is_said_to_be_unknown(world: World) -> None:
     with world.begin() as session:
         with pytest.raises(UnknownDeliveryError):
-            deliveries.get(session, "dlv_never")
+            record.get(session, "dlv_never")
         with pytest.raises(UnknownDeliveryError):
-            deliveries.list_attempts(session, "dlv_never")
+            record.list_attempts(session, "dlv_never")
         with pytest.raises(UnknownDeliveryError):
-            deliveries.redeliver(session, "dlv_never", now=NOW)
+            record.redeliver(session, "dlv_never", now=NOW)
 
 
 def test_a_delivered_one_is_sent_again_outside_the_order(world: World) -> None:
@@ -90,7 +90,7 @@ def test_a_replay_that_fails_for_good_is_dead_and_blocks_nothing(world: World) -
     world.subscribe()
     replay = redeliver(world, deliver_one(world))
     with world.begin() as session:
-        deliveries.get(session, replay.id).attempt_count = 17
+        record.get(session, replay.id).attempt_count = 17
 
     (claim,) = world.claim(now=LATER)
     world.record(claim, FAILED)
@@ -128,9 +128,9 @@ def test_skipping_a_blocked_head_lets_its_key_go_on(world: World) -> None:
     following = world.enqueue()
 
     with world.begin() as session:
-        skipped = deliveries.skip(session, blocked, now=LATER)
+        skipped = record.skip(session, blocked, now=LATER)
 
-    assert (skipped.state, skipped.reason) == ("dead", deliveries.REASON_SKIPPED)
+    assert (skipped.state, skipped.reason) == ("dead", record.REASON_SKIPPED)
     (claim,) = world.claim(now=LATER)
     assert claim.event_id == following.id
 
@@ -140,7 +140,7 @@ def test_only_a_blocked_delivery_can_be_skipped(world: World) -> None:
     delivered = deliver_one(world)
 
     with world.begin() as session, pytest.raises(DeliveryStateError):
-        deliveries.skip(session, delivered, now=LATER)
+        record.skip(session, delivered, now=LATER)
 
 
 def test_what_is_still_on_its_way_is_not_sent_again(world: World) -> None:

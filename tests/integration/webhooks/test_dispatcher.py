@@ -17,7 +17,7 @@ from svix.webhooks import Webhook as SvixWebhook
 from tests.integration.webhooks.conftest import World
 from tests.receiver import Answer, Receiver
 from tests.waiting import wait_for
-from webhooks import deliveries, subscriptions
+from webhooks import record, subscriptions
 from webhooks.clock import utc_now
 from webhooks.errors import UnknownSubscriptionError
 from webhooks.queue import dispatcher, recorder
@@ -112,7 +112,7 @@ def test_a_replay_is_marked_and_keeps_its_id(world: World, receiver: Receiver) -
     sender = world.dispatcher()
     sender.run_once()
     with world.begin() as session:
-        deliveries.redeliver(session, world.deliveries()[0].id, now=utc_now())
+        record.redeliver(session, world.deliveries()[0].id, now=utc_now())
 
     sender.run_once()
 
@@ -317,7 +317,7 @@ def test_a_secret_that_cannot_be_opened_fails_its_delivery_and_no_other(
     assert len(receiver.requests) == 1
     (waiting,) = [row for row in world.deliveries() if row.state == "pending"]
     with world.begin() as session:
-        (attempt,) = deliveries.list_attempts(session, waiting.id)
+        (attempt,) = record.list_attempts(session, waiting.id)
     assert attempt.error == "the signing secret cannot be used"
 
 
@@ -331,8 +331,8 @@ def test_a_blocked_address_is_a_failed_attempt_that_tells_nothing(
     world.dispatcher().run_once()
 
     with world.begin() as session:
-        (delivery,) = deliveries.list_page(session, subscription_id=identity, limit=1)
-        (attempt,) = deliveries.list_attempts(session, delivery.id)
+        (delivery,) = record.list_page(session, subscription_id=identity, limit=1)
+        (attempt,) = record.list_attempts(session, delivery.id)
     assert attempt.outcome == "failed"
     assert attempt.status is None
     assert attempt.error is not None
@@ -353,8 +353,8 @@ def test_a_test_send_is_signed_answered_and_on_record(
     assert outcome.result.status == 200
     assert request.json()["type"] == "webhook.ping"
     with world.begin() as session:
-        delivery = deliveries.get(session, outcome.delivery_id)
-        (attempt,) = deliveries.list_attempts(session, outcome.delivery_id)
+        delivery = record.get(session, outcome.delivery_id)
+        (attempt,) = record.list_attempts(session, outcome.delivery_id)
     assert (delivery.kind, delivery.state) == ("test", "delivered")
     assert attempt.outcome == "delivered"
 
@@ -417,7 +417,7 @@ def test_secrets_signatures_and_bodies_never_reach_the_log(
         assert secret.removeprefix("whsec_") not in line
         assert request.headers["webhook-signature"] not in line
     with world.begin() as session:
-        (attempt,) = deliveries.list_attempts(session, world.deliveries()[0].id)
+        (attempt,) = record.list_attempts(session, world.deliveries()[0].id)
     assert attempt.request_headers is not None
     assert attempt.request_headers["webhook-signature"] == "(redacted)"
     assert threading.active_count() - threads < 20

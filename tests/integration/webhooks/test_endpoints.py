@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from tests.integration.webhooks.conftest import FAILED, LEASE, NOW, World, make_event
 from tests.integration.webhooks.failing import HOUR
-from webhooks import compiled, outbox, subscriptions
+from webhooks import outbox, statements, subscriptions
 from webhooks.queue import claim as claims
 from webhooks.queue.claim import Unlimited, claim_due
 from webhooks.sending.prepare import Claim
@@ -177,7 +177,7 @@ def test_a_rest_that_begins_while_a_claim_looks_is_kept(
     tired, well = subscribe_to(world, "tired"), subscribe_to(world, "well")
     for name in ("tired", "well"):
         announce(world, name)
-    fetch = compiled.fetch
+    fetch = statements.fetch
 
     def looked(cx: Connection, statement: Any, values: Any) -> object:  # noqa: ANN401  # any that returns rows
         rows: Any = fetch(cx, statement, values)

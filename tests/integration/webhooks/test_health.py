@@ -20,7 +20,7 @@ from tests.integration.webhooks.failing import (
     row_of,
     trip,
 )
-from webhooks import deliveries, subscriptions
+from webhooks import record, subscriptions
 from webhooks.queue.claim import claim_due
 from webhooks.queue.schedule import FIRST_PROBE, OPEN_AFTER
 from webhooks.queue.settle import settle_results, sweep_expired_leases
@@ -80,7 +80,7 @@ def test_a_probe_before_its_time_costs_no_attempt(world: World) -> None:
     world.record(claim, FAILED, now=PROBE_AT)
 
     with world.begin() as session:
-        row = deliveries.get(session, claim.delivery_id)
+        row = record.get(session, claim.delivery_id)
     assert (row.attempt_count, row.attempts_forgiven) == (2, 1)
     assert row.next_attempt_at == NOW + HOUR
     assert probe(world, PROBE_AT + FIRST_PROBE) == []
@@ -99,7 +99,7 @@ def test_a_probe_whose_process_died_costs_no_attempt_either(world: World) -> Non
         assert sweep_expired_leases(session, now=PROBE_AT + LEASE) == 1
 
     with world.begin() as session:
-        row = deliveries.get(session, claim.delivery_id)
+        row = record.get(session, claim.delivery_id)
     assert (row.state, row.attempts_forgiven) == ("pending", 1)
 
 

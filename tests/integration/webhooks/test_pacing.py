@@ -12,7 +12,7 @@ from tests.integration.webhooks.conftest import FAILED, LEASE, NOW, World
 from tests.receiver import Receiver
 from webhooks import subscriptions
 from webhooks.queue.claim import claim_due
-from webhooks.queue.pacing import Pace
+from webhooks.queue.fairness import Pace
 from webhooks.queue.schedule import FIRST_PROBE, OPEN_AFTER
 from webhooks.roster.members import read_members
 from webhooks.sending.prepare import Claim

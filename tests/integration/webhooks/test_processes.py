@@ -14,7 +14,7 @@ from tests.integration.webhooks.conftest import World, make_event
 from tests.receiver import ReceivedRequest, Receiver
 from tests.services.processes import stop
 from tests.waiting import STALL_SECONDS, wait_for
-from webhooks import deliveries, outbox
+from webhooks import outbox, record
 
 CHILD = "tests.integration.webhooks.dispatcher_child"
 LEASE_SECONDS = 1.5
@@ -88,7 +88,7 @@ def test_a_process_that_was_stopped_changes_nothing_when_it_goes_on(
     assert world.states() == ["delivered"]
     with world.begin() as session:
         (delivery,) = world.deliveries()
-        attempts = deliveries.list_attempts(session, delivery.id)
+        attempts = record.list_attempts(session, delivery.id)
     assert [one.outcome for one in attempts] == ["unknown", "delivered"]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.webhooks.conftest import NOW, World, make_event
 from tests.receiver import Receiver
-from webhooks import deliveries
+from webhooks import record
 from webhooks.outbox import enqueue_all
 from webhooks.tables import Delivery
 
@@ -70,8 +70,8 @@ def test_databricks_receivers_are_told_which_webhook_it_is(
     digest = hmac.new(SECRET.encode(), request.body, hashlib.sha256).hexdigest()
     assert request.headers["x-databricks-signature"] == digest
     with world.begin() as session:
-        (delivery,) = deliveries.list_page(session, subscription_id=identity, limit=9)
-        (attempt,) = deliveries.list_attempts(session, delivery.id)
+        (delivery,) = record.list_page(session, subscription_id=identity, limit=9)
+        (attempt,) = record.list_attempts(session, delivery.id)
     recorded = attempt.request_headers or {}
     assert recorded["x-databricks-signature"] == "(redacted)"
     assert recorded["authorization"] == "(redacted)"

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from webhooks.compiled import fetch, fetch_one, write
+from webhooks.statements import fetch, fetch_one, write
 
 ITEMS = Table(
     "items",

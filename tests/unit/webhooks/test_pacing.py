@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.queue.pacing import MINUTE, SLACK, next_opening
+from webhooks.queue.fairness import MINUTE, SLACK, next_opening
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tests.unit.webhooks.claim_samples import make_claim
-from webhooks.queue.slots import FRESH_SECONDS, MAX_PER_FAILING, SLOW_SECONDS, Slots
+from webhooks.queue.fairness import FRESH_SECONDS, MAX_PER_FAILING, SLOW_SECONDS, Slots
 from webhooks.sending.prepare import Claim
 
 
