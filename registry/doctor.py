@@ -7,6 +7,8 @@ Rules:
 - A stage change and its event, the event and its deliveries are one transaction, and
   so are a version and its manifest: what is missing is a defect, of this program or of
   hands that changed the database.
+- What waits for a webhook is found by its queue's row; a row that does not know it
+  would have it wait for ever.
 - What retention may have removed is not missed: what is older than it keeps things,
   and what is older than the first event that it has left.
 """
@@ -25,13 +27,24 @@ from registry.errors import IntegrityViolationError
 from registry.persistence.manifests import manifest_of
 from registry.persistence.statements import CHANGES, MODELS, VERSIONS
 from registry.services.audit import verify_database
+from webhooks.queue.row import first_live
 from webhooks.statements import walk
-from webhooks.tables import Delivery, DeliveryKind, EventRow, Feed
+from webhooks.tables import (
+    LIVE_STATES,
+    Delivery,
+    DeliveryKind,
+    EventRow,
+    Feed,
+    Queue,
+    Subscription,
+    state_in,
+)
 
 _ROWS_AT_ONCE = 1000
 #: By which clocks may differ.
 _MARGIN = timedelta(hours=1)
 _EVENTS = cast("Table", EventRow.__table__)
+_DELIVERIES = cast("Table", Delivery.__table__)
 _SINCE = bindparam("since", type_=_EVENTS.c.created_at.type)
 
 _STAGE_CHANGES = (
@@ -66,6 +79,27 @@ _PINNED = select(
     *(VERSIONS.c.id, VERSIONS.c.model_name, VERSIONS.c.number),
     VERSIONS.c.artifact_digest,
 ).where(VERSIONS.c.artifact_digest.is_not(None), VERSIONS.c.deleted_at.is_(None))
+
+
+_WAITING = (
+    select(
+        *(Delivery.id, Delivery.subscription_id, Delivery.ordering_key),
+        *(Delivery.sequence, Queue.head_id, first_live("id").label("first_id")),
+    )
+    .select_from(Delivery)
+    .join(Subscription, Subscription.id == Delivery.subscription_id)
+    .outerjoin(
+        Queue,
+        and_(
+            Queue.subscription_id == Delivery.subscription_id,
+            Queue.ordering_key == Delivery.ordering_key,
+        ),
+    )
+    .where(state_in(Delivery.state, *LIVE_STATES), Subscription.deleted_at.is_(None))
+)
+_PLACE_IN_QUEUE = [
+    _DELIVERIES.c[name] for name in ("subscription_id", "ordering_key", "sequence")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +138,7 @@ def examine(session: Session, *, keep: timedelta, now: datetime) -> Examination:
         *_damage(audit),
         *_unannounced(session, since, counts),
         *_undelivered(session, since, counts),
+        *_stalled(session),
         *_unpinned(session, counts),
     ]
     return Examination(audit=audit, counts=counts, since=since, problems=problems)
@@ -150,6 +185,17 @@ def _undelivered(
                 place=f"event {row.id} ({row.type}) of {row.subject}",
                 message=f"it was stored with {row.fanout} deliveries, "
                 f"{row.stored} are there",
+            )
+
+
+def _stalled(session: Session) -> Iterator[Problem]:
+    for row in walk(session, _WAITING, *_PLACE_IN_QUEUE, limit=_ROWS_AT_ONCE):
+        is_first = row.id == row.first_id or row.first_id is None
+        if is_first and row.head_id != row.id:
+            yield Problem(
+                check="queue",
+                place=f"delivery {row.id} to webhook {row.subscription_id}",
+                message=f"it is the next of its queue, which waits for {row.head_id}",
             )
 
 

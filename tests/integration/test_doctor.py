@@ -106,6 +106,10 @@ EDITS = {
     " WHERE type = 'prompt.created')": (
         "(prompt.created) of greet: it was stored with 1 deliveries, 0 are there"
     ),
+    "UPDATE webhook_queues SET head_id = NULL, next_at = NULL": (
+        "it is the next of its queue, which waits for None"
+    ),
+    "DELETE FROM webhook_queues": "it is the next of its queue, which waits for None",
 }  # fmt: skip
 
 

@@ -65,10 +65,10 @@ def _advance(database: str, *, is_released: bool) -> Update:
         update(Queue)
         .where(is_among(Queue.id, "ids", database))
         .values(
-            head_id=_of_first_live("id"),
-            next_at=_of_first_live("next_attempt_at"),
+            head_id=first_live("id"),
+            next_at=first_live("next_attempt_at"),
             state=case(
-                (_of_first_live("reason").is_not(None), QueueState.BLOCKED),
+                (first_live("reason").is_not(None), QueueState.BLOCKED),
                 else_=QueueState.OPEN,
             ),
             **(lease if is_released else {}),
@@ -76,7 +76,8 @@ def _advance(database: str, *, is_released: bool) -> Update:
     )
 
 
-def _of_first_live(name: str) -> Any:  # noqa: ANN401  # of any of its columns
+def first_live(name: str) -> Any:  # noqa: ANN401  # of any of its columns
+    """Return a column of a queue's first live delivery, to be asked with the queue."""
     first = aliased(Delivery)
     return (
         select(getattr(first, name))
