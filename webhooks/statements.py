@@ -8,7 +8,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any, NamedTuple, TypeVarTuple
@@ -165,12 +165,10 @@ def pipelined(cx: Connection) -> Iterator[None]:
     what went wrong is raised there, or by the statement after it. Each wait for an
     answer is a switch to another thread, which is what a busy server's time goes into.
     """
-    driver: Any = cx.connection.driver_connection
-    if not hasattr(driver, "pipeline"):  # SQLite has nobody to wait for
-        yield
-        return
+    driver = cx.connection.driver_connection
+    pipeline = getattr(driver, "pipeline", nullcontext)  # SQLite waits for nobody
     try:
-        with driver.pipeline():
+        with pipeline():
             yield
     except cx.dialect.loaded_dbapi.Error as error:
         cx._handle_dbapi_exception(error, None, None, None, None)  # noqa: SLF001  # said nowhere else

@@ -187,11 +187,7 @@ def update_fields(
 def repoint(
     session: Session, subscription: Subscription, pattern: str, *, now: datetime
 ) -> None:
-    """Let a subscription's glob follow what it asks for.
-
-    Not under the lock that other changes take: the caller announces something in the
-    same transaction, and two that do would wait for each other.
-    """
+    """Let a subscription's glob follow what it asks for."""
     subscription.subject_pattern = pattern
     subscription.updated_at = now
     change(session)
@@ -231,8 +227,8 @@ def resume(session: Session, subscription_id: str, *, now: datetime) -> Subscrip
 def delete(session: Session, subscription_id: str, *, now: datetime) -> None:
     """Delete a subscription; what it still waits for becomes dead with the reason.
 
-    Of much only the first does so here, since whatever is announced meanwhile waits for
-    the subscription's row: ``bury`` does the rest. None of it is sent.
+    Of much only the first does so here, for a short transaction: ``bury`` does the
+    rest. None of it is sent.
 
     Its record stays readable. Its secrets are removed.
 

@@ -23,7 +23,7 @@ import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -48,7 +48,7 @@ from sqlalchemy.orm import Session, aliased
 from webhooks import formats
 from webhooks.events import PING_EVENT_TYPE, Event, Ping, new_sortable_id
 from webhooks.outbox import store_event
-from webhooks.queue.fairness import Pace
+from webhooks.queue.fairness import Pace, Quota
 from webhooks.queue.schedule import OPEN_AFTER
 from webhooks.roster.members import Member, read_members
 from webhooks.sending.prepare import Claim
@@ -71,36 +71,6 @@ from webhooks.tables import (
 logger = logging.getLogger(__name__)
 
 MAX_ROUNDS = 100
-
-
-class Allowance(Protocol):
-    """How much each subscription may have; asked and told once per claim."""
-
-    @property
-    def passed_over(self) -> Collection[str]:
-        """The subscriptions that get nothing."""
-        ...
-
-    @property
-    def is_healthy_only(self) -> bool:
-        """Whether failing ones get nothing either."""
-        ...
-
-    def take(self, subscription_id: str, *, is_failing: bool) -> bool:
-        """Take one for a subscription, if it may have one more."""
-        ...
-
-
-class Unlimited:
-    """Lets every subscription have all it wants."""
-
-    passed_over: Collection[str] = ()
-    is_healthy_only = False
-
-    def take(self, subscription_id: str, *, is_failing: bool) -> bool:
-        """Allow it."""
-        del subscription_id, is_failing
-        return True
 
 
 class _Locked(NamedTuple):
@@ -146,15 +116,17 @@ def claim_due(
     now: datetime,
     limit: int,
     lease: timedelta,
-    allowance: Allowance | None = None,
+    quota: Quota | None = None,
 ) -> list[Claim]:
     """Take up to ``limit`` deliveries that are due, the longest due of each receiver.
 
     ``limit`` is no more than can be sent at once, because a claim that waits eats
-    its lease; ``lease`` is longer than a send can take.
+    its lease; ``lease`` is longer than a send can take. ``quota`` is what each receiver
+    may have, which without one is all that it wants.
     """
     cx = session.connection()
-    allowed = allowance or Unlimited()
+    passed_over = set() if quota is None else quota.passed_over
+    is_healthy_only = quota is not None and quota.is_healthy_only
     pace = Pace(cx, now)
     taken: list[Claim] = []
     for _ in range(MAX_ROUNDS):
@@ -163,8 +135,8 @@ def claim_due(
             cx,
             now=now,
             limit=room,
-            passed_over={*allowed.passed_over, *pace.passed_over},
-            failures=1 if allowed.is_healthy_only else OPEN_AFTER,
+            passed_over={*passed_over, *pace.passed_over},
+            failures=1 if is_healthy_only else OPEN_AFTER,
         )
         if not locked:
             break
@@ -173,7 +145,7 @@ def claim_due(
             queue
             for queue in locked
             if (member := members.get(queue.subscription_id))
-            and allowed.take(member.id, is_failing=queue.is_failing)
+            and (not quota or quota.take(member.id, is_failing=queue.is_failing))
             and pace.take(member)
         ]
         pace.write()

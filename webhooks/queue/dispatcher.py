@@ -278,7 +278,7 @@ class Dispatcher:
                 now=now,
                 limit=limit,
                 lease=self._lease,
-                allowance=self._slots.quota(),
+                quota=self._slots.quota(),
             )
             probes = self._slots.free_probes()
             if probes and time.monotonic() >= self._probe_at:

@@ -120,7 +120,7 @@ class Slots:
 
 
 class Quota:
-    """What each receiver may have of one claim (``claims.Allowance``).
+    """What each receiver may have of one claim.
 
     Args:
         most: what a good one may have under way.

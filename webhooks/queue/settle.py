@@ -96,14 +96,6 @@ def settle_results(
     return {claim.delivery_id for claim, _ in settled}
 
 
-def settle_result(
-    session: Session, claim: Claim, result: SendResult, *, now: datetime, jitter: float
-) -> bool:
-    """Settle one claim; False means that its lease was lost."""
-    settled = settle_results(session, [(claim, result)], now=now, jitter=lambda: jitter)
-    return bool(settled)
-
-
 def sweep_expired_leases(session: Session, *, now: datetime, limit: int = 100) -> int:
     """Give back what was being sent when its process ended; return how many."""
     rows = session.execute(

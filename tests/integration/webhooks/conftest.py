@@ -21,7 +21,7 @@ from webhooks import outbox, subscriptions
 from webhooks.events import Event
 from webhooks.queue.claim import claim_due, claim_probes
 from webhooks.queue.dispatcher import Dispatcher
-from webhooks.queue.settle import settle_result
+from webhooks.queue.settle import settle_results
 from webhooks.roster.secrets import SecretBox
 from webhooks.roster.specs import SubscriptionSpec
 from webhooks.sending.guard import AddressGuard
@@ -111,7 +111,9 @@ class World:
         self, claim: Claim, result: SendResult = DELIVERED, *, now: datetime = NOW
     ) -> bool:
         with self.begin() as session:
-            return settle_result(session, claim, result, now=now, jitter=0.5)
+            answered = [(claim, result)]
+            settled = settle_results(session, answered, now=now, jitter=lambda: 0.5)
+            return bool(settled)
 
     def deliveries(self) -> list[Delivery]:
         """Give every delivery as it is shown, by creation within its key."""

@@ -9,7 +9,7 @@ from tests.integration.webhooks.conftest import DELIVERED, FAILED, NOW, World
 from webhooks import subscriptions
 from webhooks.metrics import Backlog, read_backlogs
 from webhooks.queue.claim import start_test
-from webhooks.queue.settle import settle_result, settle_results, sweep_expired_leases
+from webhooks.queue.settle import settle_results, sweep_expired_leases
 from webhooks.tables import Delivery, ShownState, Subscription
 
 LATER = NOW + timedelta(seconds=90)
@@ -111,7 +111,7 @@ def test_what_is_rolled_back_is_not_counted(world: World) -> None:
     world.enqueue()
     claim = world.claim()[0]
     with world.begin() as session:
-        settle_result(session, claim, DELIVERED, now=NOW, jitter=0.5)
+        settle_results(session, [(claim, DELIVERED)], now=NOW, jitter=lambda: 0.5)
         session.rollback()
 
     counted = attempts(subscription_id, "delivered")

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from webhooks.statements import fetch, fetch_one, write
+from webhooks.statements import fetch, fetch_one, pipelined, write
 
 ITEMS = Table(
     "items",
@@ -65,6 +65,14 @@ def test_a_list_of_values_is_read_by_and_not_written_by(cx: Connection) -> None:
 def test_what_the_driver_refuses_is_told_as_sqlalchemy_tells_it(cx: Connection) -> None:
     with pytest.raises(IntegrityError, match="UNIQUE"):
         write(cx, ITEMS.insert(), ROWS[:1])
+
+
+def test_what_is_refused_at_the_end_is_told_as_sqlalchemy_tells_it(
+    cx: Connection,
+) -> None:
+    refused = "INSERT INTO items (id) VALUES (1)"
+    with pytest.raises(IntegrityError, match="UNIQUE"), pipelined(cx):
+        cx.connection.cursor().execute(refused)
 
 
 def test_listeners_are_told_before_and_after(cx: Connection) -> None:
