@@ -286,9 +286,7 @@ class Queue(Base):
     __table_args__ = (
         _one_of("state", QueueState),
         CheckConstraint("(lease_token IS NULL) = (lease_until IS NULL)", name="lease"),
-        # In this order, for claims to have one index that begins with the subscription:
-        # of two PostgreSQL would, without statistics, take either.
-        UniqueConstraint("ordering_key", "subscription_id"),
+        UniqueConstraint("subscription_id", "ordering_key"),
         partial_index(
             "ix_webhook_queues_due",
             "subscription_id",

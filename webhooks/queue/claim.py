@@ -368,8 +368,11 @@ def _is_due(*, at_all: bool = False) -> Iterator[ColumnElement[bool]]:
 def _ready(database: str) -> Select[str]:
     """Return the receivers that have something due, the longest due first."""
     due_since = (
-        select(func.min(Queue.next_at))
+        select(Queue.next_at)
         .where(*_is_due())
+        # Not the least of them, for which PostgreSQL might read all.
+        .order_by(Queue.next_at)
+        .limit(1)
         .correlate(Subscription)
         .scalar_subquery()
     )

@@ -133,8 +133,7 @@ def _create_tables() -> None:
             name=op.f("ck_webhook_queues_lease"),
         ),
         sa.UniqueConstraint(
-            *reversed(_KEY),
-            name=op.f("uq_webhook_queues_ordering_key_subscription_id"),
+            *_KEY, name=op.f("uq_webhook_queues_subscription_id_ordering_key")
         ),
     )
     roster = op.create_table(
