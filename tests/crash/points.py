@@ -78,9 +78,16 @@ _STATEMENTS = {
 #: last used some minutes ago, which is noted.
 RARE_POINTS = frozenset(
     {
-        f"record {moment} {statement}"
+        place.format(moment)
         for moment in ("before", "after")
-        for statement in ("select webhook_roster", "insert webhook_events")
+        for place in (
+            "record {} select webhook_roster",
+            "record {} insert webhook_events",
+            # Kept from one change or claim to the next.
+            "change {} select webhook_subscription_secrets",
+            "change {} select webhook_subscriptions",
+            "claim {} select webhook_subscription_secrets",
+        )
     }
     | {f"change {moment} {each}" for moment in ("before", "after") for each in _SIGN_IN}
 )
