@@ -264,7 +264,9 @@ def _first_due(
         select(Delivery.next_attempt_at)
         .where(
             Delivery.subscription_id == subscription.id,
-            state_in(Delivery.state, DeliveryState.PENDING),
+            # Both live states, for SQLite to know its index by.
+            state_in(Delivery.state, *LIVE_STATES),
+            Delivery.state != DeliveryState.SENDING,
             is_untried_copy(),
         )
         .order_by(Delivery.next_attempt_at.desc())

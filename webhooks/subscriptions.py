@@ -49,6 +49,7 @@ from webhooks.roster.specs import FACTS, Scheme, SubscriptionSpec
 from webhooks.sending.guard import AddressGuard
 from webhooks.statements import read_rows
 from webhooks.tables import (
+    LIVE_STATES,
     Delivery,
     DeliveryState,
     Queue,
@@ -294,7 +295,9 @@ def _unburied() -> Select[str]:
         .join(Subscription, Subscription.id == Delivery.subscription_id)
         .where(
             Subscription.deleted_at.is_not(None),
-            state_in(Delivery.state, DeliveryState.PENDING),
+            # Both live states, and one taken off, for SQLite to know its index by.
+            state_in(Delivery.state, *LIVE_STATES),
+            Delivery.state != DeliveryState.SENDING,
         )
     )
 

@@ -133,7 +133,8 @@ def _create_tables() -> None:
             name=op.f("ck_webhook_queues_lease"),
         ),
         sa.UniqueConstraint(
-            *_KEY, name=op.f("uq_webhook_queues_subscription_id_ordering_key")
+            *reversed(_KEY),
+            name=op.f("uq_webhook_queues_ordering_key_subscription_id"),
         ),
     )
     roster = op.create_table(
