@@ -247,6 +247,17 @@ def test_what_waits_for_an_endpoint_costs_a_claim_for_others_nothing_if_it(
     assert beside < alone + MANY / 4
 
 
+def test_a_claim_costs_no_more_the_more_is_due(world: World) -> None:
+    subscribe_to(world, "well")
+    announce(world, "well", count=20)
+    few = work_of_a_claim(world, passed_over="none")
+    announce(world, "well", count=MANY, late=1)
+
+    many = work_of_a_claim(world, passed_over="none")
+
+    assert many < few + MANY / 4
+
+
 @needs_two_writers
 def test_a_table_without_statistics_is_not_read_through(world: World) -> None:
     """PostgreSQL's planner takes it for one with a row for each endpoint."""
