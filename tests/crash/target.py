@@ -261,6 +261,7 @@ def build(options: TargetOptions, trap: Trap) -> Flask:
     """The application with its dispatcher replaced by one that is watched."""
     dispatcher_module.SWEEP_SECONDS = options.sweep_seconds
     dispatcher_module.PROBE_SECONDS = 0.0
+    dispatcher_module.GATHER_SECONDS = 0.0  # for many turns, each of which may die
     clock.REREAD_SECONDS = 0.0
     schedule.FIRST_PROBE = timedelta(0)
     schedule.SCHEDULE_SECONDS = (0,) * schedule.MAX_ATTEMPTS
