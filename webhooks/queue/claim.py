@@ -46,6 +46,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from webhooks import formats
+from webhooks.errors import UnknownSubscriptionError
 from webhooks.events import PING_EVENT_TYPE, Event, Ping, new_sortable_id
 from webhooks.outbox import store_event
 from webhooks.queue.fairness import Pace, Quota
@@ -53,7 +54,6 @@ from webhooks.queue.schedule import OPEN_AFTER
 from webhooks.roster.members import Member, read_members
 from webhooks.sending.prepare import Claim
 from webhooks.statements import fetch, is_among, pipelined, write
-from webhooks.subscriptions import get
 from webhooks.tables import (
     REASON_SUPERSEDED,
     Attempt,
@@ -198,9 +198,13 @@ def start_test(
         UnknownSubscriptionError: there is none.
         RenderError: its format cannot express a ping.
     """
-    subscription = get(session, subscription_id)
-    name, options = subscription.format, subscription.options
-    sample = sample or formats.first_type(name, subscription.event_types)
+    cx = session.connection()
+    members = read_members(cx)
+    if subscription_id not in members:
+        raise UnknownSubscriptionError
+    member = members[subscription_id]
+    name, options = member.format, member.options
+    sample = sample or formats.first_type(name, member.event_types)
     data: Ping = {"subscription_id": subscription_id}
     if sample is not None:
         data["sample"] = sample
@@ -242,10 +246,8 @@ def start_test(
     )
     session.add_all([delivery, queue])
     session.flush()
-    failures = subscription.consecutive_failures
-    locked = _Locked(queue.id, subscription_id, delivery_id, now, 2, failures)
-    cx = session.connection()
-    return _lease(cx, read_members(cx), [locked], now=now, until=now + lease)[0]
+    locked = _Locked(queue.id, subscription_id, delivery_id, now, 2, failures=0)
+    return _lease(cx, members, [locked], now=now, until=now + lease)[0]
 
 
 def _lock_due(
