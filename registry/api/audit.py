@@ -3,8 +3,8 @@
 Rules:
 
 - What is listed is read from the sealed texts, not from the columns beside them.
-- Who is no admin sees no private parts, and entries of the former version redacted
-  (``domain.audit_privacy``).
+- Who is neither auditor nor admin sees no private parts, and entries of the first
+  version redacted (``domain.audit_privacy``).
 """
 
 import dataclasses
@@ -25,7 +25,9 @@ from registry.api.schemas.admin import (
 from registry.auth.permissions import Permission, requires
 from registry.auth.sign_in import current_caller
 from registry.domain import audit_privacy
+from registry.domain.actors import may
 from registry.domain.audit_chain import member
+from registry.domain.roles import Action
 from registry.persistence import queries
 from registry.persistence.database import (
     begin_snapshot,
@@ -122,7 +124,7 @@ def _name(name: str | None) -> str | None:
 
 
 def _sees_all() -> bool:
-    return Permission.ADMIN.is_granted_to(current_caller().actor.role)
+    return may(current_caller().actor, Action.AUDIT)
 
 
 def _document(row: Row[Any]) -> dict[str, Any]:

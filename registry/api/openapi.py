@@ -35,7 +35,7 @@ from registry.api.openapi_parts import (
     success_headers,
 )
 from registry.auth.permissions import Permission, permission_of
-from registry.domain.actors import Role
+from registry.domain.roles import Action
 
 _DESCRIPTION = """\
 A model registry whose stage changes can be trusted.
@@ -130,15 +130,15 @@ def _complete(operation: Part, rule: Rule, permission: Permission | None) -> Non
     operation.setdefault("parameters", []).extend(
         {"$ref": f"#/components/parameters/{header}"} for header in headers
     )
-    _require_role(operation, permission)
+    _require_action(operation, permission)
     _complete_responses(operation, rule, permission, headers)
 
 
-def _require_role(operation: Part, permission: Permission | None) -> None:
-    role = permission.value if permission else None
-    if isinstance(role, Role):
+def _require_action(operation: Part, permission: Permission | None) -> None:
+    action = permission.value if permission else None
+    if isinstance(action, Action):
         own = operation.get("description", "")
-        operation["description"] = f"{own}\n\nTakes the role *{role}*.".strip()
+        operation["description"] = f"{own}\n\nTakes who may *{action}*.".strip()
 
 
 def _complete_responses(

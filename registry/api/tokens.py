@@ -14,8 +14,8 @@ from registry.api.schemas.admin import (
 from registry.api.schemas.base import PageQuery
 from registry.auth.permissions import Permission, requires
 from registry.auth.sign_in import current_caller
-from registry.domain.actors import Role
 from registry.domain.documents import token_document
+from registry.domain.roles import Role
 from registry.persistence.database import reading
 from registry.services import tokens
 from registry.services.transaction import Transaction
@@ -31,7 +31,8 @@ blueprint = Blueprint("tokens", __name__, description="Bearer tokens")
 def whoami() -> Response:
     """Show who is signed in."""
     actor = current_caller().actor
-    return jsonify({"name": actor.name, "role": actor.role.value})
+    roles = [str(grant) for grant in actor.grants]
+    return jsonify({"name": actor.name, "kind": actor.kind, "roles": roles})
 
 
 @blueprint.route("/tokens", methods=["GET"])

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from flask import Flask
 
-from registry.domain.actors import Role
+from registry.domain.roles import Action
 from registry.errors import ConfigurationError
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -20,17 +20,15 @@ _ADMITS_DELIVERIES = "stagegate_admits_deliveries"
 
 
 class Permission(Enum):
-    """What a route may be used for, and the least role that may."""
+    """What a route does, as the action that its caller must be allowed."""
 
     PUBLIC = None  #: no sign-in: probes, the API's description
-    READ = Role.VIEWER
-    WRITE = Role.WRITER
-    PROMOTE = Role.PROMOTER
-    ADMIN = Role.ADMIN
-
-    def is_granted_to(self, role: Role) -> bool:
-        """Whether a role includes this permission."""
-        return self.value is None or role.includes(self.value)
+    READ = Action.READ
+    WRITE = Action.WRITE
+    PROMOTE = Action.PROMOTE
+    APPROVE = Action.APPROVE
+    AUDIT = Action.AUDIT
+    ADMIN = Action.ADMINISTER
 
 
 def requires(permission: Permission) -> Callable[[View], View]:

@@ -24,7 +24,7 @@ from registry.auth.permissions import (
     permission_of,
 )
 from registry.auth.token_use import TokenUse
-from registry.domain.actors import Actor, Caller, Role
+from registry.domain.actors import Actor, Caller, authorize
 from registry.domain.commands.deployments import DeploymentGrant
 from registry.domain.deployment_token import DeploymentTokens, is_deployment_token
 from registry.domain.rows import TokenRow
@@ -86,7 +86,9 @@ def _signed_in(permission: Permission | None, endpoint: str, now: datetime) -> A
         return grant.actor
     token = _token(secret, now)
     actor = tokens.actor_of(token)
-    _check_role(actor.role, permission)
+    if permission is None:
+        raise PermissionDeniedError("this route declares no permission")
+    authorize(actor, permission.value)
     if tokens.is_use_worth_noting(token, now):
         g.used_token = (token.id, now)
     return actor
@@ -116,12 +118,6 @@ def _grant(secret: str, endpoint: str, now: datetime) -> DeploymentGrant:
             f"{grant.number} of {grant.model!r}, and does nothing else"
         )
     return grant
-
-
-def _check_role(role: Role, permission: Permission | None) -> None:
-    if permission is None or not permission.is_granted_to(role):
-        needed = permission.value if permission else "a declared permission"
-        raise PermissionDeniedError(f"role {role} may not do this; it takes {needed}")
 
 
 def _credential() -> str:

@@ -1,24 +1,39 @@
-"""Who is calling, and from where: what the audit log records of a caller.
+"""Who is calling, from where, and what they may do.
 
-The kind of a credential and its id are recorded, never the credential.
+Rules:
+
+- Whether an actor may do something is asked of ``authorize`` and ``may``, alone.
+- The audit log records the kind of a credential and its id, never the credential.
 """
 
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum, auto
+
+from registry.domain.roles import EVERY_MODEL, Action, Grant, Role, Scope
+from registry.errors import PermissionDeniedError
 
 
-class Role(StrEnum):
-    """What a token may do. Each role includes the ones before it."""
+class ActorKind(StrEnum):
+    """What acts."""
 
-    VIEWER = "viewer"  #: reads everything but secrets
-    WRITER = "writer"  #: registers models and versions
-    PROMOTER = "promoter"  #: moves versions between stages
-    ADMIN = "admin"  #: tokens and webhooks
+    USER = auto()  #: a person, by an identity provider
+    TOKEN = auto()  #: a script, by a token of ours
+    CI = auto()  #: a CI job, by the identity that its platform gave it
+    DELIVERY = auto()  #: a receiver, by the token of its delivery
+    SYSTEM = auto()
 
-    def includes(self, other: "Role") -> bool:
-        """Whether this role may do all that ``other`` may."""
-        order = list(Role)
-        return order.index(self) >= order.index(other)
+
+class CredentialKind(StrEnum):
+    """By what it was shown who acts."""
+
+    NONE = auto()  #: the system itself, or a server that asks for none
+    TOKEN = auto()
+    CI_TOKEN = auto()
+    SESSION = auto()  #: a cookie, after a sign-in
+    JWT = auto()  #: signed by the identity provider
+    HEADERS = auto()  #: of a proxy that is trusted
+    DELIVERY_TOKEN = auto()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,19 +41,29 @@ class Actor:
     """Somebody or something that may act.
 
     Attributes:
-        kind: ``token``, ``delivery`` (a receiver, by the token of its delivery) or
-            ``system``.
         name: for people to read.
-        token_id: the credential's id, empty for the system itself.
+        principal: who it is, for good: the id of a token or publisher, or issuer and
+            subject of a person; empty for the system itself.
+        grants: the roles.
+        scopes: what the credential is confined to; None where it is not.
+        credential_id: the id of the credential, never the credential.
+        on_behalf_of: for whom it acts, such as the run of a CI job, by what the
+            issuer calls it.
+        human: the principal of the person behind it, empty where nobody is known.
     """
 
-    kind: str
+    kind: ActorKind
     name: str
-    role: Role
-    token_id: str = ""
+    principal: str = ""
+    grants: tuple[Grant, ...] = ()
+    scopes: tuple[Scope, ...] | None = None
+    credential: CredentialKind = CredentialKind.NONE
+    credential_id: str = ""
+    on_behalf_of: Mapping[str, str] = field(default_factory=dict)
+    human: str = ""
 
 
-SYSTEM = Actor(kind="system", name="stagegate", role=Role.ADMIN)
+SYSTEM = Actor(kind=ActorKind.SYSTEM, name="stagegate", grants=(Grant(Role.ADMIN),))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,3 +77,61 @@ class Caller:
     idempotency_key_hash: str = ""
     base_url: str = ""  #: what links in events begin with; empty: they are left out
     hop: int = 0  #: how many webhooks led here, one after the other
+
+
+def may(actor: Actor, action: Action, model: str | None = None) -> bool:
+    """Whether the actor may do it, to that model or, with None, to any at all."""
+    return any(grant.allows(action, model) for grant in actor.grants) and (
+        actor.scopes is None
+        or any(scope.allows(action, model) for scope in actor.scopes)
+    )
+
+
+def may_with_every_model(actor: Actor, action: Action) -> bool:
+    """Whether no model's name keeps the actor from it."""
+    is_granted = any(
+        grant.allows(action, None) and grant.models == EVERY_MODEL
+        for grant in actor.grants
+    )
+    return is_granted and (
+        actor.scopes is None
+        or any(
+            scope.allows(action, None) and scope.models == EVERY_MODEL
+            for scope in actor.scopes
+        )
+    )
+
+
+def authorize(actor: Actor, action: Action, model: str | None = None) -> None:
+    """Let the actor do it, to that model or, with None, to any at all.
+
+    Raises:
+        PermissionDeniedError: naming what it takes.
+    """
+    if may(actor, action, model):
+        return
+    where = "" if model is None else f" model {model!r}"
+    takes = ", ".join(role.value for role in Role if action in role.actions)
+    held = ", ".join(map(str, actor.grants)) or "no role"
+    raise PermissionDeniedError(
+        f"{actor.name} ({held}{_confined(actor)}) may not {action.value}{where}; "
+        f"that takes one of: {takes}"
+    )
+
+
+def readable(actor: Actor) -> Iterator[Sequence[str]]:
+    """Yield sets of patterns: a model may be read if it matches one of each set.
+
+    None at all are yielded where every model may be read.
+    """
+    granted = [g.models for g in actor.grants if g.allows(Action.READ, None)]
+    scoped = None if actor.scopes is None else [s.models for s in actor.scopes]
+    for patterns in (granted, scoped):
+        if patterns is not None and EVERY_MODEL not in patterns:
+            yield patterns
+
+
+def _confined(actor: Actor) -> str:
+    if actor.scopes is None:
+        return ""
+    return f", confined to {', '.join(map(str, actor.scopes)) or 'nothing'}"

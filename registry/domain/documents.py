@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, TypedDict
 
-from registry.domain.actors import Role
 from registry.domain.policy import NONE, VersionStatus
+from registry.domain.roles import Role
 from registry.domain.rows import (
     CommentRow,
     DeploymentRow,

@@ -14,8 +14,9 @@ from registry.domain.actors import Caller
 from registry.domain.audit_chain import Head, seal
 from registry.domain.timestamps import rfc3339
 
-#: 1 had the source address in the text that everybody may read.
-_VERSION = 2
+#: 1 had the source address in the text that everybody may read; 2 named a role and the
+#: id of a token, which were all that there was.
+_VERSION = 3
 _SALT_BYTES = 16
 
 
@@ -89,8 +90,14 @@ def _text(caller: Caller, change: Change, at: datetime) -> dict[str, object]:
         "at": rfc3339(at),
         "action": change.action,
         "outcome": "done",
-        "actor": {"kind": actor.kind, "name": actor.name, "role": actor.role.value},
-        "token_id": actor.token_id,
+        "actor": {
+            "kind": actor.kind,
+            "name": actor.name,
+            "id": actor.principal,
+            "roles": [str(grant) for grant in actor.grants],
+        },
+        "credential": {"kind": actor.credential, "id": actor.credential_id},
+        "on_behalf_of": dict(actor.on_behalf_of) or None,
         "request_id": caller.request_id,
         "user_agent": caller.user_agent,
         "idempotency_key_hash": caller.idempotency_key_hash,

@@ -16,9 +16,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, bindparam, select, update
 
 from registry.domain import names
-from registry.domain.actors import Actor, Role
+from registry.domain.actors import Actor, ActorKind, CredentialKind
 from registry.domain.documents import TokenDocument, token_document
 from registry.domain.entries import Change
+from registry.domain.roles import Grant, Role
 from registry.domain.rows import TokenRow
 from registry.domain.timestamps import rfc3339
 from registry.domain.token_format import PREFIX, is_well_formed, new_token, token_digest
@@ -155,7 +156,12 @@ def sign_in(cx: Connection, secret: str, *, now: datetime) -> TokenRow:
 def actor_of(token: TokenRow) -> Actor:
     """Return who signs in with this token."""
     return Actor(
-        kind="token", name=token.name, role=Role(token.role), token_id=token.id
+        kind=ActorKind.TOKEN,
+        name=token.name,
+        principal=token.id,
+        grants=(Grant(Role(token.role)),),
+        credential=CredentialKind.TOKEN,
+        credential_id=token.id,
     )
 
 

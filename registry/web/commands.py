@@ -120,7 +120,7 @@ def _keyed_request() -> KeyedRequest | None:
     is_lenient = preferred.get("handling") == "lenient"
     details = (request.get_json(silent=True), request.headers.get("If-Match", ""))
     return idempotency.keyed_request(
-        current_caller().actor.token_id,
+        current_caller().actor.principal,
         key,
         method=request.method,
         path=request.full_path,

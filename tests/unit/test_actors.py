@@ -1,42 +1,142 @@
-"""Roles: each includes the ones before it."""
+"""What actors may do: roles for models by pattern, and credentials' scopes."""
+
+from dataclasses import replace
 
 import pytest
 
-from registry.auth.permissions import Permission
-from registry.domain.actors import SYSTEM, Actor, Caller, Role
+from registry.domain.actors import (
+    SYSTEM,
+    Actor,
+    ActorKind,
+    Caller,
+    authorize,
+    may,
+    may_with_every_model,
+    readable,
+)
+from registry.domain.roles import Action, Grant, Role, Scope
+from registry.errors import InvalidInputError, PermissionDeniedError
 
-ORDER = (Role.VIEWER, Role.WRITER, Role.PROMOTER, Role.ADMIN)
+NOBODY = Actor(kind=ActorKind.TOKEN, name="ci")
 
 
-@pytest.mark.parametrize("role", ORDER)
-@pytest.mark.parametrize("other", ORDER)
-def test_role_includes_itself_and_the_ones_before_it(role: Role, other: Role) -> None:
-    assert role.includes(other) is (ORDER.index(role) >= ORDER.index(other))
+def actor(*grants: Grant, scopes: str | None = None) -> Actor:
+    confined = None if scopes is None else tuple(map(Scope.parse, scopes.split()))
+    return replace(NOBODY, grants=grants, scopes=confined)
 
 
 @pytest.mark.parametrize(
-    ("permission", "least"),
+    ("role", "actions"),
     [
-        (Permission.READ, Role.VIEWER),
-        (Permission.WRITE, Role.WRITER),
-        (Permission.PROMOTE, Role.PROMOTER),
-        (Permission.ADMIN, Role.ADMIN),
+        (Role.VIEWER, "read"),
+        (Role.AUDITOR, "read audit"),
+        (Role.READER, "read"),
+        (Role.WRITER, "read write"),
+        (Role.PROMOTER, "read write promote"),
+        (Role.APPROVER, "read approve"),
+        (Role.BREAK_GLASS, "read break-glass"),
+        (Role.ADMIN, " ".join(Action)),
     ],
 )
-def test_permission_is_granted_from_its_least_role_on(
-    permission: Permission, least: Role
+def test_role_is_for_its_actions_and_no_others(role: Role, actions: str) -> None:
+    bearer = actor(Grant(role))
+
+    allowed = {action for action in Action if may(bearer, action, "churn")}
+
+    assert allowed == set(map(Action, actions.split()))
+
+
+def test_role_holds_for_the_models_of_its_pattern() -> None:
+    bearer = actor(Grant(Role.PROMOTER, "fraud-*"), Grant(Role.READER, "churn?"))
+
+    assert may(bearer, Action.PROMOTE, "fraud-eu")
+    assert may(bearer, Action.READ, "churn2")
+    assert not may(bearer, Action.PROMOTE, "churn2")
+    assert not may(bearer, Action.READ, "churn")
+    assert not may(bearer, Action.READ, "Fraud-eu")
+    assert may(bearer, Action.PROMOTE)
+    assert not may_with_every_model(bearer, Action.READ)
+
+
+def test_credential_does_nothing_outside_its_scopes() -> None:
+    bearer = actor(Grant(Role.ADMIN), scopes="promote:fraud-* write:*")
+
+    assert may(bearer, Action.PROMOTE, "fraud-eu")
+    assert may(bearer, Action.WRITE, "churn")
+    assert may(bearer, Action.READ, "churn")
+    assert not may(bearer, Action.PROMOTE, "churn")
+    assert not may(bearer, Action.ADMINISTER)
+    assert may_with_every_model(bearer, Action.WRITE)
+    assert not may_with_every_model(bearer, Action.PROMOTE)
+
+
+def test_scopes_widen_no_role() -> None:
+    bearer = actor(Grant(Role.READER, "fraud"), scopes="promote:*")
+
+    assert may(bearer, Action.READ, "fraud")
+    assert not may(bearer, Action.READ, "churn")
+    assert not may(bearer, Action.PROMOTE, "fraud")
+
+
+def test_refusal_names_who_may_not_do_what_and_what_it_takes() -> None:
+    bearer = actor(Grant(Role.PROMOTER, "fraud-*"), scopes="read:*")
+
+    with pytest.raises(PermissionDeniedError) as refused:
+        authorize(bearer, Action.PROMOTE, "fraud-eu")
+
+    assert refused.value.message == (
+        "ci (promoter:fraud-*, confined to read:*) may not promote model 'fraud-eu'; "
+        "that takes one of: admin, promoter"
+    )
+    with pytest.raises(PermissionDeniedError, match=r"ci \(no role\) may not read;"):
+        authorize(NOBODY, Action.READ)
+
+
+@pytest.mark.parametrize(
+    ("bearer", "patterns"),
+    [
+        (actor(Grant(Role.VIEWER)), []),
+        (actor(Grant(Role.READER, "a"), Grant(Role.WRITER, "b*")), [["a", "b*"]]),
+        (actor(Grant(Role.VIEWER), scopes="write:a read:b"), [["a", "b"]]),
+        (actor(Grant(Role.READER, "a*"), scopes="read:*b"), [["a*"], ["*b"]]),
+        (NOBODY, [[]]),
+    ],
+)
+def test_what_may_be_read_is_said_by_patterns(
+    bearer: Actor, patterns: list[list[str]]
 ) -> None:
-    granted = [role for role in ORDER if permission.is_granted_to(role)]
-
-    assert granted == list(ORDER[ORDER.index(least) :])
+    assert [list(of_set) for of_set in readable(bearer)] == patterns
 
 
-def test_what_is_public_is_granted_to_everybody() -> None:
-    assert all(Permission.PUBLIC.is_granted_to(role) for role in ORDER)
+@pytest.mark.parametrize(
+    "text", ["", "promote", "fly:*", "administer:*", "read:", "read:[a]"]
+)
+def test_malformed_scope_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        Scope.parse(text)
+
+    assert refused.value.field == "scopes"
 
 
-def test_system_acts_without_a_credential() -> None:
+def test_grant_is_written_as_it_is_read() -> None:
+    assert str(Grant.parse("promoter", "fraud-*")) == "promoter:fraud-*"
+    assert str(Grant.parse("admin")) == "admin"
+    assert str(Scope.parse("read:a:b")) == "read:a:b"
+
+
+@pytest.mark.parametrize(
+    ("role", "models", "field"),
+    [("root", "*", "role"), ("admin", "fraud", "models"), ("reader", "[a]", "models")],
+)
+def test_malformed_grant_is_refused(role: str, models: str, field: str) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        Grant.parse(role, models)
+
+    assert refused.value.field == field
+
+
+def test_system_does_everything_without_a_credential() -> None:
     caller = Caller(actor=SYSTEM)
 
-    assert caller.actor == Actor(kind="system", name="stagegate", role=Role.ADMIN)
-    assert caller.actor.token_id == ""
+    assert all(may(caller.actor, action, "churn") for action in Action)
+    assert caller.actor.credential == "none"

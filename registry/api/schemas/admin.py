@@ -12,12 +12,12 @@ from registry.api.schemas.base import (
     name,
     whole_number,
 )
-from registry.domain.actors import Role
 from registry.domain.documents import TokenDocument
+from registry.domain.roles import Role
 from registry.domain.timestamps import Instant
 from registry.services.tokens import DEFAULT_DAYS, MAX_DAYS
 
-_ROLES = [role.value for role in Role]
+_ROLES = (Role.VIEWER, Role.WRITER, Role.PROMOTER, Role.ADMIN)
 
 
 class NewToken(RequestSchema):
@@ -44,7 +44,8 @@ class CallerDocument(TypedDict):
     """Who is signed in."""
 
     name: str
-    role: str
+    kind: str
+    roles: Sequence[str]
 
 
 class AuditQuery(NumberedPageQuery):

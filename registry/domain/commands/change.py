@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
 from registry.domain import prompts
-from registry.domain.actors import Caller, Role
+from registry.domain.actors import Caller, may
 from registry.domain.audit_chain import Head
 from registry.domain.documents import NO_FACTS, Document, ModelFacts
 from registry.domain.entries import Change, EntryRow, appended
@@ -28,6 +28,7 @@ from registry.domain.events import (
     Version,
 )
 from registry.domain.policy import ARCHIVED, NONE, StagePolicy
+from registry.domain.roles import Action
 from registry.domain.rows import (
     AliasRow,
     CommentRow,
@@ -393,11 +394,10 @@ def version_path(name: str, number: int) -> str:
     return f"/api/v1/models/{quote(name, safe='')}/versions/{number}"
 
 
-def require_promoter(caller: Caller, in_use: Sequence[int]) -> None:
+def require_promoter(caller: Caller, model: str, in_use: Sequence[int]) -> None:
     """Let versions in use be taken away only by who may move them."""
-    role = caller.actor.role
-    if in_use and not role.includes(Role.PROMOTER):
+    if in_use and not may(caller.actor, Action.PROMOTE, model):
         raise PermissionDeniedError(
-            f"versions {', '.join(map(str, in_use[:MAX_NAMED]))} are in use: role "
-            f"{role} may not take them away; it takes {Role.PROMOTER}"
+            f"versions {', '.join(map(str, in_use[:MAX_NAMED]))} are in use: only who "
+            "may promote them may take them away"
         )

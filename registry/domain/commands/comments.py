@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from registry.domain import names
-from registry.domain.actors import Actor, Role
+from registry.domain.actors import Actor, may
 from registry.domain.commands.change import (
     Context,
     Outcome,
@@ -32,6 +32,7 @@ from registry.domain.events import (
     CommentText,
 )
 from registry.domain.policy import StagePolicy
+from registry.domain.roles import Action
 from registry.domain.rows import CommentRow, VersionRow
 from registry.errors import NotFoundError, PermissionDeniedError
 
@@ -68,7 +69,7 @@ class CreateComment:
             id=self.new_id(at),
             version_id=version.id,
             author=actor.name,
-            author_token=actor.token_id,
+            author_token=actor.principal,
             text=clean(self.text),
             created_at=at,
             updated_at=at,
@@ -122,7 +123,7 @@ def no_comment(comment_id: str) -> NotFoundError:
 
 def may_edit(actor: Actor, comment: CommentRow) -> bool:
     """Whether this actor may edit and remove the comment."""
-    return actor.role.includes(Role.ADMIN) or actor.token_id == comment.author_token
+    return may(actor, Action.ADMINISTER) or actor.principal == comment.author_token
 
 
 def clean(text: str) -> str:

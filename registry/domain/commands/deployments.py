@@ -25,7 +25,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from registry.domain import names
-from registry.domain.actors import SYSTEM, Actor, Role
+from registry.domain.actors import SYSTEM, Actor, ActorKind, CredentialKind, may
 from registry.domain.commands.change import (
     Context,
     Outcome,
@@ -40,6 +40,7 @@ from registry.domain.documents import DeploymentStatus, Document, deployment_doc
 from registry.domain.entries import Change
 from registry.domain.events import DEPLOYMENT_UPDATED, Deployment
 from registry.domain.policy import Cause, StagePolicy
+from registry.domain.roles import Action
 from registry.domain.rows import DeploymentRow, VersionRow
 from registry.errors import ConflictError, NotFoundError
 
@@ -64,12 +65,13 @@ class DeploymentGrant:
 
     @property
     def actor(self) -> Actor:
-        """Return who reports, with the least role: the grant says what is allowed."""
+        """Return who reports, without a role: the grant says what is allowed."""
         return Actor(
-            kind="delivery",
+            kind=ActorKind.DELIVERY,
             name=f"webhook {self.subscription_id}",
-            role=Role.VIEWER,
-            token_id=f"{self.event_id}.{self.subscription_id}",
+            principal=f"{self.event_id}.{self.subscription_id}",
+            credential=CredentialKind.DELIVERY_TOKEN,
+            credential_id=f"{self.event_id}.{self.subscription_id}",
         )
 
     def allows(self, model: object, number: object) -> bool:
@@ -183,8 +185,8 @@ class ReportDeployment:
             return None, None
         if not self._may_move(reporter, origin):
             return None, (
-                f"role {reporter.role} moves no version by a report: that takes "
-                f"the token of the change's own delivery, or the role {Role.PROMOTER}"
+                f"{reporter.name} moves no version by a report: that takes the token "
+                f"of the change's own delivery, or who may {Action.PROMOTE} it"
             )
         move = MoveVersion(
             model=self.model,
@@ -200,7 +202,7 @@ class ReportDeployment:
     def _may_move(self, reporter: Actor, origin: _Origin) -> bool:
         if self.grant is not None:
             return self.grant.transition_id == origin.transition_id
-        return reporter.role.includes(Role.PROMOTER)
+        return may(reporter, Action.PROMOTE, self.model)
 
     def _origin(self, seen: Snapshot) -> _Origin:
         known, grant = seen.deployment, self.grant

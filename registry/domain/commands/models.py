@@ -187,7 +187,7 @@ class ChangeModel:
         self._refuse_other_rules(seen, context.policy)
         if name == before.name:
             return {}
-        require_promoter(context.caller, sorted(seen.facts.held_stages))
+        require_promoter(context.caller, before.name, sorted(seen.facts.held_stages))
         return {
             "name": name,
             "former_names": _former_names(before.former_names, before.name, name),
@@ -225,7 +225,7 @@ class DeleteModel:
         """
         if not seen.model.is_prompt:
             _refuse_protected(seen, context.policy.for_model(self.model))
-            require_promoter(context.caller, sorted(seen.facts.held_stages))
+            require_promoter(context.caller, self.model, sorted(seen.facts.held_stages))
         row = seen.model.touched(context.now)
         row = replace(row, deleted_at=row.updated_at)
         before = model_document(seen.model, seen.facts)

@@ -129,7 +129,7 @@ class DeleteVersion(_OfVersion):
                 f"{', '.join(sorted(deletable)) or 'no stage'} may be deleted"
             )
         if before.stage not in UNUSED_STAGES:
-            require_promoter(context.caller, [before.number])
+            require_promoter(context.caller, seen.model.name, [before.number])
         model = seen.model.touched(context.now)
         at = model.updated_at
         model = replace(model, mlflow_updated_at=at)

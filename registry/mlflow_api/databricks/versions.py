@@ -6,8 +6,9 @@ from flask import Blueprint, Response, jsonify, request
 
 from registry.auth.permissions import Permission, requires
 from registry.auth.sign_in import current_caller
-from registry.domain.actors import Role
+from registry.domain.actors import may
 from registry.domain.names import MAX_TEXT_CHARACTERS
+from registry.domain.roles import Action
 from registry.domain.rows import VersionRow
 from registry.mlflow_api.documents import (
     Document,
@@ -23,11 +24,11 @@ from registry.web.commands import parts
 blueprint = Blueprint("databricks", __name__, url_prefix="/mlflow/databricks")
 
 
-_LEVELS: Mapping[Role, str] = {
-    Role.VIEWER: "CAN_READ",
-    Role.WRITER: "CAN_EDIT",
-    Role.PROMOTER: "CAN_MANAGE_PRODUCTION_VERSIONS",
-    Role.ADMIN: "CAN_MANAGE",
+#: From the highest on.
+_LEVELS: Mapping[Action, str] = {
+    Action.ADMINISTER: "CAN_MANAGE",
+    Action.PROMOTE: "CAN_MANAGE_PRODUCTION_VERSIONS",
+    Action.WRITE: "CAN_EDIT",
 }
 
 
@@ -42,7 +43,7 @@ def get_registered_model() -> Response:
         **model_document(model, latest),
         "id": model.id,
         "user_id": model.created_by,
-        "permission_level": permission_level(),
+        "permission_level": permission_level(name),
     }
     return jsonify({"registered_model_databricks": document})
 
@@ -58,10 +59,12 @@ def transition_model_version_stage() -> Response:
 
 def _version_answer(version: VersionRow) -> Document:
     document = full_version_document(version)
-    level = permission_level()
+    level = permission_level(version.model_name)
     return {"model_version_databricks": {**document, "permission_level": level}}
 
 
-def permission_level() -> str:
+def permission_level(model: str) -> str:
     """Return the level of whoever makes the present request."""
-    return _LEVELS[current_caller().actor.role]
+    actor = current_caller().actor
+    allowed = (level for action, level in _LEVELS.items() if may(actor, action, model))
+    return next(allowed, "CAN_READ")

@@ -323,7 +323,8 @@ def test_large_upload_is_left_to_the_background(
     assert pending.audit()[-1]["actor"] == {
         "kind": "system",
         "name": "stagegate",
-        "role": "admin",
+        "id": "",
+        "roles": ["admin"],
     }
 
 

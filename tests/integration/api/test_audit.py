@@ -80,12 +80,21 @@ def test_entry_says_who_did_what_from_where_and_when(api: Driver) -> None:
 
     entry = api.audit(MODEL)[-1]
     assert set(json.loads(entry["entry"])) == {
-        *("v", "n", "at", "chain", "action", "outcome", "actor", "token_id"),
+        *("v", "n", "at", "chain", "action", "outcome", "actor", "credential"),
+        "on_behalf_of",
         *("request_id", "private_sha256", "user_agent", "idempotency_key_hash"),
         *("model", "version", "before", "after", "reason"),
         *("transition_id", "cause", "artifact_digest", "verified", "policy"),
     }
-    assert entry["actor"] == {"kind": "token", "name": "bootstrap", "role": "admin"}
+    credential = entry["credential"]
+    assert entry["actor"] == {
+        "kind": "token",
+        "name": "bootstrap",
+        "id": credential["id"],
+        "roles": ["admin"],
+    }
+    assert credential["kind"] == "token"
+    assert entry["on_behalf_of"] is None
     assert entry["source_ip"] == "127.0.0.1"
     assert entry["user_agent"].startswith("Werkzeug/")
     assert entry["before"] == {"stage": "None"}

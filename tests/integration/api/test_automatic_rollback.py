@@ -71,7 +71,8 @@ def test_failed_deployment_rolls_back_in_the_transaction_of_its_report(
     assert moved_back["actor"] == {
         "kind": "system",
         "name": "stagegate",
-        "role": "admin",
+        "id": "",
+        "roles": ["admin"],
     }
     assert moved_back["reason"] == "deployment to eu failed"
     assert moved_back["cause"] == "rollback"
@@ -250,7 +251,7 @@ def test_writer_who_reports_a_failure_moves_nothing_and_is_told_so(api: Driver) 
 
     failed = reported(writer, 2, "failed", description="made up")
 
-    assert "role writer moves no version by a report" in refusal_of(api, failed)
+    assert "moves no version by a report" in refusal_of(api, failed)
     assert serving(api) == 2
 
 

@@ -265,7 +265,7 @@ def test_token_of_a_delivery_reports_on_its_version_and_does_nothing_else(
     assert document["reported_by"] == f"webhook {webhook}"
     entry = api.audit(MODEL)[-1]
     assert entry["actor"]["kind"] == "delivery"
-    assert entry["token_id"] == f"{delivery['event_id']}.{webhook}"
+    assert entry["credential"]["id"] == f"{delivery['event_id']}.{webhook}"
     assert token_for(delivery) not in entry["entry"]
     for refused in (
         report(consumer, 2, "succeeded"),

@@ -19,7 +19,7 @@ from registry.auth.permissions import (
     permission_of,
     requires,
 )
-from registry.domain.actors import Role
+from registry.domain.roles import Role
 from registry.domain.token_format import is_well_formed, new_token
 from registry.errors import ConfigurationError
 from tests.integration.api.driver import (
@@ -56,7 +56,7 @@ def routes(app: Flask) -> list[tuple[str, str, Permission]]:
     return found
 
 
-@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.WRITER, Role.PROMOTER, Role.ADMIN])
 def test_role_may_do_exactly_what_each_route_asks_for(api: Driver, role: Role) -> None:
     caller = api.with_role(role)
 
@@ -64,7 +64,8 @@ def test_role_may_do_exactly_what_each_route_asks_for(api: Driver, role: Role) -
         with caller.client.open(path, method=method) as answer:
             status = answer.status_code
 
-        assert (status == 403) is not permission.is_granted_to(role), (method, path)
+        is_allowed = permission.value is None or permission.value in role.actions
+        assert (status == 403) is not is_allowed, (method, path)
         assert status not in {401, 500}, (method, path)
 
 
@@ -147,7 +148,11 @@ def test_created_token_signs_in_and_is_shown_once(api: Driver) -> None:
     assert answer.status_code == 201
     assert is_well_formed(created["token"])
     caller = Driver(api.app, signed_in(api.app, created.pop("token")))
-    assert caller.read("/whoami") == {"name": "ci", "role": "writer"}
+    assert caller.read("/whoami") == {
+        "name": "ci",
+        "kind": "token",
+        "roles": ["writer"],
+    }
     listed = {token["id"]: token for token in api.read("/tokens")["items"]}
     assert listed[created["id"]] == {
         **created,
@@ -259,7 +264,7 @@ def test_credential_that_is_none_is_refused_with_the_reason(
 def test_basic_sign_in_takes_the_token_as_password(api: Driver) -> None:
     answer = api.app.test_client().get("/api/v1/whoami", auth=("anyone", TOKEN))
 
-    assert document_of(answer) == {"name": "bootstrap", "role": "admin"}
+    assert document_of(answer)["roles"] == ["admin"]
 
 
 def test_refused_sign_in_is_logged_without_the_credential(

@@ -6,11 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from registry.domain.actors import Actor, Caller, Role
+from registry.domain.actors import Actor, ActorKind, Caller
 from registry.domain.commands.change import Context, Effects, Outcome, Snapshot
 from registry.domain.manifests import FileEntry, Manifest
 from registry.domain.policy import StagePolicy
 from registry.domain.policy_file import parse_policy
+from registry.domain.roles import Grant, Role
 from registry.domain.rows import (
     AliasRow,
     CommentRow,
@@ -154,7 +155,7 @@ def context(
     by: str = "t-pat",
 ) -> Context:
     """A change that Pat asks for."""
-    actor = Actor(kind="token", name="pat", role=role, token_id=by)
+    actor = Actor(kind=ActorKind.TOKEN, name="pat", grants=(Grant(role),), principal=by)
     ids = itertools.count(1)
     return Context(
         caller=Caller(actor=actor, base_url="https://models.example"),

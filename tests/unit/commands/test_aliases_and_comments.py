@@ -2,13 +2,13 @@
 
 import pytest
 
-from registry.domain.actors import Role
 from registry.domain.commands.aliases import DeleteAlias, SetAlias
 from registry.domain.commands.comments import (
     MAX_CHARACTERS,
     CreateComment,
     EditComment,
 )
+from registry.domain.roles import Role
 from registry.errors import (
     AliasNotFoundError,
     InvalidInputError,

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from registry.domain.actors import Role
 from registry.domain.commands.change import Want
 from registry.domain.commands.models import (
     MAX_FORMER_NAMES,
@@ -14,6 +13,7 @@ from registry.domain.commands.models import (
     DeleteModel,
 )
 from registry.domain.documents import NO_FACTS
+from registry.domain.roles import Role
 from registry.domain.rows import ModelTagRow
 from registry.errors import (
     ConflictError,

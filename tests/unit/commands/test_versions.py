@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from registry.domain.actors import Role
 from registry.domain.commands.versions import (
     MAX_DIFFERENCES,
     ChangeVersion,
@@ -17,6 +16,7 @@ from registry.domain.commands.versions import (
     SealVersion,
 )
 from registry.domain.names import MAX_TAGS
+from registry.domain.roles import Role
 from registry.domain.rows import AliasRow, DeclaredRow, ManifestRow, VersionTagRow
 from registry.errors import (
     ConflictError,
