@@ -152,6 +152,23 @@ class TransitionRefusedError(ConflictError):
         }
 
 
+class AliasRefusedError(ConflictError):
+    """The stage policy refuses to let this alias point there."""
+
+    slug = "alias-refused"
+
+    def __init__(self, alias: str, number: int, reasons: Sequence[str]) -> None:
+        super().__init__(
+            f"alias {alias!r} may not point at version {number}: {'; '.join(reasons)}"
+        )
+        self.reasons = tuple(reasons)
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """Every reason."""
+        return {"reasons": list(self.reasons)}
+
+
 class PromptStageError(TransitionRefusedError):
     """A prompt has no stages; point an alias at the version that is to be used."""
 
@@ -254,6 +271,18 @@ class PermissionDeniedError(RegistryError):
     """Your role does not allow this."""
 
     slug = "forbidden"
+
+
+class SelfApprovalError(PermissionDeniedError):
+    """Nobody approves what they asked for."""
+
+    slug = "self-approval"
+
+    def __init__(self, requester: str) -> None:
+        super().__init__(
+            f"{requester} asked for this: somebody else must approve it, and not by a "
+            "credential that either of the two made"
+        )
 
 
 class ArtifactStoreError(RegistryError):

@@ -68,6 +68,12 @@ class Blueprint(flask_smorest.Blueprint):
             document = reference(document)
         return super().response(status, document, **options)
 
+    def alt_response(self, status: int, document: Any = None, **options: Any) -> Any:  # noqa: ANN401  # flask-smorest's own
+        """Describe another answer, by a typed document or not at all."""
+        if is_typeddict(document):
+            document = reference(document)
+        return super().alt_response(status, schema=document, **options)
+
 
 def _refuse_repetition() -> None:
     for name, values in request.args.lists():

@@ -1,5 +1,6 @@
 """``/models``, ``/models/{name}`` and its aliases."""
 
+from dataclasses import replace
 from typing import Any
 
 from flask import Response, jsonify
@@ -13,6 +14,7 @@ from registry.api.schemas.models import (
     ModelsQuery,
     NewModel,
 )
+from registry.api.schemas.versions import AskedDocument
 from registry.auth.permissions import Permission, requires
 from registry.domain.commands.aliases import DeleteAlias, SetAlias
 from registry.domain.commands.models import (
@@ -21,14 +23,21 @@ from registry.domain.commands.models import (
     DeleteModel,
     ModelState,
 )
-from registry.domain.documents import ModelDocument, VersionDocument, version_document
-from registry.domain.rows import AliasRow
+from registry.domain.commands.moves import Moved, MoveVersion
+from registry.domain.documents import (
+    Document,
+    ModelDocument,
+    VersionDocument,
+    version_document,
+)
 from registry.persistence import queries
 from registry.persistence.database import reading
 from registry.services.commands import create, execute
 from registry.services.subscriptions import change_model
-from registry.web.commands import answer_once, commit
+from registry.services.transaction import Transaction
+from registry.web.commands import answer_once, asked_status, commit, parts
 from registry.web.paging import decode_cursor, page
+from registry.web.verification import commit_alias
 
 blueprint = Blueprint("models", __name__, description="Registered models")
 
@@ -98,7 +107,8 @@ def delete_model(name: str) -> Response:
 @blueprint.response(200, VersionDocument)
 def get_alias(name: str, alias: str) -> Response:
     """Show the version that an alias points at."""
-    version = queries.version_by_alias(reading(), name, alias)
+    bound_to = parts().policy.for_model(name).bound_stage(alias)
+    version = queries.version_by_alias(reading(), name, alias, bound_to=bound_to)
     return jsonify(version_document(version))
 
 
@@ -106,14 +116,19 @@ def get_alias(name: str, alias: str) -> Response:
 @requires(Permission.WRITE)
 @blueprint.arguments(AliasTarget)
 @blueprint.response(200, AliasDocument)
+@blueprint.alt_response(202, AskedDocument, description="Others are to approve it")
+@blueprint.alt_response(409, description="Refused by policy")
 def set_alias(body: dict[str, Any], name: str, alias: str) -> Response:
-    """Point an alias at a version, wherever it pointed before."""
+    """Point an alias at a version; one that is bound to a stage is the move there."""
     command = SetAlias(model=name, alias=alias, number=body["version"])
-    return commit(lambda tx: _alias_document(execute(tx, command)))
 
+    def work(tx: Transaction, move: MoveVersion | None) -> Document:
+        pointed = execute(tx, replace(command, move=move))
+        if isinstance(pointed, Moved) and pointed.request:
+            return pointed.document
+        return {"alias": alias, "version": command.number}
 
-def _alias_document(row: AliasRow) -> dict[str, Any]:
-    return {"alias": row.alias, "version": row.number}
+    return commit_alias(command, work, status=asked_status)
 
 
 @blueprint.route("/models/<name:name>/aliases/<name:alias>", methods=["DELETE"])

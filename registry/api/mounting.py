@@ -12,6 +12,7 @@ from registry import __version__
 from registry.api import (
     artifacts,
     audit,
+    checks,
     deployments,
     docs,
     event_types,
@@ -20,6 +21,7 @@ from registry.api import (
     openapi,
     policy,
     rehearsals,
+    requests,
     tokens,
     transitions,
     versions,
@@ -32,7 +34,8 @@ from registry.web.parts import Parts
 
 _ROOT = "/api/v1"
 _MODULES = (
-    *(models, versions, transitions, policy, rehearsals, deployments, artifacts),
+    *(models, versions, transitions, requests, checks, policy, rehearsals),
+    *(deployments, artifacts),
     *(webhooks, events, event_types, audit, tokens),
 )
 

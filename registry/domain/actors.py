@@ -50,6 +50,7 @@ class Actor:
         on_behalf_of: for whom it acts, such as the run of a CI job, by what the
             issuer calls it.
         human: the principal of the person behind it, empty where nobody is known.
+        owner: the principal that made its credential, empty where it is its own.
     """
 
     kind: ActorKind
@@ -61,6 +62,7 @@ class Actor:
     credential_id: str = ""
     on_behalf_of: Mapping[str, str] = field(default_factory=dict)
     human: str = ""
+    owner: str = ""
 
 
 SYSTEM = Actor(kind=ActorKind.SYSTEM, name="stagegate", grants=(Grant(Role.ADMIN),))

@@ -5,15 +5,23 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, TypedDict
 
-from registry.domain.policy import NONE, VersionStatus
+from registry.domain.gates import Gate, GateKind, GateState
+from registry.domain.holds import Hold, HoldDocument
+from registry.domain.policy import NONE
+from registry.domain.requests import RequestState
 from registry.domain.roles import Role
 from registry.domain.rows import (
+    ApprovalRow,
+    CheckRow,
+    CheckStatus,
     CommentRow,
     DeploymentRow,
     ModelRow,
+    RequestRow,
     StageChangeRow,
     TokenRow,
     VersionRow,
+    VersionStatus,
 )
 from registry.domain.timestamps import Instant, rfc3339
 
@@ -38,6 +46,7 @@ class ModelDocument(TypedDict):
     aliases: Mapping[str, int]
     stages: Annotated[Mapping[str, Sequence[int]], "versions in use, by stage"]
     latest_version: int | None
+    holds: Annotated[Sequence[HoldDocument], "what keeps versions out of stages"]
     created_at: Instant
     created_by: str
     updated_at: Instant
@@ -97,6 +106,9 @@ class StageChangeDocument(TypedDict):
     verified: Annotated[bool | None, "null for changes of a former release"]
     actor: ActorDocument
     at: Instant
+    request_id: Annotated[str | None, "the request that was approved for it"]
+    broke_glass: Annotated[bool, "whether it went past its gates"]
+    held: Annotated[bool, "whether its stage is held since then"]
 
 
 class DeploymentDocument(TypedDict):
@@ -114,6 +126,77 @@ class DeploymentDocument(TypedDict):
     reported_by: str
     created_at: Instant
     updated_at: Instant
+
+
+class CheckDocument(TypedDict):
+    """The last result of a check that CI ran on a version."""
+
+    name: str
+    status: Annotated[str, CheckStatus]
+    url: str | None
+    description: str
+    reported_by: str
+    created_at: Instant
+    updated_at: Instant
+
+
+class RequestDocument(TypedDict):
+    """A transition request, and what an approval of it is for."""
+
+    id: str
+    model: str
+    version: int
+    from_stage: str
+    to_stage: str
+    is_rollback: bool
+    reason: str
+    state: Annotated[str, RequestState]
+    approvals_needed: int
+    artifact_digest: str | None
+    policy: Annotated[str, "the digest of the policy file"]
+    requested_by: ActorDocument
+    created_at: Instant
+    expires_at: Instant
+    closed_at: Instant | None
+    closed_by: str | None
+    comment: Annotated[str, "of who closed it"]
+    transition_id: str | None
+
+
+class ApprovalDocument(TypedDict):
+    """One approval of a transition request."""
+
+    approved_by: str
+    comment: str
+    at: Instant
+    valid: Annotated[bool, "whether all that it was given for is as it was then"]
+
+
+class GateDocument(TypedDict):
+    """A gate as it stands; ``message`` says why it does not pass."""
+
+    kind: Annotated[str, GateKind]
+    name: str
+    state: Annotated[str, GateState]
+    message: str
+
+
+class Preview(TypedDict):
+    """What would become of a stage change."""
+
+    model: str
+    version: int
+    from_stage: str
+    to_stage: str
+    allowed: Annotated[bool, "whether it would be made at once"]
+    cause: Annotated[str | None, "null where no rule allows it"]
+    reasons: Annotated[Sequence[str], "why it would be refused"]
+    gates: Sequence[GateDocument]
+    leaving: Annotated[Sequence[int], "the versions that would leave the stage"]
+    approvals_needed: int
+    approvals_given: int
+    request: Annotated[RequestDocument | None, "which was asked for already"]
+    can_break_glass: bool
 
 
 class TokenDocument(TypedDict):
@@ -160,6 +243,7 @@ def model_document(model: ModelRow, facts: ModelFacts) -> ModelDocument:
         "aliases": dict(facts.aliases),
         "stages": stages,
         "latest_version": facts.latest_version,
+        "holds": [Hold.of(hold).document for hold in model.holds],
         "created_at": rfc3339(model.created_at),
         "created_by": model.created_by,
         "updated_at": rfc3339(model.updated_at),
@@ -209,6 +293,9 @@ def stage_change_document(change: StageChangeRow) -> StageChangeDocument:
         "verified": change.verified,
         "actor": {"kind": change.actor_kind, "name": change.actor_name},
         "at": rfc3339(change.at),
+        "request_id": change.request_id,
+        "broke_glass": change.broke_glass,
+        "held": change.held,
     }
 
 
@@ -238,6 +325,66 @@ def comment_document(comment: CommentRow) -> Document:
         "text": comment.text,
         "created_at": rfc3339(comment.created_at),
         "updated_at": rfc3339(comment.updated_at),
+    }
+
+
+def check_document(check: CheckRow) -> CheckDocument:
+    """Return a check."""
+    return {
+        "name": check.name,
+        "status": check.status,
+        "url": check.url,
+        "description": check.description,
+        "reported_by": check.reported_by,
+        "created_at": rfc3339(check.created_at),
+        "updated_at": rfc3339(check.updated_at),
+    }
+
+
+def request_document(
+    model: str, request: RequestRow, state: RequestState | None = None
+) -> RequestDocument:
+    """Return a transition request; ``state`` is how it stands, else as it was left."""
+    closed_at = request.closed_at
+    return {
+        "id": request.id,
+        "model": model,
+        "version": request.number,
+        "from_stage": request.from_stage,
+        "to_stage": request.to_stage,
+        "is_rollback": request.is_rollback,
+        "reason": request.reason,
+        "state": state or request.state,
+        "approvals_needed": request.needed,
+        "artifact_digest": request.artifact_digest,
+        "policy": request.policy_digest,
+        "requested_by": {"kind": request.requester_kind, "name": request.requested_by},
+        "created_at": rfc3339(request.created_at),
+        "expires_at": rfc3339(request.expires_at),
+        "closed_at": rfc3339(closed_at) if closed_at else None,
+        "closed_by": request.closed_by,
+        "comment": request.comment,
+        "transition_id": request.transition_id,
+    }
+
+
+def approval_document(approval: ApprovalRow, *, is_valid: bool) -> ApprovalDocument:
+    """Return an approval of a request."""
+    return {
+        "approved_by": approval.name,
+        "comment": approval.comment,
+        "at": rfc3339(approval.at),
+        "valid": is_valid,
+    }
+
+
+def gate_document(gate: Gate) -> GateDocument:
+    """Return a gate."""
+    return {
+        "kind": gate.kind,
+        "name": gate.name,
+        "state": gate.state,
+        "message": gate.message,
     }
 
 

@@ -10,8 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypedDict
 
 from registry.domain import prompts
-from registry.domain.documents import ActorDocument, DeploymentDocument
-from registry.domain.policy import Cause, VersionStatus
+from registry.domain.documents import (
+    ActorDocument,
+    CheckDocument,
+    DeploymentDocument,
+    RequestDocument,
+)
+from registry.domain.holds import HoldDocument
+from registry.domain.policy import Cause
+from registry.domain.rows import VersionStatus
 from registry.domain.timestamps import Instant
 
 MODEL_CREATED = "registered_model.created"
@@ -31,6 +38,15 @@ TAG_DELETED = "model_version.tag_deleted"
 COMMENTED = "model_version.commented"
 COMMENT_UPDATED = "model_version.comment_updated"
 COMMENT_DELETED = "model_version.comment_deleted"
+CHECK_REPORTED = "model_version.check_reported"
+BROKE_GLASS = "model_version.broke_glass"
+HOLD_SET = "registered_model.hold_set"
+HOLD_LIFTED = "registered_model.hold_lifted"
+REQUEST_CREATED = "transition_request.created"
+REQUEST_UPDATED = "transition_request.updated"
+REQUEST_APPROVED = "transition_request.approved"
+REQUEST_REJECTED = "transition_request.rejected"
+REQUEST_CANCELLED = "transition_request.cancelled"
 PROMPT_TAG_SET = "prompt.tag_set"
 PROMPT_TAG_DELETED = "prompt.tag_deleted"
 
@@ -105,6 +121,8 @@ class StageChange(TypedDict):
     transition_id: str
     previous_version: Annotated[int | None, "the last one that left the stage for it"]
     reason: str
+    request_id: Annotated[str | None, "the request that was approved for it"]
+    held: Annotated[bool, "whether the stage is held since then"]
 
 
 class ArtifactChange(TypedDict):
@@ -130,6 +148,32 @@ class Deployment(TypedDict):
 
     transition_id: str | None
     deployment: DeploymentDocument
+
+
+class Request(TypedDict):
+    """How a transition request stands."""
+
+    request: RequestDocument
+
+
+class Check(TypedDict):
+    """What came of a check."""
+
+    check: CheckDocument
+
+
+class BrokenGlass(TypedDict):
+    """Which gates a move went past."""
+
+    transition_id: str
+    gates: Annotated[Sequence[str], "why each would have refused it"]
+    reason: str
+
+
+class Held(TypedDict):
+    """What keeps versions out of a stage, from now on or no longer."""
+
+    hold: HoldDocument
 
 
 class Tag(TypedDict):
@@ -158,6 +202,13 @@ class CommentText(Comment):
 
 
 Parts = tuple[Any, ...]  #: types of this page, or unions of them
+_OF_REQUESTS = (
+    REQUEST_CREATED,
+    REQUEST_UPDATED,
+    REQUEST_APPROVED,
+    REQUEST_REJECTED,
+    REQUEST_CANCELLED,
+)
 _TO_ALL: Mapping[str, Parts] = {
     MODEL_CREATED: (Model,),
     MODEL_UPDATED: (Model,),
@@ -201,6 +252,20 @@ EVENTS: Mapping[str, Parts] = {
     STAGE_CHANGED: (Version, StageChange),
     ARTIFACT_CHANGED: (Version, ArtifactChange),
     DEPLOYMENT_UPDATED: (Version | PromptVersion, Deployment),
+    CHECK_REPORTED: (Version, Check),
+    BROKE_GLASS: (Version, BrokenGlass),
+    HOLD_SET: (Held,),
+    HOLD_LIFTED: (Held,),
+    **dict.fromkeys(
+        (
+            REQUEST_CREATED,
+            REQUEST_UPDATED,
+            REQUEST_APPROVED,
+            REQUEST_REJECTED,
+            REQUEST_CANCELLED,
+        ),
+        (Version, Request),
+    ),
     **_of_prompts(_TO_ALL),
     **_OPT_IN,
 }

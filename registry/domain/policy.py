@@ -7,16 +7,31 @@ Rules:
 - A ``rollback`` rule is for the rollback command alone, and every rollback goes
   to a stage the version has been in before.
 - Entering an exclusive stage moves its incumbents to the stage the policy names.
-- Only a READY version may move, other than into the stage of last resort.
+- Only a READY version may move, and past its other gates only by breaking the glass.
+- An alias that is bound to a stage is that stage: it points at who is in it, and to set
+  it is the move. A guarded one asks its own gates.
 
 The policy file is read by ``registry.domain.policy_file``.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
+from registry.domain.freezes import Freeze
+from registry.domain.gates import (
+    NOTHING,
+    Evidence,
+    Gate,
+    GateKind,
+    Requirements,
+    failing,
+    freeze_gates,
+    hold_gates,
+)
+from registry.domain.roles import Action
 from registry.domain.rows import VersionRow
 from registry.errors import InvalidInputError, TransitionRefusedError
 
@@ -26,6 +41,7 @@ PRODUCTION = "Production"
 ARCHIVED = "Archived"
 BUILT_IN_STAGES = (NONE, STAGING, PRODUCTION, ARCHIVED)
 ANY = "*"
+DEFAULT_APPROVAL_HOURS = 30 * 24  #: as GitHub's deployments wait for their reviewers
 
 
 class Cause(StrEnum):
@@ -38,79 +54,105 @@ class Cause(StrEnum):
     SUPERSEDED = "superseded"  #: an incumbent moved aside
 
 
-class VersionStatus(StrEnum):
-    """How far the registration of a version has come (MLflow's terms)."""
-
-    PENDING_REGISTRATION = "PENDING_REGISTRATION"
-    READY = "READY"
-    FAILED_REGISTRATION = "FAILED_REGISTRATION"
-
-
-@dataclass(frozen=True, kw_only=True)
-class MetricThreshold:
-    """A bound on one metric of the version; both ends are inclusive."""
-
-    name: str
-    minimum: float | None = None
-    maximum: float | None = None
-
-    def refusal(self, metrics: Mapping[str, float]) -> str | None:
-        """Return why ``metrics`` do not pass."""
-        value = metrics.get(self.name)
-        if value is None:
-            return f"metric {self.name!r} is missing"
-        if self.minimum is not None and not value >= self.minimum:
-            return f"metric {self.name!r} is {value}, below {self.minimum}"
-        if self.maximum is not None and not value <= self.maximum:
-            return f"metric {self.name!r} is {value}, above {self.maximum}"
-        return None
-
-
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """One allowed move, and what must hold of the version; ``*`` is any stage."""
+    """One allowed move, and what must hold of the version; ``*`` is any stage.
+
+    Attributes:
+        approvals: by how many others than who asks for it; 0 for none.
+    """
 
     from_stage: str
     to_stage: str
     via: Cause
-    verify_artifact: bool = False
-    require_verified: bool = False
-    required_tags: tuple[str, ...] = ()
-    metrics: tuple[MetricThreshold, ...] = ()
+    asks: Requirements = NOTHING
+    approvals: int = 0
 
     def matches(self, from_stage: str, to_stage: str) -> bool:
         """Whether this rule speaks of the move."""
         is_from = self.from_stage in {ANY, from_stage}
         return is_from and self.to_stage in {ANY, to_stage}
 
-    def refusals(self, version: VersionRow) -> list[str]:
-        """Return why the version may not move so, each reason."""
-        reasons = []
-        if version.status != VersionStatus.READY:
-            reasons.append(f"its status is {version.status}, not READY")
-        if self.require_verified and not version.is_verified:
-            reasons.append("its artifact is not verified")
-        reasons += [
-            f"tag {tag!r} is missing"
-            for tag in self.required_tags
-            if tag not in version.tags
-        ]
-        refusals = (threshold.refusal(version.metrics) for threshold in self.metrics)
-        return reasons + [refusal for refusal in refusals if refusal]
+
+@dataclass(frozen=True, kw_only=True)
+class AliasRule:
+    """What holds for aliases whose name matches, in any case.
+
+    Attributes:
+        stage: the stage that the alias is bound to; None of one that is guarded.
+        action: what must be allowed to who sets or removes a guarded one.
+        stages: where the version must be; empty for anywhere.
+    """
+
+    pattern: str
+    stage: str | None = None
+    action: Action = Action.WRITE
+    stages: tuple[str, ...] = ()
+    asks: Requirements = NOTHING
+
+    def matches(self, alias: str) -> bool:
+        """Whether this rule speaks of the alias."""
+        return fnmatchcase(alias.lower(), self.pattern.lower())
+
+    def refusals(self, version: VersionRow, seen: Evidence) -> list[str]:
+        """Return why the alias may not point at the version, each reason."""
+        reasons = failing(list(self.asks.gates(version, seen)))
+        if self.stages and version.stage not in self.stages:
+            reasons.append(f"it is in {version.stage}, not in {_either(self.stages)}")
+        return reasons
+
+
+class Wants(NamedTuple):
+    """What a decision on a move into a stage must see besides the version."""
+
+    checks: bool
+    entered_at: bool
+    approvals: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """An allowed move."""
+    """An allowed move.
 
+    Attributes:
+        incumbent_to: where incumbents go; None in a shared stage.
+        approvals: by how many others.
+        gates: each as it stands.
+        broken: those that it goes past.
+    """
+
+    to_stage: str
     cause: Cause
     verify_artifact: bool
-    incumbent_to: str | None  #: where incumbents go; None in a shared stage
+    incumbent_to: str | None
+    approvals: int = 0
+    gates: Sequence[Gate] = ()
+    broken: Sequence[Gate] = ()
 
     @property
     def is_exclusive(self) -> bool:
         """Whether the stage holds one version at a time."""
         return self.incumbent_to is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Considered:
+    """What is to be said of a move.
+
+    Attributes:
+        move: the rule that allows it; None where none does.
+        problems: why it is none that could be made, whatever the gates.
+        gates: each as it stands.
+    """
+
+    move: Move | None
+    problems: Sequence[str]
+    gates: Sequence[Gate]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it is not to be made, each reason."""
+        return [*self.problems, *failing(self.gates)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +163,10 @@ class StagePolicy:
         exclusive: exclusive stage to the stage its incumbent moves to.
         automatic_rollback: exclusive stages that a version leaves by rollback when
             its deployment is reported to have failed.
+        held_after_rollback: stages that a rollback by a person holds.
+        aliases: first match wins.
+        freezes: windows in which nothing is promoted.
+        approval_hours: how long a request for approval stands.
         overrides: (model name glob, policy), first match wins.
         digest: ``sha256:…`` of the file, recorded with every decision.
     """
@@ -130,6 +176,10 @@ class StagePolicy:
     exclusive: Mapping[str, str]
     deletable: frozenset[str]
     automatic_rollback: frozenset[str] = frozenset()
+    held_after_rollback: frozenset[str] = frozenset()
+    aliases: tuple[AliasRule, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
+    approval_hours: int = DEFAULT_APPROVAL_HOURS
     overrides: tuple[tuple[str, "StagePolicy"], ...] = ()
     digest: str = ""
 
@@ -162,31 +212,92 @@ class StagePolicy:
             if target != stage and self._move(stage, target, rollback=False)
         )
 
+    def alias_rule(self, alias: str) -> AliasRule | None:
+        """Return the rule for an alias of that name, if there is one."""
+        return next((rule for rule in self.aliases if rule.matches(alias)), None)
+
+    def bound_stage(self, alias: str) -> str | None:
+        """Return the stage that an alias is bound to, if it is."""
+        rule = self.alias_rule(alias)
+        return rule.stage if rule else None
+
+    def wants(self, to_stage: str) -> Wants:
+        """Return what a decision on a move into the stage must see."""
+        moves = [move for move in self.moves if move.to_stage in {ANY, to_stage}]
+        return Wants(
+            checks=any(move.asks.checks for move in moves),
+            entered_at=any(move.asks.min_time_in_stage for move in moves),
+            approvals=any(move.approvals for move in moves),
+        )
+
+    def consider(
+        self,
+        version: VersionRow,
+        to_stage: str,
+        seen: Evidence,
+        *,
+        stages_before: Collection[str] | None = None,
+        is_approved: bool = False,
+    ) -> Considered:
+        """Return what is to be said of a move; on a rollback, where it has been."""
+        rollback = stages_before is not None
+        move = self._move(version.stage, to_stage, rollback=rollback)
+        problems = [] if move else [self._refusal(version.stage, to_stage)]
+        if stages_before is not None and to_stage not in stages_before:
+            problems.append(f"version {version.number} has never been in {to_stage}")
+        gates: list[Gate] = []
+        if move is not None:
+            freezes = () if rollback else self._freezes(to_stage, move)
+            gates += move.asks.gates(version, seen)
+            gates += freeze_gates(freezes, seen.now)
+            gates += hold_gates(
+                to_stage, version, seen, is_approved=is_approved or move.approvals > 0
+            )
+        return Considered(move=move, problems=problems, gates=gates)
+
+    def _freezes(self, to_stage: str, move: Move) -> list[Freeze]:
+        is_promotion = move.via is Cause.PROMOTION
+        return [f for f in self.freezes if is_promotion and f.is_of(to_stage)]
+
     def decide(
         self,
         version: VersionRow,
         to_stage: str,
+        seen: Evidence,
         *,
         stages_before: Collection[str] | None = None,
+        breaks_glass: bool = False,
+        is_approved: bool = False,
     ) -> Decision:
         """Decide on a transition; on a rollback, where it is said where it has been.
 
         Raises:
             TransitionRefusedError: naming the allowed stages and each reason.
         """
-        rollback = stages_before is not None
-        move = self._move(version.stage, to_stage, rollback=rollback)
-        reasons = (
-            move.refusals(version) if move else [self._refusal(version.stage, to_stage)]
+        found = self.consider(
+            version,
+            to_stage,
+            seen,
+            stages_before=stages_before,
+            is_approved=is_approved,
         )
-        if stages_before is not None and to_stage not in stages_before:
-            reasons.append(f"version {version.number} has never been in {to_stage}")
-        if not move or reasons:
-            raise self._refused(version, to_stage, reasons)
+        broken = [
+            gate
+            for gate in found.gates
+            if breaks_glass and not gate.passes and gate.kind is not GateKind.STATUS
+        ]
+        move, reasons = found.move, found.reasons
+        reasons = [reason for reason in reasons if reason not in failing(broken)]
+        if move is None or reasons:
+            raise self.refused(version, to_stage, reasons)
         return Decision(
-            cause=Cause.ROLLBACK if rollback else move.via,
-            verify_artifact=move.verify_artifact,
+            to_stage=to_stage,
+            cause=move.via if stages_before is None else Cause.ROLLBACK,
+            verify_artifact=move.asks.verify_artifact,
             incumbent_to=self.exclusive.get(to_stage),
+            approvals=move.approvals,
+            gates=found.gates,
+            broken=broken,
         )
 
     def _move(self, from_stage: str, to_stage: str, *, rollback: bool) -> Move | None:
@@ -211,9 +322,10 @@ class StagePolicy:
         by_rollback = self._move(from_stage, to_stage, rollback=True)
         return by_rollback is not None and by_transition is None
 
-    def _refused(
+    def refused(
         self, version: VersionRow, to_stage: str, reasons: list[str]
     ) -> TransitionRefusedError:
+        """Return what to raise for a move, each reason named."""
         allowed = self.allowed_from(version.stage)
         return TransitionRefusedError(
             f"version {version.number} may not move from {version.stage} to "
@@ -225,3 +337,7 @@ class StagePolicy:
             reasons=reasons,
             is_rollback_only=self._is_rollback_only(version.stage, to_stage),
         )
+
+
+def _either(stages: Sequence[str]) -> str:
+    return " or ".join(stages)

@@ -12,23 +12,31 @@ Rules:
 import hashlib
 import tomllib
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from registry.domain.freezes import Freeze, parse_weekly
+from registry.domain.gates import MetricThreshold, Requirements
 from registry.domain.policy import (
     ANY,
     ARCHIVED,
     BUILT_IN_STAGES,
+    DEFAULT_APPROVAL_HOURS,
     NONE,
+    AliasRule,
     Cause,
-    MetricThreshold,
     Move,
     StagePolicy,
 )
+from registry.domain.roles import OF_MODELS, Action
 from registry.errors import ConfigurationError
 
 _VIAS = (Cause.PROMOTION, Cause.ARCHIVAL, Cause.ROLLBACK)
+MAX_APPROVALS = 10
+MAX_HOURS = 24 * 366
 
 # Values of a parsed TOML file; the schemas below check them.
 Table = Mapping[str, Any]
@@ -44,14 +52,70 @@ class _Bounds(Schema):
             raise ValidationError("expected { min = … } or { max = … }")
 
 
-class _Move(Schema):
+class _Requirements(Schema):
+    require_verified = fields.Boolean(load_default=False)
+    required_tags = fields.List(fields.String(), load_default=list)
+    metrics = fields.Dict(fields.String(), fields.Nested(_Bounds), load_default=dict)
+    checks = fields.List(fields.String(), load_default=list)
+    min_hours_in_stage = fields.Float(
+        load_default=0, validate=validate.Range(min=0, max=MAX_HOURS)
+    )
+
+
+class _Move(_Requirements):
     from_stage = fields.String(data_key="from", required=True)
     to_stage = fields.String(data_key="to", required=True)
     via = fields.String(required=True, validate=validate.OneOf(_VIAS))
     verify_artifact = fields.Boolean(load_default=False)
-    require_verified = fields.Boolean(load_default=False)
-    required_tags = fields.List(fields.String(), load_default=list)
-    metrics = fields.Dict(fields.String(), fields.Nested(_Bounds), load_default=dict)
+    approvals = fields.Integer(
+        load_default=0, strict=True, validate=validate.Range(min=0, max=MAX_APPROVALS)
+    )
+
+
+class _Alias(_Requirements):
+    name = fields.String(required=True, validate=validate.Length(min=1))
+    stage = fields.String()
+    action = fields.String(validate=validate.OneOf(OF_MODELS))
+    stages = fields.List(fields.String())
+
+    @validates_schema
+    def _is_bound_or_guarded(self, data: Table, **_: object) -> None:
+        guards = data.keys() - {"name", "stage"}
+        if "stage" in data and any(data[name] for name in guards):
+            raise ValidationError(
+                "bound to a stage, whose moves ask for all that is asked for", "stage"
+            )
+
+
+def _is_window(begins: object, ends: object) -> bool:
+    if not isinstance(begins, datetime) or not isinstance(ends, datetime):
+        return False
+    return bool(begins.tzinfo and ends.tzinfo) and begins < ends
+
+
+class _Freeze(Schema):
+    reason = fields.String(required=True, validate=validate.Length(min=1))
+    stages = fields.List(fields.String(), load_default=list)
+    begins = fields.Raw(data_key="from")
+    ends = fields.Raw(data_key="until")
+    weekly = fields.String()
+    timezone = fields.String()
+
+    @validates_schema
+    def _is_a_window(self, data: Table, **_: object) -> None:
+        begins, ends = data.get("begins"), data.get("ends")
+        is_once = _is_window(begins, ends)
+        is_weekly = "weekly" in data and begins is None and ends is None
+        if is_once == is_weekly:
+            raise ValidationError(
+                "expected from and until, as times with their offset from UTC, or "
+                "weekly, as 'Fri 16:00 - Mon 08:00'"
+            )
+        try:
+            parse_weekly(data.get("weekly", "Mon 00:00 - Mon 00:00"))
+            ZoneInfo(data.get("timezone", "UTC"))
+        except (ValueError, OSError, LookupError) as error:
+            raise ValidationError(str(error)) from error
 
 
 class _Deletion(Schema):
@@ -63,6 +127,12 @@ class _Rules(Schema):
     exclusive = fields.Dict(fields.String(), fields.String())
     deletion = fields.Nested(_Deletion)
     automatic_rollback = fields.List(fields.String())
+    hold_after_rollback = fields.List(fields.String())
+    aliases = fields.List(fields.Nested(_Alias))
+    freeze = fields.List(fields.Nested(_Freeze))
+    approval_hours = fields.Integer(
+        strict=True, validate=validate.Range(min=1, max=MAX_HOURS)
+    )
 
 
 class _Override(_Rules):
@@ -143,19 +213,61 @@ def _policy(
         exclusive=_exclusive(rules),
         deletable=frozenset(rules.get("deletion", {}).get("stages", ())),
         automatic_rollback=frozenset(rules.get("automatic_rollback", ())),
+        held_after_rollback=frozenset(rules.get("hold_after_rollback", ())),
+        aliases=tuple(_alias(entry) for entry in rules.get("aliases", ())),
+        freezes=tuple(_freeze(entry) for entry in rules.get("freeze", ())),
+        approval_hours=rules.get("approval_hours", DEFAULT_APPROVAL_HOURS),
         overrides=overrides,
         digest=digest,
     )
 
 
 def _move(entry: Table) -> Move:
-    metrics = tuple(
-        MetricThreshold(name=name, minimum=bounds.get("min"), maximum=bounds.get("max"))
-        for name, bounds in entry["metrics"].items()
+    return Move(
+        from_stage=entry["from_stage"],
+        to_stage=entry["to_stage"],
+        via=Cause(entry["via"]),
+        asks=_requirements(entry, verify_artifact=entry["verify_artifact"]),
+        approvals=entry["approvals"],
     )
-    tags = tuple(entry["required_tags"])
-    via = Cause(entry["via"])
-    return Move(**{**entry, "via": via, "required_tags": tags, "metrics": metrics})
+
+
+def _alias(entry: Table) -> AliasRule:
+    return AliasRule(
+        pattern=entry["name"],
+        stage=entry.get("stage"),
+        action=Action(entry.get("action", Action.WRITE)),
+        stages=tuple(entry.get("stages", ())),
+        asks=_requirements(entry),
+    )
+
+
+def _requirements(entry: Table, *, verify_artifact: bool = False) -> Requirements:
+    return Requirements(
+        verify_artifact=verify_artifact,
+        require_verified=entry["require_verified"],
+        required_tags=tuple(entry["required_tags"]),
+        metrics=tuple(
+            MetricThreshold(
+                name=name, minimum=bounds.get("min"), maximum=bounds.get("max")
+            )
+            for name, bounds in entry["metrics"].items()
+        ),
+        checks=tuple(entry["checks"]),
+        min_time_in_stage=timedelta(hours=entry["min_hours_in_stage"]),
+    )
+
+
+def _freeze(entry: Table) -> Freeze:
+    weekly = entry.get("weekly")
+    return Freeze(
+        reason=entry["reason"],
+        stages=tuple(entry["stages"]),
+        begins=None if weekly else entry["begins"].astimezone(UTC),
+        ends=None if weekly else entry["ends"].astimezone(UTC),
+        weekly=parse_weekly(weekly) if weekly else None,
+        zone=ZoneInfo(entry.get("timezone", "UTC")),
+    )
 
 
 def _exclusive(rules: Table) -> Mapping[str, str]:
@@ -175,6 +287,10 @@ def _stages_named(rules: Table) -> set[str]:
     deletable = rules.get("deletion", {}).get("stages", ())
     rolled_back = rules.get("automatic_rollback", ())
     named = {*exclusive, *exclusive.values(), *deletable, *rolled_back}
+    named.update(rules.get("hold_after_rollback", ()))
+    for entry in (*rules.get("aliases", ()), *rules.get("freeze", ())):
+        named.update(entry.get("stages", ()))
+        named.update({entry["stage"]} if "stage" in entry else ())
     return (moved - {ANY}) | named
 
 

@@ -69,7 +69,7 @@ _ACTIONS = {
     Role.WRITER: frozenset({Action.READ, Action.WRITE}),
     Role.PROMOTER: frozenset({Action.READ, Action.WRITE, Action.PROMOTE}),
     Role.APPROVER: frozenset({Action.READ, Action.APPROVE}),
-    Role.BREAK_GLASS: frozenset({Action.READ, Action.BREAK_GLASS}),
+    Role.BREAK_GLASS: frozenset({Action.READ, Action.PROMOTE, Action.BREAK_GLASS}),
 }
 
 

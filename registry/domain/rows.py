@@ -8,7 +8,24 @@ are what a new row has.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, ClassVar, Self
+
+
+class VersionStatus(StrEnum):
+    """How far the registration of a version has come (MLflow's terms)."""
+
+    PENDING_REGISTRATION = "PENDING_REGISTRATION"
+    READY = "READY"
+    FAILED_REGISTRATION = "FAILED_REGISTRATION"
+
+
+class CheckStatus(StrEnum):
+    """What came of a check that CI ran on a version."""
+
+    PENDING = "pending"
+    PASSED = "passed"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +37,13 @@ class ModelRow:
             move it.
         chain_n: the number of its audit chain's last entry; 0 before the first.
         chain_hash: that entry's hash.
+        holds: what keeps its versions out of stages (``domain.holds``).
     """
 
     CHANGES: ClassVar = (
         *("name", "is_prompt", "former_names", "description", "updated_at"),
         *("mlflow_updated_at", "deleted_at", "row_version", "last_number"),
-        *("last_event", "last_history", "chain_n", "chain_hash"),
+        *("last_event", "last_history", "chain_n", "chain_hash", "holds"),
     )
 
     id: str
@@ -44,6 +62,7 @@ class ModelRow:
     last_history: int = 0
     chain_n: int = 0
     chain_hash: str
+    holds: Sequence[Mapping[str, Any]] = ()
 
     @property
     def chain(self) -> str:
@@ -139,6 +158,9 @@ class StageChangeRow:
     Attributes:
         verified: whether the artifact was known to be as registered.
         event_id: the event that announced it; a registration has its own.
+        request_id: the transition request whose approvals it had, if it needed them.
+        broke_glass: whether it went past its gates.
+        held: whether its stage is held since then.
     """
 
     model_id: str
@@ -155,6 +177,9 @@ class StageChangeRow:
     at: datetime
     verified: bool | None
     event_id: str | None = None
+    request_id: str | None = None
+    broke_glass: bool = False
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +239,87 @@ class CommentRow:
     text: str
     created_at: datetime
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRow:
+    """The last result of a check that CI ran on a version."""
+
+    CHANGES: ClassVar = ("status", "url", "description", "reported_by", "updated_at")
+
+    version_id: str
+    name: str
+    status: str
+    url: str | None
+    description: str
+    reported_by: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRow:
+    """A transition request: a move that somebody asks others to approve.
+
+    Attributes:
+        is_rollback: whether it is a rollback that is asked for.
+        archives_others: whether others leave a shared stage for it.
+        state: as it was left; ``domain.requests.standing`` tells how it stands.
+        needed: how many approvals it takes.
+        requester: the principal of who asks, ``requester_human`` the person behind it,
+            and ``requester_owner`` the principal that made the credential.
+        artifact_digest: what an approval is for, with the stages and ``policy_digest``.
+        closed_by: who rejected, cancelled or last approved it.
+        comment: what they said.
+    """
+
+    CHANGES: ClassVar = ("state", "closed_at", "closed_by", "comment", "transition_id")
+
+    id: str
+    model_id: str
+    version_id: str
+    number: int
+    from_stage: str
+    to_stage: str
+    is_rollback: bool
+    archives_others: bool
+    reason: str
+    state: str
+    needed: int
+    policy_digest: str
+    artifact_digest: str | None
+    requested_by: str
+    requester_kind: str
+    requester: str
+    requester_human: str
+    requester_owner: str
+    created_at: datetime
+    expires_at: datetime
+    closed_at: datetime | None = None
+    closed_by: str | None = None
+    comment: str = ""
+    transition_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRow:
+    """One approval of a transition request.
+
+    Attributes:
+        approver: the principal; ``human`` and ``owner`` as of who asks.
+        binding: the SHA-256 of all that was approved; of no worth once that differs.
+    """
+
+    CHANGES: ClassVar = ("name", "comment", "at", "binding")
+
+    request_id: str
+    approver: str
+    human: str
+    owner: str
+    name: str
+    comment: str
+    at: datetime
+    binding: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,20 +7,25 @@ Rules, as MLflow's server and clients have them:
   deleting one that is not set is done already.
 """
 
+from dataclasses import replace
+
 from flask import Blueprint, Response, jsonify, request
 
 from registry.auth.permissions import Permission, requires
 from registry.domain.commands.aliases import DeleteAlias, SetAlias
+from registry.domain.commands.moves import Moved, MoveVersion
 from registry.domain.rows import VersionRow
 from registry.errors import NotFoundError
 from registry.mlflow_api.documents import Document, full_version_document
 from registry.mlflow_api.reading import fields_of
-from registry.mlflow_api.versions import version_number
+from registry.mlflow_api.versions import asked_for, status_of, version_number
 from registry.persistence import queries
 from registry.persistence.database import reading
 from registry.persistence.latest import newest_version
 from registry.services.commands import execute
-from registry.web.commands import commit
+from registry.services.transaction import Transaction
+from registry.web.commands import commit, parts
+from registry.web.verification import commit_alias
 
 blueprint = Blueprint("aliases", __name__, url_prefix="/mlflow/registered-models/alias")
 
@@ -36,7 +41,12 @@ def set_registered_model_alias() -> Response:
     number = version_number(name, fields.required("version"))
 
     command = SetAlias(model=name, alias=alias, number=number)
-    return commit(lambda tx: _done(execute(tx, command)))
+
+    def work(tx: Transaction, move: MoveVersion | None) -> Document:
+        pointed = execute(tx, replace(command, move=move))
+        return asked_for(pointed) if isinstance(pointed, Moved) else {}
+
+    return commit_alias(command, work, status=status_of)
 
 
 @blueprint.get("")
@@ -57,7 +67,8 @@ def _newest(name: str) -> VersionRow:
 
 
 def _pointed_at(name: str, alias: str) -> VersionRow:
-    return queries.version_by_alias(reading(), name, alias)
+    bound_to = parts().policy.for_model(name).bound_stage(alias)
+    return queries.version_by_alias(reading(), name, alias, bound_to=bound_to)
 
 
 @blueprint.delete("")

@@ -30,7 +30,13 @@ from registry.errors import (
 from registry.mlflow_api.documents import Document, full_version_document
 from registry.mlflow_api.errors import MlflowError
 from registry.mlflow_api.reading import Fields, fields_of
-from registry.mlflow_api.versions import VersionRef, version_answer, version_ref
+from registry.mlflow_api.versions import (
+    VersionRef,
+    asked_for,
+    status_of,
+    version_answer,
+    version_ref,
+)
 from registry.persistence.database import reading
 from registry.persistence.latest import latest_versions
 from registry.services.commands import execute
@@ -91,16 +97,20 @@ def _move(fields: Fields, reason: str, answer: Answer) -> Response:
         may_be_there=True,
     )
     try:
-        return commit_move(move, lambda tx, move: answer(_execute_move(tx, move)))
+        return commit_move(
+            move, lambda tx, move: _execute_move(tx, move, answer), status=status_of
+        )
     except TransitionRefusedError as refusal:
         if refusal.is_rollback_only:
             raise _rollback_only(refusal, ref) from refusal
         raise
 
 
-def _execute_move(tx: Transaction, move: MoveVersion) -> VersionRow:
-    """Return the version in its stage; others leave it, each by itself, if asked."""
+def _execute_move(tx: Transaction, move: MoveVersion, answer: Answer) -> Document:
+    """Answer with the version in its stage; if asked, others leave it, each alone."""
     moved = execute(tx, move)
+    if moved.request:
+        return asked_for(moved)
     beside = moved.beside if move.archives_others else ()
     if len(beside) > MAX_AT_ONCE and not move.makes_room:
         raise CrowdedStageError
@@ -109,10 +119,12 @@ def _execute_move(tx: Transaction, move: MoveVersion) -> VersionRow:
             model=move.model, number=number, to_stage=ARCHIVED, reason=move.reason
         )
         try:
-            execute(tx, others)
+            is_asked = execute(tx, others).request is not None
         except VerificationNeededError as needed:
             raise must_be_archived_alone(number) from needed
-    return moved.version
+        if is_asked:
+            raise must_be_archived_alone(number)
+    return answer(moved.version)
 
 
 def stage_named(policy: StagePolicy, text: str) -> str:

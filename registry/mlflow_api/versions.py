@@ -8,11 +8,14 @@ Rules:
   manifest is complete.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, NamedTuple
 
 from flask import Blueprint, Response, jsonify, request
 
 from registry.auth.permissions import Permission, requires
+from registry.domain.commands.moves import Moved
 from registry.domain.commands.registration import VersionDetails
 from registry.domain.commands.versions import ChangeVersion, DeleteVersion
 from registry.domain.names import MAX_SHORT_TEXT_CHARACTERS
@@ -66,6 +69,28 @@ def version_number(name: str, text: str) -> int:
 def version_answer(version: VersionRow) -> Document:
     """Return the answer of every call that ends in a version."""
     return {"model_version": full_version_document(version)}
+
+
+def asked_for(moved: Moved) -> Document:
+    """Return the answer where a move became a request, else nothing.
+
+    It is an error to MLflow's client, which takes any other answer for the move; the
+    request is made all the same, and to ask again finds it.
+    """
+    if moved.request is None:
+        return {}
+    asked = moved.request
+    message = (
+        f"Version {asked.number} was not moved: the stage policy wants {asked.needed} "
+        f"approval(s). Transition request {asked.id} asks for them; approve it by "
+        f"stagegate requests approve {asked.id}"
+    )
+    return {"error_code": "INVALID_STATE_TRANSITION", "message": message}
+
+
+def status_of(document: Mapping[str, Any]) -> int:
+    """Return the status of an answer that may be an error."""
+    return HTTPStatus.BAD_REQUEST if "error_code" in document else HTTPStatus.OK
 
 
 @blueprint.post("/create")

@@ -31,8 +31,7 @@ from sqlalchemy import (
 )
 
 from registry.domain.commands.models import ModelState
-from registry.domain.policy import VersionStatus
-from registry.domain.rows import VersionRow
+from registry.domain.rows import VersionRow, VersionStatus
 from registry.errors import (
     AliasNotFoundError,
     ModelNotFoundError,
@@ -288,8 +287,19 @@ def list_versions(
         raise ModelNotFoundError(name)
 
 
-def version_by_alias(cx: Connection, name: str, alias: str) -> VersionRow:
-    """The version that an alias points at."""
+def version_by_alias(
+    cx: Connection, name: str, alias: str, *, bound_to: str | None
+) -> VersionRow:
+    """The version that an alias points at: who is in the stage that it is bound to.
+
+    Raises:
+        NotFoundError: when it points at none.
+    """
+    if bound_to is not None and not model_kind(cx, name)[1]:
+        holder = fetch_one(cx, _HOLDER, {"name": name, "stage": bound_to})
+        if holder is None:
+            raise AliasNotFoundError(name, alias)
+        return row_of(VersionRow, holder)
     values = {"name": name, "alias": alias}
     found = fetch_one(cx, _BY_ALIAS, values)
     if found is None:

@@ -6,6 +6,7 @@ PostgreSQL: after the wait only the locked row is read again, what is joined is 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -26,11 +27,15 @@ from registry.domain.commands.change import (
     Want,
 )
 from registry.domain.documents import NO_FACTS, ModelFacts
+from registry.domain.requests import RequestState
 from registry.domain.rows import (
     AliasRow,
+    ApprovalRow,
+    CheckRow,
     CommentRow,
     DeploymentRow,
     ModelRow,
+    RequestRow,
     StageChangeRow,
     VersionRow,
 )
@@ -38,12 +43,15 @@ from registry.errors import ModelNotFoundError
 from registry.persistence.aggregates import JSONObjectAggregate
 from registry.persistence.statements import (
     ALIASES,
+    APPROVALS,
     CHANGES,
+    CHECKS,
     COMMENTS,
     DEPLOYMENTS,
     IS_HELD,
     MODEL_TAGS,
     MODELS,
+    REQUESTS,
     VERSIONS,
     model_facts,
     row_of,
@@ -58,11 +66,10 @@ _OF_MODEL = and_(
     VERSIONS.c.model_id == bindparam("model_id"), VERSIONS.c.deleted_at.is_(None)
 )
 
-_LOCK = (
-    select(*selected(ModelRow))
-    .where(MODELS.c.name == bindparam("name"), MODELS.c.deleted_at.is_(None))
-    .with_for_update()
+_FIND = select(*selected(ModelRow)).where(
+    MODELS.c.name == bindparam("name"), MODELS.c.deleted_at.is_(None)
 )
+_LOCK = _FIND.with_for_update()
 _VERSION = select(*selected(VersionRow)).where(
     _OF_MODEL, VERSIONS.c.number == bindparam("number")
 )
@@ -130,6 +137,28 @@ _FACTS = select(
     .scalar_subquery(),
     select(func.max(VERSIONS.c.number)).where(_OF_MODEL).scalar_subquery(),
 )
+_CHECKS = select(*selected(CheckRow)).where(
+    CHECKS.c.version_id == bindparam("version_id")
+)
+_ENTERED_AT = (
+    select(CHANGES.c.at)
+    .where(CHANGES.c.version_id == bindparam("version_id"))
+    .order_by(CHANGES.c.sequence.desc())
+    .limit(1)
+)
+_ASKED = select(*selected(RequestRow)).where(
+    REQUESTS.c.version_id == bindparam("version_id"),
+    REQUESTS.c.to_stage == bindparam("stage"),
+    REQUESTS.c.state == RequestState.OPEN.value,
+)
+_REQUEST = select(*selected(RequestRow)).where(
+    REQUESTS.c.model_id == bindparam("model_id"), REQUESTS.c.id == bindparam("id")
+)
+_APPROVALS = (
+    select(*selected(ApprovalRow))
+    .where(APPROVALS.c.request_id == bindparam("id"))
+    .order_by(APPROVALS.c.at)
+)
 _MOVES = select(*selected(StageChangeRow)).where(
     CHANGES.c.version_id == bindparam("version_id"), CHANGES.c.from_stage.is_not(None)
 )
@@ -170,7 +199,20 @@ def lock(cx: Connection, name: str) -> ModelRow:
     Raises:
         ModelNotFoundError: when there is no model of this name.
     """
-    found = fetch_one(cx, _LOCK, {"name": name})
+    return _model(cx, _LOCK, name)
+
+
+def find(cx: Connection, name: str) -> ModelRow:
+    """The model's row, to see what a change would see; nothing is locked.
+
+    Raises:
+        ModelNotFoundError: when there is no model of this name.
+    """
+    return _model(cx, _FIND, name)
+
+
+def _model(cx: Connection, statement: Select[Any], name: str) -> ModelRow:
+    found = fetch_one(cx, statement, {"name": name})
     if found is None:
         raise ModelNotFoundError(name)
     return row_of(ModelRow, found)
@@ -182,8 +224,17 @@ def gather(cx: Connection, model: ModelRow, want: Want) -> Snapshot:
     alias = of.row(AliasRow, _ALIAS, alias=want.alias)
     holder = of.number(_HOLDER_BEFORE, stage=want.holder_before)
     comment_of, comment = of.comment(want.comment)
-    number = want.number or holder or comment_of or (alias.number if alias else None)
+    request = of.row(RequestRow, _REQUEST, id=want.request)
+    number = (
+        want.number
+        or holder
+        or comment_of
+        or (alias.number if alias else None)
+        or (request.number if request else None)
+    )
     version = of.row(VersionRow, _VERSION, number=number)
+    if want.asked and version and request is None:
+        request = of.row(RequestRow, _ASKED, version_id=version.id, stage=want.asked)
     in_stage = of.in_stage(want)
     return Snapshot(
         model=model,
@@ -199,6 +250,10 @@ def gather(cx: Connection, model: ModelRow, want: Want) -> Snapshot:
         outside=of.outside(want.outside),
         copied=_copied(cx, want.copied),
         deployment=_deployment(cx, version, want.reported),
+        checks=of.checks(version if want.checks else None),
+        entered_at=of.entered_at(version if want.entered_at else None),
+        request=request,
+        approvals=of.approvals(request),
     )
 
 
@@ -243,6 +298,20 @@ class _OfModel:
             return frozenset()
         rows = self.rows(_STAGES_BEFORE, version_id=version.id)
         return frozenset(stage for (stage,) in rows)
+
+    def checks(self, version: VersionRow | None) -> dict[str, CheckRow]:
+        if version is None:
+            return {}
+        rows = self.rows(_CHECKS, version_id=version.id)
+        return {row.name: row for row in (row_of(CheckRow, each) for each in rows)}
+
+    def entered_at(self, version: VersionRow | None) -> datetime | None:
+        rows = self.rows(_ENTERED_AT, version_id=version.id) if version else []
+        return rows[0][0] if rows else None
+
+    def approvals(self, request: RequestRow | None) -> list[ApprovalRow]:
+        rows = self.rows(_APPROVALS, id=request.id) if request else []
+        return [row_of(ApprovalRow, row) for row in rows]
 
     def facts(self) -> ModelFacts:
         return model_facts(*self.rows(_FACTS)[0])

@@ -31,12 +31,15 @@ from registry.domain.entries import EntryRow
 from registry.domain.policy import ARCHIVED, NONE
 from registry.domain.rows import (
     AliasRow,
+    ApprovalRow,
+    CheckRow,
     CommentRow,
     DeclaredRow,
     DeploymentRow,
     ManifestRow,
     ModelRow,
     ModelTagRow,
+    RequestRow,
     StageChangeRow,
     TokenRow,
     VersionRow,
@@ -58,6 +61,9 @@ from registry.persistence.tables import (
     RegisteredModel,
     StageChange,
     Token,
+    TransitionApproval,
+    TransitionRequest,
+    VersionCheck,
     VersionComment,
     VersionTag,
 )
@@ -74,6 +80,9 @@ _TABLES: dict[type, type[Base]] = {
     DeclaredRow: ModelVersion,
     CommentRow: VersionComment,
     DeploymentRow: Deployment,
+    CheckRow: VersionCheck,
+    RequestRow: TransitionRequest,
+    ApprovalRow: TransitionApproval,
     TokenRow: Token,
     EntryRow: AuditEntry,
 }
@@ -85,6 +94,9 @@ ALIASES = cast("Table", Alias.__table__)
 CHANGES = cast("Table", StageChange.__table__)
 DEPLOYMENTS = cast("Table", Deployment.__table__)
 COMMENTS = cast("Table", VersionComment.__table__)
+CHECKS = cast("Table", VersionCheck.__table__)
+REQUESTS = cast("Table", TransitionRequest.__table__)
+APPROVALS = cast("Table", TransitionApproval.__table__)
 FILES = cast("Table", ManifestFile.__table__)
 _VERSION_TAGS = cast("Table", VersionTag.__table__)
 

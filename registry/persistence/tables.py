@@ -93,6 +93,10 @@ class RegisteredModel(Base):
     chain_hash: Mapped[str] = mapped_column(
         String(64), default=GENESIS_HASH, server_default=GENESIS_HASH
     )
+    #: What keeps its versions out of stages, where a lock shows it too.
+    holds: Mapped[list[dict[str, Any]]] = mapped_column(
+        JSON, default=list, server_default="[]"
+    )
 
 
 class ModelTag(Base):
@@ -265,6 +269,93 @@ class StageChange(Base):
     verified: Mapped[bool | None]
     #: The event that announced it; registrations have their own event type.
     event_id: Mapped[str | None]
+    #: The transition request that was approved for it.
+    request_id: Mapped[str | None]
+    broke_glass: Mapped[bool] = mapped_column(default=False, server_default=false())
+    #: Whether its stage is held since then.
+    held: Mapped[bool] = mapped_column(default=False, server_default=false())
+
+
+class VersionCheck(Base):
+    """The last result of a check that CI ran on a version."""
+
+    __tablename__ = "version_checks"
+    __table_args__ = (
+        CheckConstraint(
+            "status IN ('pending', 'passed', 'failed')", name="version_checks_status"
+        ),
+    )
+
+    version_id: Mapped[OfVersion] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    status: Mapped[str]
+    url: Mapped[str | None]
+    description: Mapped[str]
+    reported_by: Mapped[str]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class TransitionRequest(Base):
+    """A move that somebody asks others to approve; one of a kind is open at a time."""
+
+    __tablename__ = "transition_requests"
+    __table_args__ = (
+        partial_index(
+            "transition_requests_open",
+            "version_id",
+            "to_stage",
+            where="state = 'open'",
+            unique=True,
+        ),
+        Index("transition_requests_by_model", "model_id", "id"),
+        CheckConstraint(
+            "state IN ('open', 'approved', 'rejected', 'cancelled', 'expired', 'void')",
+            name="transition_requests_state",
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model_id: Mapped[OfModel]
+    version_id: Mapped[OfVersion]
+    number: Mapped[int]
+    from_stage: Mapped[str]
+    to_stage: Mapped[str]
+    is_rollback: Mapped[bool]
+    archives_others: Mapped[bool]
+    reason: Mapped[str]
+    state: Mapped[str]
+    needed: Mapped[int]
+    policy_digest: Mapped[str]
+    artifact_digest: Mapped[str | None]
+    requested_by: Mapped[str]
+    requester_kind: Mapped[str]
+    requester: Mapped[str]
+    requester_human: Mapped[str]
+    requester_owner: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+    closed_by: Mapped[str | None]
+    comment: Mapped[str]
+    transition_id: Mapped[str | None]
+
+
+class TransitionApproval(Base):
+    """Who approved a transition request, and of what."""
+
+    __tablename__ = "transition_approvals"
+
+    request_id: Mapped[str] = mapped_column(
+        ForeignKey("transition_requests.id"), primary_key=True
+    )
+    approver: Mapped[str] = mapped_column(primary_key=True)
+    human: Mapped[str]
+    owner: Mapped[str]
+    name: Mapped[str]
+    comment: Mapped[str]
+    at: Mapped[datetime]
+    binding: Mapped[str] = mapped_column(String(64))
 
 
 class Deployment(Base):

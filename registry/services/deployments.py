@@ -68,11 +68,14 @@ def _plan_move(tx: Transaction, move: MoveVersion, refusal: str | None) -> _Plan
     if refusal is not None:
         return _Plan(refusal=refusal)
     try:
-        return _Plan(move=move, moved=preview(_as_system(tx), move).answer)
+        moved = preview(_as_system(tx), move).answer
     except VerificationNeededError:
         raise
     except RegistryError as error:
         return _Plan(refusal=error.message)
+    if moved.request:
+        return _Plan(refusal=f"it takes {moved.request.needed} approvals")
+    return _Plan(move=move, moved=moved)
 
 
 def _carried_out(tx: Transaction, plan: _Plan) -> Document | None:

@@ -12,8 +12,7 @@ from registry.domain.commands.models import ChangeModel, CreateModel
 from registry.domain.commands.moves import MoveVersion
 from registry.domain.commands.registration import RegisterVersion
 from registry.domain.commands.versions import ChangeVersion
-from registry.domain.policy import VersionStatus
-from registry.domain.rows import VersionRow
+from registry.domain.rows import VersionRow, VersionStatus
 from registry.errors import CrowdedStageError, ModelNotFoundError
 from registry.services.commands import create, execute, look
 from registry.services.transaction import Transaction

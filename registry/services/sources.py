@@ -165,7 +165,10 @@ def _number(cx: Connection, policy: StagePolicy, source: RegisteredSource) -> in
     if source.number is not None:
         return source.number
     if source.alias is not None:
-        return queries.version_by_alias(cx, source.model, source.alias).number
+        bound_to = policy.for_model(source.model).bound_stage(source.alias)
+        return queries.version_by_alias(
+            cx, source.model, source.alias, bound_to=bound_to
+        ).number
     stage = source.stage
     if stage is not None:
         stage = policy.for_model(source.model).stage(stage, field="source")

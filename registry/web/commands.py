@@ -36,6 +36,8 @@ from registry.web.parts import Parts
 
 Found = TypeVar("Found")
 Work = Callable[[Transaction], Mapping[str, Any] | None]
+#: The status of an answer, or what tells it from the answer's document.
+Status = int | Callable[[Mapping[str, Any]], int]
 
 
 def parts() -> Parts:
@@ -55,7 +57,7 @@ def answer_once(carry_out: Callable[[], Response]) -> Response:
     return carry_out()
 
 
-def commit(work: Work, *, status: int = 200, is_answer: bool = True) -> Response:
+def commit(work: Work, *, status: Status = 200, is_answer: bool = True) -> Response:
     """Run ``work`` in one transaction and answer what it returns.
 
     None is answered as 204. What is not the request's answer (``is_answer``)
@@ -77,11 +79,11 @@ def commit(work: Work, *, status: int = 200, is_answer: bool = True) -> Response
         return _replay(stored)
 
 
-def _commit(work: Work, keyed: KeyedRequest | None, status: int) -> Response:
+def _commit(work: Work, keyed: KeyedRequest | None, status: Status) -> Response:
     with begin(db.engine, caller=_caller(keyed), policy=parts().policy) as tx:
         document = work(tx)
         answer = StoredAnswer(
-            status=204 if document is None else status,
+            status=_status(document, status),
             body="" if document is None else json.dumps(document),
         )
         if keyed:
@@ -91,6 +93,17 @@ def _commit(work: Work, keyed: KeyedRequest | None, status: int) -> Response:
     if not tx.is_told_to_nobody:
         parts().dispatcher.wake()
     return _response(answer)
+
+
+def asked_status(document: Mapping[str, Any]) -> int:
+    """Return the status of a stage change: 202 where it became a request."""
+    return 202 if "request" in document else 200
+
+
+def _status(document: Mapping[str, Any] | None, status: Status) -> int:
+    if document is None:
+        return 204
+    return status if isinstance(status, int) else status(document)
 
 
 def _stored(keyed: KeyedRequest) -> StoredAnswer | None:

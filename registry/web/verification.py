@@ -15,6 +15,7 @@ from flask import Response
 
 from registry.artifacts import hashing
 from registry.auth.sign_in import current_caller
+from registry.domain.commands.aliases import SetAlias
 from registry.domain.commands.change import new_transition_id
 from registry.domain.commands.moves import MoveVersion
 from registry.domain.commands.versions import MarkArtifactChanged
@@ -38,7 +39,7 @@ from registry.persistence.database import (
 from registry.services.artifacts import is_read_by
 from registry.services.commands import execute
 from registry.services.transaction import Transaction, begin
-from registry.web.commands import commit, parts
+from registry.web.commands import Status, commit, parts
 from registry.web.single_flight import StillRunningError
 
 logger = logging.getLogger(__name__)
@@ -51,13 +52,20 @@ class MoveWork(Protocol):
         """Move, and answer."""
 
 
+class AliasWork(Protocol):
+    """What is done in the transaction that points an alias somewhere."""
+
+    def __call__(self, tx: Transaction, move: MoveVersion | None) -> Document:
+        """Point it, and answer."""
+
+
 #: How long a request waits for a verification that another one has begun.
 WAIT_SECONDS = 20.0
 #: Who waits for SQLite's lock looks again after 1 to 100 ms, the longer the later.
 TURN_SECONDS = 0.05
 
 
-def commit_move(move: MoveVersion, work: MoveWork) -> Response:
+def commit_move(move: MoveVersion, work: MoveWork, *, status: Status = 200) -> Response:
     """Commit a move with what must be done before it, each with nothing locked.
 
     The artifact is hashed, where that is asked for; a changed one is recorded as such.
@@ -74,7 +82,7 @@ def commit_move(move: MoveVersion, work: MoveWork) -> Response:
     is_named = move.number is not None
     while True:
         try:
-            return commit(partial(work, move=move))
+            return commit(partial(work, move=move), status=status)
         except VerificationNeededError as needed:
             move = _verify(move, needed)
         except CrowdedStageError:
@@ -85,6 +93,20 @@ def commit_move(move: MoveVersion, work: MoveWork) -> Response:
             )
             commit(partial(work, move=room), is_answer=False)
             time.sleep(TURN_SECONDS)
+
+
+def commit_alias(
+    command: SetAlias, work: AliasWork, *, status: Status = 200
+) -> Response:
+    """Commit what points an alias somewhere: as a move where it is bound to a stage.
+
+    Raises:
+        RegistryError: as ``work``, or as ``commit_move``.
+    """
+    move = command.bound(parts().policy)
+    if move is None:
+        return commit(partial(work, move=None), status=status)
+    return commit_move(move, work, status=status)
 
 
 def _verify(

@@ -16,7 +16,8 @@ from typing import Any
 from sqlalchemy import Engine, insert
 from sqlalchemy.orm import Session
 
-from registry.domain.policy import ARCHIVED, PRODUCTION, STAGING, VersionStatus
+from registry.domain.policy import ARCHIVED, PRODUCTION, STAGING
+from registry.domain.rows import VersionStatus
 from registry.persistence.tables import (
     ModelTag,
     ModelVersion,

@@ -34,7 +34,7 @@ def actor(*grants: Grant, scopes: str | None = None) -> Actor:
         (Role.WRITER, "read write"),
         (Role.PROMOTER, "read write promote"),
         (Role.APPROVER, "read approve"),
-        (Role.BREAK_GLASS, "read break-glass"),
+        (Role.BREAK_GLASS, "read promote break-glass"),
         (Role.ADMIN, " ".join(Action)),
     ],
 )
@@ -86,7 +86,7 @@ def test_refusal_names_who_may_not_do_what_and_what_it_takes() -> None:
 
     assert refused.value.message == (
         "ci (promoter:fraud-*, confined to read:*) may not promote model 'fraud-eu'; "
-        "that takes one of: admin, promoter"
+        "that takes one of: admin, promoter, break-glass"
     )
     with pytest.raises(PermissionDeniedError, match=r"ci \(no role\) may not read;"):
         authorize(NOBODY, Action.READ)

@@ -2,18 +2,21 @@
 
 import itertools
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from registry.domain.policy import Cause, StagePolicy, VersionStatus
+from registry.domain.gates import Evidence
+from registry.domain.policy import Cause, StagePolicy
 from registry.domain.policy_file import parse_policy
-from registry.domain.rows import VersionRow
+from registry.domain.rows import VersionRow, VersionStatus
 from registry.errors import InvalidInputError, TransitionRefusedError
 from registry.settings import packaged_config
 from tests.unit.commands.making import version
 
 STAGES = ("None", "Staging", "Production", "Archived")
+SEEN = Evidence(now=datetime(2026, 11, 28, tzinfo=UTC))
 PAIRS = tuple(itertools.product(STAGES, repeat=2))
 
 # What a transition may do. All else is refused.
@@ -58,7 +61,7 @@ def refusal(
     stages_before: set[str] | None = None,
 ) -> TransitionRefusedError:
     with pytest.raises(TransitionRefusedError) as caught:
-        policy.decide(moved, to_stage, stages_before=stages_before)
+        policy.decide(moved, to_stage, SEEN, stages_before=stages_before)
     return caught.value
 
 
@@ -69,7 +72,7 @@ def test_transition_is_allowed_exactly_where_the_design_says(
     policy, moved = packaged_policy(), make_version(from_stage)
 
     if (from_stage, to_stage) in TRANSITIONS:
-        decision = policy.decide(moved, to_stage)
+        decision = policy.decide(moved, to_stage, SEEN)
 
         assert decision.cause is TRANSITIONS[from_stage, to_stage]
     else:
@@ -89,7 +92,7 @@ def test_rollback_reaches_production_from_archived_and_what_a_transition_may(
     policy, moved = packaged_policy(), make_version(from_stage)
 
     if (from_stage, to_stage) in {*TRANSITIONS, ("Archived", "Production")}:
-        decision = policy.decide(moved, to_stage, stages_before=STAGES)
+        decision = policy.decide(moved, to_stage, SEEN, stages_before=STAGES)
 
         assert decision.cause is Cause.ROLLBACK
     else:
@@ -136,7 +139,7 @@ def test_stage_that_a_version_has_already_is_refused_as_such() -> None:
 
 
 def test_production_is_exclusive_and_its_incumbent_is_archived() -> None:
-    decision = packaged_policy().decide(make_version("Staging"), "Production")
+    decision = packaged_policy().decide(make_version("Staging"), "Production", SEEN)
 
     assert decision.is_exclusive
     assert decision.incumbent_to == "Archived"
@@ -144,14 +147,14 @@ def test_production_is_exclusive_and_its_incumbent_is_archived() -> None:
 
 
 def test_staging_is_shared() -> None:
-    decision = packaged_policy().decide(make_version("None"), "Staging")
+    decision = packaged_policy().decide(make_version("None"), "Staging", SEEN)
 
     assert not decision.is_exclusive
     assert decision.incumbent_to is None
 
 
 def test_archival_needs_no_look_at_the_artifact() -> None:
-    decision = packaged_policy().decide(make_version("Production"), "Archived")
+    decision = packaged_policy().decide(make_version("Production"), "Archived", SEEN)
 
     assert not decision.verify_artifact
 
@@ -171,7 +174,7 @@ def test_open_policy_allows_every_move_into_shared_stages(
 ) -> None:
     policy = packaged_policy("policy-open.toml")
 
-    decision = policy.decide(make_version(pair[0]), pair[1])
+    decision = policy.decide(make_version(pair[0]), pair[1], SEEN)
 
     assert decision.incumbent_to is None
     expected = Cause.ARCHIVAL if pair[1] == "Archived" else Cause.PROMOTION
@@ -203,16 +206,19 @@ def test_strict_policy_lets_nothing_serve_that_nobody_here_verified(
     read, before = make_version(pair[0]), {pair[1]} if is_rollback else None
 
     with pytest.raises(TransitionRefusedError) as refused:
-        policy.decide(unread, pair[1], stages_before=before)
+        policy.decide(unread, pair[1], SEEN, stages_before=before)
 
     assert refused.value.reasons == ("its artifact is not verified",)
-    assert policy.decide(read, pair[1], stages_before=before).verify_artifact
+    assert policy.decide(read, pair[1], SEEN, stages_before=before).verify_artifact
 
 
 def test_strict_policy_is_the_default_one_but_for_that_gate() -> None:
     default, strict = map(packaged_policy, ("policy.toml", "policy-strict.toml"))
 
-    ungated = tuple(replace(move, require_verified=False) for move in strict.moves)
+    ungated = tuple(
+        replace(move, asks=replace(move.asks, require_verified=False))
+        for move in strict.moves
+    )
 
     assert replace(strict, moves=ungated, digest=default.digest) == default
 
@@ -254,7 +260,7 @@ def test_version_that_passes_every_gate_moves() -> None:
         metrics={"accuracy": 0.9, "latency_ms": 50.0},
     )
 
-    decision = policy_with(GATED).decide(moved, "Staging")
+    decision = policy_with(GATED).decide(moved, "Staging", SEEN)
 
     assert decision.cause is Cause.PROMOTION
 
@@ -332,7 +338,7 @@ def test_override_keeps_what_it_does_not_replace() -> None:
     policy = policy_with(OVERRIDDEN)
 
     moved = make_version(tags={"approved": "yes"})
-    decision = policy.for_model("risk-credit").decide(moved, "Production")
+    decision = policy.for_model("risk-credit").decide(moved, "Production", SEEN)
 
     assert decision.incumbent_to == "Archived"
     assert policy.for_model("risk-credit").digest == policy.digest
@@ -361,7 +367,7 @@ via = "archival"
 def test_stages_may_stand_between_the_built_in_ones() -> None:
     policy = parse_policy(CANARY.encode(), source="canary.toml")
 
-    decision = policy.decide(make_version("Shadow"), "Canary")
+    decision = policy.decide(make_version("Shadow"), "Canary", SEEN)
 
     assert decision.is_exclusive
     assert decision.incumbent_to == "Archived"

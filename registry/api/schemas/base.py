@@ -26,6 +26,8 @@ STORABLE = r"^[^\x00]*$"
 _NAME = r"[^/:\x00-\x1f\x7f-\x9f]"
 MODEL_NAME = rf"^{_NAME}*[^/:\s\x00-\x1f\x7f-\x9f]{_NAME}*$"
 # What else makes an artifact path is more than a pattern can say (domain.manifests).
+_MAX_LINK = 2000
+_LINK = r"""^[Hh][Tt][Tt][Pp][Ss]?://[!-\[\]-~]+$"""
 ARTIFACT_PATH = r"^[^/\\\x00-\x1f\x7f-\x9f]+(/[^/\\\x00-\x1f\x7f-\x9f]+)*$"
 
 
@@ -92,6 +94,18 @@ def artifact_path() -> fields.String:
         ),
     ]
     return fields.String(required=True, validate=rules)
+
+
+def link(description: str) -> fields.String:
+    """An address that people are to open."""
+    return fields.String(
+        load_default=None,
+        validate=[
+            validate.Length(max=_MAX_LINK),
+            validate.Regexp(_LINK, error="must be a plain ASCII http or https URL"),
+        ],
+        metadata={"description": description},
+    )
 
 
 def cursor(kind: str = "name") -> fields.String:

@@ -10,13 +10,12 @@ from registry.api.schemas.base import (
     Page,
     PageQuery,
     RequestSchema,
+    link,
     text,
 )
 from registry.domain.documents import DeploymentDocument, DeploymentStatus
 from registry.domain.names import MAX_ENVIRONMENT_CHARACTERS
 
-_MAX_URL = 2000
-_URL = r"""^[Hh][Tt][Tt][Pp][Ss]?://[!-\[\]-~]+$"""
 _VISIBLE = r"[^\x00-\x1f\x7f-\x9f]"
 _NAME = rf"^{_VISIBLE}*[^\s\x00-\x1f\x7f-\x9f]{_VISIBLE}*$"
 
@@ -38,14 +37,7 @@ class NewDeployment(RequestSchema):
             ),
         ],
     )
-    url = fields.String(
-        load_default=None,
-        validate=[
-            validate.Length(max=_MAX_URL),
-            validate.Regexp(_URL, error="must be a plain ASCII http or https URL"),
-        ],
-        metadata={"description": "where more is to be read, such as a pipeline"},
-    )
+    url = link("where more is to be read, such as a pipeline")
     description = text(maximum=MAX_SHORT_TEXT, load_default=None)
     delivery_id = text(
         minimum=1,

@@ -17,7 +17,11 @@ from registry.api.schemas.base import (
     whole_number,
 )
 from registry.api.schemas.models import tag_changes, tag_values
-from registry.domain.documents import StageChangeDocument, VersionDocument
+from registry.domain.documents import (
+    RequestDocument,
+    StageChangeDocument,
+    VersionDocument,
+)
 from registry.domain.manifests import MAX_FILES
 from registry.domain.sources import MAX_SOURCE_CHARACTERS
 from registry.domain.timestamps import Instant
@@ -138,6 +142,17 @@ class NewTransition(RequestSchema):
         allow_none=True,
         metadata={"description": "the version expected in the stage; null for none"},
     )
+    break_glass = fields.Boolean(
+        load_default=False,
+        metadata={"description": "go past the gates, by its own permission"},
+    )
+
+
+class PreviewQuery(RequestSchema):
+    """The stage change to look at."""
+
+    to_stage = text(required=True, minimum=1, maximum=MAX_SHORT_TEXT)
+    rollback = fields.Boolean(load_default=False)
 
 
 class NewRollback(RequestSchema):
@@ -155,6 +170,12 @@ class TransitionDocument(TypedDict):
     superseded: int | None
     verified: Annotated[bool, "whether its artifact is known to be as registered"]
     version: VersionDocument
+
+
+class AskedDocument(TypedDict):
+    """The request that a stage change became: others are to approve it."""
+
+    request: RequestDocument
 
 
 class DeliverySummary(TypedDict):

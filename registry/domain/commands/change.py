@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
 from registry.domain import prompts
-from registry.domain.actors import Caller, may
+from registry.domain.actors import ActorKind, Caller, may
 from registry.domain.audit_chain import Head
 from registry.domain.documents import NO_FACTS, Document, ModelFacts
 from registry.domain.entries import Change, EntryRow, appended
@@ -27,13 +27,18 @@ from registry.domain.events import (
     PromptVersion,
     Version,
 )
+from registry.domain.gates import Evidence
+from registry.domain.holds import Hold
 from registry.domain.policy import ARCHIVED, NONE, StagePolicy
 from registry.domain.roles import Action
 from registry.domain.rows import (
     AliasRow,
+    ApprovalRow,
+    CheckRow,
     CommentRow,
     DeploymentRow,
     ModelRow,
+    RequestRow,
     StageChangeRow,
     VersionRow,
 )
@@ -83,6 +88,10 @@ class Want:
         outside: the first versions in other stages than these.
         copied: the version of that id, of whatever model.
         reported: the deployment that is reported on, and its change.
+        checks: whether the results of its checks are needed.
+        entered_at: whether it is needed when the version entered its stage.
+        asked: the transition request of that version into that stage, still open.
+        request: the transition request of that id, its version and its approvals.
     """
 
     number: int | None = None
@@ -97,6 +106,10 @@ class Want:
     outside: frozenset[str] | None = None
     copied: str | None = None
     reported: Reported | None = None
+    checks: bool = False
+    entered_at: bool = False
+    asked: str | None = None
+    request: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +153,20 @@ class Snapshot:
     outside: Sequence[tuple[int, str]] = ()
     copied: tuple[str, str] | None = None
     deployment: DeploymentFacts = field(default_factory=DeploymentFacts)
+    checks: Mapping[str, CheckRow] = field(default_factory=dict)
+    entered_at: datetime | None = None
+    request: RequestRow | None = None
+    approvals: Sequence[ApprovalRow] = ()
+
+    def evidence(self, context: "Context") -> Evidence:
+        """Return what gates look at besides the version."""
+        return Evidence(
+            now=context.now,
+            checks=self.checks,
+            entered_at=self.entered_at,
+            holds=[Hold.of(hold) for hold in self.model.holds],
+            is_automation=context.caller.actor.kind is ActorKind.CI,
+        )
 
     def at(self, context: "Context") -> datetime:
         """Return when it is changed; never before its last change."""

@@ -13,12 +13,14 @@ Rules:
   are more, room is made first, by changes of their own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from registry.domain import names
+from registry.domain.actors import ActorKind, authorize
+from registry.domain.commands.asking import Approved, Asked
 from registry.domain.commands.change import (
     Context,
     Outcome,
@@ -30,9 +32,18 @@ from registry.domain.commands.change import (
     new_transition_id,
     version_event,
 )
-from registry.domain.documents import Document, version_document
+from registry.domain.documents import Document, request_document, version_document
 from registry.domain.entries import Change
-from registry.domain.events import STAGE_CHANGED, StageChange
+from registry.domain.events import (
+    BROKE_GLASS,
+    STAGE_CHANGED,
+    AboutVersion,
+    BrokenGlass,
+    StageChange,
+    Version,
+)
+from registry.domain.gates import Evidence, failing
+from registry.domain.holds import Hold, with_hold
 from registry.domain.policy import (
     ARCHIVED,
     NONE,
@@ -41,16 +52,20 @@ from registry.domain.policy import (
     Decision,
     StagePolicy,
 )
-from registry.domain.rows import ModelRow, StageChangeRow, VersionRow
+from registry.domain.roles import Action
+from registry.domain.rows import ModelRow, RequestRow, StageChangeRow, VersionRow
 from registry.errors import (
     ConflictError,
     CrowdedStageError,
+    InvalidInputError,
     PromptStageError,
     StaleExpectationError,
     VerificationNeededError,
 )
 
 MAX_LEAVING = 100
+#: What an event says of a version, whatever it is about.
+_OF_VERSION = (Version.__annotations__ | AboutVersion.__annotations__).keys()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +77,7 @@ class Moved:
         superseded: the incumbent that moved aside last.
         beside: others in the stage, where the version was there already and they are
             to leave it; of more than ``MAX_LEAVING``, at least one more than that.
+        request: what was asked for instead, where others must approve.
     """
 
     version: VersionRow
@@ -69,10 +85,14 @@ class Moved:
     cause: str | None = None
     superseded: int | None = None
     beside: Sequence[int] = ()
+    request: RequestRow | None = None
 
     @property
     def document(self) -> Document:
-        """Return the move as the API shows it."""
+        """Return the move as the API shows it, or the request that it became."""
+        if self.request is not None:
+            name = self.version.model_name
+            return {"request": request_document(name, self.request)}
         return {
             "transition_id": self.transition_id,
             "cause": self.cause,
@@ -119,6 +139,8 @@ class MoveVersion:
     archives_others: bool = False
     may_be_there: bool = False
     makes_room: bool = False
+    breaks_glass: bool = False
+    approved: Approved | None = None
     transition_id: str = field(default_factory=new_transition_id)
 
     def want(self, policy: StagePolicy) -> Want:
@@ -126,6 +148,7 @@ class MoveVersion:
         rules = policy.for_model(self.model)
         stage = rules.stage(self.to_stage)
         empties = stage in rules.exclusive or self.archives_others
+        wants = rules.wants(stage)
         return Want(
             number=self.number,
             holder_before=stage if self.number is None else None,
@@ -133,6 +156,9 @@ class MoveVersion:
             limit=MAX_LEAVING + 2,
             last_in=stage if self.expects_incumbent else None,
             stages_before=self.is_rollback,
+            checks=wants.checks,
+            entered_at=wants.entered_at,
+            asked=stage if wants.approvals else None,
         )
 
     def decide(self, seen: Snapshot, context: Context) -> Outcome[Moved]:
@@ -156,12 +182,22 @@ class MoveVersion:
         if self.may_be_there and version.stage == stage:
             beside = [row.number for row in seen.in_stage if row != version]
             return Outcome(answer=Moved(version=version, beside=beside))
-        stages_before = seen.stages_before if self.is_rollback else None
-        decision = rules.decide(version, stage, stages_before=stages_before)
+        self._allow_glass(context)
+        decision = rules.decide(
+            version,
+            stage,
+            self._evidence(seen, context),
+            stages_before=seen.stages_before if self.is_rollback else None,
+            breaks_glass=self.breaks_glass,
+            is_approved=self.approved is not None,
+        )
         seen.require_version(version.number, if_match=self.if_match)
         self._expect_incumbent(seen, stage)
+        is_exempt = self.approved or self.breaks_glass or self.makes_room
+        if decision.approvals and not is_exempt:
+            return self._ask(seen, context, version=version, decision=decision)
         self._expect_verified(version, decision)
-        steps = self._leaving(seen, rules, decision)
+        steps = self._leaving(seen, context, decision)
         if not self.makes_room:
             steps.append(_Step(version, stage, decision.cause))
         elif not steps:
@@ -169,6 +205,39 @@ class MoveVersion:
         return self._outcome(
             seen, context, version=version, steps=steps, decision=decision
         )
+
+    def _allow_glass(self, context: Context) -> None:
+        if not self.breaks_glass:
+            return
+        authorize(context.caller.actor, Action.BREAK_GLASS, self.model)
+        if not self.reason.strip():
+            raise InvalidInputError("say why the glass is broken", field="reason")
+
+    def _evidence(self, seen: Snapshot, context: Context) -> Evidence:
+        evidence = seen.evidence(context)
+        if self.approved is None:
+            return evidence
+        is_automation = self.approved.request.requester_kind == ActorKind.CI
+        return replace(evidence, is_automation=is_automation)
+
+    def _ask(
+        self,
+        seen: Snapshot,
+        context: Context,
+        *,
+        version: VersionRow,
+        decision: Decision,
+    ) -> Outcome[Moved]:
+        asked = Asked(
+            version=version,
+            to_stage=decision.to_stage,
+            reason=self.reason,
+            needed=decision.approvals,
+            is_rollback=self.is_rollback,
+            archives_others=self.archives_others,
+        ).outcome(seen, context)
+        moved = Moved(version=version, request=asked.answer)
+        return Outcome(effects=asked.effects, answer=moved)
 
     def _version(self, seen: Snapshot, stage: str) -> VersionRow:
         if self.number is not None:
@@ -206,12 +275,13 @@ class MoveVersion:
         )
 
     def _leaving(
-        self, seen: Snapshot, rules: StagePolicy, decision: Decision
+        self, seen: Snapshot, context: Context, decision: Decision
     ) -> list[_Step]:
         """Return who moves aside, the last one to enter at the end."""
         leaving = sorted(seen.in_stage, key=lambda row: row.entered)
         if not decision.is_exclusive:
-            _allow_archival(rules, leaving)
+            rules = context.policy.for_model(self.model)
+            _allow_archival(rules, leaving, seen.evidence(context))
         if len(leaving) > MAX_LEAVING and not self.makes_room:
             raise CrowdedStageError
         if self.makes_room and len(leaving) <= MAX_LEAVING:
@@ -231,7 +301,16 @@ class MoveVersion:
         model = seen.model.touched(context.now)
         rows = [_entered(step, decision, model.updated_at) for step in steps]
         history = self._history(context, model, steps, rows)
+        broken = _broken(decision) if self.breaks_glass else []
+        hold = self._hold(context, history)
+        history[-1] = replace(
+            history[-1],
+            request_id=self.approved.request.id if self.approved else None,
+            broke_glass=bool(broken),
+            held=hold is not None,
+        )
         after = version if self.makes_room else rows[-1]
+        told = _told(context, model, rows, history)
         written = effects(
             seen,
             context,
@@ -239,17 +318,19 @@ class MoveVersion:
                 model,
                 mlflow_updated_at=model.updated_at,
                 last_history=history[-1].sequence,
+                holds=self._holds(context, model, after, hold),
             ),
-            self._change(context, version, after, history),
-            told=_told(context, model, rows, history),
-            changed=rows,
+            self._change(context, (version, after), history, broken),
+            told=[*told, *self._told_besides(context, model, told[-1], broken)],
+            changed=[*rows, *self._approving(context, is_new=False)],
         )
         announced = [
             replace(line, event_id=event.id)
-            for line, event in zip(history, written.events, strict=True)
+            for line, event in zip(history, written.events, strict=False)
         ]
+        added = [*announced, *self._approving(context, is_new=True)]
         return Outcome(
-            effects=replace(written, added=announced),
+            effects=replace(written, added=added),
             answer=Moved(
                 version=after,
                 transition_id=self.transition_id,
@@ -280,13 +361,73 @@ class MoveVersion:
             for sequence, (step, row) in moved
         ]
 
+    def _hold(self, context: Context, history: Sequence[StageChangeRow]) -> Hold | None:
+        """Return the hold that a rollback by a person sets."""
+        rules, line = context.policy.for_model(self.model), history[-1]
+        rolled_back = _last_superseded(history)
+        if (
+            rolled_back is None
+            or line.cause != Cause.ROLLBACK
+            or line.to_stage not in rules.held_after_rollback
+            or context.caller.actor.kind not in {ActorKind.USER, ActorKind.TOKEN}
+        ):
+            return None
+        return Hold(
+            stage=line.to_stage,
+            version=rolled_back,
+            reason=line.reason,
+            by=line.actor_name,
+            at=line.at,
+        )
+
+    def _holds(
+        self, context: Context, model: ModelRow, after: VersionRow, hold: Hold | None
+    ) -> Sequence[Mapping[str, Any]]:
+        """Return the model's holds; who may put a version there ends one for CI."""
+        if hold is not None:
+            return with_hold(model.holds, hold)
+        if self.makes_room or context.caller.actor.kind is ActorKind.CI:
+            return model.holds
+        return [
+            each
+            for each in model.holds
+            if each["version"] is None or each["stage"] != after.stage
+        ]
+
+    def _approving(self, context: Context, *, is_new: bool) -> list[Any]:
+        """Return the rows that are changed, or new, by the approval of the move."""
+        approved = self.approved
+        if approved is None:
+            return []
+        given = [approved.approval] if approved.is_new is is_new else []
+        used_up = approved.used_up(self.transition_id, context)
+        return given if is_new else [*given, used_up]
+
+    def _told_besides(
+        self, context: Context, model: ModelRow, told: Told, broken: Sequence[str]
+    ) -> Iterator[Told]:
+        """Yield the events of an approval, and of broken glass."""
+        _, data = told
+        about = {name: value for name, value in data.items() if name in _OF_VERSION}
+        if self.approved:
+            used_up = self.approved.used_up(self.transition_id, context)
+            yield self.approved.told(model.name, used_up, about)
+        if broken:
+            glass: BrokenGlass = {
+                "transition_id": self.transition_id,
+                "gates": broken,
+                "reason": self.reason,
+            }
+            yield BROKE_GLASS, {**about, **glass}
+
     def _change(
         self,
         context: Context,
-        before: VersionRow,
-        after: VersionRow,
+        versions: tuple[VersionRow, VersionRow],
         history: Sequence[StageChangeRow],
+        broken: Sequence[str],
     ) -> Change:
+        before, after = versions
         aside = [line for line in history if line.cause == Cause.SUPERSEDED]
         return Change(
             action=STAGE_CHANGED,
@@ -304,6 +445,8 @@ class MoveVersion:
                 "artifact_digest": after.artifact_digest,
                 "verified": after.is_verified,
                 "policy": context.policy.digest,
+                **({"broke_glass": list(broken)} if broken else {}),
+                **(self.approved.details if self.approved else {}),
             },
         )
 
@@ -369,13 +512,27 @@ def _stage_change(
         "transition_id": line.transition_id,
         "previous_version": None if is_aside else _last_superseded(history),
         "reason": line.reason,
+        "request_id": line.request_id,
+        "held": line.held,
     }
 
 
-def _allow_archival(policy: StagePolicy, versions: Sequence[VersionRow]) -> None:
+def _broken(decision: Decision) -> list[str]:
+    """Return why each gate would have refused that is gone past."""
+    needed = decision.approvals
+    return [
+        *failing(decision.broken),
+        *([f"it takes {needed} approvals"] if needed else []),
+    ]
+
+
+def _allow_archival(
+    policy: StagePolicy, versions: Sequence[VersionRow], seen: Evidence
+) -> None:
     """Ask the policy about each who leaves a shared stage, where nobody must."""
     for version in versions:
-        if policy.decide(version, ARCHIVED).verify_artifact:
+        decision = policy.decide(version, ARCHIVED, seen)
+        if decision.verify_artifact or decision.approvals:
             raise must_be_archived_alone(version.number)
 
 
@@ -383,7 +540,7 @@ def must_be_archived_alone(number: int) -> ConflictError:
     """Return what to raise for a version that another's move cannot archive."""
     return ConflictError(
         f"version {number} must be archived by itself: its artifact is verified for "
-        "that"
+        "that, or others approve it"
     )
 
 

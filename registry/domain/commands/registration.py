@@ -31,8 +31,14 @@ from registry.domain.commands.versions import new_id, sealed, version_changed
 from registry.domain.events import REGISTERED
 from registry.domain.manifests import Manifest
 from registry.domain.names import Tags
-from registry.domain.policy import NONE, Cause, StagePolicy, VersionStatus
-from registry.domain.rows import ManifestRow, ModelRow, VersionRow, VersionTagRow
+from registry.domain.policy import NONE, Cause, StagePolicy
+from registry.domain.rows import (
+    ManifestRow,
+    ModelRow,
+    VersionRow,
+    VersionStatus,
+    VersionTagRow,
+)
 from registry.errors import ConflictError
 
 

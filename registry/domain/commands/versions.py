@@ -33,13 +33,14 @@ from registry.domain.events import (
 )
 from registry.domain.manifests import Manifest
 from registry.domain.names import Tags
-from registry.domain.policy import StagePolicy, VersionStatus
+from registry.domain.policy import StagePolicy
 from registry.domain.rows import (
     AliasRow,
     DeclaredRow,
     ManifestRow,
     ModelRow,
     VersionRow,
+    VersionStatus,
     VersionTagRow,
 )
 from registry.errors import ConflictError, DeletionRefusedError

@@ -9,6 +9,7 @@ from registry.domain.commands.comments import (
     EditComment,
 )
 from registry.domain.roles import Role
+from registry.domain.rows import AliasRow
 from registry.errors import (
     AliasNotFoundError,
     InvalidInputError,
@@ -41,6 +42,7 @@ def test_alias_that_points_elsewhere_is_moved_and_a_new_one_added() -> None:
 
     assert (written(moved).changed[1:], written(moved).added) == ([moved.answer], [])
     assert (written(added).changed[1:], written(added).added) == ([], [added.answer])
+    assert isinstance(moved.answer, AliasRow)
     assert (moved.answer.version_id, moved.answer.number) == ("v2", 2)
     assert events(moved)[0][1]["previous_version"] == 3
     assert events(added)[0][1]["previous_version"] is None

@@ -1,0 +1,136 @@
+"""What is read of transition requests and checks; each is one statement."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, bindparam, select
+
+from registry.domain.commands.requests import no_request
+from registry.domain.requests import RequestState, There, standing
+from registry.domain.rows import CheckRow, RequestRow
+from registry.errors import VersionNotFoundError
+from registry.persistence.statements import (
+    CHECKS,
+    MODELS,
+    REQUESTS,
+    VERSIONS,
+    row_of,
+    selected,
+)
+from webhooks.statements import fetch, fetch_one, read_rows
+
+_BEHIND_ALL = "req_g"  #: ids go on with hexadecimal digits
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRequest:
+    """A transition request, with what its version is now.
+
+    Attributes:
+        model: the model's present name.
+        there: the version's digest and stage; None if it was deleted.
+    """
+
+    row: RequestRow
+    model: str
+    there: There | None
+
+    def state(self, policy_digest: str, now: datetime) -> RequestState:
+        """Return how it stands."""
+        return standing(self.row, self.there, policy_digest, now)
+
+
+_FOUND = (
+    select(
+        *selected(RequestRow),
+        MODELS.c.name.label("model"),
+        VERSIONS.c.artifact_digest.label("digest"),
+        VERSIONS.c.stage,
+        VERSIONS.c.deleted_at,
+    )
+    .join(MODELS, MODELS.c.id == REQUESTS.c.model_id)
+    .join(VERSIONS, VERSIONS.c.id == REQUESTS.c.version_id)
+)
+_BY_ID = _FOUND.where(REQUESTS.c.id == bindparam("id"), MODELS.c.deleted_at.is_(None))
+_IS_OPEN = REQUESTS.c.state == RequestState.OPEN.value
+_OF_MODEL = MODELS.c.name == bindparam("model")
+
+
+def _page(*conditions: Any) -> Select[Any]:  # noqa: ANN401  # SQLAlchemy's
+    return (
+        _FOUND.where(
+            REQUESTS.c.id < bindparam("before"),
+            MODELS.c.deleted_at.is_(None),
+            *conditions,
+        )
+        .order_by(REQUESTS.c.id.desc())
+        .limit(bindparam("most"))
+    )
+
+
+#: By whether they are a model's, and whether they are open.
+_PAGES = {
+    (False, False): _page(),
+    (True, False): _page(_OF_MODEL),
+    (False, True): _page(_IS_OPEN),
+    (True, True): _page(_OF_MODEL, _IS_OPEN),
+}
+_CHECKS = (
+    select(*selected(CheckRow))
+    .select_from(VERSIONS)
+    .join(MODELS, MODELS.c.id == VERSIONS.c.model_id)
+    .outerjoin(CHECKS, CHECKS.c.version_id == VERSIONS.c.id)
+    .where(
+        and_(MODELS.c.name == bindparam("name"), MODELS.c.deleted_at.is_(None)),
+        and_(VERSIONS.c.number == bindparam("number"), VERSIONS.c.deleted_at.is_(None)),
+    )
+    .order_by(CHECKS.c.name)
+)
+
+
+def get_request(cx: Connection, request_id: str) -> FoundRequest:
+    """The transition request of that id.
+
+    Raises:
+        NotFoundError: when there is none.
+    """
+    found = fetch_one(cx, _BY_ID, {"id": request_id})
+    if found is None:
+        raise no_request(request_id)
+    return _found(found)
+
+
+def list_requests(
+    cx: Connection,
+    *,
+    model: str | None,
+    is_open: bool,
+    before: str | None,
+    limit: int,
+) -> Iterator[FoundRequest]:
+    """Transition requests, newest first; those left open, or all."""
+    values: dict[str, Any] = {"before": before or _BEHIND_ALL, "most": limit}
+    if model is not None:
+        values["model"] = model
+    statement = _PAGES[model is not None, is_open]
+    return map(_found, read_rows(cx, statement, limit=limit, values=values))
+
+
+def list_checks(cx: Connection, name: str, number: int) -> list[CheckRow]:
+    """The checks of a version, by name.
+
+    Raises:
+        VersionNotFoundError: when there is no such version.
+    """
+    rows = fetch(cx, _CHECKS, {"name": name, "number": number})
+    if not rows:
+        raise VersionNotFoundError(name, number)
+    return [row_of(CheckRow, row) for row in rows if row[0] is not None]
+
+
+def _found(found: Sequence[Any]) -> FoundRequest:
+    *columns, model, digest, stage, deleted_at = found
+    there = None if deleted_at else (digest, stage)
+    return FoundRequest(row_of(RequestRow, columns), model, there)
