@@ -152,6 +152,7 @@ def test_created_token_signs_in_and_is_shown_once(api: Driver) -> None:
         "name": "ci",
         "kind": "token",
         "roles": ["writer"],
+        "scopes": None,
     }
     listed = {token["id"]: token for token in api.read("/tokens")["items"]}
     assert listed[created["id"]] == {
