@@ -12,7 +12,7 @@ from registry.api.schemas.admin import (
     TokenPage,
 )
 from registry.api.schemas.base import PageQuery
-from registry.auth.permissions import Permission, requires
+from registry.auth.permissions import NONE, Permission, requires
 from registry.auth.sign_in import current_caller
 from registry.domain.documents import token_document
 from registry.domain.roles import Grant, Scope
@@ -26,7 +26,7 @@ blueprint = Blueprint("tokens", __name__, description="Bearer tokens")
 
 
 @blueprint.route("/whoami", methods=["GET"])
-@requires(Permission.READ)
+@requires(Permission.READ, model=NONE)
 @blueprint.response(200, CallerDocument)
 def whoami() -> Response:
     """Show who is signed in, and what they may do."""

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from registry.domain.actors import Actor, ActorKind, Caller, CredentialKind
 from registry.domain.roles import MAX_SCOPES, Grant, Role, Scope
 from registry.domain.rows import TokenRow
+from registry.domain.token_format import token_digest
 from registry.persistence import apply
 from registry.persistence.database import change
 from registry.services import tokens
@@ -99,7 +100,7 @@ def test_token_of_a_ci_job_acts_for_its_publisher_and_its_run(api: Driver) -> No
         kind=tokens.CI,
         publisher_id="p1",
         on_behalf_of=run,
-        digest=tokens.token_digest("of-a-job"),
+        digest=token_digest("of-a-job"),
         created_at=utc_now(),
         created_by="acme/fraud",
         expires_at=None,
