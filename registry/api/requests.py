@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Response, jsonify
+from flask import Response, jsonify, request
 
 from registry.api.blueprints import Blueprint
 from registry.api.schemas.requests import (
@@ -14,14 +14,20 @@ from registry.api.schemas.requests import (
     RequestPage,
     RequestsQuery,
 )
-from registry.auth.permissions import Permission, requires
+from registry.auth.permissions import MANY, Permission, in_body, known_by, requires
 from registry.auth.sign_in import current_caller
+from registry.domain.actors import readable
 from registry.domain.commands.moves import MoveVersion
 from registry.domain.commands.requests import CloseRequest, RequestMove
 from registry.domain.documents import Document, RequestDocument, request_document
 from registry.domain.requests import RequestState
 from registry.persistence.database import end_reading, reading
-from registry.persistence.requests import FoundRequest, get_request, list_requests
+from registry.persistence.requests import (
+    FoundRequest,
+    get_request,
+    list_requests,
+    model_of_request,
+)
 from registry.services import requests
 from registry.services.commands import execute
 from registry.services.transaction import Transaction
@@ -32,8 +38,13 @@ from registry.web.verification import commit_move
 blueprint = Blueprint("requests", __name__, description="Moves that others approve")
 
 
+def _model_asked() -> str | None:
+    """Return the model of the request that the path names, if there is one."""
+    return model_of_request(reading(), (request.view_args or {})["request_id"])
+
+
 @blueprint.route("/transition-requests", methods=["GET"])
-@requires(Permission.READ)
+@requires(Permission.READ, model=MANY)
 @blueprint.arguments(RequestsQuery, location="query")
 @blueprint.response(200, RequestPage)
 def list_transition_requests(query: dict[str, Any]) -> Response:
@@ -45,12 +56,13 @@ def list_transition_requests(query: dict[str, Any]) -> Response:
         is_open=query["state"] == RequestState.OPEN,
         before=decode_cursor(query["cursor"], str),
         limit=limit + 1,
+        readable=list(readable(current_caller().actor)),
     )
     return page(rows, limit, document=_document, key=lambda found: found.row.id)
 
 
 @blueprint.route("/transition-requests", methods=["POST"])
-@requires(Permission.WRITE)
+@requires(Permission.WRITE, model=in_body("model"))
 @blueprint.arguments(NewRequest)
 @blueprint.response(201, RequestDocument)
 @blueprint.alt_response(409, description="No rule of the policy allows the move")
@@ -70,7 +82,7 @@ def create_transition_request(body: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/transition-requests/<name:request_id>", methods=["GET"])
-@requires(Permission.READ)
+@requires(Permission.READ, model=known_by(_model_asked))
 @blueprint.response(200, RequestDetails)
 def get_transition_request(request_id: str) -> Response:
     """Show a transition request, its approvals, and every gate as it stands."""
@@ -81,7 +93,7 @@ def get_transition_request(request_id: str) -> Response:
 
 
 @blueprint.route("/transition-requests/<name:request_id>/approve", methods=["POST"])
-@requires(Permission.APPROVE)
+@requires(Permission.APPROVE, model=known_by(_model_asked))
 @blueprint.arguments(Decision)
 @blueprint.response(200, ApprovedRequest)
 @blueprint.alt_response(409, description="It does not stand, or a gate does not pass")
@@ -109,7 +121,7 @@ def approve(request_id: str, comment: str) -> Response:
     "/transition-requests/<name:request_id>/<any(reject, cancel):decision>",
     methods=["POST"],
 )
-@requires(Permission.READ)
+@requires(Permission.READ, model=known_by(_model_asked))
 @blueprint.arguments(Decision)
 @blueprint.response(200, RequestDocument)
 @blueprint.alt_response(409, description="It does not stand any more")

@@ -20,11 +20,13 @@ from sqlalchemy.exc import DBAPIError
 from registry.auth.hops import READING, ask_for_no_more, hop_of_request
 from registry.auth.permissions import (
     Permission,
+    authorize_model,
+    is_free_with_models,
     is_open_to_deliveries,
     permission_of,
 )
 from registry.auth.token_use import TokenUse
-from registry.domain.actors import Actor, Caller, authorize
+from registry.domain.actors import Actor, ActorKind, Caller, authorize
 from registry.domain.commands.deployments import DeploymentGrant
 from registry.domain.deployment_token import DeploymentTokens, is_deployment_token
 from registry.domain.rows import TokenRow
@@ -60,6 +62,9 @@ def _authorize() -> None:
     now = datetime.now(UTC)
     try:
         actor = _signed_in(permission, request.endpoint, now)
+        g.caller = _caller(actor)
+        _let_go_of_connection()  # none waits for a body that arrives slowly
+        _hold_to_models(actor, request.endpoint)
     except (NotSignedInError, PermissionDeniedError) as error:
         logger.warning(
             "sign_in_refused reason=%r path=%r source_ip=%s",
@@ -68,15 +73,29 @@ def _authorize() -> None:
             request.remote_addr,
         )
         raise
-    g.caller = Caller(
+
+
+def _caller(actor: Actor) -> Caller:
+    return Caller(
         actor=actor,
         request_id=g.request_id,
         source_ip=request.remote_addr or "",
         user_agent=request.user_agent.string[:_MAX_HEADER_CHARACTERS],
         hop=hop_of_request(),
     )
+
+
+def _let_go_of_connection() -> None:
     if request.method not in READING:
-        end_reading()  # no connection waits for a body that arrives slowly
+        end_reading()
+
+
+def _hold_to_models(actor: Actor, endpoint: str) -> None:
+    """Judge the model that is named, for those who may not act on every one."""
+    is_held_by_grant = actor.kind is ActorKind.DELIVERY  # to one version already
+    if not is_held_by_grant and not is_free_with_models(current_app, endpoint, actor):
+        authorize_model(current_app, endpoint, actor)
+        _let_go_of_connection()
 
 
 def _signed_in(permission: Permission | None, endpoint: str, now: datetime) -> Actor:

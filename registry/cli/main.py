@@ -83,6 +83,10 @@ COMMANDS = {
         "registry.cli.tokens:tokens",
         "Create, list and revoke API tokens.",
     ),
+    "whoami": LazyCommand(
+        "registry.cli.whoami:whoami",
+        "Show who is signed in, and what they may do.",
+    ),
 }
 
 

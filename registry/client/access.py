@@ -1,6 +1,6 @@
 """The client's calls about tokens, the audit log and the stage policy."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import requests
 
@@ -20,10 +20,28 @@ class TokenCalls:
         self._transport = transport
 
     def create(
-        self, name: str, role: str, *, expires_in_days: int | None = None
+        self,
+        name: str,
+        role: str,
+        *,
+        models: str = "*",
+        scopes: Sequence[str] = (),
+        expires_in_days: int | None = None,
     ) -> TokenRecord:
-        """Make a token; the answer, and only it, has its text."""
+        """Make a token; the answer, and only it, has its text.
+
+        Args:
+            name: for people to know it by.
+            role: what it may do.
+            models: to which models, by a pattern.
+            scopes: what it is confined to, as ``action:pattern``; nothing if empty.
+            expires_in_days: when it ends; the server's default if None.
+        """
         body: dict[str, object] = {"name": name, "role": role}
+        if models != "*":
+            body["models"] = models
+        if scopes:
+            body["scopes"] = list(scopes)
         if expires_in_days is not None:
             body["expires_in_days"] = expires_in_days
         return TokenRecord.from_json(

@@ -89,7 +89,7 @@ class RegistryClient:
         self._transport.close()
 
     def whoami(self) -> JsonObject:
-        """Return the name and role of the token in use."""
+        """Return who is signed in: name, kind, roles and scopes."""
         return self._transport.get("/whoami")
 
     def models(self, *, prompts: bool = False) -> Iterator[RegisteredModel]:

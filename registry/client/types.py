@@ -41,6 +41,10 @@ def _instant(value: str | None) -> datetime | None:
     return None if value is None else datetime.fromisoformat(value).astimezone(UTC)
 
 
+def _texts(values: list[str] | None) -> tuple[str, ...]:
+    return tuple(values or ())
+
+
 def _read_by(read: Callable[[Any], Any]) -> dict[str, Any]:
     return {_READ: read}
 
@@ -324,6 +328,8 @@ class TokenRecord(Record):
     id: str
     name: str
     role: str = ""
+    models: str = "*"
+    scopes: tuple[str, ...] = field(default=(), metadata=_read_by(_texts))
     token: str | None = field(default=None, repr=False)
     created_at: datetime | None = field(default=None, metadata=_read_by(_instant))
     expires_at: datetime | None = field(default=None, metadata=_read_by(_instant))

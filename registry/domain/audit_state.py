@@ -37,7 +37,12 @@ _TABLES = {
 }
 _HISTORY = "stage_changes"
 _OF_VERSION = ("stage", "status", "artifact_digest", "artifact_size_bytes")
-_OF_TOKEN = ("name", "role", "created_by", "expires_at", "revoked_at")
+#: What a token was before there was more: as the former releases' entries mean it.
+_PLAIN_TOKEN = {"models": "*", "scopes": None, "kind": "token", "owner": ""}
+_OF_TOKEN = (
+    *("name", "role", *_PLAIN_TOKEN),
+    *("created_by", "expires_at", "revoked_at"),
+)
 #: What a text raises that no release of ours wrote: nothing is known from it.
 _NOT_OURS = (KeyError, TypeError, AttributeError)
 
@@ -213,7 +218,8 @@ def _delete_alias(state: State, text: Members) -> None:
 
 def _keep_token(state: State, text: Members) -> None:
     after = text["after"]
-    state["token", after["id"]] = {"entry": text["n"], **_kept(after, *_OF_TOKEN)}
+    said = _kept({**_PLAIN_TOKEN, **after}, *_OF_TOKEN)
+    state["token", after["id"]] = {"entry": text["n"], **said}
 
 
 def _artifact(before: Members, said: Members) -> Members:

@@ -205,6 +205,13 @@ class TokenDocument(TypedDict):
     id: str
     name: str
     role: Annotated[str, Role]
+    models: Annotated[str, "a pattern of those that the role is for"]
+    scopes: Annotated[
+        Sequence[str] | None,
+        "what it is confined to, each as action:pattern; null where it is not",
+    ]
+    kind: Annotated[str, "token, or ci for one that a CI job was given"]
+    owner: Annotated[str, "the person behind it; empty where nobody is known"]
     created_at: Instant
     created_by: str
     expires_at: Instant | None
@@ -394,6 +401,10 @@ def token_document(token: TokenRow) -> TokenDocument:
         "id": token.id,
         "name": token.name,
         "role": token.role,
+        "models": token.models,
+        "scopes": None if token.scopes is None else list(token.scopes),
+        "kind": token.kind,
+        "owner": token.owner,
         "created_at": rfc3339(token.created_at),
         "created_by": token.created_by,
         "expires_at": rfc3339(token.expires_at) if token.expires_at else None,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import compress, product
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, select
@@ -11,6 +12,7 @@ from registry.domain.commands.requests import no_request
 from registry.domain.requests import RequestState, There, standing
 from registry.domain.rows import CheckRow, RequestRow
 from registry.errors import VersionNotFoundError
+from registry.persistence.readable import Readable, is_readable, readable_values
 from registry.persistence.statements import (
     CHECKS,
     MODELS,
@@ -70,12 +72,10 @@ def _page(*conditions: Any) -> Select[Any]:  # noqa: ANN401  # SQLAlchemy's
     )
 
 
-#: By whether they are a model's, and whether they are open.
+#: By whether they are a model's, are open, and only some models may be read.
 _PAGES = {
-    (False, False): _page(),
-    (True, False): _page(_OF_MODEL),
-    (False, True): _page(_IS_OPEN),
-    (True, True): _page(_OF_MODEL, _IS_OPEN),
+    chosen: _page(*compress((_OF_MODEL, _IS_OPEN, is_readable(MODELS.c.name)), chosen))
+    for chosen in product((False, True), repeat=3)
 }
 _CHECKS = (
     select(*selected(CheckRow))
@@ -102,6 +102,12 @@ def get_request(cx: Connection, request_id: str) -> FoundRequest:
     return _found(found)
 
 
+def model_of_request(cx: Connection, request_id: str) -> str | None:
+    """The name of the model that a request is for, if there is one."""
+    found = fetch_one(cx, _BY_ID, {"id": request_id})
+    return None if found is None else _found(found).model
+
+
 def list_requests(
     cx: Connection,
     *,
@@ -109,12 +115,18 @@ def list_requests(
     is_open: bool,
     before: str | None,
     limit: int,
+    readable: Readable = (),
 ) -> Iterator[FoundRequest]:
-    """Transition requests, newest first; those left open, or all."""
+    """Transition requests, newest first; those left open, or all.
+
+    Where ``readable`` says which models may be read, those of them alone.
+    """
     values: dict[str, Any] = {"before": before or _BEHIND_ALL, "most": limit}
     if model is not None:
         values["model"] = model
-    statement = _PAGES[model is not None, is_open]
+    if readable:
+        values |= readable_values(readable)
+    statement = _PAGES[model is not None, is_open, bool(readable)]
     return map(_found, read_rows(cx, statement, limit=limit, values=values))
 
 

@@ -434,13 +434,24 @@ class Token(Base):
     __tablename__ = "tokens"
     __table_args__ = (
         CheckConstraint(
-            "role IN ('viewer', 'writer', 'promoter', 'admin')", name="tokens_role"
+            "role IN ('viewer', 'auditor', 'admin', 'reader', 'writer', 'promoter',"
+            " 'approver', 'break-glass')",
+            name="tokens_role",
         ),
+        CheckConstraint("kind IN ('token', 'ci')", name="tokens_kind"),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     name: Mapped[str]
     role: Mapped[str]
+    models: Mapped[str] = mapped_column(default="*", server_default="*")
+    scopes: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    #: The principal of the person behind it; empty where nobody is known.
+    owner: Mapped[str] = mapped_column(default="", server_default="")
+    kind: Mapped[str] = mapped_column(default="token", server_default="token")
+    #: Who may have such tokens, and for which run: of a CI job's alone.
+    publisher_id: Mapped[str | None]
+    on_behalf_of: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime]
     created_by: Mapped[str]

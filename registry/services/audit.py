@@ -40,6 +40,7 @@ from registry.domain.entries import Change, appended
 from registry.domain.rows import TokenRow
 from registry.domain.timestamps import rfc3339
 from registry.persistence.apply import append
+from registry.persistence.readable import Readable, is_readable, readable_values
 from registry.persistence.statements import (
     ALIASES,
     CHANGES,
@@ -119,18 +120,23 @@ def verify_database(
     )
 
 
-def export(session: Session, *, with_private: bool) -> Iterator[str]:
+def export(
+    session: Session, *, with_private: bool, readable: Readable = ()
+) -> Iterator[str]:
     """Return the whole log as the JSON lines that ``verify_export`` takes.
 
-    Without private parts it is as others than admins may see it.
+    Without private parts it is as others than admins may see it; where ``readable``
+    says which models may be read, it has their chains alone.
     """
-    chains = _chains(session, None)
+    chains = _chains(session, None, readable)
     if not with_private:
         chains = (
             replace(chain, entries=map(audit_privacy.public, chain.entries))
             for chain in chains
         )
-    return audit_export.export_lines(chains, with_private=with_private)
+    return audit_export.export_lines(
+        chains, with_private=with_private, is_partial=bool(readable)
+    )
 
 
 def sealed_entry(row: Row[Any]) -> SealedEntry:
@@ -152,7 +158,9 @@ def sealed_entry(row: Row[Any]) -> SealedEntry:
     )
 
 
-def _chains(session: Session, name: str | None) -> Iterator[Chain]:
+def _chains(
+    session: Session, name: str | None, readable: Readable = ()
+) -> Iterator[Chain]:
     """Chain after chain as it was found, those too that should be there and are not.
 
     Every model has a chain, and so has the system as soon as there is a token.
@@ -183,7 +191,10 @@ def _chains(session: Session, name: str | None) -> Iterator[Chain]:
     )
     if name is not None:
         query = query.where(names.c.chain == name)
-    for chain, n, head_hash, has_tokens in session.execute(query).all():
+    if readable:
+        query = query.where(is_readable(RegisteredModel.__table__.c.name))
+    values = readable_values(readable) if readable else {}
+    for chain, n, head_hash, has_tokens in session.execute(query, values).all():
         yield Chain(
             name=chain,
             entries=_entries(session, chain),

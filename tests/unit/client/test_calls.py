@@ -82,6 +82,9 @@ CALLS: list[tuple[str, str, object, Call, object]] = [
     ("POST", "/tokens", TOKEN,
      lambda c: c.tokens.create("ci", "viewer", expires_in_days=7),
      {"name": "ci", "role": "viewer", "expires_in_days": 7}),
+    ("POST", "/tokens", TOKEN,
+     lambda c: c.tokens.create("ci", "writer", models="a-*", scopes=("write:a-b",)),
+     {"name": "ci", "role": "writer", "models": "a-*", "scopes": ["write:a-b"]}),
     ("DELETE", "/tokens/t1", {}, lambda c: c.tokens.revoke("t1"), None),
 ]  # fmt: skip
 
