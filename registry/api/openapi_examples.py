@@ -29,6 +29,19 @@ BODY_EXAMPLES: Mapping[str, object] = {
     },
     "NewTransition": {"to_stage": "Staging", "reason": "passed the evaluation"},
     "NewRollback": {"reason": "error rate doubled"},
+    "NewRequest": {
+        "model": "digits",
+        "version": 1,
+        "to_stage": "Production",
+        "reason": "served the shadow traffic for a week",
+    },
+    "Decision": {"comment": "the report is convincing"},
+    "NewCheck": {
+        "name": "integration-tests",
+        "status": "passed",
+        "url": "https://ci.example.com/runs/17",
+    },
+    "NewHold": {"reason": "an incident is open", "until": "2030-01-01T00:00:00Z"},
     "NewDeployment": {
         "status": "succeeded",
         "environment": "production",

@@ -65,6 +65,7 @@ def list_transition_requests(query: dict[str, Any]) -> Response:
 @requires(Permission.WRITE, model=in_body("model"))
 @blueprint.arguments(NewRequest)
 @blueprint.response(201, RequestDocument)
+@blueprint.alt_response(404, description="There is no such version")
 @blueprint.alt_response(409, description="No rule of the policy allows the move")
 def create_transition_request(body: dict[str, Any]) -> Response:
     """Ask others to approve a move; to ask again while that stands changes nothing."""
@@ -130,14 +131,21 @@ def close_transition_request(
 ) -> Response:
     """Reject a request as who may approve it, or cancel it as who asked for it."""
     state = RequestState.REJECTED if decision == "reject" else RequestState.CANCELLED
+    return answer_once(lambda: close(request_id, state, body["comment"]))
+
+
+def close(request_id: str, state: RequestState, comment: str) -> Response:
+    """Reject or cancel a request.
+
+    Raises:
+        RegistryError: as ``CloseRequest``.
+    """
     model = get_request(reading(), request_id).model
     end_reading()
     command = CloseRequest(
-        model=model, request=request_id, state=state, comment=body["comment"]
+        model=model, request=request_id, state=state, comment=comment
     )
-    return answer_once(
-        lambda: commit(lambda tx: request_document(model, execute(tx, command)))
-    )
+    return commit(lambda tx: request_document(model, execute(tx, command)))
 
 
 def _document(found: FoundRequest) -> RequestDocument:

@@ -41,6 +41,8 @@ from tests.server import server_environment
 from tests.services.fresh_database import Contents, connect
 
 BEFORE = "0011"
+#: Members of documents that it did not have.
+NEW = {"holds", "request_id", "broke_glass", "held", "models", "scopes", "owner"}
 _MANIFESTS = text(
     "SELECT model_name, number, artifact_digest, canonical FROM version_manifests"
     " JOIN model_versions ON id = version_id WHERE deleted_at IS NULL"
@@ -137,8 +139,21 @@ def place_artifacts(engine: Engine, old: str, new: Path) -> None:
             file.write_bytes(content_of(each["path"]))
 
 
+def without(document: Any, members: set[str]) -> Any:  # noqa: ANN401  # any part of one
+    """A document without members that the release before did not have."""
+    if isinstance(document, list):
+        return [without(item, members) for item in document]
+    if not isinstance(document, dict):
+        return document
+    return {
+        name: without(value, members)
+        for name, value in document.items()
+        if name not in members
+    }
+
+
 def test_it_answers_as_it_did(upgraded: Upgraded) -> None:
-    assert answers(upgraded.api) == upgraded.answers
+    assert without(answers(upgraded.api), NEW) == upgraded.answers
 
 
 def test_manifests_and_their_digests_are_what_they_were(upgraded: Upgraded) -> None:

@@ -78,6 +78,9 @@ def _make(api: Driver) -> None:
     file.rename(file.with_suffix(".away"))
     assert api.post("/models/doubted/versions/1/verify").status_code == 409
     file.with_suffix(".away").rename(file)
+    api.put("/models/doubted/holds/Staging", json={"reason": "in doubt"})
+    asked = {"model": MODEL, "version": 3, "to_stage": "Staging"}
+    api.with_role("promoter").post("/transition-requests", asked)
     api.post("/webhooks", {"url": RECEIVER})
     api.patch(f"/models/{MODEL}", {"description": "an event to deliver"})
     with api.engine.begin() as connection:
@@ -91,7 +94,8 @@ def resolve(api: Driver, path: str) -> str:
     webhook = api.read("/webhooks")["items"][0]["id"]
     token = document_of(api.post("/tokens", {"name": "old", "role": "viewer"}))["id"]
     delivery = api.read(f"/webhooks/{webhook}/deliveries")["items"][0]["id"]
-    return path.format(webhook=webhook, token=token, delivery=delivery)
+    asked = api.read("/transition-requests")["items"][0]["id"]
+    return path.format(webhook=webhook, token=token, delivery=delivery, asked=asked)
 
 
 MUTATIONS = (
@@ -176,6 +180,50 @@ MUTATIONS = (
         body={"reason": "bad"},
         action="model_version.stage_changed",
         events=2,
+    ),
+    Mutation(
+        endpoint="requests.create_transition_request",
+        method="POST",
+        path="/transition-requests",
+        body={"model": MODEL, "version": 2, "to_stage": "Archived"},
+        action="transition_request.created",
+        status=201,
+    ),
+    Mutation(
+        endpoint="requests.approve_transition_request",
+        method="POST",
+        path="/transition-requests/{asked}/approve",
+        body={"comment": "well"},
+        action="model_version.stage_changed",
+        events=2,  # and the approval
+    ),
+    Mutation(
+        endpoint="requests.close_transition_request",
+        method="POST",
+        path="/transition-requests/{asked}/reject",
+        body={"comment": "not yet"},
+        action="transition_request.rejected",
+    ),
+    Mutation(
+        endpoint="checks.report_check",
+        method="POST",
+        path=f"{VERSIONS}/3/checks",
+        body={"name": "integration-tests", "status": "passed"},
+        action="model_version.check_reported",
+    ),
+    Mutation(
+        endpoint="checks.set_hold",
+        method="PUT",
+        path=f"/models/{MODEL}/holds/Production",
+        body={"reason": "an incident"},
+        action="registered_model.hold_set",
+    ),
+    Mutation(
+        endpoint="checks.lift_hold",
+        method="DELETE",
+        path="/models/doubted/holds/Staging",
+        action="registered_model.hold_lifted",
+        status=204,
     ),
     Mutation(
         endpoint="deployments.report_deployment",

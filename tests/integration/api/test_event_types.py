@@ -1,19 +1,46 @@
 """What events are said to be, held against what a receiver gets of every type."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import pytest
+from flask import Flask
 from jsonschema import Draft202012Validator
 from sqlalchemy import text
 
+from registry.settings import packaged_config
 from tests.integration.api.driver import MODEL, Driver, document_of, problem_of
+from tests.integration.conftest import close_app, make_app
 from tests.receiver import Receiver
 
 COMMENTS = "/api/2.0/mlflow/comments"
 IS_PROMPT = {"mlflow.prompt.is_prompt": "true"}
 CONTENT = {**IS_PROMPT, "mlflow.prompt.text": "Hello {{name}}", "a": "b"}
+WATCHED = """
+[[override]]
+models = "gated"
+[[override.moves]]
+from = "None"
+to = "Staging"
+via = "promotion"
+approvals = 2
+[[override.moves]]
+from = "Staging"
+to = "Production"
+via = "promotion"
+"""
 LONG_AGO = text("UPDATE webhook_subscriptions SET failing_since = '2020-01-01'")
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Flask]:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(packaged_config("policy.toml").read_text() + WATCHED)
+    app = make_app(tmp_path, POLICY_FILE=str(policy))
+    yield app
+    close_app(app)
 
 
 def test_every_event_is_sent_as_its_schema_says(
@@ -27,6 +54,7 @@ def test_every_event_is_sent_as_its_schema_says(
     tell_of_a_model(api)
     tell_of_a_prompt(api)
     tell_of_trouble(api)
+    tell_of_gates(api)
 
     api.parts.dispatcher.run_once()
     bodies = [request.json() for request in receiver.requests]
@@ -104,6 +132,25 @@ def tell_of_a_version(api: Driver, model: str, number: int) -> None:
     api.client.patch(f"{COMMENTS}/update", json=edited)
     api.client.delete(f"{COMMENTS}/delete", json={"id": made["id"]})
     assert api.delete(version).status_code == 204
+
+
+def tell_of_gates(api: Driver) -> None:
+    """A check, requests that end in each way, a hold, and broken glass."""
+    api.create_model("gated")
+    api.ready("gated")
+    version = "/models/gated/versions/1"
+    api.post(f"{version}/checks", {"name": "tests", "status": "passed"})
+    asked = {"model": "gated", "version": 1, "to_stage": "Staging"}
+    approver = api.with_role("approver")
+    for decisions in ("reject", "cancel", "approve approve"):
+        made = document_of(api.with_role("writer").post("/transition-requests", asked))
+        for decision, by in zip(decisions.split(), (api, approver), strict=False):
+            path = f"/transition-requests/{made['id']}/{decision}"
+            assert by.post(path, {}).status_code == 200
+    api.put("/models/gated/holds/Production", json={"reason": "an incident"})
+    past = {"to_stage": "Production", "reason": "urgent", "break_glass": True}
+    assert api.post(f"{version}/transitions", past).status_code == 200
+    assert api.delete("/models/gated/holds/Production").status_code == 204
 
 
 def lose_artifact(api: Driver, number: int) -> None:

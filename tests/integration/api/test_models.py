@@ -20,6 +20,7 @@ def test_created_model_is_answered_and_found(api: Driver) -> None:
         "aliases": {},
         "stages": {},
         "latest_version": None,
+        "holds": [],
         "created_at": created["created_at"],
         "created_by": "bootstrap",
         "updated_at": created["created_at"],

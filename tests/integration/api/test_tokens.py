@@ -34,6 +34,12 @@ from tests.integration.conftest import TOKEN, close_app, make_app, signed_in
 
 MLFLOW_ROOTS = ("/api/2.0", "/ajax-api/2.0", "/api/3.0", "/ajax-api/3.0")
 PUBLIC = {"healthz", "readyz", "metrics", "docs", "start", "asset", "openapi_json"}
+NAMED = {
+    "approve_transition_request": Permission.APPROVE,
+    "close_transition_request": Permission.READ,  # who asked may, too
+    "set_hold": Permission.PROMOTE,
+    "lift_hold": Permission.PROMOTE,
+}
 CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -110,6 +116,8 @@ def test_role_of_each_kind_of_route_is_the_one_that_is_promised(api: Driver) -> 
             expected[endpoint] = Permission.ADMIN
         elif not CHANGING & (rule.methods or set()):
             expected[endpoint] = Permission.READ
+        elif name in NAMED:
+            expected[endpoint] = NAMED[name]
         elif group in {"transitions", "rehearsals"}:
             expected[endpoint] = Permission.PROMOTE
         else:
