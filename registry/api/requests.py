@@ -118,20 +118,28 @@ def approve(request_id: str, comment: str) -> Response:
     return commit_move(requests.move_of(found), work)
 
 
-@blueprint.route(
-    "/transition-requests/<name:request_id>/<any(reject, cancel):decision>",
-    methods=["POST"],
-)
+@blueprint.route("/transition-requests/<name:request_id>/reject", methods=["POST"])
+@requires(Permission.APPROVE, model=known_by(_model_asked))
+@blueprint.arguments(Decision)
+@blueprint.response(200, RequestDocument)
+@blueprint.alt_response(409, description="It does not stand any more")
+def reject_transition_request(body: dict[str, Any], request_id: str) -> Response:
+    """Reject a request."""
+    return answer_once(
+        lambda: close(request_id, RequestState.REJECTED, body["comment"])
+    )
+
+
+@blueprint.route("/transition-requests/<name:request_id>/cancel", methods=["POST"])
 @requires(Permission.READ, model=known_by(_model_asked))
 @blueprint.arguments(Decision)
 @blueprint.response(200, RequestDocument)
 @blueprint.alt_response(409, description="It does not stand any more")
-def close_transition_request(
-    body: dict[str, Any], request_id: str, decision: str
-) -> Response:
-    """Reject a request as who may approve it, or cancel it as who asked for it."""
-    state = RequestState.REJECTED if decision == "reject" else RequestState.CANCELLED
-    return answer_once(lambda: close(request_id, state, body["comment"]))
+def cancel_transition_request(body: dict[str, Any], request_id: str) -> Response:
+    """Cancel a request, as who asked for it or as an admin."""
+    return answer_once(
+        lambda: close(request_id, RequestState.CANCELLED, body["comment"])
+    )
 
 
 def close(request_id: str, state: RequestState, comment: str) -> Response:

@@ -198,11 +198,18 @@ MUTATIONS = (
         events=2,  # and the approval
     ),
     Mutation(
-        endpoint="requests.close_transition_request",
+        endpoint="requests.reject_transition_request",
         method="POST",
         path="/transition-requests/{asked}/reject",
         body={"comment": "not yet"},
         action="transition_request.rejected",
+    ),
+    Mutation(
+        endpoint="requests.cancel_transition_request",
+        method="POST",
+        path="/transition-requests/{asked}/cancel",
+        body={},
+        action="transition_request.cancelled",
     ),
     Mutation(
         endpoint="checks.report_check",

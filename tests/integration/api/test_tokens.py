@@ -36,7 +36,8 @@ MLFLOW_ROOTS = ("/api/2.0", "/ajax-api/2.0", "/api/3.0", "/ajax-api/3.0")
 PUBLIC = {"healthz", "readyz", "metrics", "docs", "start", "asset", "openapi_json"}
 NAMED = {
     "approve_transition_request": Permission.APPROVE,
-    "close_transition_request": Permission.READ,  # who asked may, too
+    "reject_transition_request": Permission.APPROVE,
+    "cancel_transition_request": Permission.READ,  # who asked may
     "set_hold": Permission.PROMOTE,
     "lift_hold": Permission.PROMOTE,
 }
