@@ -371,6 +371,7 @@ class TokenRow:
         models: a pattern of those that the role is for.
         scopes: what it is confined to, as ``action:pattern``; None where it is not.
         owner: the principal of the person behind it, empty where nobody is known.
+        maker: the principal that made it.
         kind: ``token``, or ``ci`` for one that a CI job was given.
         publisher_id: by which trusted publisher a CI job was.
         on_behalf_of: as an actor's; ``human`` in it is whoever started the job.
@@ -384,6 +385,7 @@ class TokenRow:
     models: str = "*"
     scopes: Sequence[str] | None = None
     owner: str = ""
+    maker: str = ""
     kind: str = "token"
     publisher_id: str | None = None
     on_behalf_of: Mapping[str, str] | None = None

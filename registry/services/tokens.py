@@ -116,6 +116,7 @@ def _store(
         models=grant.models,
         scopes=scopes,
         owner=maker.principal if maker.kind is ActorKind.USER else maker.human,
+        maker=maker.principal,
         digest=token_digest(secret),
         created_at=tx.now,
         created_by=maker.name,
@@ -182,6 +183,7 @@ def actor_of(token: TokenRow) -> Actor:
         credential=CredentialKind.TOKEN,
         credential_id=token.id,
         human=token.owner,
+        owner=token.maker,
     )
     return _ci_job(actor, token) if token.kind == CI else actor
 
