@@ -23,9 +23,10 @@ def upgrade() -> None:
             sa.Column("models", sa.Text(), nullable=False, server_default="*")
         )
         tokens.add_column(sa.Column("scopes", sa.JSON(), nullable=True))
-        tokens.add_column(
-            sa.Column("owner", sa.Text(), nullable=False, server_default="")
-        )
+        for name in ("owner", "maker"):
+            tokens.add_column(
+                sa.Column(name, sa.Text(), nullable=False, server_default="")
+            )
         tokens.add_column(
             sa.Column("kind", sa.Text(), nullable=False, server_default="token")
         )
