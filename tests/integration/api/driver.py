@@ -175,7 +175,11 @@ class Driver:
         """The same registry as the bearer of such a token sees it."""
         answer = self.post("/tokens", {"name": "somebody", **members})
         assert answer.status_code == 201, answer.get_data(as_text=True)
-        return Driver(self.app, signed_in(self.app, document_of(answer)["token"]))
+        return self.with_secret(document_of(answer)["token"])
+
+    def with_secret(self, secret: str) -> "Driver":
+        """The same registry as whoever sends this as a token sees it."""
+        return Driver(self.app, signed_in(self.app, secret))
 
     @property
     def parts(self) -> Parts:
