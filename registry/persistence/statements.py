@@ -37,6 +37,7 @@ from registry.domain.rows import (
     ManifestRow,
     ModelRow,
     ModelTagRow,
+    RoleBindingRow,
     StageChangeRow,
     TokenRow,
     VersionRow,
@@ -56,6 +57,7 @@ from registry.persistence.tables import (
     ModelTag,
     ModelVersion,
     RegisteredModel,
+    RoleBinding,
     StageChange,
     Token,
     VersionComment,
@@ -74,6 +76,7 @@ _TABLES: dict[type, type[Base]] = {
     DeclaredRow: ModelVersion,
     CommentRow: VersionComment,
     DeploymentRow: Deployment,
+    RoleBindingRow: RoleBinding,
     TokenRow: Token,
     EntryRow: AuditEntry,
 }
