@@ -9,18 +9,19 @@ Rules:
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum, auto
 from functools import cache
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, and_, bindparam, or_, select
 
 from registry.domain.documents import RoleBindingDocument, role_binding_document
 from registry.domain.entries import Change
 from registry.domain.names import filled_text
-from registry.domain.roles import Grant, Role
+from registry.domain.roles import Action, Grant, Role
 from registry.domain.rows import RoleBindingRow
-from registry.errors import NotFoundError
+from registry.errors import InvalidInputError, NotFoundError
 from registry.persistence import apply
 from registry.persistence.statements import row_of, selected
 from registry.persistence.tables import RoleBinding
@@ -40,6 +41,13 @@ class SubjectKind(StrEnum):
     GROUP = auto()
 
 
+class Subject(NamedTuple):
+    """A person, as ``issuer#subject``, or a group."""
+
+    kind: SubjectKind
+    name: str
+
+
 _BINDINGS = select(*selected(RoleBindingRow))
 _BY_ID = _BINDINGS.where(RoleBinding.id == bindparam("of_id"))
 _SAME = _BINDINGS.where(
@@ -48,6 +56,9 @@ _SAME = _BINDINGS.where(
         for name in ("subject_kind", "subject", "role", "models")
     )
 )
+_IN_ORDER = (RoleBinding.subject_kind, RoleBinding.subject, RoleBinding.id)
+_ALL = _BINDINGS.order_by(*_IN_ORDER)
+_OF_PATTERN = _ALL.where(RoleBinding.models == bindparam("models"))
 _PAGE = (
     _BINDINGS.where(RoleBinding.id > bindparam("after"))
     .order_by(RoleBinding.id)
@@ -95,9 +106,56 @@ def revoke(tx: Transaction, binding_id: str) -> None:
     found = tx.cx.execute(_BY_ID, {"of_id": binding_id}).one_or_none()
     if found is None:
         raise NotFoundError(f"there is no role binding {binding_id!r}")
-    row = row_of(RoleBindingRow, found)
+    _remove(tx, row_of(RoleBindingRow, found))
+
+
+def _remove(tx: Transaction, row: RoleBindingRow) -> None:
     apply.remove(tx.cx, row)
     audit.log(tx, Change(action=REVOKED, before=role_binding_document(row)))
+
+
+def set_roles(
+    tx: Transaction,
+    model: str,
+    wanted: Mapping[Subject, Role],
+    *,
+    among: Collection[Role],
+    replaces: bool,
+) -> None:
+    """Give roles for one model, in place of those ``among`` that its name gives now.
+
+    Those who are not wanted keep theirs, unless ``replaces``.
+
+    Raises:
+        InvalidInputError: for a model whose name is a pattern, too.
+    """
+    if not frozenset("*?[]").isdisjoint(model):
+        raise InvalidInputError(
+            f"{model!r} as a pattern means other models, too", field="models"
+        )
+    audit.lock(tx)
+    for row in _read(tx.cx, _OF_PATTERN, {"models": model}):
+        subject = Subject(SubjectKind(row.subject_kind), row.subject)
+        stays = wanted.get(subject) == row.role or row.role not in among
+        if not stays and (replaces or subject in wanted):
+            _remove(tx, row)
+    for (kind, name), role in wanted.items():
+        grant(tx, kind, name, Grant(role, model))
+
+
+def bindings_of(cx: Connection, model: str) -> list[RoleBindingRow]:
+    """Return the bindings that are for a model, by its name or a pattern."""
+    return [
+        row
+        for row in _read(cx, _ALL, {})
+        if Grant(Role(row.role), row.models).allows(Action.READ, model)
+    ]
+
+
+def _read(
+    cx: Connection, statement: Select[Any], values: Mapping[str, str]
+) -> list[RoleBindingRow]:
+    return [row_of(RoleBindingRow, row) for row in fetch(cx, statement, values)]
 
 
 def list_bindings(

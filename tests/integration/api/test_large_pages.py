@@ -87,7 +87,7 @@ def fill(api: Driver, url: str) -> dict[str, str]:
         api.post(f"/models/{MODEL}/versions/1/deployments", report)
     for name in ("x", "y", "z"):
         api.post("/tokens", {"name": name * 250, "role": "viewer"})
-        bound = {"subject_kind": "group", "subject": name, "role": "viewer"}
+        bound = {"subject_kind": "group", "subject": name * 250, "role": "viewer"}
         api.post("/role-bindings", bound)
     (first, *_) = api.read(f"/webhooks/{made[0]['id']}/deliveries?limit=200")["items"]
     with Session(api.engine) as session, session.begin():

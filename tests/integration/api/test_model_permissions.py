@@ -85,10 +85,12 @@ class Things:
     version_id: str = "absent"
     transition_id: str = "absent"
     comment: str = "absent"
+    model_id: str = "absent"
 
     def request(self, route: Route) -> dict[str, Any]:
         """What is sent: a path, and the model's name wherever it may be named."""
         parts = {"name": self.model, "number": "1", "path": "model.bin"}
+        parts["model_id"] = self.model_id
         is_mlflow = route.rule.rule.startswith(MLFLOW)
         if is_mlflow:
             parts["path"] = f"{self.version_id}/model.bin"
@@ -147,14 +149,16 @@ def things_of(api: Driver, caller: Driver, model: str) -> Things:
     moved = api.moved(1, "Staging", "Archived", model=model)
     of_model = VERSIONS.c.model_name == model
     with api.engine.connect() as cx:
-        version_id = cx.scalar(select(VERSIONS.c.id).where(of_model))
+        ids = select(VERSIONS.c.id, VERSIONS.c.model_id).where(of_model)
+        version_id, model_id = cx.execute(ids).one()
     made = caller.client.post(
         "/api/2.0/mlflow/comments/create",
         json={"name": model, "version": "1", "comment": CANARY},
     ).get_json()
     return Things(
         model=model,
-        version_id=str(version_id),
+        version_id=version_id,
+        model_id=model_id,
         transition_id=moved["transition_id"],
         comment=made.get("comment", {}).get("id", "absent"),
     )
