@@ -377,3 +377,15 @@ def test_what_others_uploaded_is_not_linked_by_its_address(
     assert api.stages("churn-1") == {}
     assert caller.register("churn-1", source=f"{root}/of-a-run") == 1
     assert api.register("churn-1", source=uploaded) == 2
+
+
+@ON_BOTH_DATABASES
+@pytest.mark.parametrize("text", ["\0", "a" * 3000, "\U0001f600", "%00", "..", ""])
+def test_ids_that_no_database_can_hold_are_refused(api: Driver, text: str) -> None:
+    caller = api.with_token(role="promoter", models="fraud*")
+    strange = Things(text, text, text, text, text)
+
+    for route in routes(api.app):
+        if "<name" not in route.rule.rule:
+            status = sent(caller, strange, route).status_code
+            assert status not in {500, 503}, (route, status)

@@ -85,6 +85,17 @@ def test_role_is_listed_recorded_and_revoked(api: Driver) -> None:
 
 
 @ON_BOTH_DATABASES
+def test_longest_names_are_bound(api: Driver) -> None:
+    rare = [chr(0x20000 + number) for number in range(MAX_SUBJECT_CHARACTERS)]
+
+    granted(api, subject="".join(rare), models="".join(rare[:256]), role="break-glass")
+
+    with api.engine.connect() as cx:
+        (bound,) = grants_of(cx, "", ["".join(rare)])
+    assert bound == Grant(Role.BREAK_GLASS, "".join(rare[:256]))
+
+
+@ON_BOTH_DATABASES
 def test_two_who_grant_the_same_at_once_grant_it_once(api: Driver) -> None:
     begin = threading.Barrier(4)
     answers = []
