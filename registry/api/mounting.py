@@ -22,6 +22,7 @@ from registry.api import (
     policy,
     rehearsals,
     requests,
+    roles,
     tokens,
     transitions,
     versions,
@@ -36,7 +37,7 @@ _ROOT = "/api/v1"
 _MODULES = (
     *(models, versions, transitions, requests, checks, policy, rehearsals),
     *(deployments, artifacts),
-    *(webhooks, events, event_types, audit, tokens),
+    *(webhooks, events, event_types, audit, tokens, roles),
 )
 
 

@@ -338,6 +338,19 @@ class TokenRecord(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RoleBindingRecord(Record):
+    """A role that a person (``user``) or a group has, for models by a pattern."""
+
+    id: str
+    subject_kind: str = ""
+    subject: str = ""
+    role: str = ""
+    models: str = "*"
+    created_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    created_by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ArtifactFile(Record):
     """One file of a version's artifact; no digest while it is unverified."""
 

@@ -18,6 +18,7 @@ from registry.domain.rows import (
     DeploymentRow,
     ModelRow,
     RequestRow,
+    RoleBindingRow,
     StageChangeRow,
     TokenRow,
     VersionRow,
@@ -219,6 +220,18 @@ class TokenDocument(TypedDict):
     revoked_at: Instant | None
 
 
+class RoleBindingDocument(TypedDict):
+    """A role that a person or a group has."""
+
+    id: str
+    subject_kind: Annotated[str, "user or group"]
+    subject: Annotated[str, "issuer#subject of a person, or the name of a group"]
+    role: Annotated[str, Role]
+    models: Annotated[str, "a pattern of those that the role is for"]
+    created_at: Instant
+    created_by: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
     """What a model's document says besides its row.
@@ -392,6 +405,19 @@ def gate_document(gate: Gate) -> GateDocument:
         "name": gate.name,
         "state": gate.state,
         "message": gate.message,
+    }
+
+
+def role_binding_document(binding: RoleBindingRow) -> RoleBindingDocument:
+    """Return a role that somebody has."""
+    return {
+        "id": binding.id,
+        "subject_kind": binding.subject_kind,
+        "subject": binding.subject,
+        "role": binding.role,
+        "models": binding.models,
+        "created_at": rfc3339(binding.created_at),
+        "created_by": binding.created_by,
     }
 
 

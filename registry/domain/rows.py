@@ -364,6 +364,24 @@ class DeclaredRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoleBindingRow:
+    """A role that somebody has, for the models whose name matches a pattern.
+
+    Attributes:
+        subject_kind: ``user`` or ``group``.
+        subject: a person's ``issuer#subject``, or the name of a group.
+    """
+
+    id: str
+    subject_kind: str
+    subject: str
+    role: str
+    models: str
+    created_at: datetime
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRow:
     """A bearer token: its SHA-256 and what it may do, never the token.
 

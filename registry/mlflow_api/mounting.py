@@ -29,6 +29,7 @@ from registry.mlflow_api import (
 )
 from registry.mlflow_api.databricks import (
     comments,
+    permissions,
     registry_webhooks,
     transition_requests,
 )
@@ -40,7 +41,7 @@ from registry.mlflow_api.reading import refuse_repetition
 _MODULES = (
     *(models, search, versions, stages, aliases, tags, artifacts),
     *(webhooks, comments, registry_webhooks, transition_requests),
-    databricks_versions,
+    *(databricks_versions, permissions),
 )
 _TREES = (
     ("mlflow", "/api/2.0", _MODULES),

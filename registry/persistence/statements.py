@@ -40,6 +40,7 @@ from registry.domain.rows import (
     ModelRow,
     ModelTagRow,
     RequestRow,
+    RoleBindingRow,
     StageChangeRow,
     TokenRow,
     VersionRow,
@@ -59,6 +60,7 @@ from registry.persistence.tables import (
     ModelTag,
     ModelVersion,
     RegisteredModel,
+    RoleBinding,
     StageChange,
     Token,
     TransitionApproval,
@@ -83,6 +85,7 @@ _TABLES: dict[type, type[Base]] = {
     CheckRow: VersionCheck,
     RequestRow: TransitionRequest,
     ApprovalRow: TransitionApproval,
+    RoleBindingRow: RoleBinding,
     TokenRow: Token,
     EntryRow: AuditEntry,
 }

@@ -5,11 +5,12 @@ Rules:
 - An entry that cannot be written fails the change.
 - Whoever verifies reads in portions: no statement is open while it takes its time.
 - Each model has its chain, whose head stands in the model's row (``services.commands``
-  appends to it); tokens and webhooks share the chain ``system``, whose row is locked.
+  appends to it); tokens, roles and webhooks share ``system``, whose row is locked.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain as chain_of
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -35,9 +36,9 @@ from registry.domain.audit_chain import (
     VerificationReport,
 )
 from registry.domain.audit_state import Members, Subject, TableComparison
-from registry.domain.documents import token_document
+from registry.domain.documents import role_binding_document, token_document
 from registry.domain.entries import Change, appended
-from registry.domain.rows import TokenRow
+from registry.domain.rows import RoleBindingRow, TokenRow
 from registry.domain.timestamps import rfc3339
 from registry.persistence.apply import append
 from registry.persistence.readable import Readable, is_readable, readable_values
@@ -64,6 +65,8 @@ _LOG = cast("Table", AuditEntry.__table__)
 _ENTRIES = select(_LOG).where(_LOG.c.chain == bindparam("of_chain"))
 _TOKENS = select(*selected(TokenRow))
 _TOKEN_ID = table_of(TokenRow).c.id
+_ROLES = select(*selected(RoleBindingRow))
+_BINDING_ID = table_of(RoleBindingRow).c.id
 
 
 def _pointing(table: Table) -> Select[Any]:
@@ -91,6 +94,11 @@ _OF_MODEL: Sequence[tuple[str, Select[Any], Column[Any]]] = (
     ("version", _VERSIONS, VERSIONS.c.number),
     ("alias", _pointing(ALIASES), ALIASES.c.alias),
 )
+
+
+def lock(tx: Transaction) -> None:
+    """Let nobody else change what belongs to no model, until the transaction ends."""
+    tx.cx.execute(_LOCK_HEAD, {"of_chain": SYSTEM_CHAIN})
 
 
 def log(tx: Transaction, change: Change) -> None:
@@ -212,7 +220,8 @@ def _entries(session: Session, chain: str) -> Iterator[SealedEntry]:
 def _comparison(session: Session, chain: str) -> TableComparison:
     """With what the tables say of what the chain is of."""
     if chain == SYSTEM_CHAIN:
-        return TableComparison(chain, (), _tokens(session))
+        rows = chain_of(_tokens(session), _bindings(session))
+        return TableComparison(chain, (), rows)
     model_id = chain.removeprefix("model:")
     return TableComparison(chain, _history(session, model_id), _rows(session, model_id))
 
@@ -221,6 +230,12 @@ def _tokens(session: Session) -> Iterator[tuple[Subject, Members]]:
     for row in walk(session, _TOKENS, _TOKEN_ID, limit=_ROWS_AT_ONCE):
         token = token_document(row_of(TokenRow, row))
         yield ("token", token["id"]), token
+
+
+def _bindings(session: Session) -> Iterator[tuple[Subject, Members]]:
+    for row in walk(session, _ROLES, _BINDING_ID, limit=_ROWS_AT_ONCE):
+        binding = role_binding_document(row_of(RoleBindingRow, row))
+        yield ("binding", binding["id"]), binding
 
 
 def _history(session: Session, model_id: str) -> Iterator[Members]:

@@ -422,9 +422,9 @@ def version_path(name: str, number: int) -> str:
 
 
 def require_promoter(caller: Caller, model: str, in_use: Sequence[int]) -> None:
-    """Let versions in use be taken away only by who may move them."""
+    """Let versions in use be deleted or renamed only by who may move them."""
     if in_use and not may(caller.actor, Action.PROMOTE, model):
         raise PermissionDeniedError(
             f"versions {', '.join(map(str, in_use[:MAX_NAMED]))} are in use: only who "
-            "may promote them may take them away"
+            f"may promote versions of {model!r} may do that"
         )

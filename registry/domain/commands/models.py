@@ -187,7 +187,8 @@ class ChangeModel:
         self._refuse_other_rules(seen, context.policy)
         if name == before.name:
             return {}
-        require_promoter(context.caller, before.name, sorted(seen.facts.held_stages))
+        for either in (before.name, name):  # what serves begins to serve there, too
+            require_promoter(context.caller, either, sorted(seen.facts.held_stages))
         return {
             "name": name,
             "former_names": _former_names(before.former_names, before.name, name),

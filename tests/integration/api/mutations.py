@@ -22,6 +22,7 @@ from tests.integration.api.driver import (
 from tests.integration.world import made_once
 
 VERSIONS = f"/models/{MODEL}/versions"
+BINDING = {"subject_kind": "group", "subject": "leads", "role": "promoter"}
 RECEIVER = "http://127.0.0.1:9/hook"  # discard: nobody answers there
 
 
@@ -95,7 +96,11 @@ def resolve(api: Driver, path: str) -> str:
     token = document_of(api.post("/tokens", {"name": "old", "role": "viewer"}))["id"]
     delivery = api.read(f"/webhooks/{webhook}/deliveries")["items"][0]["id"]
     asked = api.read("/transition-requests")["items"][0]["id"]
-    return path.format(webhook=webhook, token=token, delivery=delivery, asked=asked)
+    old = {**BINDING, "subject": "old"}
+    binding = document_of(api.post("/role-bindings", old))["id"]
+    return path.format(
+        webhook=webhook, token=token, delivery=delivery, asked=asked, binding=binding
+    )
 
 
 MUTATIONS = (
@@ -281,6 +286,22 @@ MUTATIONS = (
         method="DELETE",
         path="/tokens/{token}",
         action="token.revoked",
+        events=0,
+        status=204,
+    ),
+    Mutation(
+        endpoint="roles.grant_role",
+        method="POST",
+        path="/role-bindings",
+        body=BINDING,
+        action="role.granted",
+        events=0,
+    ),
+    Mutation(
+        endpoint="roles.revoke_role",
+        method="DELETE",
+        path="/role-bindings/{binding}",
+        action="role.revoked",
         events=0,
         status=204,
     ),

@@ -85,10 +85,12 @@ class Things:
     version_id: str = "absent"
     transition_id: str = "absent"
     comment: str = "absent"
+    model_id: str = "absent"
 
     def request(self, route: Route) -> dict[str, Any]:
         """What is sent: a path, and the model's name wherever it may be named."""
         parts = {"name": self.model, "number": "1", "path": "model.bin"}
+        parts["model_id"] = self.model_id
         is_mlflow = route.rule.rule.startswith(MLFLOW)
         if is_mlflow:
             parts["path"] = f"{self.version_id}/model.bin"
@@ -147,14 +149,16 @@ def things_of(api: Driver, caller: Driver, model: str) -> Things:
     moved = api.moved(1, "Staging", "Archived", model=model)
     of_model = VERSIONS.c.model_name == model
     with api.engine.connect() as cx:
-        version_id = cx.scalar(select(VERSIONS.c.id).where(of_model))
+        ids = select(VERSIONS.c.id, VERSIONS.c.model_id).where(of_model)
+        version_id, model_id = cx.execute(ids).one()
     made = caller.client.post(
         "/api/2.0/mlflow/comments/create",
         json={"name": model, "version": "1", "comment": CANARY},
     ).get_json()
     return Things(
         model=model,
-        version_id=str(version_id),
+        version_id=version_id,
+        model_id=model_id,
         transition_id=moved["transition_id"],
         comment=made.get("comment", {}).get("id", "absent"),
     )
@@ -373,3 +377,15 @@ def test_what_others_uploaded_is_not_linked_by_its_address(
     assert api.stages("churn-1") == {}
     assert caller.register("churn-1", source=f"{root}/of-a-run") == 1
     assert api.register("churn-1", source=uploaded) == 2
+
+
+@ON_BOTH_DATABASES
+@pytest.mark.parametrize("text", ["\0", "a" * 3000, "\U0001f600", "%00", "..", ""])
+def test_ids_that_no_database_can_hold_are_refused(api: Driver, text: str) -> None:
+    caller = api.with_token(role="promoter", models="fraud*")
+    strange = Things(text, text, text, text, text)
+
+    for route in routes(api.app):
+        if "<name" not in route.rule.rule:
+            status = sent(caller, strange, route).status_code
+            assert status not in {500, 503}, (route, status)

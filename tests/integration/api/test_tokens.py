@@ -113,7 +113,7 @@ def test_role_of_each_kind_of_route_is_the_one_that_is_promised(api: Driver) -> 
         group, _, name = endpoint.rpartition(".")
         if name in PUBLIC:
             expected[endpoint] = Permission.PUBLIC
-        elif group == "webhooks" or name.endswith(("token", "tokens")):
+        elif group in {"webhooks", "roles"} or name.endswith(("token", "tokens")):
             expected[endpoint] = Permission.ADMIN
         elif not CHANGING & (rule.methods or set()):
             expected[endpoint] = Permission.READ

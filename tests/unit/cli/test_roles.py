@@ -5,6 +5,7 @@ import json
 from registry.cli.tokens import ROLES
 from registry.domain.roles import Role
 from tests.unit.cli.conftest import Run
+from tests.unit.cli.pages import page
 from tests.unit.fake_registry import FakeRegistry
 
 CALLER = {
@@ -45,3 +46,40 @@ def test_caller_is_shown_with_what_they_may_do(fake: FakeRegistry, run: Run) -> 
     assert "promoter:fraud-*" in shown
     assert "promote:fraud-eu" in shown
     assert json.loads(run("whoami", "-o", "json").stdout) == CALLER
+
+
+BINDING = {"id": "b1", "subject": "leads", "role": "promoter", "models": "fraud-*"}
+
+
+def test_role_is_granted_to_a_group_and_listed(fake: FakeRegistry, run: Run) -> None:
+    fake.json("POST", "/role-bindings", BINDING)
+    fake.json("GET", "/role-bindings", page(BINDING))
+
+    granted = run(
+        *("roles", "grant", "promoter", "--group", "leads", "--models", "fraud-*")
+    )
+
+    assert granted.stdout == "Granted promoter to leads (b1).\n"
+    assert fake.asked[0].json == {
+        "subject_kind": "group",
+        "subject": "leads",
+        "role": "promoter",
+        "models": "fraud-*",
+    }
+    assert "fraud-*" in run("roles", "list").stdout.splitlines()[1]
+
+
+def test_role_is_granted_to_somebody(run: Run) -> None:
+    for whom in ((), ("--user", "a", "--group", "b")):
+        refused = run("roles", "grant", "viewer", *whom)
+
+        assert refused.exit_code == 2
+        assert "either --user or --group" in refused.stderr
+
+
+def test_role_is_revoked(fake: FakeRegistry, run: Run) -> None:
+    fake.json("DELETE", "/role-bindings/b1", {})
+
+    assert run("roles", "revoke", "b1").exit_code == 2
+    said = run("roles", "revoke", "b1", "--yes").stdout
+    assert said == "Revoked role binding b1.\n"

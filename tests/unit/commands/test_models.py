@@ -13,7 +13,7 @@ from registry.domain.commands.models import (
     DeleteModel,
 )
 from registry.domain.documents import NO_FACTS
-from registry.domain.roles import Role
+from registry.domain.roles import Grant, Role
 from registry.domain.rows import ModelTagRow
 from registry.errors import (
     ConflictError,
@@ -181,6 +181,18 @@ def test_who_may_not_move_what_serves_takes_no_name_from_it() -> None:
         rename.decide(seen(facts=SERVING), context(Role.WRITER))
     assert rename.decide(seen(facts=SERVING), context()).effects
     assert rename.decide(seen(facts=NO_FACTS), context(Role.WRITER)).effects
+
+
+def test_what_serves_is_renamed_only_to_what_its_bearer_may_promote() -> None:
+    """Else it would serve there without anybody who may promote there."""
+    of_pat = context()
+    grants = (Grant(Role.PROMOTER, "churn"), Grant(Role.WRITER))
+    actor = replace(of_pat.caller.actor, grants=grants)
+    of_pat = replace(of_pat, caller=replace(of_pat.caller, actor=actor))
+
+    with pytest.raises(PermissionDeniedError, match="promote versions of 'loss'"):
+        change(name="loss").decide(seen(facts=SERVING), of_pat)
+    assert change(name="loss").decide(seen(facts=NO_FACTS), of_pat).effects
 
 
 @pytest.mark.parametrize("name", ["café-loss", "cafe\u0301-loss"], ids=["NFC", "NFD"])

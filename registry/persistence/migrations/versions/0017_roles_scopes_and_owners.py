@@ -1,10 +1,12 @@
-"""Tokens of any role, for some models or confined to scopes, with the person behind.
+"""Tokens of any role, for some models or confined to scopes; roles of people and groups.
 
 A process of the release before makes tokens that are what the columns' defaults say.
 """
 
 import sqlalchemy as sa
 from alembic import op
+
+from webhooks.columns import UTCDateTime
 
 revision = "0017"
 down_revision = "0016"
@@ -35,3 +37,19 @@ def upgrade() -> None:
         tokens.drop_constraint("tokens_role", type_="check")
         tokens.create_check_constraint("tokens_role", _ROLES)
         tokens.create_check_constraint("tokens_kind", "kind IN ('token', 'ci')")
+    op.create_table(
+        "role_bindings",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("subject_kind", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("models", sa.Text(), nullable=False),
+        sa.Column("created_at", UTCDateTime(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "subject_kind IN ('user', 'group')", name="role_bindings_subject_kind"
+        ),
+        sa.CheckConstraint(_ROLES, name="role_bindings_role"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("subject_kind", "subject", "role", "models"),
+    )
