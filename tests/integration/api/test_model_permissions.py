@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
@@ -43,10 +43,12 @@ OF_NO_MODEL = {
 #: They leave out what may not be read (``test_readable_lists``).
 LISTS = {
     *("models.list_models", "audit.list_audit_entries", "audit.export_audit"),
-    "events.list_events",
+    *("events.list_events", "requests.list_transition_requests"),
     *(f"{tree}.search.search_registered_models" for tree in ("mlflow", "mlflow_ajax")),
     *(f"{tree}.search.search_model_versions" for tree in ("mlflow", "mlflow_ajax")),
 }
+#: Whom they refuse is another matter than a role: nobody may, or whose it is.
+NOT_BY_ROLE = (".refuse_change", "edit_comment", "cancel_transition_request")
 BY_PATTERN = [role for role in Role if not role.is_global]
 CALLERS: dict[str, tuple[frozenset[Action], Document]] = {
     **{role: (role.actions, {"role": role, "models": "{}*"}) for role in BY_PATTERN},
@@ -86,11 +88,12 @@ class Things:
     transition_id: str = "absent"
     comment: str = "absent"
     model_id: str = "absent"
+    asked: str = "absent"
 
     def request(self, route: Route) -> dict[str, Any]:
         """What is sent: a path, and the model's name wherever it may be named."""
         parts = {"name": self.model, "number": "1", "path": "model.bin"}
-        parts["model_id"] = self.model_id
+        parts |= {"model_id": self.model_id, "request_id": self.asked}
         is_mlflow = route.rule.rule.startswith(MLFLOW)
         if is_mlflow:
             parts["path"] = f"{self.version_id}/model.bin"
@@ -98,7 +101,7 @@ class Things:
         path = re.sub(
             r"<(?:\w+:)?(\w+)>", lambda found: parts.get(found[1], "absent"), path
         )
-        fields = {"name": self.model}
+        fields = {"name": self.model, "model": self.model}
         if is_mlflow:
             fields |= {
                 "new_name": f"{self.model}-2",
@@ -147,7 +150,9 @@ def things_of(api: Driver, caller: Driver, model: str) -> Things:
     api.create_model(model, description=CANARY, tags={"secret": CANARY})
     api.ready(model, description=CANARY)
     moved = api.moved(1, "Staging", "Archived", model=model)
-    of_model = VERSIONS.c.model_name == model
+    asked = {"model": model, "version": api.ready(model), "to_stage": "Staging"}
+    request = document_of(api.post("/transition-requests", asked))
+    of_model = and_(VERSIONS.c.model_name == model, VERSIONS.c.number == 1)
     with api.engine.connect() as cx:
         ids = select(VERSIONS.c.id, VERSIONS.c.model_id).where(of_model)
         version_id, model_id = cx.execute(ids).one()
@@ -160,6 +165,7 @@ def things_of(api: Driver, caller: Driver, model: str) -> Things:
         version_id=version_id,
         model_id=model_id,
         transition_id=moved["transition_id"],
+        asked=request["id"],
         comment=made.get("comment", {}).get("id", "absent"),
     )
 
@@ -185,7 +191,7 @@ def test_t22_bearer_may_do_to_a_model_what_the_role_and_scopes_are_for(
     things = things_of(api, caller, MODEL)
 
     for route in routes(api.app):
-        if route.rule.endpoint.endswith((".refuse_change", "edit_comment")):
+        if route.rule.endpoint.endswith(NOT_BY_ROLE):
             continue
         if route.rule.endpoint.endswith("_comment") and route.method == "DELETE":
             continue  # each comment is deleted once; below
@@ -255,7 +261,7 @@ def test_refusal_names_the_model_and_what_it_takes(api: Driver) -> None:
 
     assert problem["detail"] == (
         "ci (promoter:churn-*) may not promote model 'fraud'; "
-        "that takes one of: admin, promoter"
+        "that takes one of: admin, promoter, break-glass"
     )
 
 

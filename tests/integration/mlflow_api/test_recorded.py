@@ -197,7 +197,7 @@ def test_change_without_the_role_is_refused_and_leaves_nothing(
         "PERMISSION_DENIED", mutation.method, mutation.path, **mutation.fields
     )
 
-    assert message.startswith("role viewer may not do this")
+    assert message.startswith("a viewer (viewer) may not ")
     assert mlflow.api.dump() == before
 
 
