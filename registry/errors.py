@@ -21,6 +21,8 @@
     │   └── IdempotencyMismatchError  the key was used with another request
     ├── NotSignedInError           no credential, or not a valid one
     ├── PermissionDeniedError      signed in, but the role does not allow it
+    │   └── CrossOriginError       a page of somebody else's sent the browser here
+    ├── TooManyAttemptsError       this source has failed too often
     ├── ArtifactStoreError         the artifact store did not do its part
     │   ├── ArtifactAccessDeniedError  our credentials do not open it
     │   └── TrackingServerError    nor did the MLflow tracking server
@@ -254,6 +256,25 @@ class PermissionDeniedError(RegistryError):
     """Your role does not allow this."""
 
     slug = "forbidden"
+
+
+class CrossOriginError(PermissionDeniedError):
+    """A browser sends this on behalf of another site, which may not change anything."""
+
+    slug = "cross-origin"
+
+
+class TooManyAttemptsError(RegistryError):
+    """This source has failed too often."""
+
+    slug = "too-many-attempts"
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__(
+            "too many failed attempts came from this address; "
+            f"try again in {retry_after_seconds} s"
+        )
+        self.retry_after_seconds = retry_after_seconds
 
 
 class ArtifactStoreError(RegistryError):

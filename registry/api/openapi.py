@@ -193,6 +193,7 @@ def _sign_in_errors(permission: Permission | None) -> Iterator[HTTPStatus]:
     if permission is Permission.PUBLIC:
         return
     yield HTTPStatus.UNAUTHORIZED
+    yield HTTPStatus.TOO_MANY_REQUESTS
     yield HTTPStatus.SERVICE_UNAVAILABLE
     if permission is not Permission.READ:  # which every role has
         yield HTTPStatus.FORBIDDEN
