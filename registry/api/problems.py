@@ -35,6 +35,7 @@ _STATUSES: Mapping[type[errors.RegistryError], HTTPStatus] = {
     errors.PermissionDeniedError: HTTPStatus.FORBIDDEN,
     errors.TooManyAttemptsError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.ArtifactStoreError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.IdentityProviderError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.BusyError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _SLUGS = {

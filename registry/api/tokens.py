@@ -14,6 +14,7 @@ from registry.api.schemas.admin import (
 from registry.api.schemas.base import PageQuery
 from registry.auth.permissions import Permission, requires
 from registry.auth.sign_in import current_caller
+from registry.domain.actors import Actor
 from registry.domain.documents import token_document
 from registry.domain.roles import Role
 from registry.persistence.database import reading
@@ -30,9 +31,13 @@ blueprint = Blueprint("tokens", __name__, description="Bearer tokens")
 @blueprint.response(200, CallerDocument)
 def whoami() -> Response:
     """Show who is signed in."""
-    actor = current_caller().actor
+    return jsonify(caller_document(current_caller().actor))
+
+
+def caller_document(actor: Actor) -> CallerDocument:
+    """Return an actor as it is told itself."""
     roles = [str(grant) for grant in actor.grants]
-    return jsonify({"name": actor.name, "kind": actor.kind, "roles": roles})
+    return {"name": actor.name, "kind": actor.kind, "roles": roles}
 
 
 @blueprint.route("/tokens", methods=["GET"])

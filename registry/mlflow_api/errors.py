@@ -46,6 +46,10 @@ _ANSWERS: Mapping[type[errors.RegistryError], tuple[HTTPStatus, str]] = {
         HTTPStatus.SERVICE_UNAVAILABLE,
         "TEMPORARILY_UNAVAILABLE",
     ),
+    errors.IdentityProviderError: (
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "TEMPORARILY_UNAVAILABLE",
+    ),
     errors.BusyError: (HTTPStatus.SERVICE_UNAVAILABLE, "TEMPORARILY_UNAVAILABLE"),
 }
 _RETRY_AFTER_SECONDS = "2"

@@ -37,6 +37,7 @@ from registry.domain.rows import (
     ManifestRow,
     ModelRow,
     ModelTagRow,
+    SessionRow,
     StageChangeRow,
     TokenRow,
     VersionRow,
@@ -51,6 +52,7 @@ from registry.persistence.tables import (
     Alias,
     AuditEntry,
     Base,
+    BrowserSession,
     Deployment,
     ManifestFile,
     ModelTag,
@@ -75,6 +77,7 @@ _TABLES: dict[type, type[Base]] = {
     CommentRow: VersionComment,
     DeploymentRow: Deployment,
     TokenRow: Token,
+    SessionRow: BrowserSession,
     EntryRow: AuditEntry,
 }
 

@@ -8,6 +8,7 @@ from threading import BoundedSemaphore
 from registry.artifacts.store import ArtifactStore
 from registry.domain.policy import StagePolicy
 from registry.errors import BusyError
+from registry.identity.provider import Provider
 from registry.services.sources import SourceReaders
 from registry.services.subscriptions import WebhookParts
 from registry.settings import Settings
@@ -54,6 +55,10 @@ class Rooms:
         # Most take milliseconds: a place is soon free.
         default_factory=lambda: Room("searches", 4, wait_seconds=1.0)
     )
+    #: They wait for the identity provider.
+    sign_ins: Room = field(
+        default_factory=lambda: Room("sign-ins", 2, wait_seconds=2.0)
+    )
     audits: Room = field(default_factory=lambda: Room("readings of the audit log", 2))
 
 
@@ -63,6 +68,7 @@ class Parts:
 
     Attributes:
         tracking: None where no tracking server is set.
+        provider: who vouches for people; None where nobody is set.
         dispatcher: runs only where ``registry.worker`` started it; elsewhere it
             sends tests, and waking it does nothing.
         verifications: by version and digest, or by file, the differences found.
@@ -73,6 +79,7 @@ class Parts:
     policy: StagePolicy
     store: ArtifactStore
     tracking: TrackingServer | None
+    provider: Provider | None
     webhooks: WebhookParts
     dispatcher: Dispatcher
     readiness: Readiness
