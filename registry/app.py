@@ -18,6 +18,7 @@ from registry.domain.deployment_token import DeploymentTokens
 from registry.domain.policy import StagePolicy
 from registry.domain.policy_file import parse_policy
 from registry.errors import ConfigurationError
+from registry.identity.provider import Provider
 from registry.mlflow_api import mounting as mlflow_mounting
 from registry.persistence.database import (
     db,
@@ -84,7 +85,7 @@ def create_app(settings: Settings) -> Flask:
     mounting.mount(app)
     mlflow_mounting.mount(app)
     measure(app)
-    require_sign_in(app, settings)
+    require_sign_in(app, settings, app.extensions["stagegate"].provider)
     register_problem_handlers(app)
     app.after_request(_add_security_headers)
     check_every_route(app)
@@ -109,7 +110,7 @@ def _parts(settings: Settings) -> Parts:
         policy=load_policy(settings),
         store=StoreAndTracking(store, tracking) if tracking else store,
         tracking=tracking,
-        provider=None,
+        provider=_provider(settings),
         webhooks=WebhookParts(box=box, guard=guard),
         dispatcher=Dispatcher(
             partial(write_transaction, db.engine),
@@ -148,6 +149,11 @@ def _store(settings: Settings) -> ArtifactStore:
     return open_store(
         settings.artifact_root, access if settings.s3_endpoint_url else None
     )
+
+
+def _provider(settings: Settings) -> Provider | None:
+    provider = settings.ways_to_sign_in.provider
+    return Provider(provider) if provider else None
 
 
 def _tracking(settings: Settings) -> TrackingServer | None:

@@ -10,7 +10,7 @@ Rules:
   by way of a proxy.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from flask import request
@@ -22,12 +22,13 @@ from registry.domain.people import Person
 from registry.domain.roles import Grant, Role
 from registry.domain.rows import SessionRow
 from registry.errors import NoCredentialError
+from registry.identity.provider import Provider
+from registry.identity.verifier import is_jwt
 from registry.persistence.database import reading
 from registry.services import people, sessions, tokens
 from registry.settings import Settings
 
 ACCESS_TOKEN = "X-Forwarded-Access-Token"  # noqa: S105  # its name
-_JWT_BEGINS = "eyJ"  #: ``{"`` in base64
 _PROXIED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host")
 DEVELOPER = Actor(
     kind=ActorKind.USER,
@@ -38,27 +39,54 @@ DEVELOPER = Actor(
 )
 
 
-def actor_without_token(
-    settings: Settings, now: datetime
-) -> tuple[Actor, SessionRow | None]:
-    """Return who is behind a request without ``Authorization``, and its session.
+@dataclass(frozen=True)
+class Ways:
+    """The ways in which people sign in here.
 
-    Raises:
-        NoCredentialError: it shows none.
-        NotSignedInError: what it shows is not good.
+    Attributes:
+        provider: None where no identity provider is set.
     """
-    ways = settings.ways_to_sign_in
-    cookie = cookies.brought(settings, cookies.SESSION)
-    if cookie:
-        return actor_of_cookie(cookie, now)
-    person = headers.person_behind(ways.proxies) if ways.proxies else None
-    if person:
-        return people.sign_in(
-            reading(), person, credential=CredentialKind.HEADERS
-        ), None
-    if ways.is_insecure_dev and _is_on_this_machine():
-        return DEVELOPER, None
-    raise NoCredentialError
+
+    settings: Settings
+    provider: Provider | None
+
+    def take(self, credential: str) -> bool:
+        """Whether that in ``Authorization`` is for us; a token of ours never is."""
+        return self.provider is not None and is_jwt(credential)
+
+    def actor(self, jwt: str, now: datetime) -> tuple[Actor, SessionRow | None]:
+        """Return who makes the present request, and the session of it.
+
+        Args:
+            jwt: what ``Authorization`` has, or nothing.
+            now: the instant of the request.
+
+        Raises:
+            NoCredentialError: it shows none.
+            NotSignedInError: what it shows is not good.
+        """
+        if self.provider:
+            jwt = jwt or request.headers.get(ACCESS_TOKEN, "")
+            if jwt:
+                person, jti = self.provider.bearer(jwt)
+                return _signed_in(person, CredentialKind.JWT, jti), None
+        cookie = cookies.brought(self.settings, cookies.SESSION)
+        if cookie:
+            return actor_of_cookie(cookie, now)
+        return self._without_credential(), None
+
+    def _without_credential(self) -> Actor:
+        ways = self.settings.ways_to_sign_in
+        person = headers.person_behind(ways.proxies) if ways.proxies else None
+        if person:
+            return _signed_in(person, CredentialKind.HEADERS, "")
+        if ways.is_insecure_dev and _is_on_this_machine():
+            return DEVELOPER
+        raise NoCredentialError
+
+
+def _signed_in(person: Person, by: CredentialKind, credential_id: str) -> Actor:
+    return people.sign_in(reading(), person, credential=by, credential_id=credential_id)
 
 
 def actor_of_cookie(cookie: str, now: datetime) -> tuple[Actor, SessionRow]:
@@ -86,12 +114,7 @@ def _actor_of(session: SessionRow, now: datetime) -> Actor:
         groups=tuple(session.groups),
         roles=tuple(session.roles),
     )
-    return people.sign_in(
-        reading(),
-        person,
-        credential=CredentialKind.SESSION,
-        credential_id=session.id,
-    )
+    return _signed_in(person, CredentialKind.SESSION, session.id)
 
 
 def _is_on_this_machine() -> bool:

@@ -41,6 +41,7 @@ from registry.errors import (
     NotSignedInError,
     PermissionDeniedError,
 )
+from registry.identity.provider import Provider
 from registry.persistence.database import db, end_reading, reading
 from registry.services import sessions, tokens
 from registry.services.deployment_grants import open_grant
@@ -52,7 +53,7 @@ _MAX_HEADER_CHARACTERS = 200
 _NOTED_USES = "stagegate-noted-uses"
 _DEPLOYMENT_TOKENS = "stagegate-deployment-tokens"
 _FAILURES = "stagegate-failed-sign-ins"
-_SETTINGS = "stagegate-sign-in-settings"
+_WAYS = "stagegate-ways-to-sign-in"
 #: What no browser brings along by itself.
 _OF_SCRIPTS = frozenset(
     {
@@ -64,9 +65,15 @@ _OF_SCRIPTS = frozenset(
 Found = TypeVar("Found")
 
 
-def require_sign_in(app: Flask, settings: Settings) -> None:
-    """Hold every request of this app to the permission of its route."""
-    app.extensions[_SETTINGS] = settings
+def require_sign_in(app: Flask, settings: Settings, provider: Provider | None) -> None:
+    """Hold every request of this app to the permission of its route.
+
+    Args:
+        app: has all its routes.
+        settings: say in which ways people sign in.
+        provider: vouches for them, where one is set.
+    """
+    app.extensions[_WAYS] = people.Ways(settings, provider)
     app.extensions[_DEPLOYMENT_TOKENS] = DeploymentTokens(settings.secret_keys)
     app.extensions[_FAILURES] = FailureLimit(burst=30, per_minute=30)
     with app.app_context():
@@ -133,11 +140,15 @@ def _signed_in(permission: Permission | None, endpoint: str, now: datetime) -> A
     if is_deployment_token(secret):
         grant = g.deployment_grant = _grant(secret, endpoint, now)
         return grant.actor
-    actor = _by_token(secret, now) if secret else _without_token(now)
+    ways: people.Ways = current_app.extensions[_WAYS]
+    if secret and not ways.take(secret):
+        actor = _by_token(secret, now)
+    else:
+        actor = _of_person(ways, secret, now)
     if permission is None:
         raise PermissionDeniedError("this route declares no permission")
     if actor.credential not in _OF_SCRIPTS:
-        refuse_cross_origin(current_app.extensions[_SETTINGS])
+        refuse_cross_origin(ways.settings)
     authorize(actor, permission.value)
     return actor
 
@@ -149,9 +160,8 @@ def _by_token(secret: str, now: datetime) -> Actor:
     return tokens.actor_of(token)
 
 
-def _without_token(now: datetime) -> Actor:
-    settings: Settings = current_app.extensions[_SETTINGS]
-    actor, session = _insisting(lambda: people.actor_without_token(settings, now))
+def _of_person(ways: people.Ways, jwt: str, now: datetime) -> Actor:
+    actor, session = _insisting(lambda: ways.actor(jwt, now))
     if session and sessions.is_worth_noting(session, now):
         g.noting = partial(sessions.note_seen, session_id=session.id, at=now)
     return actor

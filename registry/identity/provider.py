@@ -12,7 +12,7 @@ Rules:
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Self
 from urllib.parse import urlencode
 
 from requests import RequestException
@@ -21,20 +21,13 @@ from registry.domain import openid
 from registry.domain.openid import Ended
 from registry.domain.people import Person, person_of
 from registry.errors import IdentityProviderError, NotSignedInError
+from registry.identity.issuer import TIMEOUT_SECONDS, Issuer
+from registry.identity.verifier import verified_claims
 from registry.ways_to_sign_in import OpenIdProvider
 
-_SECONDS = 5.0
+#: What identity providers sign ID tokens with; none of them is symmetric.
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
 _ERROR_CHARACTERS = 100
-
-
-class Verifier(Protocol):
-    """What verifies tokens of the provider, and knows what it says of itself."""
-
-    def claims(self, token: str) -> Mapping[str, Any]:
-        """Claims."""
-
-    def metadata(self) -> Mapping[str, Any]:
-        """Metadata."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +51,9 @@ class Attempt:
 class Provider:
     """One provider, and what it says of people."""
 
-    def __init__(self, settings: OpenIdProvider, verifier: Verifier) -> None:
+    def __init__(self, settings: OpenIdProvider) -> None:
         self._settings = settings
-        self._verifier = verifier
+        self._issuer = Issuer(settings.issuer, algorithms=ALGORITHMS)
 
     @property
     def issuer(self) -> str:
@@ -121,7 +114,7 @@ class Provider:
 
     def end_session_url(self, return_to: str) -> str | None:
         """Return where a browser signs out at the provider; None if nowhere."""
-        endpoint = self._metadata().get("end_session_endpoint")
+        endpoint = self._issuer.metadata().get("end_session_endpoint")
         if not isinstance(endpoint, str):
             return None
         query = {
@@ -131,10 +124,8 @@ class Provider:
         return f"{endpoint}?{urlencode(query)}"
 
     def _claims(self, token: str) -> Mapping[str, Any]:
-        return self._verifier.claims(token)
-
-    def _metadata(self) -> Mapping[str, Any]:
-        return self._verifier.metadata()
+        audience = self._settings.client_id
+        return verified_claims(token, self._issuer, audience=audience)
 
     def _endpoint(self, name: str) -> str:
         """Return one of the provider's addresses.
@@ -142,7 +133,7 @@ class Provider:
         Raises:
             IdentityProviderError: it says none.
         """
-        address = self._metadata().get(name)
+        address = self._issuer.metadata().get(name)
         if not isinstance(address, str):
             raise IdentityProviderError(f"the identity provider names no {name}")
         return address
@@ -165,7 +156,7 @@ class Provider:
                 code=code,
                 code_verifier=attempt.verifier,
                 grant_type="authorization_code",
-                timeout=_SECONDS,
+                timeout=TIMEOUT_SECONDS,
                 allow_redirects=False,
             )
         except AuthlibBaseError as error:  # it was refused, as a code that was used is

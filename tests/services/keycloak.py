@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import requests
@@ -79,6 +80,7 @@ def _fetched() -> Path:
     return place / f"keycloak-quarkus-dist-{VERSION}.zip"
 
 
+@cache
 def _has_java() -> bool:
     if not shutil.which("java"):
         return False
@@ -129,15 +131,24 @@ class KeycloakServer:
         """The address of something in the realm."""
         return f"{self.url}/admin/realms/{REALM}/{path}"
 
+    def serve(self, client_id: str, url: str) -> None:
+        """Let a client be at ``url``: browsers are sent back there, and told to it."""
+        admin = self.admin()
+        (client,) = admin.get(
+            self.api("clients"), params={"clientId": client_id}
+        ).json()
+        client["redirectUris"] = [f"{url}/*"]
+        client["attributes"] |= {
+            "backchannel.logout.url": f"{url}/auth/backchannel-logout",
+            "post.logout.redirect.uris": "+",
+        }
+        answer = admin.put(self.api(f"clients/{client['id']}"), json=client)
+        answer.raise_for_status()
+
 
 @contextlib.contextmanager
-def run_server(distribution: Path, *, callback: str) -> Iterator[KeycloakServer]:
-    """Run a Keycloak of its own for the time of the block.
-
-    Args:
-        distribution: unpacked.
-        callback: an address that it may send browsers back to, and signs out at.
-    """
+def run_server(distribution: Path) -> Iterator[KeycloakServer]:
+    """Run a Keycloak of its own for the time of the block."""
     with tempfile.TemporaryDirectory(
         prefix="stagegate-keycloak-", ignore_cleanup_errors=True
     ) as name:
@@ -149,7 +160,7 @@ def run_server(distribution: Path, *, callback: str) -> Iterator[KeycloakServer]
             password=secrets.token_hex(12),
             client_secret=secrets.token_hex(16),
         )
-        _write_realm(home, server, callback)
+        _write_realm(home, server)
         log_file = home / "server.log"
         with log_file.open("wb") as log:
             process = subprocess.Popen(
@@ -182,8 +193,8 @@ def _home(distribution: Path, directory: Path) -> Path:
     return home
 
 
-def _write_realm(home: Path, server: KeycloakServer, callback: str) -> None:
-    """Import the example, with passwords and addresses of this run."""
+def _write_realm(home: Path, server: KeycloakServer) -> None:
+    """Import the example, with passwords of this run."""
     realm = json.loads(REALM_FILE.read_text(encoding="utf-8"))
     for user in realm["users"]:
         for credential in user.get("credentials", ()):
@@ -191,8 +202,6 @@ def _write_realm(home: Path, server: KeycloakServer, callback: str) -> None:
     for client in realm["clients"]:
         if "secret" in client:
             client["secret"] = server.client_secret
-        if client.get("redirectUris"):
-            client["redirectUris"] = [f"{callback}/*"]
     target = home / "data" / "import"
     target.mkdir(parents=True, exist_ok=True)
     (target / "realm.json").write_text(json.dumps(realm), encoding="utf-8")

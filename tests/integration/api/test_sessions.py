@@ -370,3 +370,22 @@ def test_t15_new_routes_answer_to_no_other_host(tmp_path: Path) -> None:
         answer = browser.open(path, method=method, base_url="https://rebound.example")
         assert answer.status_code == 400, path
     close_app(app)
+
+
+def test_sign_in_without_a_provider_says_what_to_do(client: FlaskClient) -> None:
+    for answer in (
+        client.get("/auth/login"),
+        client.get("/auth/callback"),
+        client.post("/auth/backchannel-logout"),
+    ):
+        assert "POST /auth/session" in str(problem_of(answer, 404, "not-found"))
+
+
+def test_jwt_is_an_unknown_token_where_no_provider_is_set(browser: FlaskClient) -> None:
+    jwt = "eyJhbGciOiJub25lIn0.e30.AAAA"
+
+    for headers in (
+        {"Authorization": f"Bearer {jwt}"},
+        {"X-Forwarded-Access-Token": jwt},
+    ):
+        problem_of(browser.get(WHOAMI, headers=headers), 401, "unauthenticated")
