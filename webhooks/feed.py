@@ -18,7 +18,7 @@ Rules:
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, func, or_, select, true, update
@@ -93,11 +93,13 @@ def read(
     limit: int,
     event_type: str | None = None,
     subject: str | None = None,
+    shown_if: ColumnElement[bool] | None = None,
+    values: Mapping[str, object] | None = None,
 ) -> FeedPage:
     """Read events behind a position, or from the first that is kept, in one statement.
 
     There are ``limit`` at most. ``event_type`` is an exact type or ``prefix.*``;
-    ``subject`` may be a former one.
+    ``subject`` may be a former one; ``values`` are those of a further condition.
     """
     removed = select(Feed.removed_position).scalar_subquery()
     query = (
@@ -113,6 +115,8 @@ def read(
         query = query.where(is_of_types([event_type]))
     if subject is not None:
         query = query.where(_is_about(subject))
+    if shown_if is not None:
+        query = query.where(shown_if)
     shown = query.subquery()
     page = (
         select(*(Feed.last_position, Feed.removed_position, _unplaced()), EventRow)
@@ -120,7 +124,9 @@ def read(
         .outerjoin(shown, true())
         .outerjoin(EventRow, EventRow.position == shown.c.position)
     )
-    rows = read_rows(session, page, limit=limit, joined_in=[shown.c.position])
+    rows = read_rows(
+        session, page, limit=limit, joined_in=[shown.c.position], values=values
+    )
     events: list[EventRow] = []
     room = MAX_CHARACTERS
     for row in rows:  # one at least: without an event, the feed's own

@@ -26,7 +26,7 @@ from registry.api.schemas.versions import (
     UploadNames,
 )
 from registry.artifacts.side_by_side import check_names
-from registry.auth.permissions import Permission, requires
+from registry.auth.permissions import NONE, Permission, requires
 from registry.domain.commands.change import Command, version_path
 from registry.domain.commands.registration import upload_source
 from registry.domain.commands.versions import (
@@ -90,7 +90,7 @@ _VERSION = "/models/<name:name>/versions/<number:number>"
 
 
 @blueprint.route("/uploads/check", methods=["POST"])
-@requires(Permission.WRITE)
+@requires(Permission.WRITE, model=NONE)
 @accepts_body(MAX_LIST_BYTES)
 @blueprint.arguments(UploadNames)
 @blueprint.response(204)

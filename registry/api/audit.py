@@ -5,6 +5,7 @@ Rules:
 - What is listed is read from the sealed texts, not from the columns beside them.
 - Who is neither auditor nor admin sees no private parts, and entries of the first
   version redacted (``domain.audit_privacy``).
+- Who may not read every model sees the chains of those that they may read.
 """
 
 import dataclasses
@@ -22,10 +23,10 @@ from registry.api.schemas.admin import (
     VerificationDocument,
     VerificationQuery,
 )
-from registry.auth.permissions import Permission, requires
+from registry.auth.permissions import MANY, Permission, in_query, requires
 from registry.auth.sign_in import current_caller
 from registry.domain import audit_privacy
-from registry.domain.actors import may
+from registry.domain.actors import may, readable
 from registry.domain.audit_chain import member
 from registry.domain.roles import Action
 from registry.persistence import queries
@@ -44,7 +45,7 @@ blueprint = Blueprint("audit", __name__, description="The audit log")
 
 
 @blueprint.route("/audit", methods=["GET"])
-@requires(Permission.READ)
+@requires(Permission.READ, model=MANY)
 @blueprint.arguments(AuditQuery, location="query")
 @blueprint.response(200, AuditPage)
 def list_audit_entries(query: dict[str, Any]) -> Response:
@@ -55,6 +56,7 @@ def list_audit_entries(query: dict[str, Any]) -> Response:
         model=name,
         below=decode_cursor(query["cursor"], int),
         limit=limit + 1,
+        readable=list(readable(current_caller().actor)),
     )
 
     def shown(row: Row[Any]) -> dict[str, Any] | None:
@@ -67,7 +69,7 @@ def list_audit_entries(query: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/audit/verify", methods=["GET"])
-@requires(Permission.READ)
+@requires(Permission.READ, model=in_query("model"))
 @blueprint.arguments(VerificationQuery, location="query")
 @blueprint.response(200, VerificationDocument)
 @blueprint.alt_response(404, description="There is no such model")
@@ -93,16 +95,18 @@ def verify_audit(query: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/audit/export", methods=["GET"])
-@requires(Permission.READ)
+@requires(Permission.READ, model=MANY)
 @blueprint.response(200, {"type": "string"}, content_type="application/x-ndjson")
 @blueprint.alt_response(503, description="Two others are reading it")
 def export_audit() -> Response:
     """Export the whole log as JSON lines, to be verified offline.
 
-    Private parts, such as source addresses, are in the export of an admin.
+    Private parts, such as source addresses, are in the export of an admin. Who may not
+    read every model is given the chains of those that they may read.
     """
     # The request's own session ends with the request, before a line is sent.
     sessions, with_private = session_factory(db.engine), _sees_all()
+    of_models = list(readable(current_caller().actor))
     # A client that reads slowly holds a connection: who comes third is told so.
     holding = ExitStack()
     holding.enter_context(parts().rooms.audits.place())
@@ -110,7 +114,9 @@ def export_audit() -> Response:
     def lines() -> Iterator[str]:
         with sessions() as session:
             begin_snapshot(session)
-            for line in audit.export(session, with_private=with_private):
+            for line in audit.export(
+                session, with_private=with_private, readable=of_models
+            ):
                 yield line + "\n"
 
     answer = Response(lines(), mimetype="application/x-ndjson")

@@ -8,7 +8,7 @@ from flask import Response, jsonify
 from registry.api.blueprints import Blueprint
 from registry.api.json_schemas import Part, object_schema
 from registry.api.schemas.base import Page, PageQuery
-from registry.auth.permissions import Permission, requires
+from registry.auth.permissions import NONE, Permission, requires
 from registry.domain.events import EVENTS, OPT_IN, About
 from registry.errors import NotFoundError
 from registry.web.paging import decode_cursor, page
@@ -53,7 +53,7 @@ def schema_of(event_type: str) -> Part:
 
 
 @blueprint.route("/event-types", methods=["GET"])
-@requires(Permission.READ)
+@requires(Permission.READ, model=NONE)
 @blueprint.arguments(PageQuery, location="query")
 @blueprint.response(200, EventTypePage)
 def list_event_types(query: dict[str, Any]) -> Response:
@@ -69,7 +69,7 @@ def _document(event_type: str) -> EventType:
 
 
 @blueprint.route("/event-types/<name:event_type>", methods=["GET"])
-@requires(Permission.READ)
+@requires(Permission.READ, model=NONE)
 @blueprint.response(200, {"type": "object"})
 def get_event_type(event_type: str) -> Response:
     """Show the JSON Schema of an event, as a webhook of the standard format has it."""

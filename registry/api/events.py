@@ -1,5 +1,6 @@
 """The feed of events: what a consumer that was away has missed."""
 
+from functools import partial
 from typing import Any
 
 from flask import Response, jsonify
@@ -8,7 +9,9 @@ from sqlalchemy.orm import Session
 
 from registry.api.blueprints import Blueprint
 from registry.api.schemas.events import EventPage, EventsQuery
-from registry.auth.permissions import Permission, requires
+from registry.auth.permissions import MANY, Permission, requires
+from registry.auth.sign_in import current_caller
+from registry.domain.actors import readable
 from registry.domain.documents import Document
 from registry.domain.timestamps import rfc3339
 from registry.errors import CursorExpiredError, InvalidInputError
@@ -19,18 +22,21 @@ from registry.persistence.database import (
     is_away,
     reading_session,
 )
+from registry.persistence.readable import is_readable, readable_values
 from registry.web.paging import decode_cursor, encode_cursor
 from webhooks import feed
 from webhooks.feed import FeedPage
 from webhooks.tables import EventRow
 
 _PATIENCE_SECONDS = 0.25
+#: By what the model was called then.
+_IS_READABLE = is_readable(EventRow.__table__.c.subject)
 
 blueprint = Blueprint("events", __name__, description="Events")
 
 
 @blueprint.route("/events", methods=["GET"])
-@requires(Permission.READ)
+@requires(Permission.READ, model=MANY)
 @blueprint.arguments(EventsQuery, location="query")
 @blueprint.response(200, EventPage)
 @blueprint.alt_response(410, description="Events behind the cursor were removed")
@@ -79,8 +85,17 @@ def _read_events(
     this page, they get it first, in a transaction of its own; where that
     would have to wait, they come with a later page.
     """
-    chosen = {"event_type": event_type, "subject": model}
-    page = feed.read(reading_session(), after=after, limit=limit, **chosen)
+    of_models = list(readable(current_caller().actor))
+    read = partial(
+        feed.read,
+        after=after,
+        limit=limit,
+        event_type=event_type,
+        subject=model,
+        shown_if=_IS_READABLE if of_models else None,
+        values=readable_values(of_models) if of_models else None,
+    )
+    page = read(reading_session())
     if page.has_unplaced and page.next_position >= page.last_position:
         end_reading()  # nobody holds one connection and waits for another
         try:
@@ -89,7 +104,7 @@ def _read_events(
         except DBAPIError as error:
             if not is_away(error):
                 raise
-        page = feed.read(reading_session(), after=after, limit=limit, **chosen)
+        page = read(reading_session())
     return page
 
 

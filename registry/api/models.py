@@ -13,7 +13,15 @@ from registry.api.schemas.models import (
     ModelsQuery,
     NewModel,
 )
-from registry.auth.permissions import Permission, requires
+from registry.auth.permissions import (
+    MANY,
+    Permission,
+    in_body,
+    in_path_and_body,
+    requires,
+)
+from registry.auth.sign_in import current_caller
+from registry.domain.actors import readable
 from registry.domain.commands.aliases import DeleteAlias, SetAlias
 from registry.domain.commands.models import (
     ChangeModel,
@@ -34,7 +42,7 @@ blueprint = Blueprint("models", __name__, description="Registered models")
 
 
 @blueprint.route("/models", methods=["GET"])
-@requires(Permission.READ)
+@requires(Permission.READ, model=MANY)
 @blueprint.arguments(ModelsQuery, location="query")
 @blueprint.response(200, ModelPage)
 def list_models(query: dict[str, Any]) -> Response:
@@ -45,6 +53,7 @@ def list_models(query: dict[str, Any]) -> Response:
         after=decode_cursor(query["cursor"], str),
         limit=limit + 1,
         prompts=query["prompts"],
+        readable=list(readable(current_caller().actor)),
     )
     return page(rows, limit, document=_document, key=lambda m: m.row.name)
 
@@ -54,7 +63,7 @@ def _document(model: ModelState) -> ModelDocument:
 
 
 @blueprint.route("/models", methods=["POST"])
-@requires(Permission.WRITE)
+@requires(Permission.WRITE, model=in_body("name"))
 @blueprint.arguments(NewModel)
 @blueprint.response(201, ModelDocument)
 @blueprint.alt_response(409, description="The name is taken")
@@ -73,7 +82,7 @@ def get_model(name: str) -> Response:
 
 
 @blueprint.route("/models/<name:name>", methods=["PATCH"])
-@requires(Permission.WRITE)
+@requires(Permission.WRITE, model=in_path_and_body("name"))
 @blueprint.arguments(ModelPatch)
 @blueprint.response(200, ModelDocument)
 @blueprint.alt_response(409, description="The new name is taken, or has other rules")

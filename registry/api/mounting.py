@@ -20,6 +20,7 @@ from registry.api import (
     openapi,
     policy,
     rehearsals,
+    roles,
     tokens,
     transitions,
     versions,
@@ -33,7 +34,7 @@ from registry.web.parts import Parts
 _ROOT = "/api/v1"
 _MODULES = (
     *(models, versions, transitions, policy, rehearsals, deployments, artifacts),
-    *(webhooks, events, event_types, audit, tokens),
+    *(webhooks, events, event_types, audit, tokens, roles),
 )
 
 

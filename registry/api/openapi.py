@@ -41,7 +41,9 @@ _DESCRIPTION = """\
 A model registry whose stage changes can be trusted.
 
 - Sign in with `Authorization: Bearer <token>`, or HTTP Basic with the token as
-  password. Roles: viewer, writer, promoter, admin; each includes those before it.
+  password. Each operation says which action it takes; a role is for some of them, on
+  every model or on those whose name matches its pattern, and a token may be confined
+  to scopes besides. `GET /whoami` says what the caller has.
 - Errors are `application/problem+json` (RFC 9457); programs go by `type`.
 - Lists come in pages: ask for `next_cursor` until it is null.
 - What changes something honours `Idempotency-Key`.
@@ -193,10 +195,9 @@ def _sign_in_errors(permission: Permission | None) -> Iterator[HTTPStatus]:
     if permission is Permission.PUBLIC:
         return
     yield HTTPStatus.UNAUTHORIZED
+    yield HTTPStatus.FORBIDDEN
     yield HTTPStatus.TOO_MANY_REQUESTS
     yield HTTPStatus.SERVICE_UNAVAILABLE
-    if permission is not Permission.READ:  # which every role has
-        yield HTTPStatus.FORBIDDEN
 
 
 def _is_checked(operation: Part, headers: Sequence[str]) -> bool:

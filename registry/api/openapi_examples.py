@@ -52,4 +52,10 @@ BODY_EXAMPLES: Mapping[str, object] = {
     },
     "Rotation": {"overlap_seconds": 86400},
     "NewToken": {"name": "ci", "role": "promoter", "expires_in_days": 30},
+    "NewRoleBinding": {
+        "subject_kind": "group",
+        "subject": "ml-leads",
+        "role": "promoter",
+        "models": "fraud-*",
+    },
 }

@@ -172,7 +172,7 @@ _ERROR_HEADERS: Mapping[HTTPStatus, Part] = {
 _ERRORS = (
     ErrorResponse(HTTPStatus.BAD_REQUEST, "Not a well-formed request"),
     ErrorResponse(HTTPStatus.UNAUTHORIZED, "No token, or not a valid one"),
-    ErrorResponse(HTTPStatus.FORBIDDEN, "The role does not allow it"),
+    ErrorResponse(HTTPStatus.FORBIDDEN, "The caller may not do that to this model"),
     ErrorResponse(HTTPStatus.NOT_FOUND, "There is no such thing"),
     ErrorResponse(HTTPStatus.CONFLICT, "The present state does not allow it"),
     ErrorResponse(HTTPStatus.GONE, "What is asked for was removed"),

@@ -6,7 +6,7 @@ from flask import Response, jsonify
 
 from registry.api.blueprints import Blueprint
 from registry.api.schemas.policy import PolicyDocument, PolicyQuery
-from registry.auth.permissions import Permission, requires
+from registry.auth.permissions import NONE, Permission, requires
 from registry.domain.names import clean_text
 from registry.web.commands import parts
 
@@ -14,7 +14,7 @@ blueprint = Blueprint("policy", __name__, description="The stage policy")
 
 
 @blueprint.route("/policy", methods=["GET"])
-@requires(Permission.READ)
+@requires(Permission.READ, model=NONE)
 @blueprint.arguments(PolicyQuery, location="query")
 @blueprint.response(200, PolicyDocument)
 def get_policy(query: dict[str, Any]) -> Response:

@@ -7,7 +7,8 @@ from flask import Response, jsonify
 
 from registry.api.blueprints import Blueprint
 from registry.api.schemas.versions import NewRehearsal, RehearsalDocument
-from registry.auth.permissions import Permission, requires
+from registry.auth.permissions import Permission, in_body, requires
+from registry.auth.sign_in import current_caller
 from registry.domain.commands.models import ChangeModel
 from registry.domain.commands.registration import RegisterVersion, VersionDetails
 from registry.domain.commands.versions import ChangeVersion
@@ -26,7 +27,7 @@ blueprint = Blueprint("rehearsals", __name__, description="Changes not made")
 
 
 @blueprint.route("/rehearsals", methods=["POST"])
-@requires(Permission.PROMOTE)
+@requires(Permission.PROMOTE, model=in_body("name"))
 @blueprint.arguments(NewRehearsal)
 @blueprint.response(200, RehearsalDocument)
 @blueprint.alt_response(409, description="A change would be refused")
@@ -77,6 +78,7 @@ def _registration(
         parts().source_readers,
         name,
         details,
+        reader=current_caller().actor,
         source=source,
         at_least=number or 1,
     )

@@ -26,7 +26,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from registry.api.tokens import caller_document
 from registry.auth import cookies, people
 from registry.auth.cross_origin import refuse_cross_origin
-from registry.auth.permissions import Permission, requires
+from registry.auth.permissions import NONE, Permission, requires
 from registry.auth.sign_in import caller_of, current_caller, failed_sign_ins
 from registry.domain.actors import SYSTEM, Actor, CredentialKind
 from registry.domain.people import is_local_path
@@ -89,7 +89,7 @@ def callback() -> BaseResponse:
 
 
 @blueprint.post("/session")
-@requires(Permission.READ)
+@requires(Permission.READ, model=NONE)
 def sign_in_by_token() -> Response:
     """Sign a browser in by the API token that this request brings."""
     settings, actor = parts().settings, current_caller().actor

@@ -12,11 +12,11 @@ from registry.api.schemas.admin import (
     TokenPage,
 )
 from registry.api.schemas.base import PageQuery
-from registry.auth.permissions import Permission, requires
+from registry.auth.permissions import NONE, Permission, requires
 from registry.auth.sign_in import current_caller
 from registry.domain.actors import Actor
 from registry.domain.documents import token_document
-from registry.domain.roles import Role
+from registry.domain.roles import Grant, Scope
 from registry.persistence.database import reading
 from registry.services import tokens
 from registry.services.transaction import Transaction
@@ -27,17 +27,22 @@ blueprint = Blueprint("tokens", __name__, description="Bearer tokens")
 
 
 @blueprint.route("/whoami", methods=["GET"])
-@requires(Permission.READ)
+@requires(Permission.READ, model=NONE)
 @blueprint.response(200, CallerDocument)
 def whoami() -> Response:
-    """Show who is signed in."""
+    """Show who is signed in, and what they may do."""
     return jsonify(caller_document(current_caller().actor))
 
 
 def caller_document(actor: Actor) -> CallerDocument:
     """Return an actor as it is told itself."""
-    roles = [str(grant) for grant in actor.grants]
-    return {"name": actor.name, "kind": actor.kind, "roles": roles}
+    scopes = actor.scopes
+    return {
+        "name": actor.name,
+        "kind": actor.kind,
+        "roles": list(map(str, actor.grants)),
+        "scopes": None if scopes is None else list(map(str, scopes)),
+    }
 
 
 @blueprint.route("/tokens", methods=["GET"])
@@ -59,12 +64,14 @@ def list_tokens(query: dict[str, Any]) -> Response:
 @blueprint.response(201, CreatedToken)
 def create_token(body: dict[str, Any]) -> Response:
     """Make a token; it is shown this once."""
+    scopes = body["scopes"]
 
     def work(tx: Transaction) -> dict[str, Any]:
         document, secret = tokens.create_token(
             tx,
             body["name"],
-            Role(body["role"]),
+            Grant.parse(body["role"], body["models"]),
+            scopes=None if scopes is None else list(map(Scope.parse, scopes)),
             expires_in_days=body["expires_in_days"],
         )
         return {**document, "token": secret}

@@ -12,6 +12,7 @@ from registry.api.schemas.versions import (
     VersionQuery,
 )
 from registry.auth.permissions import Permission, requires
+from registry.auth.sign_in import current_caller
 from registry.domain.commands.registration import VersionDetails
 from registry.domain.commands.versions import ChangeVersion, DeleteVersion
 from registry.domain.documents import VersionDocument, version_document
@@ -65,7 +66,12 @@ def create_version(body: dict[str, Any], name: str) -> Response:
     def carry_out() -> Response:
         queries.model_id(reading(), name)
         command = prepare_version(
-            reading(), parts().source_readers, name, details, source=source
+            reading(),
+            parts().source_readers,
+            name,
+            details,
+            reader=current_caller().actor,
+            source=source,
         )
         return commit(
             lambda tx: version_document(execute(tx, command)),

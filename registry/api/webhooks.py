@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
-from flask import Response, jsonify
+from flask import Response, jsonify, request
 
 from registry.api.blueprints import Blueprint
 from registry.api.schemas.base import PageQuery
@@ -26,8 +26,10 @@ from registry.api.schemas.webhooks import (
     WebhookPage,
     WebhookPatch,
 )
-from registry.auth.permissions import Permission, requires
-from registry.persistence.database import reading_session
+from registry.auth.permissions import Permission, known_by, requires
+from registry.domain.names import clean_text
+from registry.persistence import queries
+from registry.persistence.database import reading, reading_session
 from registry.services import deliveries as delivery_service
 from registry.services import subscriptions as service
 from registry.services.subscriptions import subscription_documents, translated
@@ -185,8 +187,15 @@ def redeliver_chosen(body: dict[str, Any], webhook_id: str) -> Response:
     return answer_once(lambda: commit(work))
 
 
+def _model_of_transition() -> str | None:
+    transition_id = clean_text(
+        request.args.get("transition_id", ""), field="transition_id"
+    )
+    return queries.model_of_transition(reading(), transition_id)
+
+
 @blueprint.route("/deliveries", methods=["GET"])
-@requires(Permission.READ)
+@requires(Permission.READ, model=known_by(_model_of_transition))
 @blueprint.arguments(TransitionDeliveriesQuery, location="query")
 @blueprint.response(200, DeliveryPage)
 def list_transition_deliveries(query: dict[str, Any]) -> Response:

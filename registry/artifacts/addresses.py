@@ -10,6 +10,7 @@ Rules:
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -69,6 +70,21 @@ def local_path(source: str) -> Path | None:
     if not text.startswith("/"):
         raise _malformed("its path is not absolute")
     return Path(text)
+
+
+def do_overlap(one: str, other: str) -> bool:
+    """Whether one of two addresses lies in the other, or is it."""
+    places = [_place(address) for address in (one, other)]
+    return all(a == b for a, b in zip(*places, strict=False))
+
+
+def _place(source: str) -> Sequence[str]:
+    """Return what an address leads through; of a kind that is not ours, itself."""
+    bucket = s3_address(source)
+    if bucket is not None:
+        return bucket.bucket, *filter(None, bucket.prefix.split("/"))
+    path = local_path(source)
+    return (source,) if path is None else path.resolve().parts
 
 
 def _path_of_uri(source: str) -> str:

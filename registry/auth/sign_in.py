@@ -28,12 +28,20 @@ from registry.auth.cross_origin import refuse_cross_origin
 from registry.auth.hops import READING, ask_for_no_more, hop_of_request
 from registry.auth.permissions import (
     Permission,
+    authorize_model,
+    is_free_with_models,
     is_open_to_deliveries,
     permission_of,
 )
 from registry.auth.rate_limits import FailureLimit
 from registry.auth.token_use import TokenUse
-from registry.domain.actors import Actor, Caller, CredentialKind, authorize
+from registry.domain.actors import (
+    Actor,
+    ActorKind,
+    Caller,
+    CredentialKind,
+    authorize,
+)
 from registry.domain.commands.deployments import DeploymentGrant
 from registry.domain.deployment_token import DeploymentTokens, is_deployment_token
 from registry.errors import (
@@ -93,12 +101,12 @@ def _authorize() -> None:
     now = datetime.now(UTC)
     try:
         actor = _signed_in(permission, request.endpoint, now)
+        g.caller = caller_of(actor)
+        _let_go_of_connection()  # none waits for a body that arrives slowly
+        _hold_to_models(actor, request.endpoint)
     except (NotSignedInError, PermissionDeniedError) as error:
         _note_failure(error)
         raise
-    g.caller = caller_of(actor)
-    if request.method not in READING:
-        end_reading()  # no connection waits for a body that arrives slowly
 
 
 def _note_failure(error: NotSignedInError | PermissionDeniedError) -> None:
@@ -133,6 +141,19 @@ def failed_sign_ins() -> FailureLimit:
     """Return who has failed to sign in, by source."""
     limit: FailureLimit = current_app.extensions[_FAILURES]
     return limit
+
+
+def _let_go_of_connection() -> None:
+    if request.method not in READING:
+        end_reading()
+
+
+def _hold_to_models(actor: Actor, endpoint: str) -> None:
+    """Judge the model that is named, for those who may not act on every one."""
+    is_held_by_grant = actor.kind is ActorKind.DELIVERY  # to one version already
+    if not is_held_by_grant and not is_free_with_models(current_app, endpoint, actor):
+        authorize_model(current_app, endpoint, actor)
+        _let_go_of_connection()
 
 
 def _signed_in(permission: Permission | None, endpoint: str, now: datetime) -> Actor:

@@ -83,6 +83,14 @@ COMMANDS = {
         "registry.cli.tokens:tokens",
         "Create, list and revoke API tokens.",
     ),
+    "roles": LazyCommand(
+        "registry.cli.roles:roles",
+        "Give people and groups roles, list them, take them away.",
+    ),
+    "whoami": LazyCommand(
+        "registry.cli.whoami:whoami",
+        "Show who is signed in, and what they may do.",
+    ),
 }
 
 

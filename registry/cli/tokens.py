@@ -10,15 +10,28 @@ from registry.cli.client_command import (
 )
 from registry.cli.output import Column
 
-_ROLES = ("viewer", "writer", "promoter", "admin")
+ROLES = (
+    *("viewer", "auditor", "admin"),
+    *("reader", "writer", "promoter", "approver", "break-glass"),
+)
 _COLUMNS = (
     Column("ID", "id"),
     Column("NAME", "name"),
     Column("ROLE", "role"),
+    Column("MODELS", "models"),
+    Column("SCOPES", "scopes"),
     Column("CREATED", "created_at"),
     Column("EXPIRES", "expires_at"),
     Column("LAST USED", "last_used_at"),
     Column("REVOKED", "revoked_at"),
+)
+
+models_option = click.option(
+    "--models",
+    metavar="PATTERN",
+    default="*",
+    show_default=True,
+    help="Which models the role is for: a name with * and ?.",
 )
 
 
@@ -31,8 +44,15 @@ def tokens() -> None:
     epilog=example("stagegate tokens create ci --role promoter --expires-in-days 90")
 )
 @click.argument("name")
+@click.option("--role", type=click.Choice(ROLES), required=True, help="What it may do.")
+@models_option
 @click.option(
-    "--role", type=click.Choice(_ROLES), required=True, help="What it may do."
+    "--scope",
+    "scopes",
+    metavar="ACTION:PATTERN",
+    multiple=True,
+    help="Confine it to one action on some models, as promote:fraud-*; may be given"
+    " several times.",
 )
 @click.option(
     "--expires-in-days",
@@ -40,9 +60,19 @@ def tokens() -> None:
     help="When it ends.  [default: the server's]",
 )
 @client_command
-def create(to: Connection, name: str, role: str, expires_in_days: int | None) -> None:
+def create(
+    to: Connection,
+    name: str,
+    *,
+    role: str,
+    models: str,
+    scopes: tuple[str, ...],
+    expires_in_days: int | None,
+) -> None:
     """Create a token and show it, this once."""
-    token = to.client.tokens.create(name, role, expires_in_days=expires_in_days)
+    token = to.client.tokens.create(
+        name, role, models=models, scopes=scopes, expires_in_days=expires_in_days
+    )
     to.output.done(
         token.raw,
         f"Created token {token.id} ({token.name}).\n"

@@ -1,6 +1,6 @@
-"""The client's calls about tokens, the audit log and the stage policy."""
+"""The client's calls about tokens, roles, the audit log and the stage policy."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import requests
 
@@ -8,6 +8,7 @@ from registry.client.transport import Transport, json_object, path_of
 from registry.client.types import (
     AuditRecord,
     JsonObject,
+    RoleBindingRecord,
     StagePolicyRecord,
     TokenRecord,
 )
@@ -20,10 +21,28 @@ class TokenCalls:
         self._transport = transport
 
     def create(
-        self, name: str, role: str, *, expires_in_days: int | None = None
+        self,
+        name: str,
+        role: str,
+        *,
+        models: str = "*",
+        scopes: Sequence[str] = (),
+        expires_in_days: int | None = None,
     ) -> TokenRecord:
-        """Make a token; the answer, and only it, has its text."""
+        """Make a token; the answer, and only it, has its text.
+
+        Args:
+            name: for people to know it by.
+            role: what it may do.
+            models: to which models, by a pattern.
+            scopes: what it is confined to, as ``action:pattern``; nothing if empty.
+            expires_in_days: when it ends; the server's default if None.
+        """
         body: dict[str, object] = {"name": name, "role": role}
+        if models != "*":
+            body["models"] = models
+        if scopes:
+            body["scopes"] = list(scopes)
         if expires_in_days is not None:
             body["expires_in_days"] = expires_in_days
         return TokenRecord.from_json(
@@ -37,6 +56,43 @@ class TokenCalls:
     def revoke(self, token_id: str) -> None:
         """End a token at once."""
         self._transport.request("DELETE", path_of("tokens", token_id))
+
+
+class RoleCalls:
+    """``client.roles``: which people and groups have which role."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def grant(
+        self,
+        role: str,
+        *,
+        user: str | None = None,
+        group: str | None = None,
+        models: str = "*",
+    ) -> RoleBindingRecord:
+        """Give a role to a person, as ``issuer#subject``, or to a group."""
+        if (user is None) == (group is None):
+            raise ValueError("give a role either to a user or to a group")
+        body = {
+            "subject_kind": "group" if user is None else "user",
+            "subject": group if user is None else user,
+            "role": role,
+            "models": models,
+        }
+        return RoleBindingRecord.from_json(
+            json_object(self._transport.change("/role-bindings", body))
+        )
+
+    def list(self) -> Iterator[RoleBindingRecord]:
+        """Return who has which role."""
+        pages = self._transport.pages("/role-bindings")
+        return map(RoleBindingRecord.from_json, pages)
+
+    def revoke(self, binding_id: str) -> None:
+        """Take a role away."""
+        self._transport.request("DELETE", path_of("role-bindings", binding_id))
 
 
 class AuditCalls:

@@ -3,7 +3,7 @@
 Rules:
 
 - Models, versions, stages and aliases are methods of the client; webhooks,
-  deliveries, deployments, audit and tokens are grouped under attributes.
+  deliveries, deployments, audit, tokens and roles are grouped under attributes.
 - Lists are iterators that fetch page after page as they are consumed.
 """
 
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self, Unpack
 
-from registry.client.access import AuditCalls, PolicyCalls, TokenCalls
+from registry.client.access import AuditCalls, PolicyCalls, RoleCalls, TokenCalls
 from registry.client.deployments import DeploymentCalls
 from registry.client.downloads import DownloadedFile, Downloader
 from registry.client.events import EventCalls
@@ -77,6 +77,7 @@ class RegistryClient:
         self.events = EventCalls(self._transport)
         self.audit = AuditCalls(self._transport)
         self.tokens = TokenCalls(self._transport)
+        self.roles = RoleCalls(self._transport)
 
     def __enter__(self) -> Self:
         return self
@@ -89,7 +90,7 @@ class RegistryClient:
         self._transport.close()
 
     def whoami(self) -> JsonObject:
-        """Return the name and role of the token in use."""
+        """Return who is signed in: name, kind, roles and scopes."""
         return self._transport.get("/whoami")
 
     def models(self, *, prompts: bool = False) -> Iterator[RegisteredModel]:

@@ -41,6 +41,10 @@ def _instant(value: str | None) -> datetime | None:
     return None if value is None else datetime.fromisoformat(value).astimezone(UTC)
 
 
+def _texts(values: list[str] | None) -> tuple[str, ...]:
+    return tuple(values or ())
+
+
 def _read_by(read: Callable[[Any], Any]) -> dict[str, Any]:
     return {_READ: read}
 
@@ -324,11 +328,26 @@ class TokenRecord(Record):
     id: str
     name: str
     role: str = ""
+    models: str = "*"
+    scopes: tuple[str, ...] = field(default=(), metadata=_read_by(_texts))
     token: str | None = field(default=None, repr=False)
     created_at: datetime | None = field(default=None, metadata=_read_by(_instant))
     expires_at: datetime | None = field(default=None, metadata=_read_by(_instant))
     last_used_at: datetime | None = field(default=None, metadata=_read_by(_instant))
     revoked_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleBindingRecord(Record):
+    """A role that a person (``user``) or a group has, for models by a pattern."""
+
+    id: str
+    subject_kind: str = ""
+    subject: str = ""
+    role: str = ""
+    models: str = "*"
+    created_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    created_by: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,9 @@ Rules:
 - An entry comes with the columns that are stored beside its text, as they are
   stored, so that whoever verifies need not believe the server.
 - The former format has neither columns nor seal. It is verified as far as it goes.
-- Every export has the chain ``system``: it takes a token to make one.
+- Every export has the chain ``system``, since it takes a token to make one, but that
+  of somebody who may not read every model: it says so (``partial``), and so does what
+  verifies it.
 """
 
 import hashlib
@@ -20,6 +22,7 @@ from typing import Any
 
 from registry.domain.audit_chain import (
     GENESIS_HASH,
+    LIMITS,
     SYSTEM_CHAIN,
     Chain,
     Damage,
@@ -32,28 +35,39 @@ from registry.domain.audit_chain import (
 
 EXPORT_FORMAT = "stagegate-audit-export/2"
 FORMER_FORMAT = "stagegate-audit-export/1"
+PARTIAL = "This export is of some models: who made it may not read the others. "
 
 # What a line raises that is no JSON, or has not the shape of a line.
 _UNREADABLE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 
 
-def export_lines(chains: Iterable[Chain], *, with_private: bool) -> Iterator[str]:
+def export_lines(
+    chains: Iterable[Chain], *, with_private: bool, is_partial: bool = False
+) -> Iterator[str]:
     """The chains as JSON lines.
 
-    ``with_private`` says whether the entries have their private parts.
+    Args:
+        chains: what is exported.
+        with_private: whether the entries have their private parts.
+        is_partial: whether they are but the chains that somebody may read.
     """
     digest = hashlib.sha256()
     counts = {"chains": 0, "entries": 0}
-    for line in _unsealed_lines(chains, counts, with_private=with_private):
+    format_line = {
+        "format": EXPORT_FORMAT,
+        "private": with_private,
+        **({"partial": True} if is_partial else {}),
+    }
+    for line in _unsealed_lines(chains, counts, format_line):
         digest.update(_sealed_bytes(line))
         yield line
     yield json.dumps({"seal": {**counts, "sha256": digest.hexdigest()}})
 
 
 def _unsealed_lines(
-    chains: Iterable[Chain], counts: dict[str, int], *, with_private: bool
+    chains: Iterable[Chain], counts: dict[str, int], format_line: Mapping[str, object]
 ) -> Iterator[str]:
-    yield json.dumps({"format": EXPORT_FORMAT, "private": with_private})
+    yield json.dumps(format_line)
     for chain in chains:
         counts["chains"] += 1
         is_empty = True
@@ -109,6 +123,7 @@ class _Export:
         self._number = 0
         self._is_former = False
         self._is_private = True
+        self._is_partial = False
         self._entries: dict[str, list[SealedEntry]] = {}
         self._heads: dict[str, Head] = {}
         self._seal: Mapping[str, Any] | None = None
@@ -146,6 +161,7 @@ class _Export:
             raise ValueError("not this format")
         self._is_former = document["format"] == FORMER_FORMAT
         self._is_private = self._is_former or bool(document["private"])
+        self._is_partial = not self._is_former and document.get("partial") is True
         self.is_known = True
 
     def _take_head(self, given: Mapping[str, Any]) -> None:
@@ -187,13 +203,14 @@ class _Export:
                 entries=0, chains=0, damage=tuple(self._damage), is_sealed=False
             )
         present = self._entries.keys() | self._heads.keys()
+        expected = set() if self._is_partial else {SYSTEM_CHAIN}
         report = verify_chains(
             Chain(
                 name=name,
                 entries=self._entries.get(name, []),
                 head=self._heads.get(name),
             )
-            for name in sorted(present | {SYSTEM_CHAIN})
+            for name in sorted(present | expected)
         )
         report = replace(report, chains=len(present))
         self._check_seal(report)
@@ -201,6 +218,7 @@ class _Export:
             report,
             damage=(*self._damage, *report.damage),
             is_sealed=self._seal is not None,
+            limits=PARTIAL + LIMITS if self._is_partial else LIMITS,
         )
 
     def _check_seal(self, report: VerificationReport) -> None:

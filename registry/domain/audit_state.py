@@ -3,7 +3,8 @@
 Rules:
 
 - The entries are folded, one after the other, into the state that they imply: the
-  model's name, its living versions and aliases; of the system's chain, the tokens.
+  model's name, its living versions and aliases; of the system's chain, tokens and
+  roles.
 - An entry that registers or moves versions implies lines of the model's history, in
   their order. Of lines that differ the first is named.
 - What an entry does not say is not compared: the former releases' say less. They left
@@ -34,10 +35,17 @@ _TABLES = {
     "version": "model_versions",
     "alias": "aliases",
     "token": "tokens",
+    "binding": "role_bindings",
 }
 _HISTORY = "stage_changes"
 _OF_VERSION = ("stage", "status", "artifact_digest", "artifact_size_bytes")
-_OF_TOKEN = ("name", "role", "created_by", "expires_at", "revoked_at")
+#: What a token was before there was more: as the former releases' entries mean it.
+_PLAIN_TOKEN = {"models": "*", "scopes": None, "kind": "token", "owner": ""}
+_OF_TOKEN = (
+    *("name", "role", *_PLAIN_TOKEN),
+    *("created_by", "expires_at", "revoked_at"),
+)
+_OF_BINDING = ("subject_kind", "subject", "role", "models", "created_by")
 #: What a text raises that no release of ours wrote: nothing is known from it.
 _NOT_OURS = (KeyError, TypeError, AttributeError)
 
@@ -121,6 +129,7 @@ class TableComparison:
         kind, key = subject
         names = {
             "token": f"token {key} ({members.get('name')})",
+            "binding": f"role binding {key} ({members.get('subject')})",
             "model": f"model {self._model}",
         }
         place = names.get(kind, f"{kind} {key} of {self._model}")
@@ -213,7 +222,18 @@ def _delete_alias(state: State, text: Members) -> None:
 
 def _keep_token(state: State, text: Members) -> None:
     after = text["after"]
-    state["token", after["id"]] = {"entry": text["n"], **_kept(after, *_OF_TOKEN)}
+    said = _kept({**_PLAIN_TOKEN, **after}, *_OF_TOKEN)
+    state["token", after["id"]] = {"entry": text["n"], **said}
+
+
+def _grant_role(state: State, text: Members) -> None:
+    after = text["after"]
+    said = _kept(after, *_OF_BINDING)
+    state["binding", after["id"]] = {"entry": text["n"], **said}
+
+
+def _revoke_role(state: State, text: Members) -> None:
+    del state["binding", text["before"]["id"]]
 
 
 def _artifact(before: Members, said: Members) -> Members:
@@ -274,4 +294,6 @@ _CHANGES: Mapping[str, _Change] = {
     **{prompts.event_type(action): change for action, change in _OF_MODELS.items()},
     "token.created": _keep_token,
     "token.revoked": _keep_token,
+    "role.granted": _grant_role,
+    "role.revoked": _revoke_role,
 }

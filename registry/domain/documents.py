@@ -11,6 +11,7 @@ from registry.domain.rows import (
     CommentRow,
     DeploymentRow,
     ModelRow,
+    RoleBindingRow,
     StageChangeRow,
     TokenRow,
     VersionRow,
@@ -122,11 +123,30 @@ class TokenDocument(TypedDict):
     id: str
     name: str
     role: Annotated[str, Role]
+    models: Annotated[str, "a pattern of those that the role is for"]
+    scopes: Annotated[
+        Sequence[str] | None,
+        "what it is confined to, each as action:pattern; null where it is not",
+    ]
+    kind: Annotated[str, "token, or ci for one that a CI job was given"]
+    owner: Annotated[str, "the person behind it; empty where nobody is known"]
     created_at: Instant
     created_by: str
     expires_at: Instant | None
     last_used_at: Instant | None
     revoked_at: Instant | None
+
+
+class RoleBindingDocument(TypedDict):
+    """A role that a person or a group has."""
+
+    id: str
+    subject_kind: Annotated[str, "user or group"]
+    subject: Annotated[str, "issuer#subject of a person, or the name of a group"]
+    role: Annotated[str, Role]
+    models: Annotated[str, "a pattern of those that the role is for"]
+    created_at: Instant
+    created_by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,12 +261,29 @@ def comment_document(comment: CommentRow) -> Document:
     }
 
 
+def role_binding_document(binding: RoleBindingRow) -> RoleBindingDocument:
+    """Return a role that somebody has."""
+    return {
+        "id": binding.id,
+        "subject_kind": binding.subject_kind,
+        "subject": binding.subject,
+        "role": binding.role,
+        "models": binding.models,
+        "created_at": rfc3339(binding.created_at),
+        "created_by": binding.created_by,
+    }
+
+
 def token_document(token: TokenRow) -> TokenDocument:
     """Return a token: without the token."""
     return {
         "id": token.id,
         "name": token.name,
         "role": token.role,
+        "models": token.models,
+        "scopes": None if token.scopes is None else list(token.scopes),
+        "kind": token.kind,
+        "owner": token.owner,
         "created_at": rfc3339(token.created_at),
         "created_by": token.created_by,
         "expires_at": rfc3339(token.expires_at) if token.expires_at else None,

@@ -14,13 +14,15 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Self
 
+from registry.domain import names
 from registry.errors import InvalidInputError
 
 EVERY_MODEL = "*"
-MAX_PATTERN_CHARACTERS = 256
+MAX_PATTERN_CHARACTERS = names.MAX_NAME_CHARACTERS
 MAX_SCOPES = 20
 #: Square brackets mean different things to databases, shells and people.
-_PATTERN = re.compile(rf"[^\[\]\x00-\x1f]{{1,{MAX_PATTERN_CHARACTERS}}}")
+PATTERN = rf"[^\[\]\x00-\x1f]{{1,{MAX_PATTERN_CHARACTERS}}}"
+_PATTERN = re.compile(PATTERN)
 
 
 class Action(StrEnum):
@@ -144,18 +146,19 @@ class Scope:
 
 
 def model_pattern(text: str, *, field: str = "models") -> str:
-    """Return a pattern for names of models, as it is.
+    """Return a pattern for names of models, in NFC as they are.
 
     Raises:
         InvalidInputError: for one that is empty, too long or has square brackets.
     """
-    if not _PATTERN.fullmatch(text):
+    pattern = names.clean_text(text, field=field)
+    if not _PATTERN.fullmatch(pattern):
         raise InvalidInputError(
             f"expected a name with * and ?, of at most {MAX_PATTERN_CHARACTERS} "
             "characters and without square brackets",
             field=field,
         )
-    return text
+    return pattern
 
 
 def _matches(pattern: str, model: str | None) -> bool:

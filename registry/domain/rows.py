@@ -258,14 +258,47 @@ class DeclaredRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoleBindingRow:
+    """A role that somebody has, for the models whose name matches a pattern.
+
+    Attributes:
+        subject_kind: ``user`` or ``group``.
+        subject: a person's ``issuer#subject``, or the name of a group.
+    """
+
+    id: str
+    subject_kind: str
+    subject: str
+    role: str
+    models: str
+    created_at: datetime
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRow:
-    """A bearer token: its SHA-256 and what it may do, never the token."""
+    """A bearer token: its SHA-256 and what it may do, never the token.
+
+    Attributes:
+        models: a pattern of those that the role is for.
+        scopes: what it is confined to, as ``action:pattern``; None where it is not.
+        owner: the principal of the person behind it, empty where nobody is known.
+        kind: ``token``, or ``ci`` for one that a CI job was given.
+        publisher_id: by which trusted publisher a CI job was.
+        on_behalf_of: as an actor's; ``human`` in it is whoever started the job.
+    """
 
     CHANGES: ClassVar = ("revoked_at",)
 
     id: str
     name: str
     role: str
+    models: str = "*"
+    scopes: Sequence[str] | None = None
+    owner: str = ""
+    kind: str = "token"
+    publisher_id: str | None = None
+    on_behalf_of: Mapping[str, str] | None = None
     digest: str
     created_at: datetime
     created_by: str

@@ -14,7 +14,7 @@ from registry.domain.commands.aliases import DeleteAlias, SetAlias
 from registry.domain.rows import VersionRow
 from registry.errors import NotFoundError
 from registry.mlflow_api.documents import Document, full_version_document
-from registry.mlflow_api.reading import fields_of
+from registry.mlflow_api.reading import fields_of, in_field
 from registry.mlflow_api.versions import version_number
 from registry.persistence import queries
 from registry.persistence.database import reading
@@ -28,7 +28,7 @@ _LATEST = "latest"
 
 
 @blueprint.post("")
-@requires(Permission.WRITE)
+@requires(Permission.WRITE, model=in_field("name"))
 def set_registered_model_alias() -> Response:
     """Point an alias at a version, wherever it pointed before."""
     fields = fields_of(request)
@@ -40,7 +40,7 @@ def set_registered_model_alias() -> Response:
 
 
 @blueprint.get("")
-@requires(Permission.READ)
+@requires(Permission.READ, model=in_field("name"))
 def get_model_version_by_alias() -> Response:
     """Show the version that an alias points at."""
     fields = fields_of(request)
@@ -61,7 +61,7 @@ def _pointed_at(name: str, alias: str) -> VersionRow:
 
 
 @blueprint.delete("")
-@requires(Permission.WRITE)
+@requires(Permission.WRITE, model=in_field("name"))
 def delete_registered_model_alias() -> Response:
     """Remove an alias."""
     fields = fields_of(request)

@@ -18,12 +18,13 @@ from urllib.parse import unquote
 
 from flask import Blueprint, Response, jsonify, request
 
-from registry.auth.permissions import Permission, requires
+from registry.auth.permissions import NONE, Permission, known_by, requires
 from registry.domain.manifests import FileEntry, check_artifact_path
+from registry.domain.names import storable_text
 from registry.domain.rows import VersionRow
 from registry.errors import ArtifactNotFoundError
 from registry.mlflow_api.errors import MlflowError
-from registry.mlflow_api.reading import fields_of
+from registry.mlflow_api.reading import fields_of, in_field
 from registry.mlflow_api.versions import version_ref
 from registry.persistence import manifests, queries
 from registry.persistence.database import end_reading, reading
@@ -43,7 +44,7 @@ page_blueprint = Blueprint("artifact_pages", __name__)
 
 
 @blueprint.get("/mlflow/model-versions/get-download-uri")
-@requires(Permission.READ)
+@requires(Permission.READ, model=in_field("name"))
 def get_download_uri() -> Response:
     """Say where a version's bytes are."""
     ref = version_ref(fields_of(request))
@@ -66,8 +67,22 @@ def _own_address() -> str:
     return address
 
 
+def _model_listed() -> str | None:
+    return _model_at(fields_of(request).address("path"))
+
+
+def _model_downloaded() -> str | None:
+    return _model_at((request.view_args or {})["path"])
+
+
+def _model_at(path: str) -> str | None:
+    """Return the name of the model whose version's id a path begins with."""
+    version_id, _, _ = storable_text(path, field="path").strip("/").partition("/")
+    return queries.model_of_version(reading(), version_id)
+
+
 @blueprint.get(_ARTIFACTS)
-@requires(Permission.READ)
+@requires(Permission.READ, model=known_by(_model_listed))
 def list_artifacts() -> Response:
     """List one directory of an artifact, its names relative to it."""
     path = fields_of(request).address("path").strip("/")
@@ -86,7 +101,7 @@ def list_artifacts() -> Response:
 
 
 @blueprint.get(f"{_ARTIFACTS}/<path:path>")
-@requires(Permission.READ)
+@requires(Permission.READ, model=known_by(_model_downloaded))
 def download_artifact(path: str) -> Response:
     """Send a file of an artifact, or a range of it."""
     version_id, _, file = path.partition("/")
@@ -100,7 +115,7 @@ def download_artifact(path: str) -> Response:
 
 
 @blueprint.route(f"{_ARTIFACTS}/<path:path>", methods=["PUT", "DELETE"])
-@requires(Permission.READ)
+@requires(Permission.READ, model=NONE)
 def refuse_change(path: str) -> Response:
     """Refuse to write: an artifact is settled when its version is registered."""
     del path
@@ -113,7 +128,7 @@ def refuse_change(path: str) -> Response:
 
 
 @page_blueprint.get("/model-versions/get-artifact")
-@requires(Permission.READ)
+@requires(Permission.READ, model=in_field("name"))
 def get_artifact() -> Response:
     """Send a file of a version's artifact."""
     fields = fields_of(request)

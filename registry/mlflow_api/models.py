@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 from registry.auth.permissions import Permission, requires
 from registry.domain.commands.models import ChangeModel, CreateModel, DeleteModel
 from registry.mlflow_api.documents import Document, model_document
-from registry.mlflow_api.reading import fields_of
+from registry.mlflow_api.reading import fields_of, in_field
 from registry.persistence.database import reading
 from registry.persistence.latest import model_with_latest
 from registry.services.commands import create, execute
@@ -18,7 +18,7 @@ blueprint = Blueprint("models", __name__, url_prefix="/mlflow/registered-models"
 
 
 @blueprint.post("/create")
-@requires(Permission.WRITE)
+@requires(Permission.WRITE, model=in_field("name"))
 def create_registered_model() -> Response:
     """Register a model."""
     fields = fields_of(request)
@@ -33,14 +33,14 @@ def create_registered_model() -> Response:
 
 
 @blueprint.get("/get")
-@requires(Permission.READ)
+@requires(Permission.READ, model=in_field("name"))
 def get_registered_model() -> Response:
     """Show a model with its latest version of each stage."""
     return jsonify(_answer(reading(), fields_of(request).required("name")))
 
 
 @blueprint.patch("/update")
-@requires(Permission.WRITE)
+@requires(Permission.WRITE, model=in_field("name"))
 def update_registered_model() -> Response:
     """Describe a model; without a description it has none."""
     fields = fields_of(request)
@@ -49,7 +49,7 @@ def update_registered_model() -> Response:
 
 
 @blueprint.post("/rename")
-@requires(Permission.WRITE)
+@requires(Permission.WRITE, model=in_field("name", "new_name"))
 def rename_registered_model() -> Response:
     """Rename a model with all that belongs to it."""
     fields = fields_of(request)
@@ -58,7 +58,7 @@ def rename_registered_model() -> Response:
 
 
 @blueprint.delete("/delete")
-@requires(Permission.WRITE)
+@requires(Permission.WRITE, model=in_field("name"))
 def delete_registered_model() -> Response:
     """Delete a model; its history and audit log stay."""
     command = DeleteModel(model=fields_of(request).required("name"))

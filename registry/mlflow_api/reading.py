@@ -14,11 +14,12 @@ Rules, as MLflow's server and clients have them:
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Request, current_app, request
 
+from registry.auth.permissions import Judge, named
 from registry.domain import names
 from registry.errors import InvalidInputError
 
@@ -161,6 +162,11 @@ def fields_of(request: Request) -> Fields:
     if request.method == "GET" and (request.args or not request.get_data(cache=True)):
         return Fields(dict(request.args.lists()), is_query=True)
     return Fields(_body(request))
+
+
+def in_field(*names_of: str, read: Callable[[Request], Fields] = fields_of) -> Judge:
+    """Ask for a permission on each model that a field names (``auth.permissions``)."""
+    return named(lambda: map(read(request).required, names_of))
 
 
 def refuse_repetition() -> None:

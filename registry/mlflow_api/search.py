@@ -11,7 +11,9 @@ Rules, as MLflow's server and clients have them:
 from flask import Blueprint, Response, request
 from sqlalchemy.exc import OperationalError
 
-from registry.auth.permissions import Permission, requires
+from registry.auth.permissions import MANY, Permission, requires
+from registry.auth.sign_in import current_caller
+from registry.domain.actors import readable
 from registry.errors import InvalidInputError
 from registry.mlflow_api.documents import (
     Document,
@@ -23,6 +25,7 @@ from registry.mlflow_api.errors import search_error
 from registry.mlflow_api.page_tokens import read_token, write_token
 from registry.mlflow_api.reading import Fields, fields_of
 from registry.persistence.database import reading
+from registry.persistence.readable import Readable
 from registry.search import language
 from registry.search.language import parse_search
 from registry.search.pages import (
@@ -46,7 +49,7 @@ blueprint.register_error_handler(OperationalError, search_error)
 
 
 @blueprint.get("/registered-models/search")
-@requires(Permission.READ)
+@requires(Permission.READ, model=MANY)
 def search_registered_models() -> Response:
     """Find models, each with its latest version of each stage."""
     fields = fields_of(request)
@@ -59,7 +62,12 @@ def search_registered_models() -> Response:
     stages = parts().policy.stages
     with parts().rooms.searches.place():
         models = find_models(
-            reading(), search, after=after, limit=limit + 1, stages=stages
+            reading(),
+            search,
+            after=after,
+            limit=limit + 1,
+            stages=stages,
+            readable=_readable(),
         )
         filled = fill(
             models,
@@ -83,7 +91,7 @@ def _shown_model(result: ModelResult) -> Document | None:
 
 
 @blueprint.get("/model-versions/search")
-@requires(Permission.READ)
+@requires(Permission.READ, model=MANY)
 def search_model_versions() -> Response:
     """Find versions of any model."""
     fields = fields_of(request)
@@ -95,7 +103,9 @@ def search_model_versions() -> Response:
     token = fields.text("page_token")
     after = read_token(_VERSIONS, search, token) if token else None
     with parts().rooms.searches.place():
-        versions = find_versions(reading(), search, after=after, limit=limit + 1)
+        versions = find_versions(
+            reading(), search, after=after, limit=limit + 1, readable=_readable()
+        )
         filled = fill(
             versions,
             limit,
@@ -112,6 +122,10 @@ def search_model_versions() -> Response:
 def _shown_version(result: VersionResult) -> Document | None:
     _, shown = result
     return None if shown is None else version_document(*shown)
+
+
+def _readable() -> Readable:
+    return list(readable(current_caller().actor))
 
 
 def _limit(fields: Fields, *, unasked: int, at_most: int) -> int:

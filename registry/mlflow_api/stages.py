@@ -29,7 +29,7 @@ from registry.errors import (
 )
 from registry.mlflow_api.documents import Document, full_version_document
 from registry.mlflow_api.errors import MlflowError
-from registry.mlflow_api.reading import Fields, fields_of
+from registry.mlflow_api.reading import Fields, fields_of, in_field
 from registry.mlflow_api.versions import VersionRef, version_answer, version_ref
 from registry.persistence.database import reading
 from registry.persistence.latest import latest_versions
@@ -48,7 +48,7 @@ blueprint = Blueprint("stages", __name__, url_prefix="/mlflow")
 
 
 @blueprint.route("/registered-models/get-latest-versions", methods=["GET", "POST"])
-@requires(Permission.READ)
+@requires(Permission.READ, model=in_field("name"))
 def get_latest_versions() -> Response:
     """Show the version with the highest number of each stage, or of those asked."""
     fields = fields_of(request)
@@ -62,7 +62,7 @@ def get_latest_versions() -> Response:
 
 
 @blueprint.post("/model-versions/transition-stage")
-@requires(Permission.PROMOTE)
+@requires(Permission.PROMOTE, model=in_field("name"))
 def transition_model_version_stage() -> Response:
     """Move a version to another stage."""
     return move_version(fields_of(request), reason="", answer=version_answer)

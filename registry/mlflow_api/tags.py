@@ -10,7 +10,7 @@ from registry.domain.commands.models import ChangeModel
 from registry.domain.commands.versions import ChangeVersion
 from registry.domain.names import Tags
 from registry.mlflow_api.documents import Document
-from registry.mlflow_api.reading import fields_of
+from registry.mlflow_api.reading import fields_of, in_field
 from registry.mlflow_api.versions import VersionRef, version_ref
 from registry.services.commands import execute
 from registry.web.commands import commit
@@ -19,7 +19,7 @@ blueprint = Blueprint("tags", __name__, url_prefix="/mlflow")
 
 
 @blueprint.post("/registered-models/set-tag")
-@requires(Permission.WRITE)
+@requires(Permission.WRITE, model=in_field("name"))
 def set_registered_model_tag() -> Response:
     """Set a tag of a model."""
     fields = fields_of(request)
@@ -28,7 +28,7 @@ def set_registered_model_tag() -> Response:
 
 
 @blueprint.delete("/registered-models/delete-tag")
-@requires(Permission.WRITE)
+@requires(Permission.WRITE, model=in_field("name"))
 def delete_registered_model_tag() -> Response:
     """Remove a tag of a model."""
     fields = fields_of(request)
@@ -36,7 +36,7 @@ def delete_registered_model_tag() -> Response:
 
 
 @blueprint.post("/model-versions/set-tag")
-@requires(Permission.WRITE)
+@requires(Permission.WRITE, model=in_field("name"))
 def set_model_version_tag() -> Response:
     """Set a tag of a version."""
     fields = fields_of(request)
@@ -45,7 +45,7 @@ def set_model_version_tag() -> Response:
 
 
 @blueprint.delete("/model-versions/delete-tag")
-@requires(Permission.WRITE)
+@requires(Permission.WRITE, model=in_field("name"))
 def delete_model_version_tag() -> Response:
     """Remove a tag of a version."""
     fields = fields_of(request)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from flask import Blueprint, Response, jsonify, request
 
 from registry.auth.permissions import Permission, requires
+from registry.auth.sign_in import current_caller
 from registry.domain.commands.registration import VersionDetails
 from registry.domain.commands.versions import ChangeVersion, DeleteVersion
 from registry.domain.names import MAX_SHORT_TEXT_CHARACTERS
@@ -20,7 +21,7 @@ from registry.domain.rows import VersionRow
 from registry.domain.sources import MAX_SOURCE_CHARACTERS
 from registry.errors import InvalidInputError, VersionNotFoundError
 from registry.mlflow_api.documents import Document, full_version_document
-from registry.mlflow_api.reading import Fields, fields_of
+from registry.mlflow_api.reading import Fields, fields_of, in_field
 from registry.persistence import queries
 from registry.persistence.database import reading
 from registry.services.commands import execute
@@ -69,7 +70,7 @@ def version_answer(version: VersionRow) -> Document:
 
 
 @blueprint.post("/create")
-@requires(Permission.WRITE)
+@requires(Permission.WRITE, model=in_field("name"))
 def create_model_version() -> Response:
     """Register the next version of a model."""
     fields = fields_of(request)
@@ -88,13 +89,18 @@ def create_model_version() -> Response:
 def _create(name: str, source: str, details: VersionDetails) -> Response:
     queries.model_id(reading(), name)
     command = prepare_version(
-        reading(), parts().source_readers, name, details, source=source
+        reading(),
+        parts().source_readers,
+        name,
+        details,
+        reader=current_caller().actor,
+        source=source,
     )
     return commit(lambda tx: version_answer(execute(tx, command)))
 
 
 @blueprint.get("/get")
-@requires(Permission.READ)
+@requires(Permission.READ, model=in_field("name"))
 def get_model_version() -> Response:
     """Show a version."""
     name, number = version_ref(fields_of(request))
@@ -102,7 +108,7 @@ def get_model_version() -> Response:
 
 
 @blueprint.patch("/update")
-@requires(Permission.WRITE)
+@requires(Permission.WRITE, model=in_field("name"))
 def update_model_version() -> Response:
     """Describe a version; without a description it has none."""
     fields = fields_of(request)
@@ -114,7 +120,7 @@ def update_model_version() -> Response:
 
 
 @blueprint.delete("/delete")
-@requires(Permission.WRITE)
+@requires(Permission.WRITE, model=in_field("name"))
 def delete_model_version() -> Response:
     """Delete a version; its number is never used again."""
     ref = version_ref(fields_of(request))

@@ -70,6 +70,11 @@ def change(cx: Connection, row: object) -> None:
     write(cx, UPDATE[type(row)], [_key(row) | _changes(row)])
 
 
+def remove(cx: Connection, row: object) -> None:
+    """Delete a row."""
+    write(cx, DELETE[type(row)], [_key(row)])
+
+
 def lease_sealing(cx: Connection, version_id: str, until: datetime) -> None:
     """Keep others from completing a version; no change of it that anybody is told."""
     write(cx, _LEASE, [{"of_version": version_id, "until": until}])

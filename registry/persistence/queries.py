@@ -10,7 +10,7 @@ Rules:
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -39,6 +39,7 @@ from registry.errors import (
     NotFoundError,
     VersionNotFoundError,
 )
+from registry.persistence.readable import Readable, is_readable, readable_values
 from registry.persistence.statements import (
     ALIASES,
     CHANGES,
@@ -64,6 +65,17 @@ _CHANGE = CHANGES.c
 
 _KIND = select(MODELS.c.id, MODELS.c.is_prompt).where(*_NAMED)
 _NAME = select(MODELS.c.name).where(MODELS.c.id == bindparam("id"), _LIVE_MODEL)
+_OF_VERSION = (
+    select(MODELS.c.name)
+    .join(VERSIONS, VERSIONS.c.model_id == MODELS.c.id)
+    .where(VERSIONS.c.id == bindparam("id"))
+)
+_OF_TRANSITION = (
+    select(MODELS.c.name)
+    .join(CHANGES, CHANGES.c.model_id == MODELS.c.id)
+    .where(CHANGES.c.transition_id == bindparam("id"))
+    .limit(1)
+)
 _MODEL = select(*MODEL_STATE).where(*_NAMED)
 _MODELS = (
     select(*MODEL_STATE)
@@ -75,6 +87,7 @@ _MODELS = (
     .order_by(MODELS.c.name)
     .limit(bindparam("most"))
 )
+_READABLE_MODELS = _MODELS.where(is_readable(MODELS.c.name))
 VERSION = OF_LIVE.where(
     MODELS.c.name == bindparam("name"), VERSIONS.c.number == bindparam("number")
 )
@@ -186,7 +199,7 @@ def _entries_that(
     return select(page.subquery().c.id)
 
 
-def _hidden() -> Iterator[Select[Any]]:
+def _hidden(*conditions: ColumnElement[bool]) -> Iterator[Select[Any]]:
     """Entries of the model's chain that name it in their text and not beside it.
 
     One query for each range of the index of chains and models, which has no step for
@@ -203,12 +216,27 @@ def _hidden() -> Iterator[Select[Any]]:
         _ENTRY.model > bindparam("model"),
         _ENTRY.model.is_(None),
     ):
-        yield _entries_that(_ENTRY.id + 0, is_of_its_chain, is_other, names_it)
+        yield _entries_that(
+            _ENTRY.id + 0, is_of_its_chain, is_other, names_it, *conditions
+        )
 
 
 _ENTRIES_OF_MODEL = _ENTRIES.where(
     _ENTRY.id.in_(
         union(_entries_that(_ENTRY.id, _ENTRY.model == bindparam("model")), *_hidden())
+    )
+)
+#: By what the model of the chain is called now; what is no model's is left out.
+_IS_READABLE = _ENTRY.chain.in_(
+    select(literal("model:", String) + MODELS.c.id).where(is_readable(MODELS.c.name))
+)
+_READABLE_ENTRIES = _ENTRIES.where(_IS_READABLE)
+_READABLE_ENTRIES_OF_MODEL = _ENTRIES.where(
+    _ENTRY.id.in_(
+        union(
+            _entries_that(_ENTRY.id, _ENTRY.model == bindparam("model"), _IS_READABLE),
+            *_hidden(_IS_READABLE),
+        )
     )
 )
 
@@ -244,12 +272,37 @@ def model_name(cx: Connection, model_id: str) -> str:
     return name
 
 
+def model_of_version(cx: Connection, version_id: str) -> str | None:
+    """The name of the model that a version is of, whether or not it was deleted."""
+    return _name_of(fetch_one(cx, _OF_VERSION, {"id": version_id}))
+
+
+def model_of_transition(cx: Connection, transition_id: str) -> str | None:
+    """The name of the model that a stage change was of."""
+    return _name_of(fetch_one(cx, _OF_TRANSITION, {"id": transition_id}))
+
+
+def _name_of(found: Sequence[Any] | None) -> str | None:
+    return None if found is None else str(found[0])
+
+
 def list_models(
-    cx: Connection, *, after: str | None, limit: int, prompts: bool
+    cx: Connection,
+    *,
+    after: str | None,
+    limit: int,
+    prompts: bool,
+    readable: Readable = (),
 ) -> Iterator[ModelState]:
-    """Models, or prompts, by name, from the one behind ``after`` on."""
-    values = {"after": after or "", "most": limit, "prompts": prompts}
-    found = read_rows(cx, _MODELS, limit=limit, values=values)
+    """Models, or prompts, by name, from the one behind ``after`` on.
+
+    Where ``readable`` says which may be read, those alone.
+    """
+    values: dict[str, Any] = {"after": after or "", "most": limit, "prompts": prompts}
+    statement = _MODELS
+    if readable:
+        statement, values = _READABLE_MODELS, values | readable_values(readable)
+    found = read_rows(cx, statement, limit=limit, values=values)
     return map(model_state, found)
 
 
@@ -319,9 +372,16 @@ def stage_holder(
 
 
 def list_audit_entries(
-    cx: Connection, *, model: str | None, below: int | None, limit: int
+    cx: Connection,
+    *,
+    model: str | None,
+    below: int | None,
+    limit: int,
+    readable: Readable = (),
 ) -> Iterator[Row[Any]]:
     """Audit entries, newest first; with ``model`` those that may be about it.
+
+    Where ``readable`` says which models may be read, those of their chains.
 
     The column says so, or the sealed text may: a column can be edited. Whoever asks
     for a model looks at the texts.
@@ -331,6 +391,9 @@ def list_audit_entries(
         said = f'"model":{json.dumps(model, ensure_ascii=False)}'
         values |= {"model": model, "said": re.sub("[/%_]", r"/\g<0>", said)}
     statement = _ENTRIES if model is None else _ENTRIES_OF_MODEL
+    if readable:
+        values |= readable_values(readable)
+        statement = _READABLE_ENTRIES if model is None else _READABLE_ENTRIES_OF_MODEL
     return read_rows(cx, statement, limit=limit, values=values)
 
 

@@ -42,6 +42,10 @@ from webhooks.columns import UTCDateTime, partial_index
 OfModel = Annotated[str, mapped_column(ForeignKey("registered_models.id"))]
 OfVersion = Annotated[str, mapped_column(ForeignKey("model_versions.id"))]
 _BIG = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER
+_IS_ROLE = (
+    "role IN ('viewer', 'auditor', 'admin', 'reader', 'writer', 'promoter', 'approver',"
+    " 'break-glass')"
+)
 
 
 class Base(DeclarativeBase):
@@ -337,19 +341,47 @@ class AuditEntry(Base):
     private: Mapped[str | None]
 
 
+class RoleBinding(Base):
+    """A role that a person or a group has, for models by a pattern."""
+
+    __tablename__ = "role_bindings"
+    __table_args__ = (
+        UniqueConstraint("subject_kind", "subject", "role", "models"),
+        CheckConstraint(
+            "subject_kind IN ('user', 'group')", name="role_bindings_subject_kind"
+        ),
+        CheckConstraint(_IS_ROLE, name="role_bindings_role"),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    subject_kind: Mapped[str]
+    subject: Mapped[str]
+    role: Mapped[str]
+    models: Mapped[str]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
+
+
 class Token(Base):
     """A bearer token: its SHA-256 and what it may do, never the token."""
 
     __tablename__ = "tokens"
     __table_args__ = (
-        CheckConstraint(
-            "role IN ('viewer', 'writer', 'promoter', 'admin')", name="tokens_role"
-        ),
+        CheckConstraint(_IS_ROLE, name="tokens_role"),
+        CheckConstraint("kind IN ('token', 'ci')", name="tokens_kind"),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     name: Mapped[str]
     role: Mapped[str]
+    models: Mapped[str] = mapped_column(default="*", server_default="*")
+    scopes: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    #: The principal of the person behind it; empty where nobody is known.
+    owner: Mapped[str] = mapped_column(default="", server_default="")
+    kind: Mapped[str] = mapped_column(default="token", server_default="token")
+    #: Who may have such tokens, and for which run: of a CI job's alone.
+    publisher_id: Mapped[str | None]
+    on_behalf_of: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime]
     created_by: Mapped[str]

@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 
 from registry.domain.prompts import PROMPT_TAG
+from registry.persistence.readable import Readable
 from registry.persistence.statements import MODEL_TAGS, MODELS, VERSIONS
 from registry.persistence.tables import VersionTag
 from registry.search import text_matching as texts
@@ -91,10 +92,11 @@ OF_VERSIONS = Target(
 
 
 class PageRequest(NamedTuple):
-    """A search, and where its page begins."""
+    """A search, where its page begins, and which models may be shown."""
 
     search: Search
     after: Position | None
+    readable: Readable = ()
 
     @property
     def form(self) -> object:
@@ -107,6 +109,7 @@ class PageRequest(NamedTuple):
             self.search.ordering,
             self.search.hides_prompts,
             self.after is None,
+            not self.readable,
         )
 
     @property

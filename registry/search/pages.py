@@ -7,6 +7,7 @@ Rules:
   are looked at, and only the first statement is made for the search.
 - A page begins behind the last row of the page before: the hundredth costs what
   the first does.
+- Models that may not be read are left out where the page is found, so it is full.
 - Documents are read in portions, so that who has enough of large ones stops.
 - What was deleted since the page was found is not shown, and counts.
 - The indexes are those of migration 0005.
@@ -37,6 +38,7 @@ from registry.persistence.latest import (
     select_shown,
     shown_model,
 )
+from registry.persistence.readable import Readable, is_readable, readable_values
 from registry.persistence.statements import MODELS, VERSIONS
 from registry.search.conditions import (
     OF_MODELS,
@@ -73,10 +75,12 @@ def find_models(
     after: Position | None,
     limit: int,
     stages: Sequence[str],
+    readable: Readable = (),
 ) -> Iterator[ModelResult]:
     """Find models, each with its latest version of each of ``stages``."""
     statement = _models(cx.dialect.name, tuple(stages))
-    rows = _page(cx, OF_MODELS, PageRequest(search, after), statement, limit=limit)
+    request = PageRequest(search, after, readable)
+    rows = _page(cx, OF_MODELS, request, statement, limit=limit)
     for position, (_, *row) in rows:
         if row[0] is None:
             yield position, None
@@ -85,11 +89,17 @@ def find_models(
 
 
 def find_versions(
-    cx: Connection, search: Search, *, after: Position | None, limit: int
+    cx: Connection,
+    search: Search,
+    *,
+    after: Position | None,
+    limit: int,
+    readable: Readable = (),
 ) -> Iterator[VersionResult]:
     """Find versions, each with the name of its model."""
     statement = _versions(cx.dialect.name)
-    rows = _page(cx, OF_VERSIONS, PageRequest(search, after), statement, limit=limit)
+    request = PageRequest(search, after, readable)
+    rows = _page(cx, OF_VERSIONS, request, statement, limit=limit)
     for position, (_, name, *row) in rows:
         yield position, None if name is None else (name, ShownVersion._make(row))
 
@@ -107,6 +117,8 @@ def _page(
     query, binds = find(_Form(target, cx.dialect.name, request.form, request))
     places: Sequence[Sequence[Any]]
     values = {"most": limit} | {name: read(request) for name, read in binds.items()}
+    if request.readable:
+        values |= readable_values(request.readable)
     if request.is_simple:
         places = fetch(cx, query, values)
     else:  # held nowhere
@@ -146,6 +158,8 @@ def _find(
         query = query.join(MODELS, VERSIONS.c.model_id == MODELS.c.id).where(
             VERSIONS.c.deleted_at.is_(None)
         )
+    if request.readable:
+        query = query.where(is_readable(MODELS.c.name))
     if request.search.hides_prompts:
         query = query.where(conditions.is_no_prompt())
     if request.after is not None:

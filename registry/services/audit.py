@@ -5,11 +5,12 @@ Rules:
 - An entry that cannot be written fails the change.
 - Whoever verifies reads in portions: no statement is open while it takes its time.
 - Each model has its chain, whose head stands in the model's row (``services.commands``
-  appends to it); tokens and webhooks share the chain ``system``, whose row is locked.
+  appends to it); tokens, roles and webhooks share ``system``, whose row is locked.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain as chain_of
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -35,11 +36,12 @@ from registry.domain.audit_chain import (
     VerificationReport,
 )
 from registry.domain.audit_state import Members, Subject, TableComparison
-from registry.domain.documents import token_document
+from registry.domain.documents import role_binding_document, token_document
 from registry.domain.entries import Change, appended
-from registry.domain.rows import TokenRow
+from registry.domain.rows import RoleBindingRow, TokenRow
 from registry.domain.timestamps import rfc3339
 from registry.persistence.apply import append
+from registry.persistence.readable import Readable, is_readable, readable_values
 from registry.persistence.statements import (
     ALIASES,
     CHANGES,
@@ -63,6 +65,8 @@ _LOG = cast("Table", AuditEntry.__table__)
 _ENTRIES = select(_LOG).where(_LOG.c.chain == bindparam("of_chain"))
 _TOKENS = select(*selected(TokenRow))
 _TOKEN_ID = table_of(TokenRow).c.id
+_ROLES = select(*selected(RoleBindingRow))
+_BINDING_ID = table_of(RoleBindingRow).c.id
 
 
 def _pointing(table: Table) -> Select[Any]:
@@ -92,6 +96,11 @@ _OF_MODEL: Sequence[tuple[str, Select[Any], Column[Any]]] = (
 )
 
 
+def lock(tx: Transaction) -> None:
+    """Let nobody else change what belongs to no model, until the transaction ends."""
+    tx.cx.execute(_LOCK_HEAD, {"of_chain": SYSTEM_CHAIN})
+
+
 def log(tx: Transaction, change: Change) -> None:
     """Append one entry to the chain ``system``."""
     of_chain = {"of_chain": SYSTEM_CHAIN}
@@ -119,18 +128,23 @@ def verify_database(
     )
 
 
-def export(session: Session, *, with_private: bool) -> Iterator[str]:
+def export(
+    session: Session, *, with_private: bool, readable: Readable = ()
+) -> Iterator[str]:
     """Return the whole log as the JSON lines that ``verify_export`` takes.
 
-    Without private parts it is as others than admins may see it.
+    Without private parts it is as others than admins may see it; where ``readable``
+    says which models may be read, it has their chains alone.
     """
-    chains = _chains(session, None)
+    chains = _chains(session, None, readable)
     if not with_private:
         chains = (
             replace(chain, entries=map(audit_privacy.public, chain.entries))
             for chain in chains
         )
-    return audit_export.export_lines(chains, with_private=with_private)
+    return audit_export.export_lines(
+        chains, with_private=with_private, is_partial=bool(readable)
+    )
 
 
 def sealed_entry(row: Row[Any]) -> SealedEntry:
@@ -152,7 +166,9 @@ def sealed_entry(row: Row[Any]) -> SealedEntry:
     )
 
 
-def _chains(session: Session, name: str | None) -> Iterator[Chain]:
+def _chains(
+    session: Session, name: str | None, readable: Readable = ()
+) -> Iterator[Chain]:
     """Chain after chain as it was found, those too that should be there and are not.
 
     Every model has a chain, and so has the system as soon as there is a token.
@@ -183,7 +199,10 @@ def _chains(session: Session, name: str | None) -> Iterator[Chain]:
     )
     if name is not None:
         query = query.where(names.c.chain == name)
-    for chain, n, head_hash, has_tokens in session.execute(query).all():
+    if readable:
+        query = query.where(is_readable(RegisteredModel.__table__.c.name))
+    values = readable_values(readable) if readable else {}
+    for chain, n, head_hash, has_tokens in session.execute(query, values).all():
         yield Chain(
             name=chain,
             entries=_entries(session, chain),
@@ -201,7 +220,8 @@ def _entries(session: Session, chain: str) -> Iterator[SealedEntry]:
 def _comparison(session: Session, chain: str) -> TableComparison:
     """With what the tables say of what the chain is of."""
     if chain == SYSTEM_CHAIN:
-        return TableComparison(chain, (), _tokens(session))
+        rows = chain_of(_tokens(session), _bindings(session))
+        return TableComparison(chain, (), rows)
     model_id = chain.removeprefix("model:")
     return TableComparison(chain, _history(session, model_id), _rows(session, model_id))
 
@@ -210,6 +230,12 @@ def _tokens(session: Session) -> Iterator[tuple[Subject, Members]]:
     for row in walk(session, _TOKENS, _TOKEN_ID, limit=_ROWS_AT_ONCE):
         token = token_document(row_of(TokenRow, row))
         yield ("token", token["id"]), token
+
+
+def _bindings(session: Session) -> Iterator[tuple[Subject, Members]]:
+    for row in walk(session, _ROLES, _BINDING_ID, limit=_ROWS_AT_ONCE):
+        binding = role_binding_document(row_of(RoleBindingRow, row))
+        yield ("binding", binding["id"]), binding
 
 
 def _history(session: Session, model_id: str) -> Iterator[Members]:

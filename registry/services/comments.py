@@ -1,6 +1,6 @@
 """Comments, known by their ids alone."""
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Connection, bindparam, select
 
 from registry.domain.commands.comments import CreateComment, EditComment, no_comment
 from registry.domain.rows import CommentRow
@@ -21,6 +21,11 @@ _MODEL_OF = (
 )
 
 
+def model_of_comment(cx: Connection, comment: str) -> str | None:
+    """Return the name of the model that a comment is about; None where it is gone."""
+    return cx.execute(_MODEL_OF, {"comment": comment}).scalar_one_or_none()
+
+
 def create_comment(tx: Transaction, model: str, number: int, text: str) -> CommentRow:
     """Comment on a version; raises as ``CreateComment``."""
     return execute(
@@ -39,7 +44,7 @@ def edit_comment(tx: Transaction, comment: str, text: str | None) -> CommentRow:
 
     Its model is looked up without a lock; the comment is looked up again under it.
     """
-    model = tx.cx.execute(_MODEL_OF, {"comment": comment}).scalar_one_or_none()
+    model = model_of_comment(tx.cx, comment)
     if model is None:
         raise no_comment(comment)
     return execute(tx, EditComment(model=model, comment=comment, text=text))

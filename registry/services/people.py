@@ -1,18 +1,10 @@
 """People's grants: what the roles claim says, and what is bound to them here."""
 
-from collections.abc import Sequence
-
 from sqlalchemy import Connection
 
 from registry.domain.actors import Actor, CredentialKind
 from registry.domain.people import Person, actor_of
-from registry.domain.roles import Grant
-
-
-def grants_of(cx: Connection, principal: str, groups: Sequence[str]) -> list[Grant]:
-    """Return the roles that are bound to a principal, or to one of the groups."""
-    del cx, principal, groups
-    return []
+from registry.services.roles import grants_of
 
 
 def sign_in(

@@ -7,6 +7,7 @@ Both APIs register in two steps: ``prepare_version``, which may take seconds, an
 from sqlalchemy import Connection
 
 from registry.domain import prompts
+from registry.domain.actors import Actor
 from registry.domain.commands.registration import (
     LinkedSource,
     RegisterVersion,
@@ -22,12 +23,14 @@ def prepare_version(
     model: str,
     details: VersionDetails,
     *,
+    reader: Actor,
     source: str | None,
     at_least: int = 1,
 ) -> RegisterVersion:
     """Look up the source and the run of a version to be; ``cx`` is closed then.
 
     Raises:
+        PermissionDeniedError: when ``reader`` may not read what the source names.
         ArtifactNotFoundError: when the source is a version that is not here.
         ConflictError: when that version's artifact is not settled, or has changed.
         InvalidInputError: when it is no source, is of another run or logged model
@@ -43,7 +46,7 @@ def prepare_version(
         cx.close()
         details = with_run(details, readers.tracking)
     else:
-        resolved = resolve_source(cx, readers, source, details)
+        resolved = resolve_source(cx, readers, source, details, reader=reader)
         link = resolved.link
         details = with_run(resolved.details, readers.tracking, resolved)
     return RegisterVersion(

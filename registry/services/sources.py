@@ -22,14 +22,19 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from registry.artifacts.addresses import do_overlap
 from registry.artifacts.store import ArtifactStore
 from registry.domain import prompts
+from registry.domain.actors import Actor, authorize, may_with_every_model
 from registry.domain.commands.registration import (
+    SEALED,
+    UPLOADS,
     LinkedSource,
     VersionDetails,
     require_copyable,
 )
 from registry.domain.policy import StagePolicy
+from registry.domain.roles import Action
 from registry.domain.rows import VersionRow
 from registry.domain.sources import (
     Address,
@@ -43,6 +48,7 @@ from registry.errors import (
     ArtifactNotFoundError,
     InvalidInputError,
     NotFoundError,
+    PermissionDeniedError,
     TrackingServerError,
 )
 from registry.persistence import manifests, queries
@@ -98,11 +104,32 @@ def with_owner(details: VersionDetails, source: str | None) -> VersionDetails:
 
 
 def resolve_source(
-    cx: Connection, readers: SourceReaders, text: str, details: VersionDetails
+    cx: Connection,
+    readers: SourceReaders,
+    text: str,
+    details: VersionDetails,
+    *,
+    reader: Actor,
 ) -> ResolvedSource:
-    """Look up what a version is to be linked to."""
+    """Look up what a version is to be linked to, where ``reader`` may read it."""
+    resolved = _resolved(cx, readers, text, details, reader=reader)
+    if resolved.link.is_readable and resolved.copied is None:
+        link, root = resolved.link, readers.store.root_uri
+        _check_place(link.download_uri or link.source, root, reader)
+    return resolved
+
+
+def _resolved(
+    cx: Connection,
+    readers: SourceReaders,
+    text: str,
+    details: VersionDetails,
+    *,
+    reader: Actor,
+) -> ResolvedSource:
     source = parse_source(text)
     if isinstance(source, RegisteredSource):
+        authorize(reader, Action.READ, source.model)
         try:
             resolved = _copy_of(cx, readers.policy, source, details)
         except NotFoundError as error:
@@ -121,6 +148,17 @@ def resolve_source(
         case LoggedModelSource():
             return _of_logged_model(readers, source, details)
     return _of_proxy(readers, source, details)
+
+
+def _check_place(place: str, root: str, reader: Actor) -> None:
+    """Keep who may not read every model from what other models' versions hold."""
+    if not may_with_every_model(reader, Action.READ) and any(
+        do_overlap(place, f"{root}/{area}") for area in (UPLOADS, SEALED)
+    ):
+        raise PermissionDeniedError(
+            f"{reader.name} may not read every model, and so link no address that holds"
+            " what was uploaded; name a version instead, as models:/NAME/NUMBER"
+        )
 
 
 def _copy_of(

@@ -5,6 +5,7 @@ Rules:
 - The token is shown once; the database holds its SHA-256.
 - Every token expires, in a year at most; only the bootstrap token, which makes
   the others, does not.
+- It is owned by the person who made it, or who is behind the token that made it.
 - Revoking takes effect at the next request: nothing is cached.
 """
 
@@ -19,7 +20,7 @@ from registry.domain import names
 from registry.domain.actors import Actor, ActorKind, CredentialKind
 from registry.domain.documents import TokenDocument, token_document
 from registry.domain.entries import Change
-from registry.domain.roles import Grant, Role
+from registry.domain.roles import Grant, Role, Scope
 from registry.domain.rows import TokenRow
 from registry.domain.timestamps import rfc3339
 from registry.domain.token_format import PREFIX, is_well_formed, new_token, token_digest
@@ -34,6 +35,7 @@ from webhooks.statements import fetch_one, write
 DEFAULT_DAYS = 90
 MAX_DAYS = 365
 BOOTSTRAP_NAME = "bootstrap"
+CI = "ci"  #: the kind of the tokens that CI jobs are given
 _LAST_USED_EVERY = timedelta(minutes=5)
 
 CREATED = "token.created"
@@ -56,7 +58,12 @@ _USED = (
 
 
 def create_token(
-    tx: Transaction, name: str, role: Role, *, expires_in_days: int = DEFAULT_DAYS
+    tx: Transaction,
+    name: str,
+    grant: Grant,
+    *,
+    scopes: Sequence[Scope] | None = None,
+    expires_in_days: int = DEFAULT_DAYS,
 ) -> tuple[TokenDocument, str]:
     """Make a token; returns its document and, this once, the token.
 
@@ -66,7 +73,12 @@ def create_token(
     secret = new_token()
     expires_at = tx.now + timedelta(days=expires_in_days)
     token = _store(
-        tx, names.model_name(name), role, secret=secret, expires_at=expires_at
+        tx,
+        names.model_name(name),
+        grant,
+        scopes=None if scopes is None else list(map(str, scopes)),
+        secret=secret,
+        expires_at=expires_at,
     )
     return token_document(token), secret
 
@@ -79,7 +91,7 @@ def ensure_bootstrap_token(tx: Transaction, secret: str) -> bool:
     digest = token_digest(secret)
     if tx.cx.execute(_BY_DIGEST, {"digest": digest}).first():
         return False
-    _store(tx, BOOTSTRAP_NAME, Role.ADMIN, secret=secret, expires_at=None)
+    _store(tx, BOOTSTRAP_NAME, Grant(Role.ADMIN), secret=secret, expires_at=None)
     return True
 
 
@@ -91,18 +103,23 @@ def has_tokens(cx: Connection) -> bool:
 def _store(
     tx: Transaction,
     name: str,
-    role: Role,
+    grant: Grant,
     *,
+    scopes: Sequence[str] | None = None,
     secret: str,
     expires_at: datetime | None,
 ) -> TokenRow:
+    maker = tx.caller.actor
     token = TokenRow(
         id=uuid.uuid4().hex,
         name=name,
-        role=role.value,
+        role=grant.role.value,
+        models=grant.models,
+        scopes=scopes,
+        owner=maker.principal if maker.kind is ActorKind.USER else maker.human,
         digest=token_digest(secret),
         created_at=tx.now,
-        created_by=tx.caller.actor.name,
+        created_by=maker.name,
         expires_at=expires_at,
     )
     apply.add(tx.cx, token)
@@ -171,13 +188,30 @@ def _valid(token: TokenRow, now: datetime) -> TokenRow:
 
 def actor_of(token: TokenRow) -> Actor:
     """Return who signs in with this token."""
-    return Actor(
+    scopes = token.scopes
+    actor = Actor(
         kind=ActorKind.TOKEN,
         name=token.name,
         principal=token.id,
-        grants=(Grant(Role(token.role)),),
+        grants=(Grant(Role(token.role), token.models),),
+        scopes=None if scopes is None else tuple(map(Scope.parse, scopes)),
         credential=CredentialKind.TOKEN,
         credential_id=token.id,
+        human=token.owner,
+    )
+    return _ci_job(actor, token) if token.kind == CI else actor
+
+
+def _ci_job(actor: Actor, token: TokenRow) -> Actor:
+    """Return the job that was given the token: whoever its publisher stands for."""
+    on_behalf_of = token.on_behalf_of or {}
+    return replace(
+        actor,
+        kind=ActorKind.CI,
+        principal=f"publisher:{token.publisher_id}",
+        credential=CredentialKind.CI_TOKEN,
+        on_behalf_of=on_behalf_of,
+        human=on_behalf_of.get("human", ""),
     )
 
 

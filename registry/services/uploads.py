@@ -24,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 
 from registry.artifacts import hashing
 from registry.artifacts.store import ArtifactStore
-from registry.domain.commands.registration import upload_source
+from registry.domain.commands.registration import SEALED, upload_source
 from registry.domain.commands.versions import FailRegistration, SealVersion
 from registry.domain.manifests import Manifest
 from registry.errors import (
@@ -75,7 +75,7 @@ def final_source(artifact_root: str, version_id: str) -> str:
     An upload is copied there, pinned to what was hashed: whoever still holds an upload
     URL cannot reach it.
     """
-    return f"{artifact_root}/artifacts/{version_id}/{uuid.uuid4().hex}"
+    return f"{artifact_root}/{SEALED}/{version_id}/{uuid.uuid4().hex}"
 
 
 def seal_upload(store: ArtifactStore, version_id: str, declared: Manifest) -> Sealed:

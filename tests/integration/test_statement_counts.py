@@ -229,6 +229,28 @@ def statements_by_read(app: Flask, client: FlaskClient) -> dict[str, int]:
     return counts
 
 
+def confined(app: Flask, client: FlaskClient) -> FlaskClient:
+    """Signed in by a token for some models, which has been used."""
+    new: dict[str, object] = {"name": "ci", "role": "promoter", "models": "c*"}
+    of_some = signed_in(app, str(post(client, "/tokens", new)["token"]))
+    of_some.get("/api/v1/events")  # which gives the events their places
+    return of_some
+
+
+def test_a_read_issues_no_more_for_who_may_read_some_models(
+    app: Flask, client: FlaskClient
+) -> None:
+    fill(app)
+    of_some = confined(app, client)
+
+    for path in (*READS, "/audit", "/events"):
+        with statements_of(app) as seen:
+            answer = of_some.get(f"/api/v1{path}")
+        is_for_admins = path in {"/webhooks", "/tokens"}
+        assert answer.status_code == (403 if is_for_admins else 200), answer.text
+        assert len(seen) == (1 if is_for_admins else 2), seen
+
+
 def test_an_empty_list_takes_no_more_than_a_full_one(
     app: Flask, client: FlaskClient
 ) -> None:
@@ -315,10 +337,17 @@ def test_setting_an_alias_issues_a_fixed_number_of_statements(
     assert len(seen) == ALIAS, "\n".join(seen)
 
 
+@pytest.mark.parametrize("is_confined", [False, True])
 def test_no_request_builds_or_compiles_a_statement(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+    app: Flask,
+    client: FlaskClient,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_confined: bool,
 ) -> None:
     """Once each kind was there twice; a search of several comparisons may."""
+    if is_confined:
+        client = confined(app, client)
     every_kind(client, 3)
     every_kind(client, 4)
     built: list[str] = []

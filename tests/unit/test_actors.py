@@ -118,6 +118,13 @@ def test_malformed_scope_is_refused(text: str) -> None:
     assert refused.value.field == "scopes"
 
 
+def test_pattern_is_in_the_form_that_names_are_in() -> None:
+    composed, decomposed = "caf\u00e9*", "cafe\u0301*"
+
+    assert Grant.parse("reader", decomposed).models == composed
+    assert str(Scope.parse(f"read:{decomposed}")) == f"read:{composed}"
+
+
 def test_grant_is_written_as_it_is_read() -> None:
     assert str(Grant.parse("promoter", "fraud-*")) == "promoter:fraud-*"
     assert str(Grant.parse("admin")) == "admin"

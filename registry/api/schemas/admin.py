@@ -1,7 +1,7 @@
 """Tokens, the audit log and the caller itself on the wire."""
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Annotated, TypedDict
 
 from marshmallow import fields, validate
 
@@ -13,18 +13,35 @@ from registry.api.schemas.base import (
     whole_number,
 )
 from registry.domain.documents import TokenDocument
-from registry.domain.roles import Role
+from registry.domain.roles import EVERY_MODEL, MAX_SCOPES, OF_MODELS, PATTERN, Role
 from registry.domain.timestamps import Instant
 from registry.services.tokens import DEFAULT_DAYS, MAX_DAYS
 
-_ROLES = (Role.VIEWER, Role.WRITER, Role.PROMOTER, Role.ADMIN)
+_SCOPE = rf"^({'|'.join(OF_MODELS)}):{PATTERN}$"
+
+
+def model_pattern() -> fields.String:
+    """Which models a role is for, by their names."""
+    return fields.String(
+        validate=validate.Regexp(f"^{PATTERN}$"), load_default=EVERY_MODEL
+    )
 
 
 class NewToken(RequestSchema):
-    """A token to make."""
+    """A token to make: of a role for some models, confined to scopes where it has any.
+
+    The roles ``viewer``, ``auditor`` and ``admin`` are for all models.
+    """
 
     name = name(required=True)
-    role = fields.String(required=True, validate=validate.OneOf(_ROLES))
+    role = fields.String(required=True, validate=validate.OneOf(list(Role)))
+    models = model_pattern()
+    scopes = fields.List(
+        fields.String(validate=validate.Regexp(_SCOPE)),
+        validate=validate.Length(min=1, max=MAX_SCOPES),
+        load_default=None,
+        allow_none=True,
+    )
     expires_in_days = whole_number(maximum=MAX_DAYS, load_default=DEFAULT_DAYS)
 
 
@@ -45,7 +62,10 @@ class CallerDocument(TypedDict):
 
     name: str
     kind: str
-    roles: Sequence[str]
+    roles: Annotated[Sequence[str], "each for all models, or as role:pattern"]
+    scopes: Annotated[
+        Sequence[str] | None, "what the credential is confined to; null where it is not"
+    ]
 
 
 class AuditQuery(NumberedPageQuery):

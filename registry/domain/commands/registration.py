@@ -83,9 +83,13 @@ def require_copyable(name: str, status: str, artifact_state: str) -> None:
         raise ConflictError(f"the artifact of {name} is not what was registered")
 
 
+#: Below the artifact root, which may hold what others put there, too.
+UPLOADS, SEALED = "uploads", "artifacts"
+
+
 def upload_source(artifact_root: str, version_id: str) -> str:
     """Return where the upload of a version waits."""
-    return f"{artifact_root}/uploads/{version_id}"
+    return f"{artifact_root}/{UPLOADS}/{version_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

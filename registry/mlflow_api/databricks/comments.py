@@ -2,13 +2,14 @@
 
 from flask import Blueprint, Response, request
 
-from registry.auth.permissions import Permission, requires
+from registry.auth.permissions import Permission, known_by, requires
 from registry.domain.rows import CommentRow
 from registry.mlflow_api.documents import Document, milliseconds
-from registry.mlflow_api.reading import fields_anywhere, fields_of
+from registry.mlflow_api.reading import fields_anywhere, fields_of, in_field
 from registry.mlflow_api.versions import version_ref
+from registry.persistence.database import reading
 from registry.services.comments import create_comment as commented
-from registry.services.comments import edit_comment
+from registry.services.comments import edit_comment, model_of_comment
 from registry.services.transaction import Transaction
 from registry.web.commands import commit
 
@@ -16,7 +17,7 @@ blueprint = Blueprint("comments", __name__, url_prefix="/mlflow/comments")
 
 
 @blueprint.post("/create")
-@requires(Permission.WRITE)
+@requires(Permission.WRITE, model=in_field("name"))
 def create_comment() -> Response:
     """Comment on a version."""
     fields = fields_of(request)
@@ -24,8 +25,16 @@ def create_comment() -> Response:
     return commit(lambda tx: _shown(commented(tx, ref.model, ref.number, text)))
 
 
+def _model_updated() -> str | None:
+    return model_of_comment(reading(), fields_of(request).required("id"))
+
+
+def _model_left() -> str | None:
+    return model_of_comment(reading(), fields_anywhere(request).required("id"))
+
+
 @blueprint.patch("/update")
-@requires(Permission.WRITE)
+@requires(Permission.WRITE, model=known_by(_model_updated))
 def update_comment() -> Response:
     """Write a comment anew."""
     fields = fields_of(request)
@@ -34,7 +43,7 @@ def update_comment() -> Response:
 
 
 @blueprint.delete("/delete")
-@requires(Permission.WRITE)
+@requires(Permission.WRITE, model=known_by(_model_left))
 def delete_comment() -> Response:
     """Remove a comment."""
     comment_id = fields_anywhere(request).required("id")

@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response
 
-from registry.auth.permissions import Permission, requires
+from registry.auth.permissions import NONE, Permission, requires
 from registry.mlflow_api.errors import MlflowError
 
 blueprint = Blueprint(
@@ -15,7 +15,7 @@ blueprint = Blueprint(
 @blueprint.post("/<any(create, approve, reject):action>")
 @blueprint.get("/<any(list):action>")
 @blueprint.delete("/<any(delete):action>")
-@requires(Permission.READ)
+@requires(Permission.READ, model=NONE)
 def refuse(action: str) -> Response:
     """Say that versions are moved without requests."""
     del action

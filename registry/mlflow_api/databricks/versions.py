@@ -15,7 +15,7 @@ from registry.mlflow_api.documents import (
     full_version_document,
     model_document,
 )
-from registry.mlflow_api.reading import fields_anywhere, fields_of
+from registry.mlflow_api.reading import fields_anywhere, fields_of, in_field
 from registry.mlflow_api.stages import move_version
 from registry.persistence.database import reading
 from registry.persistence.latest import model_with_latest
@@ -33,7 +33,7 @@ _LEVELS: Mapping[Action, str] = {
 
 
 @blueprint.get("/registered-models/get")
-@requires(Permission.READ)
+@requires(Permission.READ, model=in_field("name", read=fields_anywhere))
 def get_registered_model() -> Response:
     """Show a model with its id and what the caller may do with it."""
     name = fields_anywhere(request).required("name")
@@ -49,7 +49,7 @@ def get_registered_model() -> Response:
 
 
 @blueprint.post("/model-versions/transition-stage")
-@requires(Permission.PROMOTE)
+@requires(Permission.PROMOTE, model=in_field("name"))
 def transition_model_version_stage() -> Response:
     """Move a version to another stage; the comment is the reason."""
     fields = fields_of(request)

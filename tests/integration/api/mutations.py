@@ -22,6 +22,7 @@ from tests.integration.api.driver import (
 from tests.integration.world import made_once
 
 VERSIONS = f"/models/{MODEL}/versions"
+BINDING = {"subject_kind": "group", "subject": "leads", "role": "promoter"}
 RECEIVER = "http://127.0.0.1:9/hook"  # discard: nobody answers there
 
 
@@ -91,7 +92,9 @@ def resolve(api: Driver, path: str) -> str:
     webhook = api.read("/webhooks")["items"][0]["id"]
     token = document_of(api.post("/tokens", {"name": "old", "role": "viewer"}))["id"]
     delivery = api.read(f"/webhooks/{webhook}/deliveries")["items"][0]["id"]
-    return path.format(webhook=webhook, token=token, delivery=delivery)
+    old = {**BINDING, "subject": "old"}
+    binding = document_of(api.post("/role-bindings", old))["id"]
+    return path.format(webhook=webhook, token=token, delivery=delivery, binding=binding)
 
 
 MUTATIONS = (
@@ -226,6 +229,22 @@ MUTATIONS = (
         method="DELETE",
         path="/tokens/{token}",
         action="token.revoked",
+        events=0,
+        status=204,
+    ),
+    Mutation(
+        endpoint="roles.grant_role",
+        method="POST",
+        path="/role-bindings",
+        body=BINDING,
+        action="role.granted",
+        events=0,
+    ),
+    Mutation(
+        endpoint="roles.revoke_role",
+        method="DELETE",
+        path="/role-bindings/{binding}",
+        action="role.revoked",
         events=0,
         status=204,
     ),

@@ -288,7 +288,7 @@ QUERIES = [
         (f"{path}?cursor={cursor_of(text)}", "cursor")
         for path in (
             *("/models", VERSIONS, f"/models/{MODEL}/history", "/audit", "/tokens"),
-            *("/webhooks", f"{ONE}/artifacts"),
+            *("/webhooks", "/role-bindings", f"{ONE}/artifacts"),
         )
         for text in ("", "[1]", "null", "true", "1.5", "NaN", '"\\u0000"', "[" * 5000)
     ),

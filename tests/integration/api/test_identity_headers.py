@@ -228,6 +228,7 @@ def test_everybody_on_this_machine_is_an_admin_where_that_is_set(
         "name": "developer",
         "kind": "user",
         "roles": ["admin"],
+        "scopes": None,
     }
     assert dev.post(f"{ROOT}/models", json={"name": "m"}).status_code == 201
 

@@ -38,13 +38,15 @@ LISTS = (
     "/events",
     f"/events?model={MODEL}",
     "/tokens",
+    "/role-bindings",
     "/webhooks",
     "/webhooks/{webhook}/deliveries",
     "/deliveries?transition_id={transition}",
     "/deliveries/{delivery}/attempts",
 )
 #: Those whose rows may have a megabyte, or nearly.
-LARGE = [path for path in LISTS if not path.startswith(("/tokens", "/deliveries?"))]
+BOUNDED = ("/tokens", "/role-bindings", "/deliveries?")
+LARGE = [path for path in LISTS if not path.startswith(BOUNDED)]
 
 
 @pytest.fixture
@@ -85,6 +87,8 @@ def fill(api: Driver, url: str) -> dict[str, str]:
         api.post(f"/models/{MODEL}/versions/1/deployments", report)
     for name in ("x", "y", "z"):
         api.post("/tokens", {"name": name * 250, "role": "viewer"})
+        bound = {"subject_kind": "group", "subject": name, "role": "viewer"}
+        api.post("/role-bindings", bound)
     (first, *_) = api.read(f"/webhooks/{made[0]['id']}/deliveries?limit=200")["items"]
     with Session(api.engine) as session, session.begin():
         for number in range(2, MANY + 2):

@@ -58,7 +58,12 @@ def test_browser_that_signed_in_by_a_token_acts_as_that(browser: FlaskClient) ->
     signed_in = document_of(sign_in(browser))
 
     assert document_of(browser.get(WHOAMI)) == signed_in
-    assert signed_in == {"name": "bootstrap", "kind": "token", "roles": ["admin"]}
+    assert signed_in == {
+        "name": "bootstrap",
+        "kind": "token",
+        "roles": ["admin"],
+        "scopes": None,
+    }
 
 
 def test_cookie_in_clear_is_for_this_machine_alone(browser: FlaskClient) -> None:

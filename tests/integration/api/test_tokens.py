@@ -14,12 +14,13 @@ from sqlalchemy import text
 
 from registry.auth import token_use
 from registry.auth.permissions import (
+    MANY,
     Permission,
     check_every_route,
     permission_of,
     requires,
 )
-from registry.domain.roles import Role
+from registry.domain.roles import OF_MODELS, Role
 from registry.domain.token_format import is_well_formed, new_token
 from registry.errors import ConfigurationError
 from tests.integration.api.driver import (
@@ -59,7 +60,7 @@ def routes(app: Flask) -> list[tuple[str, str, Permission]]:
     return found
 
 
-@pytest.mark.parametrize("role", [Role.VIEWER, Role.WRITER, Role.PROMOTER, Role.ADMIN])
+@pytest.mark.parametrize("role", list(Role))
 def test_role_may_do_exactly_what_each_route_asks_for(api: Driver, role: Role) -> None:
     caller = api.with_role(role)
 
@@ -109,7 +110,7 @@ def test_role_of_each_kind_of_route_is_the_one_that_is_promised(api: Driver) -> 
         group, _, name = endpoint.rpartition(".")
         if name in PUBLIC:
             expected[endpoint] = Permission.PUBLIC
-        elif group == "webhooks" or name.endswith(("token", "tokens")):
+        elif group in {"webhooks", "roles"} or name.endswith(("token", "tokens")):
             expected[endpoint] = Permission.ADMIN
         elif not CHANGING & (rule.methods or set()):
             expected[endpoint] = Permission.READ
@@ -129,12 +130,38 @@ def test_route_that_declares_no_permission_stops_the_start() -> None:
     app = Flask("bare", static_folder=None)
     app.add_url_rule("/open", view_func=lambda: "", endpoint="open")
     declared = requires(Permission.READ)(lambda: "")
-    app.add_url_rule("/declared", view_func=declared, endpoint="declared")
+    app.add_url_rule("/declared/<name>", view_func=declared, endpoint="declared")
 
     with pytest.raises(ConfigurationError) as caught:
         check_every_route(app)
 
     assert caught.value.problems == ("route /open declares no permission",)
+
+
+@pytest.mark.parametrize("permission", list(Permission))
+def test_route_that_does_not_say_where_its_model_is_named_stops_the_start(
+    permission: Permission,
+) -> None:
+    app = Flask("bare", static_folder=None)
+    views = {
+        "/vague": requires(permission)(lambda: ""),
+        "/vague/<id>": requires(permission)(lambda: ""),
+        "/of/<name>": requires(permission)(lambda: ""),
+        "/many": requires(permission, model=MANY)(lambda: ""),
+    }
+    for path, view in views.items():
+        app.add_url_rule(path, view_func=view, endpoint=path.replace(".", "_"))
+    if permission.value not in OF_MODELS:
+        check_every_route(app)
+        return
+
+    with pytest.raises(ConfigurationError) as caught:
+        check_every_route(app)
+
+    assert caught.value.problems == (
+        "route /vague does not say where its model is named",
+        "route /vague/<id> does not say where its model is named",
+    )
 
 
 def test_view_that_lost_its_declaration_is_open_to_nobody(
@@ -157,6 +184,7 @@ def test_created_token_signs_in_and_is_shown_once(api: Driver) -> None:
         "name": "ci",
         "kind": "token",
         "roles": ["writer"],
+        "scopes": None,
     }
     listed = {token["id"]: token for token in api.read("/tokens")["items"]}
     assert listed[created["id"]] == {

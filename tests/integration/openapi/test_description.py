@@ -12,6 +12,7 @@ from openapi_spec_validator import validate
 from werkzeug.test import TestResponse
 
 from registry.api.openapi_examples import BODY_EXAMPLES
+from registry.domain.roles import Action
 
 PROBLEM = "application/problem+json"
 PREFIX = "/api/v1"
@@ -76,20 +77,14 @@ def test_every_refusal_is_a_problem_document(document: dict[str, Any]) -> None:
             assert (list(content) == [PROBLEM]) == is_refusal, path
 
 
-def test_operations_say_which_role_they_take(document: dict[str, Any]) -> None:
-    for _, path, operation in operations(document):
-        assert re.search(
-            r"Takes the role \*(viewer|writer|promoter|admin)\*",
-            operation.get("description", ""),
-        ), path
-
-
-def test_only_those_who_need_a_role_beyond_viewer_are_told_403(
+def test_operations_say_which_action_they_take_and_that_they_may_refuse(
     document: dict[str, Any],
 ) -> None:
     for _, path, operation in operations(document):
-        is_for_all = "*viewer*" in operation["description"]
-        assert ("403" in operation["responses"]) != is_for_all, path
+        assert re.search(
+            rf"Takes who may \*({'|'.join(Action)})\*", operation.get("description", "")
+        ), path
+        assert "403" in operation["responses"], path
 
 
 def test_examples_are_what_their_schemas_allow(document: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ SUBSCRIPTION = {
     "secret": "whsec_shown_once",
 }
 DELIVERY = {"id": "d1", "state": "pending", "event_type": "webhook.ping"}
+BINDING = {"id": "b1", "subject": "leads", "role": "promoter"}
 TOKEN = {"id": "t1", "name": "ci", "role": "viewer", "token": "sg_pat_new"}
 
 Call = Callable[[RegistryClient], Any]
@@ -82,7 +83,19 @@ CALLS: list[tuple[str, str, object, Call, object]] = [
     ("POST", "/tokens", TOKEN,
      lambda c: c.tokens.create("ci", "viewer", expires_in_days=7),
      {"name": "ci", "role": "viewer", "expires_in_days": 7}),
+    ("POST", "/tokens", TOKEN,
+     lambda c: c.tokens.create("ci", "writer", models="a-*", scopes=("write:a-b",)),
+     {"name": "ci", "role": "writer", "models": "a-*", "scopes": ["write:a-b"]}),
     ("DELETE", "/tokens/t1", {}, lambda c: c.tokens.revoke("t1"), None),
+    ("POST", "/role-bindings", BINDING,
+     lambda c: c.roles.grant("promoter", group="leads", models="a-*"),
+     {"subject_kind": "group", "subject": "leads", "role": "promoter",
+      "models": "a-*"}),
+    ("POST", "/role-bindings", BINDING,
+     lambda c: c.roles.grant("viewer", user="https://idp#7"),
+     {"subject_kind": "user", "subject": "https://idp#7", "role": "viewer",
+      "models": "*"}),
+    ("DELETE", "/role-bindings/b1", {}, lambda c: c.roles.revoke("b1"), None),
 ]  # fmt: skip
 
 
@@ -124,6 +137,7 @@ LISTS: list[tuple[str, dict[str, str], object, Call]] = [
      {"chain": "system", "n": 1, "hash": "a", "prev_hash": "b", "entry": "{}"},
      lambda c: c.audit.entries(model="fraud")),
     ("/tokens", {}, TOKEN, lambda c: c.tokens.list()),
+    ("/role-bindings", {}, BINDING, lambda c: c.roles.list()),
 ]  # fmt: skip
 
 
@@ -395,3 +409,11 @@ def test_what_a_filter_chooses_is_sent_again_to_the_last_portion(
     bodies = [asked.json for asked in fake.asked]
     assert (count, bodies) == (507, [chosen, {**chosen, "cursor": "NTAw"}])
     assert len({asked.headers["Idempotency-Key"] for asked in fake.asked}) == 2
+
+
+@pytest.mark.parametrize("whom", [{}, {"user": "a", "group": "b"}])
+def test_role_is_given_to_a_person_or_to_a_group(
+    client: RegistryClient, whom: dict[str, str]
+) -> None:
+    with pytest.raises(ValueError, match="either to a user or to a group"):
+        client.roles.grant("viewer", **whom)
