@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 from flask import Flask, Response, request
 
@@ -18,7 +19,6 @@ from registry.domain.deployment_token import DeploymentTokens
 from registry.domain.policy import StagePolicy
 from registry.domain.policy_file import parse_policy
 from registry.errors import ConfigurationError
-from registry.identity.provider import Provider
 from registry.mlflow_api import mounting as mlflow_mounting
 from registry.persistence.database import (
     db,
@@ -41,6 +41,9 @@ from webhooks.queue.dispatcher import Dispatcher
 from webhooks.roster.secrets import SecretBox
 from webhooks.sending.guard import AddressGuard
 from webhooks.sending.sender import Sender
+
+if TYPE_CHECKING:
+    from registry.identity.provider import Provider
 
 MAX_BODY_BYTES = 1024 * 1024
 _LEASE = timedelta(seconds=60)
@@ -151,9 +154,12 @@ def _store(settings: Settings) -> ArtifactStore:
     )
 
 
-def _provider(settings: Settings) -> Provider | None:
-    provider = settings.ways_to_sign_in.provider
-    return Provider(provider) if provider else None
+def _provider(settings: Settings) -> "Provider | None":
+    if settings.ways_to_sign_in.provider is None:
+        return None
+    from registry.identity.provider import Provider  # noqa: PLC0415  # 2 MB
+
+    return Provider(settings.ways_to_sign_in.provider)
 
 
 def _tracking(settings: Settings) -> TrackingServer | None:

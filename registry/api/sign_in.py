@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, jsonify, redirect, request
 from werkzeug.exceptions import BadRequest
@@ -29,6 +29,7 @@ from registry.auth.cross_origin import refuse_cross_origin
 from registry.auth.permissions import NONE, Permission, requires
 from registry.auth.sign_in import caller_of, current_caller, failed_sign_ins
 from registry.domain.actors import SYSTEM, Actor, CredentialKind
+from registry.domain.openid import Attempt
 from registry.domain.people import is_local_path
 from registry.domain.rows import SessionRow
 from registry.errors import (
@@ -37,7 +38,6 @@ from registry.errors import (
     NotSignedInError,
     PermissionDeniedError,
 )
-from registry.identity.provider import Attempt, Provider
 from registry.persistence.database import db, end_reading, reading
 from registry.services import people as people_service
 from registry.services import sessions, tokens
@@ -45,6 +45,9 @@ from registry.services.transaction import Transaction, begin
 from registry.web.commands import parts
 from registry.web.own_address import own_address
 from webhooks.errors import UnsealError
+
+if TYPE_CHECKING:  # it is loaded where one is set
+    from registry.identity.provider import Provider
 
 blueprint = Blueprint("sign_in", __name__, url_prefix="/auth")
 
@@ -145,7 +148,7 @@ def backchannel_logout() -> Response:
     return Response(status=HTTPStatus.OK)
 
 
-def _provider() -> Provider:
+def _provider() -> "Provider":
     provider = parts().provider
     if provider is None:
         raise NotFoundError(

@@ -12,21 +12,24 @@ Rules:
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from flask import request
 
 from registry.addresses import is_loopback
 from registry.auth import cookies, headers
 from registry.domain.actors import Actor, ActorKind, CredentialKind
+from registry.domain.openid import is_jwt
 from registry.domain.people import Person
 from registry.domain.roles import Grant, Role
 from registry.domain.rows import SessionRow
 from registry.errors import NoCredentialError
-from registry.identity.provider import Provider
-from registry.identity.verifier import is_jwt
 from registry.persistence.database import reading
 from registry.services import people, sessions, tokens
 from registry.settings import Settings
+
+if TYPE_CHECKING:  # it is loaded where one is set
+    from registry.identity.provider import Provider
 
 ACCESS_TOKEN = "X-Forwarded-Access-Token"  # noqa: S105  # its name
 _PROXIED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host")
@@ -48,7 +51,7 @@ class Ways:
     """
 
     settings: Settings
-    provider: Provider | None
+    provider: "Provider | None"
 
     def take(self, credential: str) -> bool:
         """Whether that in ``Authorization`` is for us; a token of ours never is."""

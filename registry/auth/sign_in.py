@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from flask import Flask, Response, current_app, g, request
 from sqlalchemy import Connection
@@ -49,11 +49,13 @@ from registry.errors import (
     NotSignedInError,
     PermissionDeniedError,
 )
-from registry.identity.provider import Provider
 from registry.persistence.database import db, end_reading, reading
 from registry.services import sessions, tokens
 from registry.services.deployment_grants import open_grant
 from registry.settings import Settings
+
+if TYPE_CHECKING:  # it is loaded where one is set
+    from registry.identity.provider import Provider
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +75,9 @@ _OF_SCRIPTS = frozenset(
 Found = TypeVar("Found")
 
 
-def require_sign_in(app: Flask, settings: Settings, provider: Provider | None) -> None:
+def require_sign_in(
+    app: Flask, settings: Settings, provider: "Provider | None"
+) -> None:
     """Hold every request of this app to the permission of its route.
 
     Args:

@@ -10,19 +10,40 @@ Rules (OpenID Connect Core 1.0, 3.1.3.7; Back-Channel Logout 1.0, 2.6; ASVS 9.2.
 """
 
 import hmac
+import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from registry.errors import NotSignedInError
 
 Claims = Mapping[str, Any]
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 MAX_ID_CHARACTERS = 255
+_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 #: What Keycloak calls the kinds of its tokens, in a claim ``typ``.
 _ID_KINDS = frozenset({"ID", None})
 _BEARER_KINDS = frozenset({"ID", "Bearer", "DPoP", None})
 _LOGOUT_KINDS = frozenset({"Logout", None})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """A sign-in that was begun, as only the browser that began it shows again."""
+
+    redirect_uri: str
+    state: str
+    nonce: str
+    verifier: str
+
+    @classmethod
+    def begin(cls, redirect_uri: str) -> Self:
+        """Begin one."""
+        state, nonce, verifier = (secrets.token_urlsafe(48) for _ in range(3))
+        return cls(
+            redirect_uri=redirect_uri, state=state, nonce=nonce, verifier=verifier
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +52,11 @@ class Ended:
 
     sid: str
     subject: str
+
+
+def is_jwt(text: str) -> bool:
+    """Whether a credential has the form of a signed JWT; tokens of ours never do."""
+    return text.startswith("eyJ") and _COMPACT.fullmatch(text) is not None
 
 
 def check_id_token(claims: Claims, *, client_id: str, nonce: str) -> None:

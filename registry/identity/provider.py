@@ -9,16 +9,14 @@ Rules:
 - Authlib is loaded when somebody first signs in: it is 200 modules.
 """
 
-import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlencode
 
 from requests import RequestException
 
 from registry.domain import openid
-from registry.domain.openid import Ended
+from registry.domain.openid import Attempt, Ended
 from registry.domain.people import Person, person_of
 from registry.errors import IdentityProviderError, NotSignedInError
 from registry.identity.issuer import TIMEOUT_SECONDS, Issuer
@@ -28,24 +26,6 @@ from registry.ways_to_sign_in import OpenIdProvider
 #: What identity providers sign ID tokens with; none of them is symmetric.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
 _ERROR_CHARACTERS = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attempt:
-    """A sign-in that was begun, as only the browser that began it shows again."""
-
-    redirect_uri: str
-    state: str
-    nonce: str
-    verifier: str
-
-    @classmethod
-    def begin(cls, redirect_uri: str) -> Self:
-        """Begin one."""
-        state, nonce, verifier = (secrets.token_urlsafe(48) for _ in range(3))
-        return cls(
-            redirect_uri=redirect_uri, state=state, nonce=nonce, verifier=verifier
-        )
 
 
 class Provider:

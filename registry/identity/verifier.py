@@ -10,26 +10,20 @@ Rules, each of which a CVE of some library stands behind (see its tests):
 - What is too long, or no JWT at all, is refused before anything is parsed.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import jwt
 
+from registry.domain.openid import is_jwt
 from registry.errors import NotSignedInError
 from registry.identity.issuer import Issuer
 
 MAX_TOKEN_CHARACTERS = 8 * 1024
 LEEWAY_SECONDS = 30
-_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _KNOWN_PARAMETERS = frozenset({"alg", "kid", "typ", "x5t", "x5t#S256"})
 #: RFC 9068 has the second, Back-Channel Logout the third.
 _TYPES = frozenset({"jwt", "at+jwt", "logout+jwt"})
-
-
-def is_jwt(text: str) -> bool:
-    """Whether a credential has the form of a JWT; tokens of ours never do."""
-    return text.startswith("eyJ") and _COMPACT.fullmatch(text) is not None
 
 
 def verified_claims(token: str, issuer: Issuer, *, audience: str) -> Mapping[str, Any]:

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import BoundedSemaphore
+from typing import TYPE_CHECKING
 
 from registry.artifacts.store import ArtifactStore
 from registry.domain.policy import StagePolicy
 from registry.errors import BusyError
-from registry.identity.provider import Provider
 from registry.services.sources import SourceReaders
 from registry.services.subscriptions import WebhookParts
 from registry.settings import Settings
@@ -16,6 +16,9 @@ from registry.tracking.client import TrackingServer
 from registry.web.readiness import Readiness
 from registry.web.single_flight import RecentKeys, SingleFlight
 from webhooks.queue.dispatcher import Dispatcher
+
+if TYPE_CHECKING:  # it is loaded where one is set
+    from registry.identity.provider import Provider
 
 
 class Room:
@@ -79,7 +82,7 @@ class Parts:
     policy: StagePolicy
     store: ArtifactStore
     tracking: TrackingServer | None
-    provider: Provider | None
+    provider: "Provider | None"
     webhooks: WebhookParts
     dispatcher: Dispatcher
     readiness: Readiness
