@@ -32,6 +32,8 @@ class IdentityProvider:
         person: the claims of whoever signs in next.
         id_token: makes an ID token of its claims; replaced to do wrong.
         jwks: what it tells of its keys; replaced to do wrong.
+        metadata: what it says of itself besides, or instead.
+        token: what its token endpoint answers instead.
         requests: the paths that were asked for.
         is_down: whether it answers 503.
     """
@@ -43,6 +45,7 @@ class IdentityProvider:
         self.id_token: Callable[[Claims], str] = self.sign
         self.jwks: Callable[[], object] = lambda: {"keys": [self.jwk()]}
         self.metadata: Claims = {}
+        self.token: Claims = {}
         self.requests: list[str] = []
         self.is_down = False
         self._codes: dict[str, dict[str, str]] = {}
@@ -128,11 +131,12 @@ class IdentityProvider:
         if not is_proven or begun["code_challenge"] != challenge:
             return 400, {"error": "invalid_grant"}
         claims = self.claims(nonce=begun["nonce"], sid="sid-1", azp=CLIENT)
-        return 200, {
+        whole = {
             "token_type": "Bearer",
             "access_token": "opaque",
             "id_token": self.id_token(claims),
         }
+        return 200, self.token or whole
 
     def answer(self, method: str, path: str, body: str, authorization: str) -> Any:  # noqa: ANN401  # JSON, or where to go
         place = urlsplit(path)

@@ -54,6 +54,23 @@ def test_proxy_says_who_somebody_is(proxy: FlaskClient) -> None:
     assert "ann (no role)" in str(problem["detail"])
 
 
+@pytest.mark.parametrize("name", ["José", "Łukasz"])
+def test_name_is_read_as_proxies_write_it(proxy: FlaskClient, name: str) -> None:
+    sent = {**GOOD, "X-Forwarded-Preferred-Username": name.encode().decode("latin-1")}
+
+    problem = problem_of(proxy.get(WHOAMI, headers=sent), 403, "forbidden")
+
+    assert f"{name} (no role)" in str(problem["detail"])
+
+
+def test_name_in_another_encoding_is_read_as_it_is(proxy: FlaskClient) -> None:
+    sent = {**GOOD, "X-Forwarded-Preferred-Username": "Jos\xe9"}
+
+    problem = problem_of(proxy.get(WHOAMI, headers=sent), 403, "forbidden")
+
+    assert "José (no role)" in str(problem["detail"])
+
+
 @pytest.mark.parametrize(
     ("headers", "detail"),
     [

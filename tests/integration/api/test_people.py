@@ -390,14 +390,16 @@ def test_t3_wrong_token_signs_no_request_in(
         {"aud": ["other", CLIENT], "azp": "oauth2-proxy"},
         {"typ": "Bearer"},
         {"typ": "ID", "nonce": "of-the-proxys-own-sign-in"},
-        {"exp": NOW - 10},  # clocks differ
-        {"iat": NOW + 10},
+        {"exp": -10},  # seconds from now: clocks differ
+        {"iat": 10},
     ],
 )
 def test_token_that_somebody_passes_on_signs_the_request_in(
     app: Flask, provider: IdentityProvider, claims: Claims
 ) -> None:
-    token = provider.bearer(roles=["viewer"], **claims)
+    now = int(time.time())
+    at = {name: now + value for name, value in claims.items() if name in {"exp", "iat"}}
+    token = provider.bearer(roles=["viewer"], **{**claims, **at})
 
     answers = [
         by_bearer(app, token),
@@ -516,6 +518,45 @@ def test_signing_out_says_where_to_sign_out_at_the_provider(
         "&post_logout_redirect_uri=http%3A%2F%2Flocalhost%2F"
     )
     assert browser.get(WHOAMI).status_code == 401
+
+
+def test_provider_that_has_no_place_to_sign_out_is_left_alone(
+    fresh: Flask, provider: IdentityProvider
+) -> None:
+    provider.metadata = {"end_session_endpoint": None}
+    browser = fresh.test_client()
+    sign_in(browser, provider)
+
+    assert document_of(browser.post("/auth/logout")) == {"logout_url": None}
+
+
+def test_provider_that_tells_no_place_to_sign_in_signs_nobody_in(
+    fresh: Flask, provider: IdentityProvider
+) -> None:
+    provider.metadata = {"authorization_endpoint": None}
+
+    problem = problem_of(fresh.test_client().get("/auth/login"), 503, "unavailable")
+    assert "names no authorization_endpoint" in str(problem["detail"])
+
+
+def test_provider_that_goes_down_between_is_nobodys_failure(
+    browser: FlaskClient, provider: IdentityProvider
+) -> None:
+    back = urlsplit(provider.authorize(begin(browser)))
+    provider.is_down = True
+
+    problem_of(browser.get(f"{back.path}?{back.query}"), 503, "unavailable")
+
+
+def test_provider_that_sends_no_id_token_signs_nobody_in(
+    browser: FlaskClient, provider: IdentityProvider
+) -> None:
+    provider.id_token = lambda _: ""
+
+    problem_of(sign_in(browser, provider), 401, "unauthenticated")
+    provider.token = {"access_token": "opaque", "token_type": "Bearer"}
+    answer = problem_of(sign_in(browser, provider), 401, "unauthenticated")
+    assert "no ID token" in str(answer["detail"])
 
 
 def logout_token(provider: IdentityProvider, **changes: object) -> str:
