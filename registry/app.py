@@ -1,11 +1,13 @@
 """``create_app``: the one place that knows every part and wires them."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 
-from registry.api import health, mounting
+from registry.api import health, mounting, sign_in
 from registry.api.metrics import measure
 from registry.api.problems import register_problem_handlers
 from registry.artifacts.opening import open_store
@@ -40,8 +42,23 @@ from webhooks.roster.secrets import SecretBox
 from webhooks.sending.guard import AddressGuard
 from webhooks.sending.sender import Sender
 
+if TYPE_CHECKING:
+    from registry.identity.provider import Provider
+
 MAX_BODY_BYTES = 1024 * 1024
 _LEASE = timedelta(seconds=60)
+_THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": (
+        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; "
+        "form-action 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_HTTPS_FOR_A_YEAR = f"max-age={365 * 24 * 60 * 60}"
 
 
 def create_app(settings: Settings) -> Flask:
@@ -51,7 +68,7 @@ def create_app(settings: Settings) -> Flask:
         ConfigurationError: for a policy file, an artifact store or a route that
             cannot be used.
     """
-    app = HostCheckingFlask("registry", allowed_hosts=settings.allowed_hosts)
+    app = HostCheckingFlask("registry", allowed_hosts=_allowed_hosts(settings))
     app.json = StrictJSONProvider(app)
     app.url_map.merge_slashes = False
     app.config.update(
@@ -67,14 +84,21 @@ def create_app(settings: Settings) -> Flask:
         prepare_engine(db.engine)
         app.extensions["stagegate"] = _parts(settings)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(sign_in.blueprint)
     mounting.mount(app)
     mlflow_mounting.mount(app)
     measure(app)
-    require_sign_in(app, DeploymentTokens(settings.secret_keys))
+    require_sign_in(app, settings, app.extensions["stagegate"].provider)
     register_problem_handlers(app)
     app.after_request(_add_security_headers)
     check_every_route(app)
     return app
+
+
+def _allowed_hosts(settings: Settings) -> Sequence[str]:
+    """Where everybody is an admin, no page may give this machine a name of its own."""
+    is_dev = settings.ways_to_sign_in.is_insecure_dev
+    return settings.allowed_hosts or (_THIS_MACHINE if is_dev else ())
 
 
 def _parts(settings: Settings) -> Parts:
@@ -89,6 +113,7 @@ def _parts(settings: Settings) -> Parts:
         policy=load_policy(settings),
         store=StoreAndTracking(store, tracking) if tracking else store,
         tracking=tracking,
+        provider=_provider(settings),
         webhooks=WebhookParts(box=box, guard=guard),
         dispatcher=Dispatcher(
             partial(write_transaction, db.engine),
@@ -129,6 +154,14 @@ def _store(settings: Settings) -> ArtifactStore:
     )
 
 
+def _provider(settings: Settings) -> "Provider | None":
+    if settings.ways_to_sign_in.provider is None:
+        return None
+    from registry.identity.provider import Provider  # noqa: PLC0415  # 2 MB
+
+    return Provider(settings.ways_to_sign_in.provider)
+
+
 def _tracking(settings: Settings) -> TrackingServer | None:
     if not settings.tracking_uri:
         return None
@@ -142,8 +175,8 @@ def _tracking(settings: Settings) -> TrackingServer | None:
 
 
 def _add_security_headers(answer: Response) -> Response:
-    answer.headers.setdefault("X-Content-Type-Options", "nosniff")
-    answer.headers.setdefault("Content-Security-Policy", "default-src 'none'")
-    answer.headers.setdefault("Referrer-Policy", "no-referrer")
-    answer.headers.setdefault("Cache-Control", "no-store")
+    for name, value in _HEADERS.items():
+        answer.headers.setdefault(name, value)
+    if request.is_secure:
+        answer.headers.setdefault("Strict-Transport-Security", _HTTPS_FOR_A_YEAR)
     return answer

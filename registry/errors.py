@@ -20,10 +20,14 @@
     ├── InvalidInputError          a value breaks a rule; names the field
     │   └── IdempotencyMismatchError  the key was used with another request
     ├── NotSignedInError           no credential, or not a valid one
+    │   └── NoCredentialError      none at all
     ├── PermissionDeniedError      signed in, but the role does not allow it
+    │   └── CrossOriginError       a page of somebody else's sent the browser here
+    ├── TooManyAttemptsError       this source has failed too often
     ├── ArtifactStoreError         the artifact store did not do its part
     │   ├── ArtifactAccessDeniedError  our credentials do not open it
     │   └── TrackingServerError    nor did the MLflow tracking server
+    ├── IdentityProviderError      nor did the identity provider
     ├── BusyError                  too much of this is under way already
     │   └── VerificationBusyError  another request is reading the artifact
     ├── ServerUnreachableError     the client got no answer from the server
@@ -267,6 +271,13 @@ class NotSignedInError(RegistryError):
     slug = "unauthenticated"
 
 
+class NoCredentialError(NotSignedInError):
+    """Sign in with 'Authorization: Bearer <token>'."""
+
+    def __init__(self) -> None:
+        super().__init__("sign in with 'Authorization: Bearer <token>'")
+
+
 class PermissionDeniedError(RegistryError):
     """Your role does not allow this."""
 
@@ -283,6 +294,25 @@ class SelfApprovalError(PermissionDeniedError):
             f"{requester} asked for this: somebody else must approve it, and not by a "
             "credential that either of the two made"
         )
+
+
+class CrossOriginError(PermissionDeniedError):
+    """A browser sends this on behalf of another site, which may not change anything."""
+
+    slug = "cross-origin"
+
+
+class TooManyAttemptsError(RegistryError):
+    """This source has failed too often."""
+
+    slug = "too-many-attempts"
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__(
+            "too many failed attempts came from this address; "
+            f"try again in {retry_after_seconds} s"
+        )
+        self.retry_after_seconds = retry_after_seconds
 
 
 class ArtifactStoreError(RegistryError):
@@ -302,6 +332,12 @@ class TrackingServerError(ArtifactStoreError):
         super().__init__(message)
         #: Whether it may answer when asked again: it is down, or has failed.
         self.is_temporary = is_temporary
+
+
+class IdentityProviderError(RegistryError):
+    """The identity provider did not answer as it should."""
+
+    slug = "unavailable"
 
 
 class BusyError(RegistryError):

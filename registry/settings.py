@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from registry import ways_to_sign_in
 from registry.addresses import server_address
 from registry.errors import ConfigurationError
+from registry.ways_to_sign_in import WaysToSignIn
 from webhooks.sending.guard import AllowedNetwork
 
 PREFIX = "STAGEGATE_"
@@ -39,6 +41,8 @@ _SECRETS = frozenset(
     {
         "BOOTSTRAP_TOKEN",
         "DATABASE_URL",
+        "OIDC_CLIENT_SECRET",
+        "PROXY_SECRET",
         "S3_ACCESS_KEY",
         "S3_SECRET_KEY",
         "SECRET_KEY",
@@ -52,7 +56,13 @@ _NAMES = _SECRETS | {
     "ARTIFACT_ROOT",
     "DATA_DIR",
     "DELIVER",
+    "INSECURE_DEV",
     "LOG_LEVEL",
+    "OIDC_CLIENT_ID",
+    "OIDC_GROUPS_CLAIM",
+    "OIDC_ISSUER",
+    "OIDC_ROLES_CLAIM",
+    "OIDC_SCOPES",
     "PGBOUNCER",
     "POLICY_FILE",
     "PUBLIC_URL",
@@ -61,6 +71,7 @@ _NAMES = _SECRETS | {
     "SERVE_ARTIFACTS",
     "TRACKING_URI",
     "TRACKING_USERNAME",
+    "TRUSTED_PROXIES",
     "URL",
     "WEBHOOK_ALLOWED_NETWORKS",
     "WEBHOOK_ALLOW_HTTP",
@@ -102,6 +113,7 @@ class Settings:
     policy_file: Path
     secret_keys: tuple[str, ...] = field(default=(), repr=False)
     bootstrap_token: str = field(default="", repr=False)
+    ways_to_sign_in: WaysToSignIn = field(default_factory=WaysToSignIn)
     webhook_allowed_networks: tuple[AllowedNetwork, ...] = ()
     webhook_allow_http: bool = False
     webhook_retention_days: int = 90
@@ -191,6 +203,7 @@ class _Reader:
             policy_file=self._policy_file(),
             secret_keys=self._secret_keys(),
             bootstrap_token=self._secret("BOOTSTRAP_TOKEN"),
+            ways_to_sign_in=self._ways_to_sign_in(),
             webhook_allowed_networks=self._parsed(
                 "WEBHOOK_ALLOWED_NETWORKS", (), _networks
             ),
@@ -232,6 +245,43 @@ class _Reader:
                 "STAGEGATE_TRACKING_USERNAME and STAGEGATE_TRACKING_PASSWORD go "
                 "together; set both or none"
             )
+
+        self.problems += settings.ways_to_sign_in.problems(
+            public_url=settings.public_url
+        )
+
+    def _ways_to_sign_in(self) -> WaysToSignIn:
+        return WaysToSignIn(
+            provider=self._agreeing(
+                lambda: ways_to_sign_in.provider(
+                    self._parsed("OIDC_ISSUER", "", ways_to_sign_in.issuer),
+                    self._text("OIDC_CLIENT_ID", ""),
+                    client_secret=self._secret("OIDC_CLIENT_SECRET"),
+                    scopes=self._text("OIDC_SCOPES", ways_to_sign_in.DEFAULT_SCOPES),
+                    groups_claim=self._text(
+                        "OIDC_GROUPS_CLAIM", ways_to_sign_in.DEFAULT_GROUPS_CLAIM
+                    ),
+                    roles_claim=self._text("OIDC_ROLES_CLAIM", ""),
+                )
+            ),
+            proxies=self._agreeing(
+                lambda: ways_to_sign_in.trusted_proxies(
+                    self._parsed("TRUSTED_PROXIES", (), ways_to_sign_in.networks),
+                    self._secret("PROXY_SECRET"),
+                )
+            ),
+            is_insecure_dev=self._flag("INSECURE_DEV", default=False),
+        )
+
+    def _agreeing(self, make: Callable[[], T | None]) -> T | None:
+        """Return what several settings make, if they go together."""
+        known = len(self.problems)
+        try:
+            return make()
+        except ValueError as error:
+            if len(self.problems) == known:  # else one of them is at fault by itself
+                self.problems.append(str(error))
+            return None
 
     def _check_s3(self, settings: Settings) -> None:
         scheme, _, rest = settings.artifact_root.partition("://")

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from registry.domain.actors import SYSTEM, Caller
 from registry.persistence.database import db, session_factory
-from registry.services import idempotency, uploads
+from registry.services import idempotency, sessions, uploads
 from registry.services.transaction import Transaction, begin
 from registry.web.parts import Parts
 from webhooks import feed, record, subscriptions
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 SEAL_EVERY = timedelta(seconds=2)
 FORGET_KEYS_EVERY = timedelta(hours=1)
+FORGET_SESSIONS_EVERY = timedelta(hours=1)
 GIVE_UP_UPLOADS_EVERY = timedelta(hours=1)
 PLACE_EVERY = timedelta(seconds=2)
 BURY_EVERY = timedelta(seconds=10)
@@ -70,6 +71,7 @@ class BackgroundWork:
         self._tick(self._beat, BEAT_EVERY)
         self._tick(self.complete_registrations, SEAL_EVERY)
         self._tick(self.forget_old_keys, FORGET_KEYS_EVERY)
+        self._tick(self.forget_old_sessions, FORGET_SESSIONS_EVERY)
         self._tick(self.give_up_uploads, GIVE_UP_UPLOADS_EVERY)
         self._tick(self.place_events, PLACE_EVERY)
         self._tick(self.bury_deliveries, BURY_EVERY)
@@ -106,10 +108,17 @@ class BackgroundWork:
 
     def forget_old_keys(self) -> None:
         """Remove idempotency keys that are older than a day."""
+        self._until_done(idempotency.forget_old_keys)
+
+    def forget_old_sessions(self) -> None:
+        """Remove the sessions of browsers that have expired."""
+        self._until_done(sessions.remove_old)
+
+    def _until_done(self, remove: Callable[..., bool]) -> None:
         has_more = True
         while has_more:
             with self._transaction() as tx:
-                has_more = idempotency.forget_old_keys(tx.cx, now=tx.now)
+                has_more = remove(tx.cx, now=tx.now)
 
     def place_events(self) -> None:
         """Give events their places in the feed; mostly there is nothing to do."""

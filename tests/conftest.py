@@ -15,6 +15,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
 from tests.receiver import Receiver
+from tests.services import keycloak as keycloak_service
 from tests.services import minio as minio_service
 from tests.services import postgres as postgres_service
 from tests.services.absence import is_required, report_absence
@@ -26,7 +27,7 @@ ENOUGH_BYTES = 4 * 1024**3
 #: Few tests, each of which takes long.
 SLOW = ("tests/mlflow/", "tests/service/", "tests/crash/")
 #: The fixtures of services; what asks for one only sometimes is marked ``service``.
-SERVICES = {"postgres_server", "minio"}
+SERVICES = {"postgres_server", "minio", "keycloak"}
 
 # "ci" is what every run uses: the same examples each time, few enough for a
 # machine of two cores. "long" looks for new ones: --hypothesis-profile=long.
@@ -110,6 +111,7 @@ def pytest_report_header() -> list[str]:
     return [
         f"PostgreSQL: {binaries.description if binaries else 'MISSING'}",
         f"S3: {minio_service.describe()}",
+        f"Keycloak: {keycloak_service.describe()}",
     ]
 
 
@@ -170,6 +172,16 @@ def minio(
         report_absence(minio_service.WITHOUT_MINIO)
     with minio_service.run_server(program) as server:
         pytestconfig.stash[OBJECT_STORE] = server.description
+        yield server
+
+
+@pytest.fixture(scope="session")
+def keycloak() -> Iterator[keycloak_service.KeycloakServer]:
+    """The one Keycloak of this test run, with the example's realm."""
+    distribution = keycloak_service.provide()
+    if distribution is None:
+        report_absence(keycloak_service.WITHOUT_KEYCLOAK)
+    with keycloak_service.run_server(distribution) as server:
         yield server
 
 

@@ -196,6 +196,7 @@ def _sign_in_errors(permission: Permission | None) -> Iterator[HTTPStatus]:
         return
     yield HTTPStatus.UNAUTHORIZED
     yield HTTPStatus.FORBIDDEN
+    yield HTTPStatus.TOO_MANY_REQUESTS
     yield HTTPStatus.SERVICE_UNAVAILABLE
 
 

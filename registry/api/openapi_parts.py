@@ -156,6 +156,9 @@ class ErrorResponse:
         return {**part, "headers": headers} if headers else part
 
 
+_RETRY_AFTER = {
+    "Retry-After": _header("After how many seconds to try again", required=True)
+}
 _ERROR_HEADERS: Mapping[HTTPStatus, Part] = {
     HTTPStatus.UNAUTHORIZED: {
         "WWW-Authenticate": _header("How to sign in", required=True)
@@ -163,9 +166,8 @@ _ERROR_HEADERS: Mapping[HTTPStatus, Part] = {
     HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: {
         "Content-Range": _header("The size of the file", required=True)
     },
-    HTTPStatus.SERVICE_UNAVAILABLE: {
-        "Retry-After": _header("After how many seconds to try again", required=True)
-    },
+    HTTPStatus.TOO_MANY_REQUESTS: _RETRY_AFTER,
+    HTTPStatus.SERVICE_UNAVAILABLE: _RETRY_AFTER,
 }
 _ERRORS = (
     ErrorResponse(HTTPStatus.BAD_REQUEST, "Not a well-formed request"),
@@ -186,6 +188,7 @@ _ERRORS = (
         HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "The range lies beyond the file"
     ),
     ErrorResponse(HTTPStatus.UNPROCESSABLE_ENTITY, "A value breaks a rule"),
+    ErrorResponse(HTTPStatus.TOO_MANY_REQUESTS, "Too many failed sign-ins from here"),
     ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, "Database or store did not answer"),
 )
 

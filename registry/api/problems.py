@@ -33,7 +33,9 @@ _STATUSES: Mapping[type[errors.RegistryError], HTTPStatus] = {
     errors.InvalidInputError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.NotSignedInError: HTTPStatus.UNAUTHORIZED,
     errors.PermissionDeniedError: HTTPStatus.FORBIDDEN,
+    errors.TooManyAttemptsError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.ArtifactStoreError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.IdentityProviderError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.BusyError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _SLUGS = {
@@ -97,7 +99,10 @@ def registry_problem(error: errors.RegistryError) -> Response:
     is_news = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     if is_news and not isinstance(error, errors.BusyError):
         logger.error("request_failed request_id=%s", _request_id(), exc_info=error)
-    return problem(status, error.slug, error.message, error.facts)
+    answer = problem(status, error.slug, error.message, error.facts)
+    if isinstance(error, errors.TooManyAttemptsError):
+        answer.headers["Retry-After"] = str(error.retry_after_seconds)
+    return answer
 
 
 def http_problem(error: HTTPException) -> Response:

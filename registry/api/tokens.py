@@ -14,6 +14,7 @@ from registry.api.schemas.admin import (
 from registry.api.schemas.base import PageQuery
 from registry.auth.permissions import NONE, Permission, requires
 from registry.auth.sign_in import current_caller
+from registry.domain.actors import Actor
 from registry.domain.documents import token_document
 from registry.domain.roles import Grant, Scope
 from registry.persistence.database import reading
@@ -30,15 +31,18 @@ blueprint = Blueprint("tokens", __name__, description="Bearer tokens")
 @blueprint.response(200, CallerDocument)
 def whoami() -> Response:
     """Show who is signed in, and what they may do."""
-    actor, scopes = current_caller().actor, current_caller().actor.scopes
-    return jsonify(
-        {
-            "name": actor.name,
-            "kind": actor.kind,
-            "roles": list(map(str, actor.grants)),
-            "scopes": None if scopes is None else list(map(str, scopes)),
-        }
-    )
+    return jsonify(caller_document(current_caller().actor))
+
+
+def caller_document(actor: Actor) -> CallerDocument:
+    """Return an actor as it is told itself."""
+    scopes = actor.scopes
+    return {
+        "name": actor.name,
+        "kind": actor.kind,
+        "roles": list(map(str, actor.grants)),
+        "scopes": None if scopes is None else list(map(str, scopes)),
+    }
 
 
 @blueprint.route("/tokens", methods=["GET"])

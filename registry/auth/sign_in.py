@@ -2,21 +2,29 @@
 
 Rules:
 
-- ``Authorization: Bearer <token>``, or HTTP Basic with the token as password.
+- ``Authorization: Bearer <token>``, or HTTP Basic with the token as password; people
+  sign in in other ways as well (``people``).
 - The role is read from the database with every request; nothing is cached.
-- That a token was used is noted once its request is answered (``token_use``).
+- That a token or session was used is noted once its request is answered.
 - The token of a delivery opens the routes that admit it, for its version alone.
-- Failures are logged with the reason, never with the credential.
+- What a browser brings along by itself (all but a token of ours) changes nothing at
+  another site's wish (``cross_origin``).
+- Failures are logged with the reason, never with the credential, and counted by source.
 """
 
 import logging
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from flask import Flask, Response, current_app, g, request
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from registry.auth import people
+from registry.auth.cross_origin import refuse_cross_origin
 from registry.auth.hops import READING, ask_for_no_more, hop_of_request
 from registry.auth.permissions import (
     Permission,
@@ -25,26 +33,61 @@ from registry.auth.permissions import (
     is_open_to_deliveries,
     permission_of,
 )
+from registry.auth.rate_limits import FailureLimit
 from registry.auth.token_use import TokenUse
-from registry.domain.actors import Actor, ActorKind, Caller, authorize
+from registry.domain.actors import (
+    Actor,
+    ActorKind,
+    Caller,
+    CredentialKind,
+    authorize,
+)
 from registry.domain.commands.deployments import DeploymentGrant
 from registry.domain.deployment_token import DeploymentTokens, is_deployment_token
-from registry.domain.rows import TokenRow
-from registry.errors import NotSignedInError, PermissionDeniedError
+from registry.errors import (
+    NoCredentialError,
+    NotSignedInError,
+    PermissionDeniedError,
+)
 from registry.persistence.database import db, end_reading, reading
-from registry.services import tokens
+from registry.services import sessions, tokens
 from registry.services.deployment_grants import open_grant
+from registry.settings import Settings
+
+if TYPE_CHECKING:  # it is loaded where one is set
+    from registry.identity.provider import Provider
 
 logger = logging.getLogger(__name__)
 
 _MAX_HEADER_CHARACTERS = 200
 _NOTED_USES = "stagegate-noted-uses"
 _DEPLOYMENT_TOKENS = "stagegate-deployment-tokens"
+_FAILURES = "stagegate-failed-sign-ins"
+_WAYS = "stagegate-ways-to-sign-in"
+#: What no browser brings along by itself.
+_OF_SCRIPTS = frozenset(
+    {
+        CredentialKind.TOKEN,
+        CredentialKind.CI_TOKEN,
+        CredentialKind.DELIVERY_TOKEN,
+    }
+)
+Found = TypeVar("Found")
 
 
-def require_sign_in(app: Flask, deployment_tokens: DeploymentTokens) -> None:
-    """Hold every request of this app to the permission of its route."""
-    app.extensions[_DEPLOYMENT_TOKENS] = deployment_tokens
+def require_sign_in(
+    app: Flask, settings: Settings, provider: "Provider | None"
+) -> None:
+    """Hold every request of this app to the permission of its route.
+
+    Args:
+        app: has all its routes.
+        settings: say in which ways people sign in.
+        provider: vouches for them, where one is set.
+    """
+    app.extensions[_WAYS] = people.Ways(settings, provider)
+    app.extensions[_DEPLOYMENT_TOKENS] = DeploymentTokens(settings.secret_keys)
+    app.extensions[_FAILURES] = FailureLimit(burst=30, per_minute=30)
     with app.app_context():
         app.extensions[_NOTED_USES] = TokenUse(db.engine)
     app.before_request(_authorize)
@@ -62,20 +105,33 @@ def _authorize() -> None:
     now = datetime.now(UTC)
     try:
         actor = _signed_in(permission, request.endpoint, now)
-        g.caller = _caller(actor)
+        g.caller = caller_of(actor)
         _let_go_of_connection()  # none waits for a body that arrives slowly
         _hold_to_models(actor, request.endpoint)
     except (NotSignedInError, PermissionDeniedError) as error:
-        logger.warning(
-            "sign_in_refused reason=%r path=%r source_ip=%s",
-            error.message,
-            request.path,
-            request.remote_addr,
-        )
+        _note_failure(error)
         raise
 
 
-def _caller(actor: Actor) -> Caller:
+def _note_failure(error: NotSignedInError | PermissionDeniedError) -> None:
+    """Log a refusal, and count it if something was shown that is not good.
+
+    Raises:
+        TooManyAttemptsError: in place of the one refusal too many, which is not logged.
+    """
+    is_failure = isinstance(error, NotSignedInError)
+    if is_failure and not isinstance(error, NoCredentialError):
+        failed_sign_ins().note_failure(request.remote_addr or "")
+    logger.warning(
+        "sign_in_refused reason=%r path=%r source_ip=%s",
+        error.message,
+        request.path,
+        request.remote_addr,
+    )
+
+
+def caller_of(actor: Actor) -> Caller:
+    """Return what the audit log keeps of the present request, by whoever makes it."""
     return Caller(
         actor=actor,
         request_id=g.request_id,
@@ -83,6 +139,12 @@ def _caller(actor: Actor) -> Caller:
         user_agent=request.user_agent.string[:_MAX_HEADER_CHARACTERS],
         hop=hop_of_request(),
     )
+
+
+def failed_sign_ins() -> FailureLimit:
+    """Return who has failed to sign in, by source."""
+    limit: FailureLimit = current_app.extensions[_FAILURES]
+    return limit
 
 
 def _let_go_of_connection() -> None:
@@ -103,25 +165,42 @@ def _signed_in(permission: Permission | None, endpoint: str, now: datetime) -> A
     if is_deployment_token(secret):
         grant = g.deployment_grant = _grant(secret, endpoint, now)
         return grant.actor
-    token = _token(secret, now)
-    actor = tokens.actor_of(token)
+    ways: people.Ways = current_app.extensions[_WAYS]
+    if secret and not ways.take(secret):
+        actor = _by_token(secret, now)
+    else:
+        actor = _of_person(ways, secret, now)
     if permission is None:
         raise PermissionDeniedError("this route declares no permission")
+    if actor.credential not in _OF_SCRIPTS:
+        refuse_cross_origin(ways.settings)
     authorize(actor, permission.value)
-    if tokens.is_use_worth_noting(token, now):
-        g.used_token = (token.id, now)
     return actor
 
 
-def _token(secret: str, now: datetime) -> TokenRow:
-    """Return who signs in; a connection that died while nobody used it is replaced."""
+def _by_token(secret: str, now: datetime) -> Actor:
+    token = _insisting(lambda: tokens.sign_in(reading(), secret, now=now))
+    if tokens.is_use_worth_noting(token, now):
+        g.noting = partial(tokens.note_use, token_id=token.id, at=now)
+    return tokens.actor_of(token)
+
+
+def _of_person(ways: people.Ways, jwt: str, now: datetime) -> Actor:
+    actor, session = _insisting(lambda: ways.actor(jwt, now))
+    if session and sessions.is_worth_noting(session, now):
+        g.noting = partial(sessions.note_seen, session_id=session.id, at=now)
+    return actor
+
+
+def _insisting(find: Callable[[], Found]) -> Found:
+    """Return what is found; a connection that died while unused is replaced."""
     try:
-        return tokens.sign_in(reading(), secret, now=now)
+        return find()
     except DBAPIError as error:
         if not error.connection_invalidated:
             raise
     end_reading()
-    return tokens.sign_in(reading(), secret, now=now)
+    return find()
 
 
 def _grant(secret: str, endpoint: str, now: datetime) -> DeploymentGrant:
@@ -140,26 +219,26 @@ def _grant(secret: str, endpoint: str, now: datetime) -> DeploymentGrant:
 
 
 def _credential() -> str:
+    """Return what ``Authorization`` brings; nothing where there is none."""
+    if "Authorization" not in request.headers:
+        return ""
     authorization = request.authorization
-    if authorization is None:
-        raise NotSignedInError("sign in with 'Authorization: Bearer <token>'")
-    secret = (
-        authorization.password
-        if authorization.type == "basic"
-        else authorization.token
-        if authorization.type == "bearer"
-        else None
-    )
+    if authorization is None:  # it cannot be read
+        raise NoCredentialError
+    secret = None
+    if authorization.type in {"basic", "bearer"}:
+        is_basic = authorization.type == "basic"
+        secret = authorization.password if is_basic else authorization.token
     if not secret:
         raise NotSignedInError("expected a bearer token, or Basic with it as password")
     return secret
 
 
 def _note_use_afterwards(answer: Response) -> Response:
-    used: tuple[str, datetime] | None = g.get("used_token")
-    if used is not None:
+    write: Callable[[Connection], None] | None = g.get("noting")
+    if write is not None:
         noting: TokenUse = current_app.extensions[_NOTED_USES]
-        answer.call_on_close(partial(noting.note, *used))
+        answer.call_on_close(partial(noting.note, write))
     return answer
 
 

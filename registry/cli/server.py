@@ -14,7 +14,7 @@ from registry.cli.configured_database import database_of, require_schema
 from registry.cli.failures import failure_of
 from registry.cli.metrics_server import metrics_served
 from registry.cli.streams import say, say_aside
-from registry.errors import RegistryError
+from registry.errors import ConfigurationError, RegistryError
 from registry.first_start import ensure_first_token, prepare_store, with_secret_key
 from registry.logs import configure_logging
 from registry.persistence import database, schema
@@ -59,6 +59,12 @@ def serve(
     if deliver is not None:
         os.environ[f"{PREFIX}DELIVER"] = "true" if deliver else "false"
     settings = _settings()
+    if settings.ways_to_sign_in.is_insecure_dev and not is_loopback(host):
+        problem = (
+            "STAGEGATE_INSECURE_DEV makes everybody an admin: it does not go with"
+            f" --host {host}, where others reach the server"
+        )
+        raise ConfigurationError([problem])
     app = create_app(settings)
     if settings.is_embedded:
         _upgrade_apart(app)

@@ -413,3 +413,30 @@ class TokenRow:
     expires_at: datetime | None
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRow:
+    """A browser that is signed in.
+
+    Attributes:
+        id: the SHA-256 of its cookie.
+        sid: what the identity provider calls its own session there; may be empty.
+        token_id: the token that it was made from; None where a person signed in.
+    """
+
+    CHANGES: ClassVar = ("ended_at",)
+
+    id: str
+    principal: str
+    name: str
+    issuer: str = ""
+    subject: str = ""
+    sid: str = ""
+    groups: Sequence[str] = ()
+    roles: Sequence[str] = ()
+    token_id: str | None = None
+    created_at: datetime
+    expires_at: datetime
+    last_seen_at: datetime
+    ended_at: datetime | None = None

@@ -38,7 +38,15 @@ _ANSWERS: Mapping[type[errors.RegistryError], tuple[HTTPStatus, str]] = {
     errors.InvalidInputError: (HTTPStatus.BAD_REQUEST, "INVALID_PARAMETER_VALUE"),
     errors.NotSignedInError: (HTTPStatus.UNAUTHORIZED, "UNAUTHENTICATED"),
     errors.PermissionDeniedError: (HTTPStatus.FORBIDDEN, "PERMISSION_DENIED"),
+    errors.TooManyAttemptsError: (
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "REQUEST_LIMIT_EXCEEDED",
+    ),
     errors.ArtifactStoreError: (
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "TEMPORARILY_UNAVAILABLE",
+    ),
+    errors.IdentityProviderError: (
         HTTPStatus.SERVICE_UNAVAILABLE,
         "TEMPORARILY_UNAVAILABLE",
     ),
@@ -77,7 +85,10 @@ def registry_error(error: errors.RegistryError) -> Response:
     is_news = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     if is_news and not isinstance(error, errors.BusyError):
         _log("request_failed", error)
-    return error_answer(status, code, _message(error))
+    answer = error_answer(status, code, _message(error))
+    if isinstance(error, errors.TooManyAttemptsError):
+        answer.headers["Retry-After"] = str(error.retry_after_seconds)
+    return answer
 
 
 def _message(error: errors.RegistryError) -> str:

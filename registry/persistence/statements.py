@@ -41,6 +41,7 @@ from registry.domain.rows import (
     ModelTagRow,
     RequestRow,
     RoleBindingRow,
+    SessionRow,
     StageChangeRow,
     TokenRow,
     VersionRow,
@@ -55,6 +56,7 @@ from registry.persistence.tables import (
     Alias,
     AuditEntry,
     Base,
+    BrowserSession,
     Deployment,
     ManifestFile,
     ModelTag,
@@ -87,6 +89,7 @@ _TABLES: dict[type, type[Base]] = {
     ApprovalRow: TransitionApproval,
     RoleBindingRow: RoleBinding,
     TokenRow: Token,
+    SessionRow: BrowserSession,
     EntryRow: AuditEntry,
 }
 

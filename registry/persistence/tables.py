@@ -495,3 +495,27 @@ class IdempotencyKey(Base):
     status: Mapped[int] = mapped_column(default=0)
     body: Mapped[str] = mapped_column(default="")
     created_at: Mapped[datetime]
+
+
+class BrowserSession(Base):
+    """A browser that is signed in: the SHA-256 of its cookie, never the cookie."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        Index("sessions_by_end", "expires_at"),
+        Index("sessions_of_subject", "issuer", "subject"),
+    )
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    principal: Mapped[str]
+    name: Mapped[str]
+    issuer: Mapped[str]
+    subject: Mapped[str]
+    sid: Mapped[str]
+    groups: Mapped[list[str]] = mapped_column(JSON)
+    roles: Mapped[list[str]] = mapped_column(JSON)
+    token_id: Mapped[str | None] = mapped_column(String(32))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]

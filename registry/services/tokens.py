@@ -43,7 +43,8 @@ REVOKED = "token.revoked"
 
 _TOKENS = select(*selected(TokenRow))
 _BY_DIGEST = _TOKENS.where(Token.digest == bindparam("digest"))
-_LOCK = _TOKENS.where(Token.id == bindparam("of_id")).with_for_update()
+_BY_ID = _TOKENS.where(Token.id == bindparam("of_id"))
+_LOCK = _BY_ID.with_for_update()
 _PAGE = (
     _TOKENS.where(Token.id > bindparam("after"))
     .order_by(Token.id)
@@ -163,7 +164,22 @@ def sign_in(cx: Connection, secret: str, *, now: datetime) -> TokenRow:
     row = fetch_one(cx, _BY_DIGEST, digest)
     if row is None:
         raise NotSignedInError("this token is unknown")
-    token = row_of(TokenRow, row)
+    return _valid(row_of(TokenRow, row), now)
+
+
+def find(cx: Connection, token_id: str, *, now: datetime) -> TokenRow:
+    """Return the token of a session that was made from it.
+
+    Raises:
+        NotSignedInError: when it is no longer one.
+    """
+    row = fetch_one(cx, _BY_ID, {"of_id": token_id})
+    if row is None:
+        raise NotSignedInError("the token of this session is unknown")
+    return _valid(row_of(TokenRow, row), now)
+
+
+def _valid(token: TokenRow, now: datetime) -> TokenRow:
     if token.revoked_at is not None:
         raise NotSignedInError("this token has been revoked")
     if token.expires_at is not None and token.expires_at <= now:

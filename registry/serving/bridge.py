@@ -20,6 +20,7 @@ import contextvars
 import io
 import sys
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -257,11 +258,22 @@ def environ_of(scope: Message, below: str = "") -> WSGIEnvironment:
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
+        # Who connected, whatever a proxy says of whom it connects for.
+        "stagegate.peer": scope.get("state", {}).get("peer") or scope["client"][0],
+        "stagegate.repeated": _repeated(scope["headers"]),
     }
     for name, value in scope["headers"]:
         if b"_" not in name:
             _add_header(environ, name.decode("latin-1"), value.decode("latin-1"))
     return environ
+
+
+def _repeated(headers: Headers) -> frozenset[str]:
+    """The names that stand more than once: their values are joined, by commas."""
+    counts = Counter(name for name, _ in headers)
+    if len(counts) == len(headers):
+        return frozenset()
+    return frozenset(n.decode("latin-1") for n, count in counts.items() if count > 1)
 
 
 def _add_header(environ: WSGIEnvironment, name: str, value: str) -> None:

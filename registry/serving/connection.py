@@ -108,6 +108,8 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
+        # uvicorn replaces the client by the one that a proxy names.
+        self.scope["state"]["peer"] = self.client[0] if self.client else ""
         self._await(Awaited.HEAD)
 
     def on_headers_complete(self) -> None:

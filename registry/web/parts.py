@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import BoundedSemaphore
+from typing import TYPE_CHECKING
 
 from registry.artifacts.store import ArtifactStore
 from registry.domain.policy import StagePolicy
@@ -15,6 +16,9 @@ from registry.tracking.client import TrackingServer
 from registry.web.readiness import Readiness
 from registry.web.single_flight import RecentKeys, SingleFlight
 from webhooks.queue.dispatcher import Dispatcher
+
+if TYPE_CHECKING:  # it is loaded where one is set
+    from registry.identity.provider import Provider
 
 
 class Room:
@@ -54,6 +58,10 @@ class Rooms:
         # Most take milliseconds: a place is soon free.
         default_factory=lambda: Room("searches", 4, wait_seconds=1.0)
     )
+    #: They wait for the identity provider.
+    sign_ins: Room = field(
+        default_factory=lambda: Room("sign-ins", 2, wait_seconds=2.0)
+    )
     audits: Room = field(default_factory=lambda: Room("readings of the audit log", 2))
 
 
@@ -63,6 +71,7 @@ class Parts:
 
     Attributes:
         tracking: None where no tracking server is set.
+        provider: who vouches for people; None where nobody is set.
         dispatcher: runs only where ``registry.worker`` started it; elsewhere it
             sends tests, and waking it does nothing.
         verifications: by version and digest, or by file, the differences found.
@@ -73,6 +82,7 @@ class Parts:
     policy: StagePolicy
     store: ArtifactStore
     tracking: TrackingServer | None
+    provider: "Provider | None"
     webhooks: WebhookParts
     dispatcher: Dispatcher
     readiness: Readiness

@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
 from registry.app import create_app
+from registry.auth.sign_in import failed_sign_ins
 from registry.first_start import ensure_first_token, prepare_store, with_secret_key
 from registry.persistence import schema
 from registry.persistence.database import db
@@ -95,6 +96,8 @@ class SharedApps:
         if key not in self._apps:
             self._apps[key] = _build(place, **settings)
         app = self._apps[key]
+        with app.app_context():
+            failed_sign_ins().forget()
         data, file = place / "data", place / "data" / "stagegate.db"
         data.mkdir(parents=True, exist_ok=True)
         for each in data.iterdir():

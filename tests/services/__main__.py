@@ -1,7 +1,8 @@
 """``python -m tests.services``: which services the tests would use here.
 
 With ``--build`` it also puts what is missing into the cache: MinIO, where Go is
-there to build it, and the environment that holds MLflow. The exit code is 1 when
+there to build it, the environment that holds MLflow, and Keycloak, where Maven is
+there to fetch it. The exit code is 1 when
 CI=true and a required service is missing.
 """
 
@@ -9,7 +10,7 @@ import argparse
 import sys
 
 from tests.mlflow import environment as mlflow_environment
-from tests.services import go_build, minio, nginx, pgbouncer, postgres
+from tests.services import go_build, keycloak, minio, nginx, pgbouncer, postgres
 from tests.services.absence import is_required
 
 
@@ -18,23 +19,26 @@ def main() -> int:
     parser.add_argument(
         "--build",
         action="store_true",
-        help="build MinIO and install MLflow when they are missing",
+        help="build MinIO, install MLflow and fetch Keycloak when they are missing",
     )
     if parser.parse_args().build:
         build_minio()
         install_mlflow()
+        fetch_keycloak()
     binaries = postgres.find_binaries()
     say(f"PostgreSQL: {binaries.description if binaries else 'MISSING'}")
     say(f"PgBouncer: {pgbouncer.find_program() or 'MISSING'}")
     say(f"nginx: {nginx.find_program() or 'MISSING'}")
     say(f"S3: {minio.describe()}")
     say(f"MLflow: {mlflow_environment.describe()}")
+    say(f"Keycloak: {keycloak.describe()}")
     is_complete = (
         binaries is not None
         and pgbouncer.find_program() is not None
         and nginx.find_program() is not None
         and minio.find_program() is not None
         and mlflow_environment.find() is not None
+        and keycloak.find() is not None
     )
     return 1 if is_required() and not is_complete else 0
 
@@ -59,6 +63,11 @@ def install_mlflow() -> None:
     )
     if mlflow_environment.provide() is None:
         say("MLflow could not be installed: see pip's message above")
+
+
+def fetch_keycloak() -> None:
+    if keycloak.find() is None and keycloak.provide() is None:
+        say(f"Keycloak could not be fetched: {keycloak.WITHOUT_KEYCLOAK}")
 
 
 def say(line: str) -> None:

@@ -12,6 +12,7 @@ WRITERS = {
     "persistence/statements.py",
     "services/audit.py",  # the head of the system's chain
     "services/idempotency.py",
+    "services/sessions.py",  # when one was seen last, and those that have expired
     "services/tokens.py",  # when one was used last
     # Both flush what the outbox's tables were given through the ORM.
     "persistence/database.py",

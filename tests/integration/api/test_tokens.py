@@ -33,13 +33,16 @@ from tests.integration.api.driver import (
 from tests.integration.conftest import TOKEN, close_app, make_app, signed_in
 
 MLFLOW_ROOTS = ("/api/2.0", "/ajax-api/2.0", "/api/3.0", "/ajax-api/3.0")
-PUBLIC = {"healthz", "readyz", "metrics", "docs", "start", "asset", "openapi_json"}
 NAMED = {
     "approve_transition_request": Permission.APPROVE,
     "reject_transition_request": Permission.APPROVE,
     "cancel_transition_request": Permission.READ,  # who asked may
     "set_hold": Permission.PROMOTE,
     "lift_hold": Permission.PROMOTE,
+}
+PUBLIC = {
+    *("healthz", "readyz", "metrics", "docs", "start", "asset", "openapi_json"),
+    *("login", "callback", "logout", "backchannel_logout"),
 }
 CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -99,6 +102,7 @@ def test_nothing_but_probes_and_the_description_answers_without_a_token(
         "/api/v1/docs/swagger-ui.css",
         *(f"{root}/absent" for root in MLFLOW_ROOTS),  # no such endpoint
         *("/api/3.0/mlflow/server-info", "/ajax-api/3.0/mlflow/server-info"),
+        *("/auth/login", "/auth/callback", "/auth/logout", "/auth/backchannel-logout"),
     }
 
 
@@ -124,6 +128,7 @@ def test_role_of_each_kind_of_route_is_the_one_that_is_promised(api: Driver) -> 
         else:
             expected[endpoint] = Permission.WRITE
     expected["webhooks.list_transition_deliveries"] = Permission.READ
+    expected["sign_in.sign_in_by_token"] = Permission.READ
 
     found = {endpoint: permission_of(api.app, endpoint) for endpoint in rules}
 
