@@ -157,6 +157,8 @@ class ApproveRequest:
         # To make room uses nothing up: the move itself is still to come.
         move = replace(self.move, approved=None if self.move.makes_room else approved)
         moved = move.decide(seen, context)
+        if move.approved:
+            request = approved.used_up(move.transition_id, context)
         return Outcome(effects=moved.effects, answer=(request, moved.answer))
 
     def _consider(
