@@ -11,6 +11,7 @@ from registry.domain.commands.requests import no_request
 from registry.domain.requests import RequestState, There, standing
 from registry.domain.rows import CheckRow, RequestRow
 from registry.errors import VersionNotFoundError
+from registry.persistence.queries import get_version
 from registry.persistence.statements import (
     CHECKS,
     MODELS,
@@ -77,6 +78,13 @@ _PAGES = {
     (False, True): _page(_IS_OPEN),
     (True, True): _page(_OF_MODEL, _IS_OPEN),
 }
+_OPEN = _FOUND.where(
+    _OF_MODEL,
+    MODELS.c.deleted_at.is_(None),
+    VERSIONS.c.number == bindparam("number"),
+    VERSIONS.c.deleted_at.is_(None),
+    _IS_OPEN,
+).order_by(REQUESTS.c.id)
 _CHECKS = (
     select(*selected(CheckRow))
     .select_from(VERSIONS)
@@ -116,6 +124,18 @@ def list_requests(
         values["model"] = model
     statement = _PAGES[model is not None, is_open]
     return map(_found, read_rows(cx, statement, limit=limit, values=values))
+
+
+def open_requests(cx: Connection, name: str, number: int) -> list[FoundRequest]:
+    """The requests for a version that nobody closed, at most one for each stage.
+
+    Raises:
+        VersionNotFoundError: when there is no such version.
+    """
+    rows = fetch(cx, _OPEN, {"model": name, "number": number})
+    if not rows:
+        get_version(cx, name, number)
+    return [_found(row) for row in rows]
 
 
 def list_checks(cx: Connection, name: str, number: int) -> list[CheckRow]:
