@@ -29,7 +29,7 @@ from registry.domain.events import (
     REQUEST_CANCELLED,
     REQUEST_REJECTED,
     REQUEST_UPDATED,
-    Request,
+    told_of,
 )
 from registry.domain.policy import Considered, StagePolicy
 from registry.domain.requests import (
@@ -268,7 +268,7 @@ def _outcome(
     **rows: list[Any],
 ) -> Outcome[RequestRow]:
     (version, request), model = about, seen.model.touched(context.now)
-    told: Request = {"request": request_document(model.name, request)}
+    told = told_of(request_document(model.name, request))
     return outcome(
         seen,
         context,

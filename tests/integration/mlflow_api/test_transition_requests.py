@@ -21,6 +21,7 @@ from registry.settings import packaged_config
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Driver
 from tests.integration.conftest import SharedApps, close_app, signed_in
 from tests.integration.mlflow_api.driver import Mlflow, mlflow_client
+from tests.receiver import Receiver
 from tests.server import RunningServer, running_server
 
 REQUESTS = "/transition-requests"
@@ -304,3 +305,28 @@ def test_mlflow_is_told_that_its_move_became_a_request(twice: Mlflow) -> None:
     (request,) = listed(twice)
     assert f"stagegate requests approve {request['id']}" in message
     assert again == message
+
+
+def test_webhooks_of_databricks_are_told_who_asks_for_which_stage(
+    mlflow: Mlflow, receiver: Receiver
+) -> None:
+    mlflow.create_versions(1)
+    for name in ("TRANSITION_REQUEST_CREATED", "TRANSITION_REQUEST_TO_STAGING_CREATED"):
+        mlflow.done(
+            *("POST", "/registry-webhooks/create"),
+            http_url_spec={"url": receiver.url},
+            events=[name],
+        )
+    of_others = {"url": receiver.url, "to_stages": ["Production"]}
+    types = ["transition_request.created"]
+    mlflow.api.post("/webhooks", {**of_others, "event_types": types})
+
+    ask(mlflow)
+    while mlflow.api.parts.dispatcher.run_once():
+        pass
+
+    told = sorted(request.json()["event"] for request in receiver.requests)
+    assert told == [
+        *("TRANSITION_REQUEST_CREATED", "TRANSITION_REQUEST_TO_STAGING_CREATED"),
+    ]
+    assert receiver.requests[0].json()["to_stage"] == "Staging"
