@@ -89,8 +89,8 @@ def _what_to_run(request: TransitionRequest) -> str:
 
 def _foreseen(preview: PreviewRecord) -> str:
     move = (
-        f"{preview.model} version {preview.version} from {preview.from_stage} to"
-        f" {preview.to_stage}"
+        f"The move of {preview.model} version {preview.version} from"
+        f" {preview.from_stage} to {preview.to_stage}"
     )
     if preview.reasons:
         return f"{move} would be refused: {'; '.join(preview.reasons)}."

@@ -22,7 +22,7 @@ _COLUMNS = (
     Column("FROM", "from_stage"),
     Column("TO", "to_stage"),
     Column("STATE", "state"),
-    Column("APPROVALS NEEDED", "approvals_needed"),
+    Column("APPROVALS", "approvals_needed"),
     Column("ASKED BY", "requested_by.name"),
     Column("CREATED", "created_at"),
 )
