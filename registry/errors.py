@@ -161,10 +161,8 @@ class AliasRefusedError(ConflictError):
 
     slug = "alias-refused"
 
-    def __init__(self, alias: str, number: int, reasons: Sequence[str]) -> None:
-        super().__init__(
-            f"alias {alias!r} may not point at version {number}: {'; '.join(reasons)}"
-        )
+    def __init__(self, message: str, reasons: Sequence[str]) -> None:
+        super().__init__(message)
         self.reasons = tuple(reasons)
 
     @property
@@ -356,6 +354,12 @@ class ServerUnreachableError(RegistryError):
     """The server does not answer."""
 
     slug = "unreachable"
+
+
+class RequestClosedError(ConflictError):
+    """A transition request that was waited for will not be carried out."""
+
+    slug = "request-closed"
 
 
 class WaitTimeoutError(RegistryError):

@@ -16,6 +16,7 @@ from registry.addresses import masked
 from registry.cli.exit_codes import ExitCode, exit_code_of
 from registry.cli.streams import json_text, say_aside
 from registry.errors import (
+    AliasRefusedError,
     ArtifactChangedError,
     CursorExpiredError,
     NotSignedInError,
@@ -47,6 +48,8 @@ def _hints(error: Exception) -> list[str]:
         case TransitionRefusedError():
             allowed = ", ".join(error.allowed) or "no stage"
             return [*error.reasons, f"Allowed from {error.from_stage}: {allowed}"]
+        case AliasRefusedError():
+            return list(error.reasons)
         case ArtifactChangedError():
             return list(error.differences)
         case CursorExpiredError():

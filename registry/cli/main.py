@@ -37,7 +37,7 @@ COMMANDS = {
     ),
     "promote": LazyCommand(
         "registry.cli.transitions:promote",
-        "Move a version to a stage.",
+        "Move a version to a stage, or ask for that where others must approve.",
     ),
     "rollback": LazyCommand(
         "registry.cli.transitions:rollback",
@@ -46,6 +46,18 @@ COMMANDS = {
     "archive": LazyCommand(
         "registry.cli.transitions:archive",
         "Move a version to Archived.",
+    ),
+    "requests": LazyCommand(
+        "registry.cli.requests:requests",
+        "Ask for stage changes, and approve or reject them.",
+    ),
+    "checks": LazyCommand(
+        "registry.cli.checks:checks",
+        "Report and list checks of versions.",
+    ),
+    "holds": LazyCommand(
+        "registry.cli.holds:holds",
+        "Hold stages of a model, and lift such holds.",
     ),
     "history": LazyCommand(
         "registry.cli.history:history",

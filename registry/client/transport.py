@@ -11,6 +11,7 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import SupportsIndex, TypeGuard
 from urllib.parse import quote
 
@@ -246,6 +247,12 @@ def _is_number(version: object) -> TypeGuard[SupportsIndex | str]:
     if isinstance(version, str):
         return version.isascii() and version.isdigit() and len(version) < _MAX_DIGITS
     return isinstance(version, SupportsIndex) and not isinstance(version, bool)
+
+
+def rfc3339(instant: datetime) -> str:
+    """Return an instant as the API writes it."""
+    utc = instant.astimezone(UTC).replace(tzinfo=None)
+    return f"{utc.isoformat(timespec='microseconds')}Z"
 
 
 def json_object(response: requests.Response) -> JsonObject:

@@ -12,6 +12,7 @@ from registry.domain.commands.requests import no_request
 from registry.domain.requests import RequestState, There, standing
 from registry.domain.rows import CheckRow, RequestRow
 from registry.errors import VersionNotFoundError
+from registry.persistence.queries import get_version
 from registry.persistence.readable import Readable, is_readable, readable_values
 from registry.persistence.statements import (
     CHECKS,
@@ -77,6 +78,13 @@ _PAGES = {
     chosen: _page(*compress((_OF_MODEL, _IS_OPEN, is_readable(MODELS.c.name)), chosen))
     for chosen in product((False, True), repeat=3)
 }
+_OPEN = _FOUND.where(
+    _OF_MODEL,
+    MODELS.c.deleted_at.is_(None),
+    VERSIONS.c.number == bindparam("number"),
+    VERSIONS.c.deleted_at.is_(None),
+    _IS_OPEN,
+).order_by(REQUESTS.c.id)
 _CHECKS = (
     select(*selected(CheckRow))
     .select_from(VERSIONS)
@@ -128,6 +136,18 @@ def list_requests(
         values |= readable_values(readable)
     statement = _PAGES[model is not None, is_open, bool(readable)]
     return map(_found, read_rows(cx, statement, limit=limit, values=values))
+
+
+def open_requests(cx: Connection, name: str, number: int) -> list[FoundRequest]:
+    """The requests for a version that nobody closed, at most one for each stage.
+
+    Raises:
+        VersionNotFoundError: when there is no such version.
+    """
+    rows = fetch(cx, _OPEN, {"model": name, "number": number})
+    if not rows:
+        get_version(cx, name, number)
+    return [_found(row) for row in rows]
 
 
 def list_checks(cx: Connection, name: str, number: int) -> list[CheckRow]:

@@ -29,7 +29,7 @@ from registry.domain.events import (
     REQUEST_CANCELLED,
     REQUEST_REJECTED,
     REQUEST_UPDATED,
-    Request,
+    told_of,
 )
 from registry.domain.policy import Considered, StagePolicy
 from registry.domain.requests import (
@@ -157,6 +157,8 @@ class ApproveRequest:
         # To make room uses nothing up: the move itself is still to come.
         move = replace(self.move, approved=None if self.move.makes_room else approved)
         moved = move.decide(seen, context)
+        if move.approved:
+            request = approved.used_up(move.transition_id, context)
         return Outcome(effects=moved.effects, answer=(request, moved.answer))
 
     def _consider(
@@ -266,7 +268,7 @@ def _outcome(
     **rows: list[Any],
 ) -> Outcome[RequestRow]:
     (version, request), model = about, seen.model.touched(context.now)
-    told: Request = {"request": request_document(model.name, request)}
+    told = told_of(request_document(model.name, request))
     return outcome(
         seen,
         context,
