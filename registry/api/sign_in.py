@@ -33,6 +33,7 @@ from registry.domain.openid import Attempt
 from registry.domain.people import is_local_path
 from registry.domain.rows import SessionRow
 from registry.errors import (
+    IdentityProviderError,
     InvalidInputError,
     NotFoundError,
     NotSignedInError,
@@ -124,7 +125,8 @@ def logout() -> Response:
             sessions.end(tx, cookie)
         provider = parts().provider
         if provider and session.token_id is None:
-            address = provider.end_session_url(own_address(settings))
+            with suppress(IdentityProviderError):  # it has ended here all the same
+                address = provider.end_session_url(own_address(settings))
     answer = jsonify({"logout_url": address})
     cookies.give(answer, settings, cookies.SESSION, "", seconds=0)
     return answer
@@ -176,7 +178,7 @@ def _begun() -> tuple[Attempt, str]:
         NotSignedInError: it did not begin here, or too long ago.
     """
     sealed = cookies.brought(parts().settings, cookies.SIGN_IN)
-    with suppress(UnsealError):
+    with suppress(UnsealError, ValueError):  # the latter: it is no ASCII
         begun: dict[str, Any] = json.loads(parts().webhooks.box.open(sealed))
         attempt = Attempt(**begun["attempt"])
         state = request.args.get("state", "")

@@ -170,6 +170,17 @@ def test_t15_answer_in_another_browser_signs_nobody_in(
     assert victim.get(WHOAMI).status_code == 401
 
 
+@pytest.mark.parametrize("cookie", ["", "nonsense", "é", "gAAAAA=", "\x7f"])
+def test_cookie_that_is_not_ours_begins_nothing(
+    browser: FlaskClient, cookie: str
+) -> None:
+    browser.set_cookie(f"{NAME}-sign-in", cookie)
+
+    answer = browser.get("/auth/callback?code=x&state=%ff")
+
+    problem_of(answer, 401, "unauthenticated")
+
+
 def test_answer_counts_once(browser: FlaskClient, provider: IdentityProvider) -> None:
     query = begin(browser)
     kept = browser.get_cookie(f"{NAME}-sign-in")
@@ -557,6 +568,20 @@ def test_provider_that_sends_no_id_token_signs_nobody_in(
     provider.token = {"access_token": "opaque", "token_type": "Bearer"}
     answer = problem_of(sign_in(browser, provider), 401, "unauthenticated")
     assert "no ID token" in str(answer["detail"])
+
+
+def test_signing_out_works_while_the_provider_is_down(
+    fresh: Flask, provider: IdentityProvider
+) -> None:
+    provider.person |= {"roles": ["viewer"]}
+    browser = fresh.test_client()
+    sign_in(browser, provider)
+    issuer = fresh.extensions["stagegate"].provider._issuer  # noqa: SLF001  # as after a day
+    issuer._fetched_at = issuer._tried_at = -1e9  # noqa: SLF001
+    provider.is_down = True
+
+    assert document_of(browser.post("/auth/logout")) == {"logout_url": None}
+    assert browser.get_cookie(NAME) is None
 
 
 def logout_token(provider: IdentityProvider, **changes: object) -> str:
