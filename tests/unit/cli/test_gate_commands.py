@@ -96,6 +96,7 @@ def test_request_of_an_earlier_run_is_told_as_it_stands_now(
     assert told == {"request": now, "replayed": True}
     assert ("req_1 is" in said.stdout) is (now["state"] != "open")
     assert (TO_RUN in said.stderr) is (now["state"] == "open")
+    assert ("another --idempotency-key" in said.stderr) is (now["state"] == "void")
 
 
 def test_alias_of_a_stage_that_others_approve_is_not_said_to_be_set(
