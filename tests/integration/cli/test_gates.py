@@ -44,7 +44,11 @@ def bob(server: RunningServer) -> RegistryClient:
 
 
 def somebody(server: RunningServer, name: str, role: str) -> RegistryClient:
-    return RegistryClient(server.url, server.client().tokens.create(name, role).token)
+    """Who has a token that was not made by who asks."""
+    maker = RegistryClient(
+        server.url, server.client().tokens.create("a", "admin").token
+    )
+    return RegistryClient(server.url, maker.tokens.create(name, role).token)
 
 
 def register(run: Run, tmp_path: Path) -> None:
