@@ -41,6 +41,7 @@ _SECRETS = frozenset(
     {
         "BOOTSTRAP_TOKEN",
         "DATABASE_URL",
+        "ID_TOKEN",
         "OIDC_CLIENT_SECRET",
         "PROXY_SECRET",
         "S3_ACCESS_KEY",
@@ -58,6 +59,7 @@ _NAMES = _SECRETS | {
     "DELIVER",
     "INSECURE_DEV",
     "LOG_LEVEL",
+    "OIDC_AUDIENCE",
     "OIDC_CLIENT_ID",
     "OIDC_GROUPS_CLAIM",
     "OIDC_ISSUER",

@@ -81,7 +81,7 @@ COMMANDS = {
     ),
     "tokens": LazyCommand(
         "registry.cli.tokens:tokens",
-        "Create, list and revoke API tokens.",
+        "Create, list and revoke API tokens; get one for a CI job.",
     ),
     "roles": LazyCommand(
         "registry.cli.roles:roles",

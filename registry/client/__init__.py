@@ -15,6 +15,7 @@ Rules:
 - Nothing is printed and nothing is loaded: an artifact is bytes.
 """
 
+from registry.client.ci_jobs import JobToken
 from registry.client.downloads import DownloadedFile
 from registry.client.registry_client import RegistryClient
 from registry.client.rollout import Rollout
@@ -48,6 +49,7 @@ __all__ = [
     "EffectKey",
     "EventRecord",
     "HistoryEntry",
+    "JobToken",
     "ModelVersion",
     "Progress",
     "RegisteredModel",

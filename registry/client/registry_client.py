@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, Unpack
 
 from registry.client.access import AuditCalls, PolicyCalls, RoleCalls, TokenCalls
+from registry.client.connection import Token
 from registry.client.deployments import DeploymentCalls
 from registry.client.downloads import DownloadedFile, Downloader
 from registry.client.events import EventCalls
@@ -60,13 +61,13 @@ class RegistryClient:
     """A connection to one registry."""
 
     def __init__(
-        self, url: str, token: str | None = None, *, timeout_seconds: float = 30
+        self, url: str, token: Token = None, *, timeout_seconds: float = 30
     ) -> None:
         """Prepare; nothing is sent yet.
 
         Args:
             url: the server, with or without ``/api/v1``.
-            token: an API token, or None where none is needed.
+            token: an API token, a ``JobToken``, or None where none is needed.
             timeout_seconds: how long the server may stay silent.
         """
         self._transport = Transport(url, token, timeout_seconds=timeout_seconds)

@@ -80,7 +80,7 @@ def test_the_commands_of_the_design_are_there() -> None:
                 "redeliver", "rotate-secret", "attempts", "listen",
             )
         ),
-        *(f"tokens {verb}" for verb in ("create", "list", "revoke")),
+        *(f"tokens {verb}" for verb in ("create", "list", "revoke", "exchange")),
         *(f"roles {verb}" for verb in ("grant", "list", "revoke")),
         "whoami",
     }  # fmt: skip
