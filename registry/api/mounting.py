@@ -19,6 +19,7 @@ from registry.api import (
     models,
     openapi,
     policy,
+    publishers,
     rehearsals,
     roles,
     tokens,
@@ -34,7 +35,7 @@ from registry.web.parts import Parts
 _ROOT = "/api/v1"
 _MODULES = (
     *(models, versions, transitions, policy, rehearsals, deployments, artifacts),
-    *(webhooks, events, event_types, audit, tokens, roles),
+    *(webhooks, events, event_types, audit, tokens, roles, publishers),
 )
 
 

@@ -87,6 +87,10 @@ COMMANDS = {
         "registry.cli.roles:roles",
         "Give people and groups roles, list them, take them away.",
     ),
+    "publishers": LazyCommand(
+        "registry.cli.publishers:publishers",
+        "Trust CI jobs by what their platform signs of them.",
+    ),
     "whoami": LazyCommand(
         "registry.cli.whoami:whoami",
         "Show who is signed in, and what they may do.",

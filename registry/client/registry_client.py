@@ -3,7 +3,8 @@
 Rules:
 
 - Models, versions, stages and aliases are methods of the client; webhooks,
-  deliveries, deployments, audit, tokens and roles are grouped under attributes.
+  deliveries, deployments, audit, tokens, roles and trusted publishers are grouped
+  under attributes.
 - Lists are iterators that fetch page after page as they are consumed.
 """
 
@@ -19,6 +20,7 @@ from registry.client.connection import Token
 from registry.client.deployments import DeploymentCalls
 from registry.client.downloads import DownloadedFile, Downloader
 from registry.client.events import EventCalls
+from registry.client.publishers import PublisherCalls
 from registry.client.registration import (
     Registration,
     as_it_is_now,
@@ -79,6 +81,7 @@ class RegistryClient:
         self.audit = AuditCalls(self._transport)
         self.tokens = TokenCalls(self._transport)
         self.roles = RoleCalls(self._transport)
+        self.publishers = PublisherCalls(self._transport)
 
     def __enter__(self) -> Self:
         return self

@@ -37,10 +37,12 @@ from registry.domain.rows import (
     ManifestRow,
     ModelRow,
     ModelTagRow,
+    PublisherRow,
     RoleBindingRow,
     SessionRow,
     StageChangeRow,
     TokenRow,
+    UsedJtiRow,
     VersionRow,
     VersionTagRow,
 )
@@ -62,6 +64,8 @@ from registry.persistence.tables import (
     RoleBinding,
     StageChange,
     Token,
+    TrustedPublisher,
+    UsedJti,
     VersionComment,
     VersionTag,
 )
@@ -81,6 +85,8 @@ _TABLES: dict[type, type[Base]] = {
     RoleBindingRow: RoleBinding,
     TokenRow: Token,
     SessionRow: BrowserSession,
+    PublisherRow: TrustedPublisher,
+    UsedJtiRow: UsedJti,
     EntryRow: AuditEntry,
 }
 

@@ -8,6 +8,7 @@ from threading import BoundedSemaphore
 from registry.artifacts.store import ArtifactStore
 from registry.domain.policy import StagePolicy
 from registry.errors import BusyError
+from registry.identity.jobs import JobIssuers
 from registry.identity.provider import Provider
 from registry.services.sources import SourceReaders
 from registry.services.subscriptions import WebhookParts
@@ -87,6 +88,7 @@ class Parts:
         default_factory=SingleFlight
     )
     whole_files: RecentKeys[tuple[str, ...]] = field(default_factory=RecentKeys)
+    job_issuers: JobIssuers = field(default_factory=JobIssuers)
     rooms: Rooms = field(default_factory=Rooms)
 
     @property
