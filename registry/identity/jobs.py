@@ -15,7 +15,11 @@ import jwt
 from registry.domain.publishers import JobProvider, algorithms_of
 from registry.errors import NotSignedInError
 from registry.identity.issuer import Issuer
-from registry.identity.verifier import require_form, verified_claims
+from registry.identity.verifier import (
+    TYPES_OF_JOBS,
+    require_form,
+    verified_claims,
+)
 
 MAX_ISSUERS = 100
 
@@ -36,7 +40,12 @@ class JobIssuers:
             NotSignedInError: it is not good.
             IdentityProviderError: the issuer's keys are not to be had.
         """
-        return verified_claims(token, self._issuer(issuer, provider), audience=audience)
+        return verified_claims(
+            token,
+            self._issuer(issuer, provider),
+            audience=audience,
+            types=TYPES_OF_JOBS,
+        )
 
     def _issuer(self, name: str, provider: JobProvider) -> Issuer:
         with self._lock:

@@ -287,7 +287,12 @@ def test_removed_token_is_found_before_its_time(
     assert "by the log it is there, by tokens it is not" in damage["message"]
 
 
-@pytest.mark.parametrize("wrong", WRONG_JWTS.values(), ids=WRONG_JWTS)
+#: People's are right where people sign in, and wrong here.
+OF_PEOPLE = {typ: signed(header={"typ": typ}) for typ in ("at+jwt", "logout+jwt")}
+WRONG_HERE = {**WRONG_JWTS, **OF_PEOPLE}
+
+
+@pytest.mark.parametrize("wrong", WRONG_HERE.values(), ids=WRONG_HERE)
 def test_t3_wrong_token_is_not_exchanged(
     api: Driver,
     provider: IdentityProvider,
