@@ -176,7 +176,11 @@ def test_audit_log_tells_which_run_acted(
 
 
 @ON_BOTH_DATABASES
-@pytest.mark.parametrize("jti", [uuid.uuid4().hex, None, "", 7, ["a"]])
+@pytest.mark.parametrize(
+    "jti",
+    [uuid.uuid4().hex, None, "", 7, ["a"]],
+    ids=["unique", "none", "empty", "number", "list"],
+)
 def test_t4_token_that_is_replayed_at_once_is_exchanged_once(
     api: Driver, provider: IdentityProvider, jti: object
 ) -> None:
