@@ -21,6 +21,7 @@ from registry.persistence.statements import (
     VERSIONS,
     row_of,
     selected,
+    version_entered,
 )
 from webhooks.statements import fetch, fetch_one, read_rows
 
@@ -33,7 +34,7 @@ class FoundRequest:
 
     Attributes:
         model: the model's present name.
-        there: the version's digest and stage; None if it was deleted.
+        there: what the version is; None if it was deleted.
     """
 
     row: RequestRow
@@ -51,6 +52,7 @@ _FOUND = (
         MODELS.c.name.label("model"),
         VERSIONS.c.artifact_digest.label("digest"),
         VERSIONS.c.stage,
+        version_entered(),
         VERSIONS.c.deleted_at,
     )
     .join(MODELS, MODELS.c.id == REQUESTS.c.model_id)
@@ -163,6 +165,6 @@ def list_checks(cx: Connection, name: str, number: int) -> list[CheckRow]:
 
 
 def _found(found: Sequence[Any]) -> FoundRequest:
-    *columns, model, digest, stage, deleted_at = found
-    there = None if deleted_at else (digest, stage)
+    *columns, model, digest, stage, entered, deleted_at = found
+    there = None if deleted_at else (digest, stage, entered or 0)
     return FoundRequest(row_of(RequestRow, columns), model, there)

@@ -138,7 +138,8 @@ class ApproveRequest:
         others = [row for row in seen.approvals if row.approver != person.principal]
         is_new = len(others) == len(seen.approvals)
         given = valid([approval, *others], bound_to)
-        if len(given) < request.needed:
+        # The model may have a name since for which the policy asks for more.
+        if len(given) < max(request.needed, found.move.approvals if found.move else 0):
             change = Change(
                 action=REQUEST_UPDATED,
                 version=version.number,
