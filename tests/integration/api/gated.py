@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from registry.domain.rows import TokenRow
@@ -90,17 +91,19 @@ def gated_policy() -> str:
     return packaged_config("policy.toml").read_text() + GATES
 
 
-def ci_job(api: Driver, role: str = "promoter", publisher: str = "p1") -> Driver:
+def ci_job(
+    api: Driver, role: str = "promoter", publisher: str = "p1", *, human: str = ""
+) -> Driver:
     """The same registry as a CI job sees it, by the token of its publisher."""
     secret = f"of-a-job-{publisher}"
     row = TokenRow(
         id=token_digest(secret)[:32],
-        name=f"acme/{publisher}",
+        name=publisher,
         role=role,
         models="*",
         kind=tokens.CI,
         publisher_id=publisher,
-        on_behalf_of={"run_id": "7"},
+        on_behalf_of={"run_id": "7", "human": human},
         digest=token_digest(secret),
         created_at=utc_now(),
         created_by="acme",
@@ -108,6 +111,15 @@ def ci_job(api: Driver, role: str = "promoter", publisher: str = "p1") -> Driver
     )
     with change(api.engine) as cx:
         apply.add(cx, row)
+    return api.with_secret(secret)
+
+
+def person(api: Driver, human: str, **token: str) -> Driver:
+    """The same registry as somebody sees it that an identity provider knows."""
+    secret = document_of(api.post("/tokens", {"name": "somebody", **token}))["token"]
+    owned = text("UPDATE tokens SET owner = :human WHERE digest = :digest")
+    with change(api.engine) as cx:
+        cx.execute(owned, {"human": human, "digest": token_digest(secret)})
     return api.with_secret(secret)
 
 

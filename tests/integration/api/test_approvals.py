@@ -25,6 +25,7 @@ from tests.integration.api.gated import (
     decided,
     events_of,
     gated_policy,
+    person,
     served,
     staged,
     state_of,
@@ -145,23 +146,11 @@ def ask(by: Driver, way: str) -> None:
 
 def test_t7_the_person_behind_a_ci_job_does_not_approve_for_it(api: Driver) -> None:
     staged(api)
-    job = ci_job(api)
-    person = api.with_role("approver")
-    for column, where in (
-        ("on_behalf_of", "kind = 'ci'"),
-        ("owner", "role = 'approver'"),
-    ):
-        value = (
-            '{"human": "https://idp#7"}'
-            if column == "on_behalf_of"
-            else "https://idp#7"
-        )
-        statement = text(f"UPDATE tokens SET {column} = :value WHERE {where}")  # noqa: S608  # of this test
-        with api.engine.begin() as connection:
-            connection.execute(statement, {"value": value})
+    job = ci_job(api, human="https://idp#7")
+    starter = person(api, "https://idp#7", role="approver")
 
     request = asked(job.move(1, "Production"))
-    problem_of(decided(person, request, "approve"), 403, "self-approval")
+    problem_of(decided(starter, request, "approve"), 403, "self-approval")
 
     assert api.stages() == {1: "Staging"}
     approved(api.with_role("approver"), request)
