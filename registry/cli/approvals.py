@@ -26,11 +26,10 @@ GATE_COLUMNS = (
 
 def tell_asked(to: Connection, request: TransitionRequest) -> None:
     """Say that a move became a request; of an earlier one, how it stands now."""
-    now = to.client.requests.get(request.id) if request.replayed else request
+    now = _as_it_is_now(to, request)
     replayed = {"replayed": True} if request.replayed else {}
     to.output.done({"request": now.raw, **replayed}, _asked(now))
-    if now.is_open:
-        to.output.note(_what_to_run(now))
+    _tell_what_to_run(to, now)
 
 
 def wait_until_approved(
@@ -42,7 +41,9 @@ def wait_until_approved(
         RequestClosedError: when it was rejected, or does not stand any more.
         WaitTimeoutError: when the time is up.
     """
-    to.output.note(f"{_asked(request)}\n{_what_to_run(request)}")
+    now = _as_it_is_now(to, request)
+    to.output.note(_asked(now))
+    _tell_what_to_run(to, now)
     began_at = time.monotonic()
     transition = to.client.requests.wait(request.id, timeout_seconds=seconds)
     return transition, max(0.0, seconds - (time.monotonic() - began_at))
@@ -58,7 +59,7 @@ def tell_preview(to: Connection, preview: PreviewRecord) -> None:
     if preview.gates and not to.output.is_json:
         to.output.listing(preview.gates, GATE_COLUMNS)
     if preview.request:
-        to.output.note(_what_to_run(preview.request))
+        _tell_what_to_run(to, preview.request)
     if preview.reasons:
         raise click.exceptions.Exit(ExitCode.REFUSED)
 
@@ -80,11 +81,18 @@ def _asked(request: TransitionRequest) -> str:
     )
 
 
-def _what_to_run(request: TransitionRequest) -> str:
-    return (
-        f"Look at it: stagegate requests show {request.id}\n"
-        f"Somebody else approves it: stagegate requests approve {request.id}"
-    )
+def _as_it_is_now(to: Connection, request: TransitionRequest) -> TransitionRequest:
+    return to.client.requests.get(request.id) if request.replayed else request
+
+
+def _tell_what_to_run(to: Connection, request: TransitionRequest) -> None:
+    if request.is_open:
+        to.output.note(
+            f"Look at it: stagegate requests show {request.id}\n"
+            f"Somebody else approves it: stagegate requests approve {request.id}"
+        )
+    elif request.transition_id is None:
+        to.output.note("To ask again, give another --idempotency-key.")
 
 
 def _foreseen(preview: PreviewRecord) -> str:

@@ -56,7 +56,8 @@ def _hints(error: Exception) -> list[str]:
             return [f"Go on with --after {error.oldest_cursor}, or without it"]
         case NotSignedInError():
             return [
-                "A token is given by --token, STAGEGATE_TOKEN or STAGEGATE_TOKEN_FILE"
+                "A token is given by --token, STAGEGATE_TOKEN or STAGEGATE_TOKEN_FILE",
+                "A CI job needs none where a trusted publisher is made for it",
             ]
         case _:
             return []

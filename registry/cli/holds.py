@@ -59,8 +59,9 @@ def set_(
 @holds.command(epilog=example("stagegate holds lift fraud Production"))
 @click.argument("model")
 @click.argument("stage")
+@click.option("--reason", default="", help="Why; kept in the audit log.")
 @client_command
-def lift(to: Connection, model: str, stage: str) -> None:
+def lift(to: Connection, model: str, stage: str, *, reason: str) -> None:
     """Let versions into a stage again; a person does that, not a CI job."""
-    to.client.holds.lift(model, stage)
+    to.client.holds.lift(model, stage, reason=reason)
     to.output.done({"lifted": stage}, f"{stage} of {model} is not held any more.")

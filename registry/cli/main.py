@@ -93,11 +93,15 @@ COMMANDS = {
     ),
     "tokens": LazyCommand(
         "registry.cli.tokens:tokens",
-        "Create, list and revoke API tokens.",
+        "Create, list and revoke API tokens; get one for a CI job.",
     ),
     "roles": LazyCommand(
         "registry.cli.roles:roles",
         "Give people and groups roles, list them, take them away.",
+    ),
+    "publishers": LazyCommand(
+        "registry.cli.publishers:publishers",
+        "Trust CI jobs by what their platform signs of them.",
     ),
     "whoami": LazyCommand(
         "registry.cli.whoami:whoami",

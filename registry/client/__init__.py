@@ -15,6 +15,7 @@ Rules:
 - Nothing is printed and nothing is loaded: an artifact is bytes.
 """
 
+from registry.client.ci_jobs import JobToken
 from registry.client.downloads import DownloadedFile
 from registry.client.registry_client import RegistryClient
 from registry.client.rollout import Rollout
@@ -35,6 +36,7 @@ from registry.client.types import (
     Moved,
     PreviewRecord,
     Progress,
+    PublisherRecord,
     RegisteredModel,
     RoleBindingRecord,
     StagePolicyRecord,
@@ -59,10 +61,12 @@ __all__ = [
     "GateRecord",
     "HistoryEntry",
     "HoldRecord",
+    "JobToken",
     "ModelVersion",
     "Moved",
     "PreviewRecord",
     "Progress",
+    "PublisherRecord",
     "RegisteredModel",
     "RegistryClient",
     "RoleBindingRecord",

@@ -6,8 +6,6 @@ from datetime import datetime
 from itertools import dropwhile, takewhile
 from typing import Literal, NotRequired, TypedDict, Unpack
 
-import requests
-
 from registry.client.registration import wait_for
 from registry.client.transport import (
     Transport,
@@ -22,7 +20,6 @@ from registry.client.types import (
     CheckRecord,
     HistoryEntry,
     HoldRecord,
-    JsonObject,
     PreviewRecord,
     Transition,
     TransitionRequest,
@@ -199,27 +196,19 @@ class HoldCalls:
         self, model: str, stage: str, *, reason: str, until: datetime | None = None
     ) -> HoldRecord:
         """Keep every version out of a stage, until an instant or until it is lifted."""
-        body: JsonObject = {
-            "reason": reason,
-            "until": rfc3339(until) if until else None,
-        }
-        return HoldRecord.from_json(
-            json_object(self._request("PUT", model, stage, body))
-        )
+        body = {"reason": reason, "until": rfc3339(until) if until else None}
+        path = path_of("models", model, "holds", stage)
+        response = self._transport.request("PUT", path, body=body)
+        return HoldRecord.from_json(json_object(response))
 
-    def lift(self, model: str, stage: str) -> None:
+    def lift(self, model: str, stage: str, *, reason: str = "") -> None:
         """Let versions into a stage again.
 
         Raises:
             NotFoundError: when nothing holds it.
         """
-        self._request("DELETE", model, stage)
-
-    def _request(
-        self, method: str, model: str, stage: str, body: JsonObject | None = None
-    ) -> requests.Response:
         path = path_of("models", model, "holds", stage)
-        return self._transport.request(method, path, body=body)
+        self._transport.request("DELETE", path, query={"reason": reason or None})
 
 
 class PreviewCalls:

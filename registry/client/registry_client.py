@@ -3,8 +3,8 @@
 Rules:
 
 - Models, versions, stages and aliases are methods of the client; webhooks,
-  deliveries, deployments, requests, checks, holds, audit, tokens and roles are grouped
-  under attributes.
+  deliveries, deployments, requests, checks, holds, audit, tokens, roles and trusted
+  publishers are grouped under attributes.
 - A stage change that others are to approve is none yet: its answer is the
   ``TransitionRequest`` that it became.
 - Lists are iterators that fetch page after page as they are consumed.
@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any, Literal, Self, Unpack
 
 from registry.client.access import AuditCalls, PolicyCalls, RoleCalls, TokenCalls
+from registry.client.connection import Token
 from registry.client.deployments import DeploymentCalls
 from registry.client.downloads import DownloadedFile, Downloader
 from registry.client.events import EventCalls
 from registry.client.gates import CheckCalls, HoldCalls, PreviewCalls, RequestCalls
+from registry.client.publishers import PublisherCalls
 from registry.client.registration import (
     Registration,
     as_it_is_now,
@@ -67,13 +69,13 @@ class RegistryClient:
     """A connection to one registry."""
 
     def __init__(
-        self, url: str, token: str | None = None, *, timeout_seconds: float = 30
+        self, url: str, token: Token = None, *, timeout_seconds: float = 30
     ) -> None:
         """Prepare; nothing is sent yet.
 
         Args:
             url: the server, with or without ``/api/v1``.
-            token: an API token, or None where none is needed.
+            token: an API token, a ``JobToken``, or None where none is needed.
             timeout_seconds: how long the server may stay silent.
         """
         self._transport = Transport(url, token, timeout_seconds=timeout_seconds)
@@ -89,6 +91,7 @@ class RegistryClient:
         self.audit = AuditCalls(self._transport)
         self.tokens = TokenCalls(self._transport)
         self.roles = RoleCalls(self._transport)
+        self.publishers = PublisherCalls(self._transport)
 
     def __enter__(self) -> Self:
         return self

@@ -19,7 +19,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from registry.addresses import masked, server_address
-from registry.client.connection import open_session
+from registry.client.connection import Token, open_session
 from registry.client.problems import error_from
 from registry.client.types import JsonObject
 from registry.errors import InvalidInputError, RegistryError, ServerUnreachableError
@@ -51,7 +51,7 @@ class EffectKey(str):
 class Transport:
     """Requests to one registry, and to the artifact store it points to."""
 
-    def __init__(self, url: str, token: str | None, *, timeout_seconds: float) -> None:
+    def __init__(self, url: str, token: Token, *, timeout_seconds: float) -> None:
         self.base_url = _checked_url(url)
         self._timeout = (CONNECT_TIMEOUT_SECONDS, timeout_seconds)
         self._registry = open_session(token)

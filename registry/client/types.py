@@ -496,6 +496,21 @@ class RoleBindingRecord(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PublisherRecord(Record):
+    """CI jobs that are trusted; ``claims`` say which."""
+
+    id: str
+    name: str = ""
+    provider: str = ""
+    issuer: str = ""
+    claims: Mapping[str, str] = field(default_factory=dict)
+    role: str = ""
+    models: str = "*"
+    created_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    created_by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ArtifactFile(Record):
     """One file of a version's artifact; no digest while it is unverified."""
 

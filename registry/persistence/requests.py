@@ -12,7 +12,6 @@ from registry.domain.commands.requests import no_request
 from registry.domain.requests import RequestState, There, standing
 from registry.domain.rows import CheckRow, RequestRow
 from registry.errors import VersionNotFoundError
-from registry.persistence.queries import get_version
 from registry.persistence.readable import Readable, is_readable, readable_values
 from registry.persistence.statements import (
     CHECKS,
@@ -46,15 +45,16 @@ class FoundRequest:
         return standing(self.row, self.there, policy_digest, now)
 
 
+_SHOWN = select(
+    *selected(RequestRow),
+    MODELS.c.name.label("model"),
+    VERSIONS.c.artifact_digest.label("digest"),
+    VERSIONS.c.stage,
+    version_entered(),
+    VERSIONS.c.deleted_at,
+)
 _FOUND = (
-    select(
-        *selected(RequestRow),
-        MODELS.c.name.label("model"),
-        VERSIONS.c.artifact_digest.label("digest"),
-        VERSIONS.c.stage,
-        version_entered(),
-        VERSIONS.c.deleted_at,
-    )
+    _SHOWN.select_from(REQUESTS)
     .join(MODELS, MODELS.c.id == REQUESTS.c.model_id)
     .join(VERSIONS, VERSIONS.c.id == REQUESTS.c.version_id)
 )
@@ -80,22 +80,23 @@ _PAGES = {
     chosen: _page(*compress((_OF_MODEL, _IS_OPEN, is_readable(MODELS.c.name)), chosen))
     for chosen in product((False, True), repeat=3)
 }
-_OPEN = _FOUND.where(
-    _OF_MODEL,
-    MODELS.c.deleted_at.is_(None),
-    VERSIONS.c.number == bindparam("number"),
-    VERSIONS.c.deleted_at.is_(None),
-    _IS_OPEN,
-).order_by(REQUESTS.c.id)
+_OF_VERSION = (
+    and_(MODELS.c.name == bindparam("name"), MODELS.c.deleted_at.is_(None)),
+    and_(VERSIONS.c.number == bindparam("number"), VERSIONS.c.deleted_at.is_(None)),
+)
+_OPEN = (
+    _SHOWN.select_from(VERSIONS)
+    .join(MODELS, MODELS.c.id == VERSIONS.c.model_id)
+    .outerjoin(REQUESTS, and_(REQUESTS.c.version_id == VERSIONS.c.id, _IS_OPEN))
+    .where(*_OF_VERSION)
+    .order_by(REQUESTS.c.id)
+)
 _CHECKS = (
     select(*selected(CheckRow))
     .select_from(VERSIONS)
     .join(MODELS, MODELS.c.id == VERSIONS.c.model_id)
     .outerjoin(CHECKS, CHECKS.c.version_id == VERSIONS.c.id)
-    .where(
-        and_(MODELS.c.name == bindparam("name"), MODELS.c.deleted_at.is_(None)),
-        and_(VERSIONS.c.number == bindparam("number"), VERSIONS.c.deleted_at.is_(None)),
-    )
+    .where(*_OF_VERSION)
     .order_by(CHECKS.c.name)
 )
 
@@ -146,10 +147,10 @@ def open_requests(cx: Connection, name: str, number: int) -> list[FoundRequest]:
     Raises:
         VersionNotFoundError: when there is no such version.
     """
-    rows = fetch(cx, _OPEN, {"model": name, "number": number})
+    rows = fetch(cx, _OPEN, {"name": name, "number": number})
     if not rows:
-        get_version(cx, name, number)
-    return [_found(row) for row in rows]
+        raise VersionNotFoundError(name, number)
+    return [_found(row) for row in rows if row[0] is not None]
 
 
 def list_checks(cx: Connection, name: str, number: int) -> list[CheckRow]:

@@ -156,11 +156,12 @@ class ApproveRequest:
             names=tuple(row.name for row in given),
         )
         # To make room uses nothing up: the move itself is still to come.
-        move = replace(self.move, approved=None if self.move.makes_room else approved)
-        moved = move.decide(seen, context)
-        if move.approved:
-            request = approved.used_up(move.transition_id, context)
-        return Outcome(effects=moved.effects, answer=(request, moved.answer))
+        makes_room, transition_id = self.move.makes_room, self.move.transition_id
+        moved = replace(self.move, approved=None if makes_room else approved).decide(
+            seen, context
+        )
+        used = request if makes_room else approved.used_up(transition_id, context)
+        return Outcome(effects=moved.effects, answer=(used, moved.answer))
 
     def _consider(
         self,

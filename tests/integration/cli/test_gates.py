@@ -44,7 +44,11 @@ def bob(server: RunningServer) -> RegistryClient:
 
 
 def somebody(server: RunningServer, name: str, role: str) -> RegistryClient:
-    return RegistryClient(server.url, server.client().tokens.create(name, role).token)
+    """Who has a token that was not made by who asks."""
+    maker = RegistryClient(
+        server.url, server.client().tokens.create("a", "admin").token
+    )
+    return RegistryClient(server.url, maker.tokens.create(name, role).token)
 
 
 def register(run: Run, tmp_path: Path) -> None:
@@ -236,7 +240,9 @@ def test_alias_of_a_stage_is_the_move_there(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("staged")
-def test_held_stage_is_entered_by_broken_glass_alone(run: Run) -> None:
+def test_held_stage_is_entered_by_broken_glass_alone(
+    run: Run, server: RunningServer
+) -> None:
     pass_check(run)
     hold = ("holds", "set", "fraud", "Production", "--reason", "audit")
     assert run(*hold, "--until", "2999-01-01").exit_code == 0
@@ -245,7 +251,8 @@ def test_held_stage_is_entered_by_broken_glass_alone(run: Run) -> None:
     without_reason = run(*PROMOTION, "--break-glass")
     broken = run(*PROMOTION, "--break-glass", "--reason", "outage")
     shown = run("models", "show", "fraud").stdout
-    lifted = run("holds", "lift", "fraud", "Production")
+    lifted = run("holds", "lift", "fraud", "Production", "--reason", "it is over")
+    (entry, *_) = server.client().audit.entries(model="fraud")
     nothing = run("holds", "lift", "fraud", "Production")
 
     assert refused.exit_code == 3
@@ -253,5 +260,9 @@ def test_held_stage_is_entered_by_broken_glass_alone(run: Run) -> None:
     assert without_reason.exit_code == 2
     assert broken.exit_code == 0, broken.stderr
     assert "Production by bootstrap until 2999-01-01" in shown
+    assert (entry.action, json.loads(entry.entry)["reason"]) == (
+        "registered_model.hold_lifted",
+        "it is over",
+    )
     assert (lifted.exit_code, nothing.exit_code) == (0, 5)
     assert "promotion, broke the glass" in run("history", "fraud").stdout

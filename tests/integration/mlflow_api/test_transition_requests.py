@@ -1,7 +1,6 @@
 """Databricks' calls about moves that others approve."""
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,11 @@ from databricks.sdk.service.ml import (
     ActivityType,
     ModelRegistryAPI,
 )
-from flask import Flask
 
+from registry.client import RegistryClient
 from registry.settings import packaged_config
-from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Driver
-from tests.integration.conftest import SharedApps, close_app, signed_in
+from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES
+from tests.integration.conftest import SharedApps, close_app
 from tests.integration.mlflow_api.driver import Mlflow, mlflow_client
 from tests.receiver import Receiver
 from tests.server import RunningServer, running_server
@@ -61,8 +60,11 @@ def asking(server: RunningServer) -> ModelRegistryAPI:
 
 @pytest.fixture
 def deciding(server: RunningServer) -> ModelRegistryAPI:
-    """The SDK of somebody else, who may approve."""
-    return workspace(server, str(server.client().tokens.create("bob", "admin").token))
+    """The SDK of somebody else, who may approve, and whose token is none of ours."""
+    maker = RegistryClient(
+        server.url, server.client().tokens.create("a", "admin").token
+    )
+    return workspace(server, str(maker.tokens.create("bob", "admin").token))
 
 
 def workspace(server: RunningServer, token: str) -> ModelRegistryAPI:
@@ -133,11 +135,9 @@ def twice(
 
 
 def admin(mlflow: Mlflow, name: str) -> Mlflow:
-    """The same registry as another admin sees it."""
-    answer = mlflow.api.post("/tokens", {"name": name, "role": "admin"})
-    token = json.loads(answer.data)["token"]
-    app: Flask = mlflow.app
-    return dataclasses.replace(mlflow, api=Driver(app, signed_in(app, token)))
+    """The same registry as another admin sees it, by a token that is none of ours."""
+    maker = mlflow.api.with_role("admin")
+    return dataclasses.replace(mlflow, api=maker.with_token(name=name, role="admin"))
 
 
 def ask(mlflow: Mlflow, **fields: object) -> dict[str, Any]:

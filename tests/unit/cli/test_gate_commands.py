@@ -96,6 +96,7 @@ def test_request_of_an_earlier_run_is_told_as_it_stands_now(
     assert told == {"request": now, "replayed": True}
     assert ("req_1 is" in said.stdout) is (now["state"] != "open")
     assert (TO_RUN in said.stderr) is (now["state"] == "open")
+    assert ("another --idempotency-key" in said.stderr) is (now["state"] == "void")
 
 
 def test_alias_of_a_stage_that_others_approve_is_not_said_to_be_set(
@@ -370,12 +371,13 @@ def test_hold_is_set_listed_and_lifted(fake: FakeRegistry, run: Run) -> None:
         *("--until", "2026-12-01"),
     ).stdout
     listed = run("holds", "list", "fraud").stdout
-    lifted = run("holds", "lift", "fraud", "Production").stdout
+    lifted = run("holds", "lift", "fraud", "Production", "--reason", "over").stdout
 
     assert held == "Production of fraud is held until 2026-12-01T00:00:00.000000Z.\n"
     assert fake.asked[0].json == {"reason": "audit", "until": HOLD["until"]}
     assert listed.splitlines()[1].split()[:2] == ["Production", "alice"]
     assert lifted == "Production of fraud is not held any more.\n"
+    assert fake.asked[-1].query == {"reason": "over"}
 
 
 def test_hold_has_no_end_unless_given(fake: FakeRegistry, run: Run) -> None:

@@ -86,7 +86,9 @@ def test_the_commands_of_the_design_are_there() -> None:
                 "redeliver", "rotate-secret", "attempts", "listen",
             )
         ),
-        *(f"tokens {verb}" for verb in ("create", "list", "revoke")),
+        *(f"tokens {verb}" for verb in ("create", "list", "revoke", "exchange")),
+        *(f"publishers add-{p}" for p in ("github", "gitlab", "kubernetes")),
+        *("publishers list", "publishers remove"),
         *(f"roles {verb}" for verb in ("grant", "list", "revoke")),
         "whoami",
     }  # fmt: skip

@@ -134,6 +134,13 @@ CALLS: list[tuple[str, str, object, Call, object]] = [
      {"subject_kind": "user", "subject": "https://idp#7", "role": "viewer",
       "models": "*"}),
     ("DELETE", "/role-bindings/b1", {}, lambda c: c.roles.revoke("b1"), None),
+    ("POST", "/trusted-publishers", {"id": "p1"},
+     lambda c: c.publishers.add(
+         "kubernetes", "training", {"namespace": "ml"}, "writer", issuer="https://c"),
+     {"provider": "kubernetes", "name": "training", "claims": {"namespace": "ml"},
+      "role": "writer", "models": "*", "issuer": "https://c"}),
+    ("DELETE", "/trusted-publishers/p1", {},
+     lambda c: c.publishers.remove("p1"), None),
 ]  # fmt: skip
 
 
