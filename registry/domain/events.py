@@ -230,6 +230,7 @@ _TO_ALL: Mapping[str, Parts] = {
     DELETED: (Version,),
     ALIAS_SET: (Version, AliasSet),
     ALIAS_DELETED: (Version, Alias),
+    CHECK_REPORTED: (Version, Check),
 }
 _TO_WHO_NAMES_IT: Mapping[str, Parts] = {
     TAG_SET: (AboutVersion, TagSet),
@@ -263,20 +264,10 @@ EVENTS: Mapping[str, Parts] = {
     STAGE_CHANGED: (Version, StageChange),
     ARTIFACT_CHANGED: (Version, ArtifactChange),
     DEPLOYMENT_UPDATED: (Version | PromptVersion, Deployment),
-    CHECK_REPORTED: (Version, Check),
     BROKE_GLASS: (Version, BrokenGlass),
     HOLD_SET: (Held,),
     HOLD_LIFTED: (Held,),
-    **dict.fromkeys(
-        (
-            REQUEST_CREATED,
-            REQUEST_UPDATED,
-            REQUEST_APPROVED,
-            REQUEST_REJECTED,
-            REQUEST_CANCELLED,
-        ),
-        (Version, Request),
-    ),
+    **dict.fromkeys(_OF_REQUESTS, (Version, Request)),
     **_of_prompts(_TO_ALL),
     **_OPT_IN,
 }

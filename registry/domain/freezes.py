@@ -1,13 +1,13 @@
 """Freeze windows: times at which nothing is promoted.
 
 A window is between two instants, or comes back each week; then its clock is that of
-its time zone, so that "Friday, 16:00" stays that when clocks are put back.
+its time zone, so that "Friday, 16:00" stays that when clocks are put back. Of an hour
+that comes twice then, the first is meant.
 """
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WEEKLY = re.compile(
@@ -31,7 +31,7 @@ class Freeze:
     begins: datetime | None = None
     ends: datetime | None = None
     weekly: tuple[Point, Point] | None = None
-    zone: ZoneInfo | None = None
+    zone: tzinfo = UTC
 
     def is_of(self, stage: str) -> bool:
         """Whether it is about moves into that stage."""
@@ -48,9 +48,9 @@ class Freeze:
     def _week_ends_at(
         self, now: datetime, first: Point, last: Point
     ) -> datetime | None:
-        here = now.astimezone(self.zone)
-        ends = _next(_at_or_before(here, first), last)
-        return ends.astimezone(now.tzinfo) if here < ends else None
+        begins = _at_or_before(now.astimezone(self.zone), first)
+        ends = _next(begins, last).astimezone(UTC)
+        return ends if now < ends else None
 
 
 def parse_weekly(text: str) -> tuple[Point, Point]:
@@ -74,7 +74,9 @@ def _at_or_before(here: datetime, point: Point) -> datetime:
     day, at = point
     there = datetime.combine(here.date(), at, tzinfo=here.tzinfo)
     there -= timedelta(days=(here.weekday() - day) % 7)
-    return there if there <= here else there - timedelta(days=7)
+    # Times of one zone are compared by their clocks, which may have been put back.
+    is_past = there.timestamp() <= here.timestamp()
+    return there if is_past else there - timedelta(days=7)
 
 
 def _next(after: datetime, point: Point) -> datetime:

@@ -118,6 +118,11 @@ class Requirements:
     checks: tuple[str, ...] = ()
     min_time_in_stage: timedelta = timedelta()
 
+    @property
+    def looks_beyond(self) -> bool:
+        """Whether more is looked at than the version's row."""
+        return bool(self.verify_artifact or self.checks or self.min_time_in_stage)
+
     def gates(self, version: VersionRow, seen: Evidence) -> Iterator[Gate]:
         """Yield each gate as it stands for the version."""
         yield _status(version)

@@ -6,7 +6,8 @@ Rules:
   not put the bad version back. It holds CI jobs alone, until a person puts a version
   there, lifts the hold, or a version newer than the one rolled back is approved.
 - A hold that is set by hand holds everybody, until it ends or is lifted.
-- A stage has one hold; a new one takes the place of the one before.
+- A stage has one hold of each kind; a new one takes the place of the one before. Who
+  may set one by hand does not do away with that of a rollback by it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -90,12 +91,18 @@ class Hold:
 def with_hold(
     holds: Sequence[Mapping[str, Any]], hold: Hold
 ) -> list[Mapping[str, Any]]:
-    """Return a model's holds with one more; another of its stage goes."""
-    return [*without_hold(holds, hold.stage), hold.document]
+    """Return a model's holds with one more; another of its stage and kind goes."""
+    is_by_hand = hold.version is None
+    others = [
+        each
+        for each in holds
+        if each["stage"] != hold.stage or (each["version"] is None) != is_by_hand
+    ]
+    return [*others, hold.document]
 
 
 def without_hold(
     holds: Sequence[Mapping[str, Any]], stage: str
 ) -> list[Mapping[str, Any]]:
-    """Return a model's holds without that of a stage."""
+    """Return a model's holds without those of a stage."""
     return [hold for hold in holds if hold["stage"] != stage]

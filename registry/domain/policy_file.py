@@ -90,7 +90,12 @@ class _Alias(_Requirements):
 def _is_window(begins: object, ends: object) -> bool:
     if not isinstance(begins, datetime) or not isinstance(ends, datetime):
         return False
-    return bool(begins.tzinfo and ends.tzinfo) and begins < ends
+    if begins.tzinfo is None or ends.tzinfo is None:
+        return False
+    try:
+        return begins.astimezone(UTC) < ends.astimezone(UTC)
+    except OverflowError:  # as it does at the end of year 9999, west of Greenwich
+        return False
 
 
 class _Freeze(Schema):
@@ -103,10 +108,9 @@ class _Freeze(Schema):
 
     @validates_schema
     def _is_a_window(self, data: Table, **_: object) -> None:
-        begins, ends = data.get("begins"), data.get("ends")
-        is_once = _is_window(begins, ends)
-        is_weekly = "weekly" in data and begins is None and ends is None
-        if is_once == is_weekly:
+        ends = data.keys() & {"begins", "ends"}
+        is_once = _is_window(data.get("begins"), data.get("ends"))
+        if ends if "weekly" in data else not is_once:
             raise ValidationError(
                 "expected from and until, as times with their offset from UTC, or "
                 "weekly, as 'Fri 16:00 - Mon 08:00'"

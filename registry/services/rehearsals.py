@@ -5,11 +5,12 @@ committed: what would refuse it then refuses it now.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from registry.domain.commands.aliases import SetAlias
 from registry.domain.commands.models import ChangeModel, CreateModel
-from registry.domain.commands.moves import MoveVersion
+from registry.domain.commands.moves import Moved, MoveVersion
 from registry.domain.commands.registration import RegisterVersion
 from registry.domain.commands.versions import ChangeVersion
 from registry.domain.rows import VersionRow, VersionStatus
@@ -60,7 +61,8 @@ def rehearse(tx: Transaction, changes: Rehearsal) -> VersionRow | None:
     if changes.changes is not None:
         version = execute(tx, changes.changes)
     # What is still to be hashed is moved once it is, and not before.
-    if version is None or version.status != VersionStatus.PENDING_REGISTRATION:
+    is_hashed = not version or version.status != VersionStatus.PENDING_REGISTRATION
+    if is_hashed:
         for stage in changes.through:
             move = MoveVersion(
                 model=name, number=number, to_stage=stage, verified_digest=digest
@@ -70,8 +72,30 @@ def rehearse(tx: Transaction, changes: Rehearsal) -> VersionRow | None:
             except CrowdedStageError:
                 break  # nothing refuses it; it is only made in parts, and not in vain
             digest = version.artifact_digest  # nobody has touched it in between
+    moved = _rehearse_aliases(tx, changes, number, digest, is_hashed=is_hashed)
+    return moved or version
+
+
+def _rehearse_aliases(
+    tx: Transaction,
+    changes: Rehearsal,
+    number: int,
+    digest: str | None,
+    *,
+    is_hashed: bool,
+) -> VersionRow | None:
+    """Return the version as the last of those left it that are bound to a stage."""
+    version = None
     for alias in changes.aliases:
-        execute(tx, SetAlias(model=name, alias=alias, number=number))
+        command = SetAlias(model=changes.model.model, alias=alias, number=number)
+        bound = command.bound(tx.policy)
+        if bound is None:
+            execute(tx, command)
+        elif is_hashed:
+            move = replace(bound, verified_digest=digest)
+            with suppress(CrowdedStageError):  # as above
+                done = execute(tx, replace(command, move=move))
+                version = done.version if isinstance(done, Moved) else version
     return version
 
 

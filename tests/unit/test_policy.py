@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from registry.domain.gates import Evidence
+from registry.domain.gates import Evidence, GateKind
+from registry.domain.holds import Hold
 from registry.domain.policy import Cause, StagePolicy
 from registry.domain.policy_file import parse_policy
 from registry.domain.rows import VersionRow, VersionStatus
@@ -394,3 +395,119 @@ def test_unknown_stage_is_refused_with_the_known_ones_named() -> None:
     assert caught.value.field == "stage"
     assert "None, Staging, Production, Archived" in caught.value.message
     assert len(caught.value.message) < 200
+
+
+GUARDED = """
+[[moves]]
+from = "None"
+to = "Staging"
+via = "promotion"
+checks = ["tests"]
+min_hours_in_stage = 1
+approvals = 2
+
+[[moves]]
+from = "*"
+to = "Archived"
+via = "archival"
+
+[[aliases]]
+name = "Live"
+stage = "Production"
+
+[[aliases]]
+name = "champ*"
+stages = ["Staging", "Production"]
+required_tags = ["owner"]
+
+[[freeze]]
+reason = "rest"
+stages = ["Staging", "Archived"]
+from = 2026-11-28T00:00:00Z
+until = 2026-11-29T00:00:00Z
+"""
+STOPPED = (
+    "check 'tests' is missing",
+    "it must stay in None until 2026-11-28T01:00:00.000000Z",
+    "frozen until 2026-11-29T00:00:00.000000Z: rest",
+    "Staging is held by ann (audit)",
+)
+HELD = replace(
+    SEEN,
+    holds=[Hold(stage="Staging", reason="audit", by="ann", at=SEEN.now)],
+)
+
+
+def test_move_says_what_must_be_seen_for_it() -> None:
+    policy = policy_with(GUARDED)
+
+    assert policy.wants("Staging") == (True, True, True)
+    assert policy.wants("Archived") == (False, False, False)
+
+
+def test_move_waits_for_checks_time_freezes_and_holds() -> None:
+    with pytest.raises(TransitionRefusedError) as refused:
+        policy_with(GUARDED).decide(make_version(), "Staging", HELD)
+
+    assert refused.value.reasons == STOPPED
+
+
+def test_broken_glass_is_gone_past_every_gate_but_the_status() -> None:
+    policy, waiting = policy_with(GUARDED), make_version(status="PENDING_REGISTRATION")
+
+    broken = policy.decide(make_version(), "Staging", HELD, breaks_glass=True)
+    with pytest.raises(TransitionRefusedError) as refused:
+        policy.decide(waiting, "Staging", HELD, breaks_glass=True)
+
+    assert tuple(gate.message for gate in broken.broken) == STOPPED
+    assert (broken.cause, broken.approvals) == (Cause.PROMOTION, 2)
+    assert refused.value.reasons == ("its status is PENDING_REGISTRATION, not READY",)
+
+
+def test_broken_glass_opens_no_way_that_the_policy_does_not_have() -> None:
+    with pytest.raises(TransitionRefusedError, match="is not an allowed move"):
+        policy_with(GUARDED).decide(
+            make_version(), "Production", SEEN, breaks_glass=True
+        )
+
+
+def test_freeze_stops_promotion_alone() -> None:
+    policy, before = policy_with(GUARDED), {"None", "Staging"}
+    kinds = [
+        {gate.kind for gate in policy.consider(*move, SEEN, stages_before=been).gates}
+        for move, been in (
+            ((make_version(), "Staging"), None),
+            ((make_version("Staging"), "Archived"), None),
+            ((make_version(), "Staging"), before),
+        )
+    ]
+
+    assert [GateKind.FREEZE in each for each in kinds] == [True, False, False]
+
+
+def test_automation_passes_a_hold_where_its_move_will_be_approved() -> None:
+    hold = Hold(stage="Staging", version=6, reason="", by="ann", at=SEEN.now)
+    seen = replace(SEEN, holds=[hold], is_automation=True)
+    gates = policy_with(GUARDED).consider(make_version(), "Staging", seen).gates
+
+    assert [gate.passes for gate in gates if gate.kind is GateKind.HOLD] == [True]
+
+
+def test_alias_is_looked_up_by_pattern_in_any_case() -> None:
+    policy = policy_with(GUARDED)
+
+    assert policy.bound_stage("LIVE") == "Production"
+    assert policy.bound_stage("Champion") is None
+    assert policy.bound_stage("best") is None
+    assert policy.alias_rule("Champion") == policy.aliases[1]
+    assert policy.alias_rule("best") is None
+
+
+def test_guarded_alias_names_each_reason() -> None:
+    rule = policy_with(GUARDED).aliases[1]
+
+    assert rule.refusals(make_version(), SEEN) == [
+        "tag 'owner' is missing",
+        "it is in None, not in Staging or Production",
+    ]
+    assert not rule.refusals(make_version("Staging", tags={"owner": "ann"}), SEEN)

@@ -1,10 +1,16 @@
 """Which policy files are refused, and that every problem is named at once."""
 
 import hashlib
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from registry.domain.freezes import Freeze, parse_weekly
+from registry.domain.gates import NOTHING, MetricThreshold, Requirements
+from registry.domain.policy import AliasRule
 from registry.domain.policy_file import parse_policy
+from registry.domain.roles import Action
 from registry.errors import ConfigurationError
 from registry.settings import packaged_config
 
@@ -41,6 +47,7 @@ def test_least_policy_is_shared_stages_and_nothing_may_be_deleted() -> None:
 
 
 STAGES = "stages = {}\n" + MOVE
+FREEZE = '[[freeze]]\nreason = "rest"\n'
 MALFORMED = {
     "not TOML": ("stages = [", "not valid TOML"),
     "a key twice": (HEAD + HEAD + MOVE, "not valid TOML"),
@@ -170,6 +177,107 @@ MALFORMED = {
         'automatic_rollback = "Production"\n' + HEAD + MOVE,
         "automatic_rollback: Not a valid list.",
     ),
+    "no approval that could be given": (
+        HEAD + MOVE + "approvals = 11",
+        "moves.0.approvals: Must be greater than or equal to 0 and less than or equal",
+    ),
+    "half an approval": (
+        HEAD + MOVE + "approvals = 1.5",
+        "moves.0.approvals: Not a valid integer.",
+    ),
+    "a check that is no list": (
+        HEAD + MOVE + 'checks = "tests"',
+        "moves.0.checks: Not a valid list.",
+    ),
+    "a stay that never ends": (
+        HEAD + MOVE + "min_hours_in_stage = 1e6",
+        "moves.0.min_hours_in_stage: Must be greater than or equal to 0 and less",
+    ),
+    "a hold in an unknown stage": (
+        'hold_after_rollback = ["Gone"]\n' + HEAD + MOVE,
+        "file: not among the stages: Gone",
+    ),
+    "approvals that are never in time": (
+        "approval_hours = 0\n" + HEAD + MOVE,
+        "approval_hours: Must be greater than or equal to 1",
+    ),
+    "an alias without a name": (
+        HEAD + MOVE + '[[aliases]]\nstage = "Production"',
+        "aliases.0.name: Missing data for required field.",
+    ),
+    "an alias bound to an unknown stage": (
+        HEAD + MOVE + '[[aliases]]\nname = "live"\nstage = "Live"',
+        "file: not among the stages: Live",
+    ),
+    "an alias guarded by an unknown stage": (
+        HEAD + MOVE + '[[aliases]]\nname = "live"\nstages = ["Live"]',
+        "file: not among the stages: Live",
+    ),
+    "an alias guarded by an unknown action": (
+        HEAD + MOVE + '[[aliases]]\nname = "live"\naction = "administer"',
+        "aliases.0.action: Must be one of: read, write, promote, approve, break-glass.",
+    ),
+    "an alias that asks for approvals": (
+        HEAD + MOVE + '[[aliases]]\nname = "live"\napprovals = 1',
+        "aliases.0.approvals: Unknown field.",
+    ),
+    "an alias both bound and guarded": (
+        HEAD + MOVE + '[[aliases]]\nname = "a"\nstage = "Staging"\nchecks = ["b"]',
+        "aliases.0.stage: bound to a stage, whose moves ask for all",
+    ),
+    "a freeze without a reason": (
+        HEAD + MOVE + '[[freeze]]\nweekly = "Fri 16:00 - Mon 08:00"',
+        "freeze.0.reason: Missing data for required field.",
+    ),
+    "a freeze of an unknown stage": (
+        HEAD + MOVE + FREEZE + 'weekly = "Fri 16:00 - Mon 08:00"\nstages = ["Live"]',
+        "file: not among the stages: Live",
+    ),
+    "a freeze in no time zone": (
+        HEAD + MOVE + FREEZE + 'weekly = "Fri 16:00 - Mon 08:00"\ntimezone = "Oz"',
+        "freeze.0: 'No time zone found with key Oz'",
+    ),
+    "a freeze in a continent": (
+        HEAD + MOVE + FREEZE + 'weekly = "Fri 16:00 - Mon 08:00"\ntimezone = "Europe"',
+        "freeze.0: ",
+    ),
+    "a freeze that cannot be read": (
+        HEAD + MOVE + FREEZE + 'weekly = "weekends"',
+        "freeze.0: expected 'Fri 16:00 - Mon 08:00', got 'weekends'",
+    ),
+    "a freeze at an hour that there is not": (
+        HEAD + MOVE + FREEZE + 'weekly = "Fri 25:00 - Mon 08:00"',
+        "freeze.0: hour must be in 0..23",
+    ),
+    **{
+        f"a freeze {name}": (
+            HEAD + MOVE + FREEZE + times,
+            "freeze.0: expected from and",
+        )
+        for name, times in {
+            "at no time": "",
+            "without an end": "from = 2026-12-20T00:00:00Z",
+            "on a day": "from = 2026-12-20\nuntil = 2026-12-21",
+            "without an offset": (
+                "from = 2026-12-20T00:00:00\nuntil = 2026-12-21T00:00:00Z"
+            ),
+            "that ends before it begins": (
+                "from = 2026-12-20T00:00:00Z\nuntil = 2026-12-20T00:30:00+01:00"
+            ),
+            "that ends after all time": (
+                "from = 2026-12-20T00:00:00Z\nuntil = 9999-12-31T23:59:59-05:00"
+            ),
+            "once and weekly": (
+                "from = 2026-12-20T00:00:00Z\nuntil = 2026-12-21T00:00:00Z\n"
+                'weekly = "Fri 16:00 - Mon 08:00"'
+            ),
+        }.items()
+    },
+    "an override with an alias to an unknown stage": (
+        HEAD + MOVE + '[[override]]\nmodels = "a"\n'
+        '[[override.aliases]]\nname = "live"\nstage = "Live"',
+        "file: not among the stages: Live",
+    ),
     "an override for nobody": (
         HEAD + MOVE + "[[override]]\n",
         "override.0.models: Missing data for required field.",
@@ -269,3 +377,115 @@ def test_nothing_rolls_back_by_itself_unless_the_file_says_so() -> None:
     content = packaged_config("policy.toml").read_bytes()
 
     assert parse_policy(content, source="policy.toml").automatic_rollback == frozenset()
+
+
+GATES = """
+hold_after_rollback = ["Production"]
+approval_hours = 2
+stages = ["None", "Staging", "Production", "Archived"]
+[[moves]]
+from = "Staging"
+to = "Production"
+via = "promotion"
+checks = ["tests"]
+min_hours_in_stage = 0.5
+approvals = 2
+[[aliases]]
+name = "live"
+stage = "Production"
+[[aliases]]
+name = "champion*"
+action = "promote"
+stages = ["Production"]
+checks = ["tests"]
+metrics = { auc = { min = 0.9 } }
+[[aliases]]
+name = "*"
+[[freeze]]
+reason = "weekend"
+stages = ["Production"]
+weekly = "Fri 16:00 - Mon 08:00"
+timezone = "Europe/Berlin"
+[[freeze]]
+reason = "end of year"
+from = 2026-12-20T00:00:00+01:00
+until = 2027-01-04T00:00:00Z
+[[override]]
+models = "lab-*"
+approval_hours = 1
+aliases = []
+freeze = []
+hold_after_rollback = []
+"""
+
+
+def test_moves_ask_for_checks_time_and_approvals() -> None:
+    (move,) = parse_policy(GATES.encode(), source="p.toml").moves
+
+    assert move.approvals == 2
+    assert move.asks == Requirements(
+        checks=("tests",), min_time_in_stage=timedelta(minutes=30)
+    )
+
+
+def test_aliases_are_bound_guarded_or_free() -> None:
+    live, champion, others = parse_policy(GATES.encode(), source="p.toml").aliases
+
+    assert live == AliasRule(pattern="live", stage="Production")
+    assert champion == AliasRule(
+        pattern="champion*",
+        action=Action.PROMOTE,
+        stages=("Production",),
+        asks=Requirements(
+            checks=("tests",), metrics=(MetricThreshold(name="auc", minimum=0.9),)
+        ),
+    )
+    assert others == AliasRule(pattern="*")
+
+
+def test_freezes_come_back_each_week_or_once() -> None:
+    weekend, once = parse_policy(GATES.encode(), source="p.toml").freezes
+
+    assert weekend == Freeze(
+        reason="weekend",
+        stages=("Production",),
+        weekly=parse_weekly("Fri 16:00 - Mon 08:00"),
+        zone=ZoneInfo("Europe/Berlin"),
+    )
+    assert once == Freeze(
+        reason="end of year",
+        begins=datetime(2026, 12, 19, 23, tzinfo=UTC),
+        ends=datetime(2027, 1, 4, tzinfo=UTC),
+        zone=ZoneInfo("UTC"),
+    )
+
+
+def test_override_has_gates_of_its_own_in_place_of_those_of_the_file() -> None:
+    policy = parse_policy(GATES.encode(), source="p.toml")
+    lab = policy.for_model("lab-1")
+
+    assert (policy.approval_hours, lab.approval_hours) == (2, 1)
+    assert policy.held_after_rollback == {"Production"}
+    assert lab.held_after_rollback == frozenset()
+    assert (lab.aliases, lab.freezes, lab.moves) == ((), (), policy.moves)
+
+
+def test_policy_that_does_not_speak_of_gates_has_none() -> None:
+    policy = parse_policy((HEAD + MOVE).encode(), source="p.toml")
+
+    assert policy.moves[0].asks == NOTHING
+    assert policy.moves[0].approvals == 0
+    assert (policy.aliases, policy.freezes) == ((), ())
+    assert policy.held_after_rollback == frozenset()
+    assert policy.approval_hours == 30 * 24
+
+
+def test_default_binds_the_names_of_stages_and_holds_production() -> None:
+    content = packaged_config("policy.toml").read_bytes()
+
+    policy = parse_policy(content, source="policy.toml")
+
+    assert policy.held_after_rollback == {"Production"}
+    for alias in ("staging", "Production", "ARCHIVED"):
+        assert policy.bound_stage(alias) == alias.title()
+    assert policy.bound_stage("champion") is None

@@ -41,8 +41,9 @@ class SetAlias:
     def want(self, policy: StagePolicy) -> Want:
         """Ask for the version, where the alias points, and what its rule looks at."""
         name = names.alias_name(self.alias)
-        if self.move:
-            return replace(self.move.want(policy), alias=name)
+        move = self.move or self.bound(policy)
+        if move:
+            return replace(move.want(policy), alias=name)
         rule = policy.for_model(self.model).alias_rule(name)
         return Want(
             number=self.number,

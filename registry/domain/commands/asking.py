@@ -51,7 +51,7 @@ class Asked:
                 reason=request.reason,
             ),
             data={**version_event(context, model, self.version), **told_of(document)},
-            changed=[self._ended(earlier, context)] if earlier else [],
+            changed=[self._ended(earlier, context, model)] if earlier else [],
             added=[request],
             answer=request,
         )
@@ -69,11 +69,15 @@ class Asked:
         there = what_is_there(self.version)
         return standing(request, there, context.policy.digest, context.now)
 
-    def _ended(self, request: RequestRow, context: Context) -> RequestRow:
-        state = self._standing(request, context)
+    def _ended(
+        self, request: RequestRow, context: Context, model: ModelRow
+    ) -> RequestRow:
+        state, by = self._standing(request, context), None
         if state is RequestState.OPEN:  # another way into the same stage is asked for
-            state = RequestState.CANCELLED
-        return replace(request, state=state.value, closed_at=context.now)
+            state, by = RequestState.CANCELLED, context.caller.actor.name
+        return replace(
+            request, state=state.value, closed_at=model.updated_at, closed_by=by
+        )
 
     def _row(self, context: Context, model: ModelRow) -> RequestRow:
         actor, rules = context.caller.actor, context.policy.for_model(model.name)
@@ -126,12 +130,12 @@ class Approved:
             "approved_by": list(self.names),
         }
 
-    def used_up(self, transition_id: str, context: Context) -> RequestRow:
+    def used_up(self, transition_id: str) -> RequestRow:
         """Return the request as it is when the move has been made."""
         return replace(
             self.request,
             state=RequestState.APPROVED.value,
-            closed_at=context.now,
+            closed_at=self.approval.at,
             closed_by=self.approval.name,
             comment=self.approval.comment,
             transition_id=transition_id,

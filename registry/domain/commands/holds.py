@@ -96,29 +96,32 @@ class LiftHold:
         return Want()
 
     def decide(self, seen: Snapshot, context: Context) -> Outcome[None]:
-        """Decide whether there is one.
+        """Decide whether there is one; of two, both are lifted.
 
         Raises:
             NotFoundError: when nothing holds the stage.
             PermissionDeniedError: when a CI job asks.
         """
         stage = context.policy.for_model(self.model).stage(self.stage, field="stage")
-        holds = [Hold.of(each) for each in seen.model.holds if each["stage"] == stage]
+        of_model = [Hold.of(each).document for each in seen.model.holds]
+        holds = [hold for hold in of_model if hold["stage"] == stage]
         if not holds:
             raise NotFoundError(f"nothing holds {stage} of model {self.model!r}")
         if context.caller.actor.kind is ActorKind.CI:
             raise PermissionDeniedError("a person lifts a hold, not a CI job")
         model = seen.model.touched(context.now)
-        told: Held = {"hold": holds[0].document}
+        told: list[Held] = [{"hold": hold} for hold in holds]
         return outcome(
             seen,
             context,
             replace(model, holds=without_hold(model.holds, stage)),
             Change(
                 action=HOLD_LIFTED,
-                before=dict(holds[0].document),
+                before=dict(holds[0]),
                 reason=names.clean_text(self.reason, field="reason"),
+                details={"besides": holds[1:]} if holds[1:] else {},
             ),
-            data=dict(told),
+            data=dict(told[0]),
+            also=[(HOLD_LIFTED, dict(each)) for each in told[1:]],
             answer=None,
         )

@@ -37,10 +37,8 @@ from registry.domain.entries import Change
 from registry.domain.events import (
     BROKE_GLASS,
     STAGE_CHANGED,
-    AboutVersion,
     BrokenGlass,
     StageChange,
-    Version,
 )
 from registry.domain.gates import Evidence, failing
 from registry.domain.holds import Hold, with_hold
@@ -64,8 +62,8 @@ from registry.errors import (
 )
 
 MAX_LEAVING = 100
-#: What an event says of a version, whatever it is about.
-_OF_VERSION = (Version.__annotations__ | AboutVersion.__annotations__).keys()
+#: Who sets a hold by a rollback, and ends one by putting a version there.
+_PEOPLE = frozenset({ActorKind.USER, ActorKind.TOKEN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,14 +319,14 @@ class MoveVersion:
                 holds=self._holds(context, model, after, hold),
             ),
             self._change(context, (version, after), history, broken),
-            told=[*told, *self._told_besides(context, model, told[-1], broken)],
-            changed=[*rows, *self._approving(context, is_new=False)],
+            told=[*told, *self._told_besides(context, model, after, broken)],
+            changed=[*rows, *self._approving(is_new=False)],
         )
         announced = [
             replace(line, event_id=event.id)
             for line, event in zip(history, written.events, strict=False)
         ]
-        added = [*announced, *self._approving(context, is_new=True)]
+        added = [*announced, *self._approving(is_new=True)]
         return Outcome(
             effects=replace(written, added=added),
             answer=Moved(
@@ -369,7 +367,7 @@ class MoveVersion:
             rolled_back is None
             or line.cause != Cause.ROLLBACK
             or line.to_stage not in rules.held_after_rollback
-            or context.caller.actor.kind not in {ActorKind.USER, ActorKind.TOKEN}
+            or context.caller.actor.kind not in _PEOPLE
         ):
             return None
         return Hold(
@@ -383,10 +381,10 @@ class MoveVersion:
     def _holds(
         self, context: Context, model: ModelRow, after: VersionRow, hold: Hold | None
     ) -> Sequence[Mapping[str, Any]]:
-        """Return the model's holds; who may put a version there ends one for CI."""
+        """Return the model's holds; a person's move there ends that of a rollback."""
         if hold is not None:
             return with_hold(model.holds, hold)
-        if self.makes_room or context.caller.actor.kind is ActorKind.CI:
+        if self.makes_room or context.caller.actor.kind not in _PEOPLE:
             return model.holds
         return [
             each
@@ -394,23 +392,26 @@ class MoveVersion:
             if each["version"] is None or each["stage"] != after.stage
         ]
 
-    def _approving(self, context: Context, *, is_new: bool) -> list[Any]:
+    def _approving(self, *, is_new: bool) -> list[Any]:
         """Return the rows that are changed, or new, by the approval of the move."""
         approved = self.approved
         if approved is None:
             return []
         given = [approved.approval] if approved.is_new is is_new else []
-        used_up = approved.used_up(self.transition_id, context)
+        used_up = approved.used_up(self.transition_id)
         return given if is_new else [*given, used_up]
 
     def _told_besides(
-        self, context: Context, model: ModelRow, told: Told, broken: Sequence[str]
+        self,
+        context: Context,
+        model: ModelRow,
+        after: VersionRow,
+        broken: Sequence[str],
     ) -> Iterator[Told]:
         """Yield the events of an approval, and of broken glass."""
-        _, data = told
-        about = {name: value for name, value in data.items() if name in _OF_VERSION}
+        about = version_event(context, model, after)
         if self.approved:
-            used_up = self.approved.used_up(self.transition_id, context)
+            used_up = self.approved.used_up(self.transition_id)
             yield self.approved.told(model.name, used_up, about)
         if broken:
             glass: BrokenGlass = {
@@ -529,18 +530,23 @@ def _broken(decision: Decision) -> list[str]:
 def _allow_archival(
     policy: StagePolicy, versions: Sequence[VersionRow], seen: Evidence
 ) -> None:
-    """Ask the policy about each who leaves a shared stage, where nobody must."""
+    """Ask the policy about each who leaves a shared stage, where nobody must.
+
+    What was seen besides, such as checks, is of the version that enters.
+    """
     for version in versions:
-        decision = policy.decide(version, ARCHIVED, seen)
-        if decision.verify_artifact or decision.approvals:
+        found = policy.consider(version, ARCHIVED, seen)
+        if found.move and (found.move.asks.looks_beyond or found.move.approvals):
             raise must_be_archived_alone(version.number)
+        if found.reasons:
+            raise policy.refused(version, ARCHIVED, found.reasons)
 
 
 def must_be_archived_alone(number: int) -> ConflictError:
     """Return what to raise for a version that another's move cannot archive."""
     return ConflictError(
         f"version {number} must be archived by itself: its artifact is verified for "
-        "that, or others approve it"
+        "that, its checks or its time in the stage are looked at, or others approve it"
     )
 
 

@@ -45,6 +45,7 @@ from registry.domain.rows import ApprovalRow, RequestRow, VersionRow
 from registry.errors import (
     ConflictError,
     NotFoundError,
+    PermissionDeniedError,
     PromptStageError,
     SelfApprovalError,
 )
@@ -113,14 +114,17 @@ class ApproveRequest:
 
         Raises:
             NotFoundError: when there is no such request.
-            PermissionDeniedError: when the caller may not approve.
+            PermissionDeniedError: when the caller may not approve, or is a CI job.
             SelfApprovalError: when they asked for it themselves.
             ConflictError: when the request does not stand any more.
             TransitionRefusedError: when another gate does not pass.
         """
         request, version = _open(seen, context, self.request)
-        authorize(context.caller.actor, Action.APPROVE, seen.model.name)
-        person = Person.of(context.caller.actor)
+        actor = context.caller.actor
+        authorize(actor, Action.APPROVE, seen.model.name)
+        if actor.kind is ActorKind.CI:
+            raise PermissionDeniedError("a person approves, not a CI job")
+        person = Person.of(actor)
         if person.is_also(Person.asking(request)):
             raise SelfApprovalError(request.requested_by)
         found = self._consider(seen, context, request, version)
@@ -130,9 +134,9 @@ class ApproveRequest:
             approver=person.principal,
             human=person.human,
             owner=person.owner,
-            name=context.caller.actor.name,
+            name=actor.name,
             comment=names.clean_text(self.comment, field="comment"),
-            at=context.now,
+            at=seen.at(context),
             binding=bound_to,
         )
         others = [row for row in seen.approvals if row.approver != person.principal]
@@ -218,7 +222,7 @@ class CloseRequest:
         closed = replace(
             request,
             state=self.state.value,
-            closed_at=context.now,
+            closed_at=seen.at(context),
             closed_by=context.caller.actor.name,
             comment=names.clean_text(self.comment, field="comment"),
         )

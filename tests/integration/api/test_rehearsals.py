@@ -127,3 +127,48 @@ def test_rehearsing_takes_the_role_that_moves_take(api: Driver) -> None:
     writer = api.with_role("writer")
 
     problem_of(writer.post("/rehearsals", {"name": MODEL}), 403, "forbidden")
+
+
+def test_alias_that_is_bound_to_a_stage_is_rehearsed_as_the_move_that_it_is(
+    api: Driver,
+) -> None:
+    api.ready_versions(2)
+    api.serve(1)
+
+    moved = rehearsed(api, MODEL, number=2, through=["Staging"], aliases=["production"])
+    staged = rehearsed(api, MODEL, number=2, aliases=["staging", "best"])
+
+    assert [version and version["stage"] for version in (moved, staged)] == [
+        "Production",
+        "Staging",
+    ]
+    refused = api.post(
+        "/rehearsals", {"name": MODEL, "number": 2, "aliases": ["production"]}
+    )
+    problem_of(refused, 409, "transition-refused")
+
+
+def test_bound_alias_of_what_is_still_to_be_hashed_is_not_set_in_a_rehearsal(
+    api: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.ready_versions(1)
+    source = str(api.version(1)["source"])
+    monkeypatch.setattr("registry.services.artifacts.INLINE_FILES", 0)
+
+    version = rehearsed(
+        api, MODEL, version={"source": source}, aliases=["staging", "best"]
+    )
+
+    assert version is not None
+    assert (version["status"], version["stage"]) == ("PENDING_REGISTRATION", "None")
+
+
+def test_bound_alias_of_a_crowded_stage_is_rehearsed_in_no_parts(
+    api: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.ready_versions(2)
+    api.serve(1)
+    api.moved(2, "Staging")
+    monkeypatch.setattr("registry.domain.commands.moves.MAX_LEAVING", 0)
+
+    assert rehearsed(api, MODEL, number=2, aliases=["production"]) is None

@@ -5,11 +5,18 @@ from typing import Any
 
 from registry.domain.commands.aliases import DeleteAlias, SetAlias
 from registry.domain.commands.change import Command, DeploymentFacts, Snapshot
+from registry.domain.commands.checks import ReportCheck
 from registry.domain.commands.comments import CreateComment, EditComment
 from registry.domain.commands.deployments import ReportDeployment
+from registry.domain.commands.holds import LiftHold, SetHold
 from registry.domain.commands.models import ChangeModel, DeleteModel
 from registry.domain.commands.moves import MoveVersion
 from registry.domain.commands.registration import RegisterVersion, VersionDetails
+from registry.domain.commands.requests import (
+    ApproveRequest,
+    CloseRequest,
+    RequestMove,
+)
 from registry.domain.commands.versions import (
     ChangeVersion,
     DeleteVersion,
@@ -20,12 +27,18 @@ from registry.domain.commands.versions import (
     SealVersion,
 )
 from registry.domain.documents import DeploymentStatus
+from registry.domain.requests import RequestState
+from registry.domain.rows import CheckStatus
 from tests.unit.commands.making import (
     ALIAS,
+    ASKED,
     COMMENT,
     DIGEST,
     ENTERED,
+    HOLD,
     MANIFEST,
+    MODEL,
+    POLICY,
     seen,
     version,
 )
@@ -37,6 +50,12 @@ PENDING = version(
     status="PENDING_REGISTRATION", artifact_state="unverified", artifact_digest=None
 )
 MOVE = MoveVersion(**THIRD, to_stage="Staging", verified_digest=DIGEST)
+STAGED = version(stage="Staging")
+STANDING = replace(ASKED, policy_digest=POLICY.digest)
+ASKED_OF_TWO = replace(STANDING, needed=2)
+APPROVE = ApproveRequest(
+    model="churn", request="req_1", move=replace(MOVE, to_stage="Production")
+)
 REPORT = ReportDeployment(**THIRD, status=DeploymentStatus.PENDING, environment="eu")
 
 #: Each accepts ``if_match``.
@@ -58,6 +77,11 @@ ABOUT_VERSIONS: dict[str, Case] = {
     **OF_VERSIONS,
     "alias set": (SetAlias(**THIRD, alias="best"), seen()),
     "commented": (CreateComment(**THIRD, text="well", new_id=lambda _: "c1"), seen()),
+    "check reported": (
+        ReportCheck(**THIRD, name="tests", status=CheckStatus.PASSED),
+        seen(),
+    ),
+    "asked for": (RequestMove(**THIRD, to_stage="Staging"), seen()),
     "reported": (REPORT, seen(deployment=DeploymentFacts(present=ENTERED))),
 }
 EVERY: dict[str, Case] = {
@@ -70,6 +94,17 @@ EVERY: dict[str, Case] = {
     "comment removed": (
         EditComment(model="churn", comment="c1", text=None),
         seen(comment=COMMENT),
+    ),
+    "approved": (APPROVE, seen(request=ASKED_OF_TWO, version=STAGED)),
+    "approved at last": (APPROVE, seen(request=STANDING, version=STAGED)),
+    "rejected": (
+        CloseRequest(model="churn", request="req_1", state=RequestState.REJECTED),
+        seen(request=STANDING, version=STAGED),
+    ),
+    "held": (SetHold(model="churn", stage="Production", reason="audit"), seen()),
+    "lifted": (
+        LiftHold(model="churn", stage="Production"),
+        seen(model=replace(MODEL, holds=[HOLD.document])),
     ),
     "model described": (ChangeModel(model="churn", description="whether"), seen()),
     "model renamed": (ChangeModel(model="churn", name="loss"), seen()),
@@ -111,6 +146,10 @@ IDLE: dict[str, Case] = {
     "in the stage": (
         replace(MOVE, may_be_there=True),
         seen(version=version(stage="Staging")),
+    ),
+    "asked already": (
+        RequestMove(**THIRD, to_stage="Production"),
+        seen(request=STANDING, version=STAGED),
     ),
     "room enough": (
         MoveVersion(

@@ -8,15 +8,19 @@ from typing import Any, TypeVar
 
 from registry.domain.actors import Actor, ActorKind, Caller
 from registry.domain.commands.change import Context, Effects, Outcome, Snapshot
+from registry.domain.holds import Hold
 from registry.domain.manifests import FileEntry, Manifest
 from registry.domain.policy import StagePolicy
 from registry.domain.policy_file import parse_policy
 from registry.domain.roles import Grant, Role
 from registry.domain.rows import (
     AliasRow,
+    ApprovalRow,
+    CheckRow,
     CommentRow,
     DeploymentRow,
     ModelRow,
+    RequestRow,
     StageChangeRow,
     VersionRow,
 )
@@ -108,6 +112,52 @@ ENTERED = StageChangeRow(
     verified=True,
     event_id="evt_5",
 )
+#: CI asks for version 3 in Production, which Ann started.
+ASKED = RequestRow(
+    id="req_1",
+    model_id=MODEL.id,
+    version_id="v3",
+    number=3,
+    from_stage="Staging",
+    to_stage="Production",
+    is_rollback=False,
+    archives_others=False,
+    reason="better",
+    state="open",
+    needed=1,
+    policy_digest="",
+    artifact_digest=DIGEST,
+    entered=3,
+    requested_by="ci",
+    requester_kind="ci",
+    requester="github#1",
+    requester_human="idp#ann",
+    requester_owner="idp#root",
+    created_at=BEFORE,
+    expires_at=NOW + timedelta(days=1),
+)
+APPROVAL = ApprovalRow(
+    request_id="req_1",
+    approver="idp#bob",
+    human="idp#bob",
+    owner="",
+    name="bob",
+    comment="",
+    at=BEFORE,
+    binding="",
+)
+CHECK = CheckRow(
+    version_id="v3",
+    name="tests",
+    status="passed",
+    url=None,
+    description="",
+    reported_by="ci",
+    created_at=BEFORE,
+    updated_at=BEFORE,
+)
+#: Since Ann rolled version 3 back.
+HOLD = Hold(stage="Production", version=3, reason="slow", by="ann", at=BEFORE)
 DEPLOYED = DeploymentRow(
     id="d1",
     model_id=MODEL.id,
@@ -153,9 +203,11 @@ def context(
     rules: StagePolicy = POLICY,
     now: datetime = NOW,
     by: str = "t-pat",
+    **who: Any,  # noqa: ANN401  # members of Actor
 ) -> Context:
-    """A change that Pat asks for."""
-    actor = Actor(kind=ActorKind.TOKEN, name="pat", grants=(Grant(role),), principal=by)
+    """A change that Pat asks for, by a token where ``who`` does not say otherwise."""
+    given = {"kind": ActorKind.TOKEN, "name": "pat", "grants": (Grant(role),), **who}
+    actor = Actor(principal=by, **given)
     ids = itertools.count(1)
     return Context(
         caller=Caller(actor=actor, base_url="https://models.example"),

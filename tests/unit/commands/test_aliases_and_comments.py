@@ -1,5 +1,7 @@
 """Names that point at versions, and what people say about them."""
 
+from dataclasses import replace
+
 import pytest
 
 from registry.domain.commands.aliases import DeleteAlias, SetAlias
@@ -8,24 +10,32 @@ from registry.domain.commands.comments import (
     CreateComment,
     EditComment,
 )
+from registry.domain.commands.moves import Moved, MoveVersion
 from registry.domain.roles import Role
 from registry.domain.rows import AliasRow
 from registry.errors import (
     AliasNotFoundError,
+    AliasRefusedError,
+    ConflictError,
     InvalidInputError,
     NotFoundError,
     PermissionDeniedError,
+    VerificationNeededError,
     VersionNotFoundError,
 )
-from tests.unit.commands.every import THIRD
+from tests.unit.commands.every import STAGED, THIRD
 from tests.unit.commands.making import (
     ALIAS,
     BEFORE,
+    CHECK,
     COMMENT,
+    DIGEST,
     NOW,
     POLICY,
+    PROMPT,
     context,
     events,
+    policy,
     seen,
     version,
     written,
@@ -133,3 +143,119 @@ def test_comment_that_was_removed_meanwhile_is_not_found() -> None:
     for found in (seen(), seen(comment=COMMENT, version=None)):
         with pytest.raises(NotFoundError, match="there is no comment 'c1'"):
             EDIT.decide(found, context())
+
+
+GUARDED = policy(
+    """
+[[aliases]]
+name = "Champ*"
+action = "promote"
+stages = ["Production"]
+checks = ["tests"]
+min_hours_in_stage = 1
+"""
+)
+LIVE = SetAlias(**THIRD, alias="PRODUCTION")
+MOVE_OF_IT = MoveVersion(
+    **THIRD,
+    to_stage="Production",
+    reason="alias PRODUCTION was set",
+    may_be_there=True,
+)
+
+
+def test_bound_alias_is_set_by_the_move_that_it_is() -> None:
+    outcome = replace(LIVE, move=replace(MOVE_OF_IT, verified_digest=DIGEST)).decide(
+        seen(version=STAGED, in_stage=[version(1, "Production")]), context()
+    )
+
+    assert isinstance(outcome.answer, Moved)
+    assert outcome.answer.superseded == 1
+    assert not [row for row in written(outcome).added if isinstance(row, AliasRow)]
+    assert [data["reason"] for _, data in events(outcome)] == [
+        "alias PRODUCTION was set"
+    ] * 2
+
+
+def test_bound_alias_that_comes_as_no_move_is_one_all_the_same() -> None:
+    assert LIVE.want(POLICY) == replace(MOVE_OF_IT.want(POLICY), alias="PRODUCTION")
+    with pytest.raises(VerificationNeededError):
+        LIVE.decide(seen(version=STAGED), context())
+
+
+def test_bound_alias_of_who_is_in_the_stage_is_set_already() -> None:
+    outcome = LIVE.decide(seen(version=version(stage="Production")), context())
+
+    assert outcome.effects is None
+
+
+def test_bound_alias_takes_who_may_promote() -> None:
+    with pytest.raises(PermissionDeniedError, match="may not promote model 'churn'"):
+        LIVE.decide(seen(version=STAGED), context(Role.WRITER))
+
+
+def test_bound_alias_is_removed_by_moving_the_version_out() -> None:
+    remove = DeleteAlias(model="churn", alias="production", may_be_gone=True)
+
+    with pytest.raises(ConflictError, match="is bound to Production: move the version"):
+        remove.decide(seen(), context())
+
+
+def test_alias_that_was_stored_before_it_was_bound_is_removed() -> None:
+    stored = replace(ALIAS, alias="production")
+
+    outcome = DeleteAlias(model="churn", alias="production").decide(
+        seen(alias=stored), context()
+    )
+
+    assert written(outcome).removed == [stored]
+
+
+def test_alias_of_a_prompt_is_bound_to_no_stage() -> None:
+    prompt = seen(model=PROMPT)
+
+    outcome = replace(LIVE, move=MOVE_OF_IT).decide(prompt, context(Role.WRITER))
+
+    assert isinstance(outcome.answer, AliasRow)
+    with pytest.raises(AliasNotFoundError):
+        DeleteAlias(model="churn", alias="production").decide(prompt, context())
+
+
+def test_guarded_alias_points_at_who_passes_its_gates() -> None:
+    champion = SetAlias(**THIRD, alias="champion")
+    there = seen(
+        version=version(stage="Production"), checks={"tests": CHECK}, entered_at=BEFORE
+    )
+
+    assert champion.decide(there, context(rules=GUARDED)).effects
+    with pytest.raises(AliasRefusedError) as refused:
+        champion.decide(seen(version=STAGED), context(rules=GUARDED))
+    assert refused.value.reasons == (
+        "check 'tests' is missing",
+        "it must stay in Staging until 2030-01-02T13:00:00.000000Z",
+        "it is in Staging, not in Production",
+    )
+
+
+def test_guarded_alias_looks_at_what_its_rule_asks_for() -> None:
+    guarded, free = (SetAlias(**THIRD, alias=alias) for alias in ("champion", "best"))
+
+    assert (guarded.want(GUARDED).checks, guarded.want(GUARDED).entered_at) == (
+        True,
+        True,
+    )
+    assert (free.want(GUARDED).checks, free.want(GUARDED).entered_at) == (False, False)
+
+
+def test_guarded_alias_is_set_and_removed_by_who_may() -> None:
+    stored = replace(ALIAS, alias="champion")
+    for command in (
+        SetAlias(**THIRD, alias="champion"),
+        DeleteAlias(model="churn", alias="champion"),
+    ):
+        with pytest.raises(PermissionDeniedError, match="may not promote"):
+            command.decide(seen(alias=stored), context(Role.WRITER, rules=GUARDED))
+    removed = DeleteAlias(model="churn", alias="champion").decide(
+        seen(alias=stored), context(rules=GUARDED)
+    )
+    assert written(removed).removed == [stored]

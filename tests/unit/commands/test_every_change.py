@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from registry.domain.audit_chain import (
     verify_chain,
 )
 from registry.domain.commands.models import CreateModel
+from registry.domain.events import EVENTS
+from registry.domain.roles import Role
 from registry.domain.timestamps import rfc3339
 from registry.errors import StaleExpectationError, VersionNotFoundError
 from tests.unit.commands.every import (
@@ -29,12 +32,14 @@ from tests.unit.commands.making import (
     MODEL,
     NOW,
     POLICY,
-    context,
     events,
     seen,
     written,
 )
+from tests.unit.commands.making import context as made_by
 
+#: Each is asked for by somebody who may.
+context = partial(made_by, Role.ADMIN)
 every = pytest.mark.parametrize("case", EVERY.values(), ids=EVERY)
 about_versions = pytest.mark.parametrize(
     "case", ABOUT_VERSIONS.values(), ids=ABOUT_VERSIONS
@@ -200,6 +205,7 @@ def test_comments_are_told_to_those_alone_who_name_them(
         ("deleted", "prompt_version.deleted"),
         ("commented", "prompt_version.commented"),
         ("alias set", "prompt_version.alias_set"),
+        ("check reported", "prompt_version.check_reported"),
         ("model described", "prompt.updated"),
         ("model deleted", "prompt.deleted"),
     ],
@@ -213,6 +219,7 @@ def test_what_happens_to_a_prompt_has_names_of_its_own(name: str, told: str) -> 
     assert effects.entry.action == told
     assert [event.type for event in effects.events] == [told]
     assert "stage" not in effects.events[0].data
+    assert told in EVENTS
 
 
 def test_event_of_a_prompt_says_its_text_in_place_of_an_artifact() -> None:

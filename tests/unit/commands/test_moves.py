@@ -1,25 +1,33 @@
 """A move: the policy's word, who leaves for it, and what it waits for."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from registry.domain.commands.change import Outcome, Snapshot
+from registry.domain.actors import SYSTEM, ActorKind, Caller
+from registry.domain.commands.change import Context, Outcome, Snapshot
 from registry.domain.commands.moves import MAX_LEAVING, Moved, MoveVersion, rollback
+from registry.domain.holds import Hold
 from registry.domain.policy import Decision, StagePolicy
+from registry.domain.roles import Role
 from registry.domain.rows import StageChangeRow, VersionRow
 from registry.errors import (
     ConflictError,
     CrowdedStageError,
     InvalidInputError,
+    PermissionDeniedError,
     PromptStageError,
     StaleExpectationError,
     TransitionRefusedError,
     VerificationNeededError,
 )
 from tests.unit.commands.making import (
+    BEFORE,
+    CHECK,
     DIGEST,
+    HOLD,
     MODEL,
     NOW,
     OPEN,
@@ -300,3 +308,210 @@ def test_who_is_expected_is_looked_for_only_if_asked() -> None:
     want = promotion(expects_incumbent=True).want(POLICY)
     assert (want.stage, want.last_in) == ("Production", "Production")
     assert want.limit == MAX_LEAVING + 2
+
+
+GATED = policy(
+    """
+[[override]]
+models = "churn"
+[[override.moves]]
+from = "Staging"
+to = "Production"
+via = "promotion"
+verify_artifact = true
+checks = ["tests"]
+approvals = 2
+[[override.moves]]
+from = "*"
+to = "Archived"
+via = "archival"
+"""
+)
+GLASS: dict[str, Any] = {"breaks_glass": True, "reason": "down"}
+BROKEN = ["check 'tests' is missing", "it takes 2 approvals"]
+
+
+def test_broken_glass_is_named_in_entry_history_and_an_event_of_its_own() -> None:
+    found = seen(version=STAGED, in_stage=[HELD])
+
+    outcome = promotion(**GLASS).decide(found, context(Role.BREAK_GLASS, rules=GATED))
+
+    types = [told for told, _ in events(outcome)]
+    assert types == [*["model_version.stage_changed"] * 2, "model_version.broke_glass"]
+    _, told = events(outcome)[-1]
+    assert (told["version"], told["stage"]) == (3, "Production")
+    assert (told["gates"], told["reason"]) == (BROKEN, "down")
+    assert told["transition_id"] == "trn_new"
+    assert [line.broke_glass for line in lines(outcome)] == [False, True]
+    assert '"broke_glass":["check' in written(outcome).entry.canonical
+
+
+def test_glass_that_nothing_stood_behind_is_not_broken() -> None:
+    found = seen(version=STAGED)
+
+    outcome = promotion(**GLASS).decide(found, context(Role.BREAK_GLASS))
+
+    assert [line.broke_glass for line in lines(outcome)] == [False]
+    assert [told for told, _ in events(outcome)] == ["model_version.stage_changed"]
+
+
+def test_room_behind_broken_glass_is_told_of_the_version_that_it_is_for() -> None:
+    found = seen(version=STAGED, in_stage=crowd(MAX_LEAVING + 1))
+
+    outcome = promotion(**GLASS, makes_room=True).decide(
+        found, context(Role.BREAK_GLASS, rules=GATED)
+    )
+
+    name, told = events(outcome)[-1]
+    assert (name, told["version"]) == ("model_version.broke_glass", 3)
+
+
+@pytest.mark.parametrize(
+    ("role", "reason", "refused"),
+    [
+        (Role.PROMOTER, "down", PermissionDeniedError),
+        (Role.BREAK_GLASS, " ", InvalidInputError),
+    ],
+)
+def test_glass_is_broken_by_who_may_and_for_a_reason(
+    role: Role, reason: str, refused: type[Exception]
+) -> None:
+    glass = promotion(breaks_glass=True, reason=reason)
+
+    with pytest.raises(refused):
+        glass.decide(seen(version=STAGED), context(role, rules=GATED))
+
+
+def test_broken_glass_spares_no_look_at_the_artifact() -> None:
+    with pytest.raises(VerificationNeededError):
+        promotion(**GLASS, verified_digest=None).decide(
+            seen(version=STAGED), context(Role.BREAK_GLASS, rules=GATED)
+        )
+
+
+def by(kind: ActorKind, rules: StagePolicy = POLICY) -> Context:
+    """A change that somebody asks for, or the system itself."""
+    made = context(rules=rules, kind=kind)
+    return made if kind is not ActorKind.SYSTEM else replace(made, caller=ITSELF)
+
+
+ITSELF = Caller(actor=SYSTEM)
+BEEN_THERE: dict[str, Any] = {"stages_before": SERVED_BEFORE, "holder_before": 2}
+
+
+def rolled_back(asked: Context, **model: Any) -> Outcome[Moved]:  # noqa: ANN401
+    back = replace(rollback("churn", None, "slow"), verified_digest=DIGEST)
+    found = seen(
+        model=replace(MODEL, **model),
+        version=version(2, "Archived"),
+        in_stage=[version(3, "Production")],
+        **BEEN_THERE,
+    )
+    return back.decide(found, asked)
+
+
+@pytest.mark.parametrize("kind", [ActorKind.USER, ActorKind.TOKEN], ids=str)
+def test_rollback_by_a_person_holds_the_stage(kind: ActorKind) -> None:
+    outcome = rolled_back(by(kind))
+
+    held = Hold(stage="Production", version=3, reason="slow", by="pat", at=NOW)
+    assert written(outcome).model.holds == [held.document]
+    assert [line.held for line in lines(outcome)] == [False, True]
+    assert [data["held"] for _, data in events(outcome)] == [False, True]
+
+
+@pytest.mark.parametrize("kind", [ActorKind.SYSTEM, ActorKind.CI], ids=str)
+def test_rollback_by_the_system_or_a_ci_job_holds_nothing(kind: ActorKind) -> None:
+    assert written(rolled_back(by(kind))).model.holds == ()
+
+
+def test_rollback_holds_no_stage_that_the_policy_does_not_name() -> None:
+    rules = policy('[[override]]\nmodels = "churn"\nhold_after_rollback = []\n')
+
+    assert written(rolled_back(by(ActorKind.USER, rules))).model.holds == []
+
+
+def test_rollback_that_puts_nobody_aside_holds_nothing() -> None:
+    back = replace(rollback("churn", 2, "back"), verified_digest=DIGEST)
+    found = seen(version=version(2, "Archived"), **BEEN_THERE)
+
+    assert written(back.decide(found, context())).model.holds == []
+
+
+def test_hold_after_a_rollback_stands_when_the_system_rolls_back_too() -> None:
+    holds = [replace(HOLD, version=4).document]
+
+    assert written(rolled_back(by(ActorKind.SYSTEM), holds=holds)).model.holds == holds
+
+
+def test_next_rollback_takes_the_place_of_the_hold_before() -> None:
+    outcome = rolled_back(by(ActorKind.USER), holds=[HOLD.document])
+
+    (hold,) = written(outcome).model.holds
+    assert (hold["version"], hold["by"]) == (3, "pat")
+
+
+def test_ci_job_puts_nothing_where_a_rollback_was() -> None:
+    found = seen(model=replace(MODEL, holds=[HOLD.document]), version=STAGED)
+
+    with pytest.raises(TransitionRefusedError, match="held after the rollback of ver"):
+        promotion().decide(found, by(ActorKind.CI))
+
+
+def test_person_who_puts_a_version_there_ends_the_hold_of_a_rollback_alone() -> None:
+    by_hand = replace(HOLD, version=None, until=NOW + timedelta(hours=1)).document
+    elsewhere = replace(HOLD, stage="Staging").document
+    holds = [HOLD.document, elsewhere, by_hand]
+    found = seen(model=replace(MODEL, holds=holds), version=STAGED)
+
+    outcome = promotion(**GLASS).decide(found, context(Role.BREAK_GLASS))
+
+    assert written(outcome).model.holds == [elsewhere, by_hand]
+
+
+def test_room_that_a_person_makes_leaves_the_hold() -> None:
+    found = seen(
+        model=replace(MODEL, holds=[HOLD.document]),
+        version=STAGED,
+        in_stage=crowd(MAX_LEAVING + 1),
+    )
+
+    outcome = promotion(makes_room=True).decide(found, context())
+
+    assert written(outcome).model.holds == [HOLD.document]
+
+
+def test_who_needs_no_approval_leaves_no_request_behind() -> None:
+    crowded = seen(version=STAGED, in_stage=crowd(MAX_LEAVING + 1))
+    room = promotion(makes_room=True, reason="r")
+    checked = replace(crowded, checks={"tests": CHECK})
+
+    outcome = room.decide(checked, context(rules=GATED))
+
+    assert outcome.answer.request is None
+    assert {row.stage for row in written(outcome).changed} == {"Archived"}
+
+
+@pytest.mark.parametrize(
+    "asks", ['checks = ["tests"]', "min_hours_in_stage = 1", "approvals = 1"]
+)
+def test_who_is_looked_at_closer_to_be_archived_is_not_archived_with_another(
+    asks: str,
+) -> None:
+    """What was seen is of the version that enters: its checks are not theirs."""
+    rules = policy(
+        '[[override]]\nmodels = "churn"\n[override.exclusive]\n[[override.moves]]\n'
+        'from = "*"\nto = "Production"\nvia = "promotion"\n[[override.moves]]\n'
+        f'from = "*"\nto = "Archived"\nvia = "archival"\n{asks}\n'
+    )
+    found = seen(in_stage=[HELD], checks={"tests": CHECK}, entered_at=BEFORE)
+
+    with pytest.raises(ConflictError, match="version 1 must be archived by itself"):
+        promoted(found, rules, archives_others=True)
+
+
+def test_others_are_archived_only_where_the_policy_lets_them() -> None:
+    found = seen(version=STAGED, in_stage=[version(1, "Staging", status="PENDING")])
+
+    with pytest.raises(TransitionRefusedError, match="version 1 may not move from Sta"):
+        promoted(found, OPEN, archives_others=True)
