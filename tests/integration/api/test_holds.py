@@ -201,18 +201,17 @@ def test_hold_needs_a_reason_and_an_end_to_come(api: Driver, body: Document) -> 
 
 
 def test_automatic_rollback_leaves_a_hold_against_ci_jobs(api: Driver) -> None:
-    staged(api, 4)
-    served(api, 1, 2, 3)
-    assert api.rollback(reason="worse").status_code == 200
-    assert [hold["version"] for hold in holds_of(api)] == [3]
+    rolled_back(api)
+    api.moved(2, "Archived")
 
     report = {"status": "failed", "environment": "eu"}
-    told = document_of(api.post(f"/models/{MODEL}/versions/2/deployments", report))
+    path = f"/models/{MODEL}/versions/1/deployments"
+    told = document_of(api.post(path, report))["automatic_rollback"]
 
-    assert told["automatic_rollback"]["to_version"] is not None
-    assert [hold["version"] for hold in holds_of(api)] == [3]
-    api.moved(3, "Staging")
-    problem_of(ci_job(api).move(3, "Production"), 409, "transition-refused")
+    assert told["to_version"] == 2
+    assert [hold["version"] for hold in holds_of(api)] == [2]
+    refusal = problem_of(ci_job(api).rollback(), 409, "transition-refused")
+    assert "held after the rollback of version 2" in refusal["detail"]
 
 
 def test_automatic_rollback_keeps_out_of_a_stage_that_is_held_by_hand(
