@@ -13,6 +13,9 @@ from enum import StrEnum, auto
 from registry.domain.roles import EVERY_MODEL, Action, Grant, Role, Scope
 from registry.errors import PermissionDeniedError
 
+BETWEEN_MAKERS = "\n"
+MAX_MAKERS = 100
+
 
 class ActorKind(StrEnum):
     """What acts."""
@@ -50,7 +53,8 @@ class Actor:
         on_behalf_of: for whom it acts, such as the run of a CI job, by what the
             issuer calls it.
         human: the principal of the person behind it, empty where nobody is known.
-        owner: the principal that made its credential, empty where it is its own.
+        owner: the principal that made its credential, then the one that made that
+            one's, one in a line; empty where it is its own.
     """
 
     kind: ActorKind
@@ -63,6 +67,12 @@ class Actor:
     on_behalf_of: Mapping[str, str] = field(default_factory=dict)
     human: str = ""
     owner: str = ""
+
+
+def makers_by(maker: Actor) -> str:
+    """Return the ``owner`` of a credential that an actor makes; not an endless one."""
+    makers = [maker.principal, *maker.owner.split(BETWEEN_MAKERS)]
+    return BETWEEN_MAKERS.join([each for each in makers if each][:MAX_MAKERS])
 
 
 SYSTEM = Actor(kind=ActorKind.SYSTEM, name="stagegate", grants=(Grant(Role.ADMIN),))

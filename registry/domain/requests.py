@@ -3,11 +3,12 @@
 Rules:
 
 - A request is for one version, its artifact's digest, two stages and one revision of
-  the policy; when one of them is another, it is void. It expires.
+  the policy; when one of them is another, it is void. It expires. A version that has
+  left its stage and come back is not where it was: what was asked for is over.
 - An approval is bound to all that, and to what the gates looked at (``binding``): a
   check that is reported again ends it, until it is given again.
 - Nobody approves what they asked for: neither under another name, nor by a credential
-  that they made, nor the person behind a CI job.
+  that they made, or that one of those made, nor the person behind a CI job.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from datetime import datetime
 from enum import StrEnum, auto
 from typing import Self
 
-from registry.domain.actors import Actor
+from registry.domain.actors import BETWEEN_MAKERS, Actor
 from registry.domain.gates import Gate
 from registry.domain.rows import ApprovalRow, RequestRow, VersionRow
 
@@ -60,21 +61,26 @@ class Person:
     def is_also(self, other: "Person") -> bool:
         """Whether one is the other, or one's credential was made by the other."""
         mine, others = self.names, other.names
-        return bool(mine & others) or self.owner in others or other.owner in mine
+        return bool(mine & others or self.makers & others or other.makers & mine)
 
     @property
     def names(self) -> set[str]:
         """Return the principals that it goes by."""
         return {self.principal, self.human} - {""}
 
+    @property
+    def makers(self) -> set[str]:
+        """Return the principals that made its credential."""
+        return set(self.owner.split(BETWEEN_MAKERS)) - {""}
 
-#: The digest of a version's artifact, and its stage.
-There = tuple[str | None, str]
+
+#: The digest of a version's artifact, its stage, and its last line in the history.
+There = tuple[str | None, str, int]
 
 
 def what_is_there(version: VersionRow) -> There:
     """Return what a request for the version is bound to."""
-    return version.artifact_digest, version.stage
+    return version.artifact_digest, version.stage, version.entered
 
 
 def standing(
@@ -89,8 +95,13 @@ def standing(
     return RequestState.EXPIRED if request.expires_at <= now else RequestState.OPEN
 
 
-def _bound(request: RequestRow) -> tuple[str | None, str, str]:
-    return request.artifact_digest, request.from_stage, request.policy_digest
+def _bound(request: RequestRow) -> tuple[str | None, str, int, str]:
+    return (
+        request.artifact_digest,
+        request.from_stage,
+        request.entered,
+        request.policy_digest,
+    )
 
 
 def binding(request: RequestRow, gates: Iterable[Gate]) -> str:

@@ -267,8 +267,9 @@ class RequestRow:
         state: as it was left; ``domain.requests.standing`` tells how it stands.
         needed: how many approvals it takes.
         requester: the principal of who asks, ``requester_human`` the person behind it,
-            and ``requester_owner`` the principal that made the credential.
+            and ``requester_owner`` the principals that made the credential.
         artifact_digest: what an approval is for, with the stages and ``policy_digest``.
+        entered: the version's last line in the model's history.
         closed_by: who rejected, cancelled or last approved it.
         comment: what they said.
     """
@@ -288,6 +289,7 @@ class RequestRow:
     needed: int
     policy_digest: str
     artifact_digest: str | None
+    entered: int
     requested_by: str
     requester_kind: str
     requester: str
@@ -389,7 +391,7 @@ class TokenRow:
         models: a pattern of those that the role is for.
         scopes: what it is confined to, as ``action:pattern``; None where it is not.
         owner: the principal of the person behind it, empty where nobody is known.
-        maker: the principal that made it.
+        maker: the principals that made it, as of an actor's ``owner``.
         kind: ``token``, or ``ci`` for one that a CI job was given.
         publisher_id: by which trusted publisher a CI job was.
         on_behalf_of: as an actor's; ``human`` in it is whoever started the job.

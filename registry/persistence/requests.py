@@ -20,6 +20,7 @@ from registry.persistence.statements import (
     VERSIONS,
     row_of,
     selected,
+    version_entered,
 )
 from webhooks.statements import fetch, fetch_one, read_rows
 
@@ -32,7 +33,7 @@ class FoundRequest:
 
     Attributes:
         model: the model's present name.
-        there: the version's digest and stage; None if it was deleted.
+        there: what the version is; None if it was deleted.
     """
 
     row: RequestRow
@@ -49,6 +50,7 @@ _SHOWN = select(
     MODELS.c.name.label("model"),
     VERSIONS.c.artifact_digest.label("digest"),
     VERSIONS.c.stage,
+    version_entered(),
     VERSIONS.c.deleted_at,
 )
 _FOUND = (
@@ -164,6 +166,6 @@ def list_checks(cx: Connection, name: str, number: int) -> list[CheckRow]:
 
 
 def _found(found: Sequence[Any]) -> FoundRequest:
-    *columns, model, digest, stage, deleted_at = found
-    there = None if deleted_at else (digest, stage)
+    *columns, model, digest, stage, entered, deleted_at = found
+    there = None if deleted_at else (digest, stage, entered or 0)
     return FoundRequest(row_of(RequestRow, columns), model, there)

@@ -206,11 +206,16 @@ def version_tags(version: Any = VERSIONS) -> Any:  # noqa: ANN401  # SQLAlchemy'
     return _of_version(tags, _VERSION_TAGS, version)
 
 
+def version_entered() -> Any:  # noqa: ANN401  # SQLAlchemy's
+    """The number of the last line of a row of ``VERSIONS`` in the model's history."""
+    return _of_version(func.max(CHANGES.c.sequence), CHANGES)
+
+
 _READ_OF_OTHERS: dict[type, dict[str, Any]] = {
     VersionRow: {
         "tags": version_tags(),
         "aliases": _of_version(JSONArrayAggregate(ALIASES.c.alias), ALIASES),
-        "entered": _of_version(func.max(CHANGES.c.sequence), CHANGES),
+        "entered": version_entered(),
     }
 }
 

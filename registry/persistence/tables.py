@@ -332,6 +332,7 @@ class TransitionRequest(Base):
     needed: Mapped[int]
     policy_digest: Mapped[str]
     artifact_digest: Mapped[str | None]
+    entered: Mapped[int]
     requested_by: Mapped[str]
     requester_kind: Mapped[str]
     requester: Mapped[str]
@@ -509,7 +510,8 @@ class Token(Base):
     scopes: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     #: The principal of the person behind it; empty where nobody is known.
     owner: Mapped[str] = mapped_column(default="", server_default="")
-    #: The principal that made it: the two do not approve what the other asks for.
+    #: The principals that made it, and theirs: they and it do not approve what the
+    #: other asks for.
     maker: Mapped[str] = mapped_column(default="", server_default="")
     kind: Mapped[str] = mapped_column(default="token", server_default="token")
     #: Who may have such tokens, and for which run: of a CI job's alone.

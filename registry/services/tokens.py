@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from registry.domain import names
-from registry.domain.actors import Actor, ActorKind, CredentialKind
+from registry.domain.actors import Actor, ActorKind, CredentialKind, makers_by
 from registry.domain.documents import TokenDocument, token_document
 from registry.domain.entries import Change
 from registry.domain.roles import Grant, Role, Scope
@@ -145,7 +145,7 @@ def _store(
         models=grant.models,
         scopes=scopes,
         owner=maker.principal if maker.kind is ActorKind.USER else maker.human,
-        maker=maker.principal,
+        maker=makers_by(maker),
         digest=token_digest(secret),
         created_at=tx.now,
         created_by=maker.name,

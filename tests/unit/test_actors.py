@@ -5,11 +5,14 @@ from dataclasses import replace
 import pytest
 
 from registry.domain.actors import (
+    BETWEEN_MAKERS,
+    MAX_MAKERS,
     SYSTEM,
     Actor,
     ActorKind,
     Caller,
     authorize,
+    makers_by,
     may,
     may_with_every_model,
     readable,
@@ -147,3 +150,16 @@ def test_system_does_everything_without_a_credential() -> None:
 
     assert all(may(caller.actor, action, "churn") for action in Action)
     assert caller.actor.credential == "none"
+
+
+def test_makers_of_a_credential_are_kept_from_the_last_on_and_not_without_end() -> None:
+    maker = Actor(kind=ActorKind.TOKEN, name="t", principal="0")
+    for number in range(1, MAX_MAKERS + 2):
+        owner = makers_by(maker)
+        maker = Actor(
+            kind=ActorKind.TOKEN, name="t", principal=str(number), owner=owner
+        )
+
+    assert makers_by(SYSTEM) == ""
+    kept = makers_by(maker).split(BETWEEN_MAKERS)
+    assert kept == [str(number) for number in range(MAX_MAKERS + 1, 1, -1)]

@@ -96,6 +96,7 @@ class Asked:
             needed=self.needed,
             policy_digest=context.policy.digest,
             artifact_digest=self.version.artifact_digest,
+            entered=self.version.entered,
             requested_by=actor.name,
             requester_kind=actor.kind.value,
             requester=person.principal,

@@ -43,12 +43,14 @@ class SetHold:
 
         Raises:
             InvalidInputError: for an unknown stage, no reason, or an end that is over.
+            PermissionDeniedError: when a CI job asks, and one stands that is by hand.
         """
         stage = context.policy.for_model(self.model).stage(self.stage, field="stage")
         if seen.model.is_prompt:
             raise PromptStageError(stage)
         if self.until is not None and self.until <= context.now:
             raise InvalidInputError("is over already", field="until")
+        self._allow(seen, context, stage)
         model = seen.model.touched(context.now)
         hold = Hold(
             stage=stage,
@@ -68,6 +70,16 @@ class SetHold:
             data=dict(told),
             answer=hold,
         )
+
+    @staticmethod
+    def _allow(seen: Snapshot, context: Context, stage: str) -> None:
+        """Keep a CI job from ending a hold by one that ends sooner."""
+        is_held = any(
+            hold.stage == stage and hold.version is None and hold.stands_at(context.now)
+            for hold in map(Hold.of, seen.model.holds)
+        )
+        if is_held and context.caller.actor.kind is ActorKind.CI:
+            raise PermissionDeniedError("a person changes a hold, not a CI job")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

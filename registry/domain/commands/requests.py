@@ -164,7 +164,7 @@ class ApproveRequest:
         moved = replace(self.move, approved=None if makes_room else approved).decide(
             seen, context
         )
-        used = request if makes_room else approved.used_up(transition_id, context)
+        used = request if makes_room else approved.used_up(transition_id)
         return Outcome(effects=moved.effects, answer=(used, moved.answer))
 
     def _consider(

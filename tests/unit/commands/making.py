@@ -127,6 +127,7 @@ ASKED = RequestRow(
     needed=1,
     policy_digest="",
     artifact_digest=DIGEST,
+    entered=3,
     requested_by="ci",
     requester_kind="ci",
     requester="github#1",

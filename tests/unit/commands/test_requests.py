@@ -224,19 +224,22 @@ def test_last_approval_makes_the_move_and_uses_the_request_up() -> None:
     outcome = approve().decide(found(asked(), in_stage=[incumbent]), approver())
 
     request, moved = outcome.answer
-    assert request == asked()
     assert moved is not None
     assert (moved.version.stage, moved.superseded) == ("Production", 1)
     (approval,), _ = rows(outcome, ApprovalRow)
     assert (approval.name, approval.comment, approval.at) == ("bob", "fine", NOW)
     _, (used_up,) = rows(outcome, RequestRow)
-    assert used_up == replace(
-        asked(),
-        state="approved",
-        closed_at=NOW,
-        closed_by="bob",
-        comment="fine",
-        transition_id="trn_new",
+    assert (
+        request
+        == used_up
+        == replace(
+            asked(),
+            state="approved",
+            closed_at=NOW,
+            closed_by="bob",
+            comment="fine",
+            transition_id="trn_new",
+        )
     )
     assert [told for told, _ in events(outcome)] == [
         *["model_version.stage_changed"] * 2,

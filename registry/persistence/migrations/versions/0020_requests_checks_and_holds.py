@@ -62,6 +62,7 @@ def _create_requests() -> None:
         sa.Column("needed", sa.Integer(), nullable=False),
         sa.Column("policy_digest", sa.Text(), nullable=False),
         sa.Column("artifact_digest", sa.Text()),
+        sa.Column("entered", sa.Integer(), nullable=False),
         sa.Column("requested_by", sa.Text(), nullable=False),
         sa.Column("requester_kind", sa.Text(), nullable=False),
         sa.Column("requester", sa.Text(), nullable=False),
