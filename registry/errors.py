@@ -20,7 +20,7 @@
     ├── InvalidInputError          a value breaks a rule; names the field
     │   └── IdempotencyMismatchError  the key was used with another request
     ├── NotSignedInError           no credential, or not a valid one
-    │   └── NoCredentialError      none at all
+    │   └── NoCredentialError      none at all, or a session that is over
     ├── PermissionDeniedError      signed in, but the role does not allow it
     │   └── CrossOriginError       a page of somebody else's sent the browser here
     ├── TooManyAttemptsError       this source has failed too often
@@ -161,10 +161,8 @@ class AliasRefusedError(ConflictError):
 
     slug = "alias-refused"
 
-    def __init__(self, alias: str, number: int, reasons: Sequence[str]) -> None:
-        super().__init__(
-            f"alias {alias!r} may not point at version {number}: {'; '.join(reasons)}"
-        )
+    def __init__(self, message: str, reasons: Sequence[str]) -> None:
+        super().__init__(message)
         self.reasons = tuple(reasons)
 
     @property
@@ -272,10 +270,12 @@ class NotSignedInError(RegistryError):
 
 
 class NoCredentialError(NotSignedInError):
-    """Sign in with 'Authorization: Bearer <token>'."""
+    """No credential came along."""
 
-    def __init__(self) -> None:
-        super().__init__("sign in with 'Authorization: Bearer <token>'")
+    def __init__(
+        self, message: str = "sign in with 'Authorization: Bearer <token>'"
+    ) -> None:
+        super().__init__(message)
 
 
 class PermissionDeniedError(RegistryError):
@@ -356,6 +356,12 @@ class ServerUnreachableError(RegistryError):
     """The server does not answer."""
 
     slug = "unreachable"
+
+
+class RequestClosedError(ConflictError):
+    """A transition request that was waited for will not be carried out."""
+
+    slug = "request-closed"
 
 
 class WaitTimeoutError(RegistryError):

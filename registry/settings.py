@@ -41,6 +41,7 @@ _SECRETS = frozenset(
     {
         "BOOTSTRAP_TOKEN",
         "DATABASE_URL",
+        "ID_TOKEN",
         "OIDC_CLIENT_SECRET",
         "PROXY_SECRET",
         "S3_ACCESS_KEY",
@@ -58,6 +59,7 @@ _NAMES = _SECRETS | {
     "DELIVER",
     "INSECURE_DEV",
     "LOG_LEVEL",
+    "OIDC_AUDIENCE",
     "OIDC_CLIENT_ID",
     "OIDC_GROUPS_CLAIM",
     "OIDC_ISSUER",
@@ -98,6 +100,7 @@ class Settings:
         pgbouncer: whether the database URL leads to PgBouncer in transaction mode.
         public_url: what every link that leaves begins with; empty where requests
             have to tell (``registry.web.own_address``).
+        oidc_audience: what tokens of CI jobs must be for; empty: none is exchanged.
         serve_artifacts: whether MLflow clients are sent here for artifacts, instead
             of to the store.
     """
@@ -119,6 +122,7 @@ class Settings:
     webhook_retention_days: int = 90
     allowed_hosts: tuple[str, ...] = ()
     public_url: str = ""
+    oidc_audience: str = ""
     serve_artifacts: bool = True
     tracking_uri: str = ""
     tracking_token: str = field(default="", repr=False)
@@ -191,6 +195,7 @@ class _Reader:
             f"sqlite:///{data_dir / 'stagegate.db'}"
         )
         artifact_root = self._text("ARTIFACT_ROOT", str(data_dir / "artifacts"))
+        public_url = self._parsed("PUBLIC_URL", "", server_address)
         settings = Settings(
             data_dir=data_dir,
             database_url=self._database_url(database_url),
@@ -210,7 +215,8 @@ class _Reader:
             webhook_allow_http=self._flag("WEBHOOK_ALLOW_HTTP", default=False),
             webhook_retention_days=self._parsed("WEBHOOK_RETENTION_DAYS", 90, _days),
             allowed_hosts=_names(self._text("ALLOWED_HOSTS", "")),
-            public_url=self._parsed("PUBLIC_URL", "", server_address),
+            public_url=public_url,
+            oidc_audience=self._text("OIDC_AUDIENCE", public_url),
             # Clients cannot read a directory of the server; a bucket they may.
             serve_artifacts=self._flag(
                 "SERVE_ARTIFACTS", default="://" not in artifact_root

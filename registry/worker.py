@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from registry.domain.actors import SYSTEM, Caller
 from registry.persistence.database import db, session_factory
-from registry.services import idempotency, sessions, uploads
+from registry.services import exchange, idempotency, sessions, tokens, uploads
 from registry.services.transaction import Transaction, begin
 from registry.web.parts import Parts
 from webhooks import feed, record, subscriptions
@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 SEAL_EVERY = timedelta(seconds=2)
 FORGET_KEYS_EVERY = timedelta(hours=1)
 FORGET_SESSIONS_EVERY = timedelta(hours=1)
+FORGET_CI_JOBS_EVERY = timedelta(hours=1)
 GIVE_UP_UPLOADS_EVERY = timedelta(hours=1)
 PLACE_EVERY = timedelta(seconds=2)
 BURY_EVERY = timedelta(seconds=10)
@@ -72,6 +73,7 @@ class BackgroundWork:
         self._tick(self.complete_registrations, SEAL_EVERY)
         self._tick(self.forget_old_keys, FORGET_KEYS_EVERY)
         self._tick(self.forget_old_sessions, FORGET_SESSIONS_EVERY)
+        self._tick(self.forget_ci_jobs, FORGET_CI_JOBS_EVERY)
         self._tick(self.give_up_uploads, GIVE_UP_UPLOADS_EVERY)
         self._tick(self.place_events, PLACE_EVERY)
         self._tick(self.bury_deliveries, BURY_EVERY)
@@ -113,6 +115,14 @@ class BackgroundWork:
     def forget_old_sessions(self) -> None:
         """Remove the sessions of browsers that have expired."""
         self._until_done(sessions.remove_old)
+
+    def forget_ci_jobs(self) -> None:
+        """Remove the tokens that CI jobs had, and what those were exchanged for."""
+        self._until_done(exchange.forget_used)
+        has_more = True
+        while has_more:
+            with self._transaction() as tx:
+                has_more = tokens.remove_old(tx)
 
     def _until_done(self, remove: Callable[..., bool]) -> None:
         has_more = True

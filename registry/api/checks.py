@@ -5,7 +5,7 @@ from typing import Any
 from flask import Response, jsonify
 
 from registry.api.blueprints import Blueprint
-from registry.api.schemas.requests import CheckList, NewCheck, NewHold
+from registry.api.schemas.requests import CheckList, LiftedHold, NewCheck, NewHold
 from registry.auth.permissions import Permission, requires
 from registry.domain.commands.checks import ReportCheck
 from registry.domain.commands.holds import LiftHold, SetHold
@@ -58,7 +58,9 @@ def set_hold(body: dict[str, Any], name: str, stage: str) -> Response:
 
 @blueprint.route(_HOLD, methods=["DELETE"])
 @requires(Permission.PROMOTE)
+@blueprint.arguments(LiftedHold, location="query")
 @blueprint.response(204)
-def lift_hold(name: str, stage: str) -> Response:
+def lift_hold(query: dict[str, Any], name: str, stage: str) -> Response:
     """Let versions into a stage again; a person does that, not a CI job."""
-    return commit(lambda tx: execute(tx, LiftHold(model=name, stage=stage)))
+    command = LiftHold(model=name, stage=stage, reason=query["reason"])
+    return commit(lambda tx: execute(tx, command))

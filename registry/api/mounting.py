@@ -20,6 +20,7 @@ from registry.api import (
     models,
     openapi,
     policy,
+    publishers,
     rehearsals,
     requests,
     roles,
@@ -37,7 +38,7 @@ _ROOT = "/api/v1"
 _MODULES = (
     *(models, versions, transitions, requests, checks, policy, rehearsals),
     *(deployments, artifacts),
-    *(webhooks, events, event_types, audit, tokens, roles),
+    *(webhooks, events, event_types, audit, tokens, roles, publishers),
 )
 
 

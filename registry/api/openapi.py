@@ -61,6 +61,7 @@ _HEADERS: Mapping[str, Sequence[str]] = {
 #: These change nothing that a repetition could change twice.
 _WITHOUT_KEY = frozenset(
     {"check_upload", "create_upload", "upload_file", "test_webhook", "rehearse"}
+    | {"exchange_token"}
 )
 _JSON = "application/json"
 _SUCCESSES = frozenset({"2", "3"})
@@ -132,6 +133,8 @@ def _complete(operation: Part, rule: Rule, permission: Permission | None) -> Non
     operation.setdefault("parameters", []).extend(
         {"$ref": f"#/components/parameters/{header}"} for header in headers
     )
+    if permission is Permission.PUBLIC:
+        operation["security"] = []
     _require_action(operation, permission)
     _complete_responses(operation, rule, permission, headers)
 

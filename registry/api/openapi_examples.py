@@ -65,6 +65,19 @@ BODY_EXAMPLES: Mapping[str, object] = {
     },
     "Rotation": {"overlap_seconds": 86400},
     "NewToken": {"name": "ci", "role": "promoter", "expires_in_days": 30},
+    "NewPublisher": {
+        "provider": "github",
+        "name": "digits-training",
+        "claims": {
+            "repository": "acme/digits",
+            "repository_owner_id": "583231",
+            "workflow": "train.yml",
+            "environment": "registry",
+        },
+        "role": "promoter",
+        "models": "digits*",
+    },
+    "NewExchange": {"token": "eyJhbGciOiJSUzI1NiJ9.e30.AAAA"},
     "NewRoleBinding": {
         "subject_kind": "group",
         "subject": "ml-leads",

@@ -89,6 +89,10 @@ PATH_SCHEMAS: Mapping[str, Part] = {
         "description": "A type of events.",
         "schema": _OPAQUE,
     },
+    "publisher_id": {
+        "description": "The id of a trusted publisher.",
+        "schema": _OPAQUE,
+    },
     "token_id": {"description": "The id of a token.", "schema": _OPAQUE},
 }
 

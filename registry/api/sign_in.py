@@ -27,12 +27,13 @@ from registry.api.tokens import caller_document
 from registry.auth import cookies, people
 from registry.auth.cross_origin import refuse_cross_origin
 from registry.auth.permissions import NONE, Permission, requires
-from registry.auth.sign_in import caller_of, current_caller, failed_sign_ins
+from registry.auth.sign_in import caller_of, counting_failures, current_caller
 from registry.domain.actors import SYSTEM, Actor, CredentialKind
 from registry.domain.openid import Attempt
 from registry.domain.people import is_local_path
 from registry.domain.rows import SessionRow
 from registry.errors import (
+    IdentityProviderError,
     InvalidInputError,
     NotFoundError,
     NotSignedInError,
@@ -79,7 +80,7 @@ def callback() -> BaseResponse:
     """Sign the browser in that comes back from the identity provider."""
     provider, settings = _provider(), parts().settings
     attempt, path = _begun()
-    with _counting_failures(), parts().rooms.sign_ins.place():
+    with counting_failures(), parts().rooms.sign_ins.place():
         person, sid = provider.complete(request.args.to_dict(), attempt)
     actor = people_service.sign_in(reading(), person, credential=CredentialKind.SESSION)
     brought = cookies.brought(settings, cookies.SESSION)
@@ -124,7 +125,8 @@ def logout() -> Response:
             sessions.end(tx, cookie)
         provider = parts().provider
         if provider and session.token_id is None:
-            address = provider.end_session_url(own_address(settings))
+            with suppress(IdentityProviderError):  # it has ended here all the same
+                address = provider.end_session_url(own_address(settings))
     answer = jsonify({"logout_url": address})
     cookies.give(answer, settings, cookies.SESSION, "", seconds=0)
     return answer
@@ -136,7 +138,7 @@ def backchannel_logout() -> Response:
     """End the sessions of whoever signed out at the identity provider."""
     provider = _provider()
     try:
-        with _counting_failures():
+        with counting_failures():
             ended = provider.ended(request.form.get("logout_token", ""))
     except NotSignedInError as error:
         raise BadRequest(error.message) from error  # as the specification has it
@@ -176,7 +178,7 @@ def _begun() -> tuple[Attempt, str]:
         NotSignedInError: it did not begin here, or too long ago.
     """
     sealed = cookies.brought(parts().settings, cookies.SIGN_IN)
-    with suppress(UnsealError):
+    with suppress(UnsealError, ValueError):  # the latter: it is no ASCII
         begun: dict[str, Any] = json.loads(parts().webhooks.box.open(sealed))
         attempt = Attempt(**begun["attempt"])
         state = request.args.get("state", "")
@@ -186,17 +188,6 @@ def _begun() -> tuple[Attempt, str]:
     raise NotSignedInError(
         "this sign-in was not begun in this browser, or too long ago; begin again"
     )
-
-
-@contextmanager
-def _counting_failures() -> Iterator[None]:
-    source = request.remote_addr or ""
-    failed_sign_ins().check(source)
-    try:
-        yield
-    except NotSignedInError:
-        failed_sign_ins().note_failure(source)
-        raise
 
 
 @contextmanager

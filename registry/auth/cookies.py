@@ -8,6 +8,8 @@ Rules:
   there. Anywhere else nobody gets one.
 """
 
+from urllib.parse import urlsplit
+
 from flask import request
 from werkzeug.wrappers import Response
 
@@ -31,7 +33,7 @@ def require_safe_place(settings: Settings) -> None:
     Raises:
         InvalidInputError: it would travel in clear, over a network.
     """
-    host = request.host.rpartition(":")[0] or request.host
+    host = urlsplit(f"//{request.host}").hostname or ""
     if not _prefix(settings) and not is_loopback(host):
         raise InvalidInputError(
             "browsers sign in over https; the operator sets STAGEGATE_PUBLIC_URL to"

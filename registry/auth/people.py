@@ -3,7 +3,7 @@
 Rules:
 
 - A credential that is shown decides: ``Authorization``, then the access token that
-  oauth2-proxy hands on, then the cookie, then a proxy's headers. One that is not good
+  oauth2-proxy hands on, then a proxy's headers, then the cookie. One that is not good
   is refused, and none of the others asked.
 - Plain identity headers mean nothing where an identity provider is set.
 - Where everybody is an admin, everybody is on this machine: by the connection, and not
@@ -73,19 +73,20 @@ class Ways:
             if jwt:
                 person, jti = self.provider.bearer(jwt)
                 return _signed_in(person, CredentialKind.JWT, jti), None
+        actor = self._vouched_for()
+        if actor:
+            return actor, None
         cookie = cookies.brought(self.settings, cookies.SESSION)
         if cookie:
             return actor_of_cookie(cookie, now)
-        return self._without_credential(), None
+        raise NoCredentialError
 
-    def _without_credential(self) -> Actor:
+    def _vouched_for(self) -> Actor | None:
         ways = self.settings.ways_to_sign_in
         person = headers.person_behind(ways.proxies) if ways.proxies else None
         if person:
             return _signed_in(person, CredentialKind.HEADERS, "")
-        if ways.is_insecure_dev and _is_on_this_machine():
-            return DEVELOPER
-        raise NoCredentialError
+        return DEVELOPER if ways.is_insecure_dev and _is_on_this_machine() else None
 
 
 def _signed_in(person: Person, by: CredentialKind, credential_id: str) -> Actor:

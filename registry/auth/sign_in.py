@@ -14,7 +14,8 @@ Rules:
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -145,6 +146,27 @@ def failed_sign_ins() -> FailureLimit:
     """Return who has failed to sign in, by source."""
     limit: FailureLimit = current_app.extensions[_FAILURES]
     return limit
+
+
+@contextmanager
+def counting_failures() -> Iterator[None]:
+    """Hold a route that nobody signs in for to how often its source may fail.
+
+    Raises:
+        TooManyAttemptsError: it has failed too often.
+    """
+    source = request.remote_addr or ""
+    failed_sign_ins().check(source)
+    try:
+        yield
+    except NotSignedInError:
+        failed_sign_ins().note_failure(source)
+        raise
+
+
+def act_as(actor: Actor) -> None:
+    """Let the present request, which no sign-in guards, be made by an actor."""
+    g.caller = caller_of(actor)
 
 
 def _let_go_of_connection() -> None:

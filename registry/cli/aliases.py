@@ -2,7 +2,9 @@
 
 import click
 
+from registry.cli.approvals import tell_asked
 from registry.cli.client_command import Connection, client_command, example
+from registry.client import TransitionRequest
 
 
 @click.group()
@@ -16,8 +18,11 @@ def alias() -> None:
 @click.argument("version", type=click.IntRange(min=1))
 @client_command
 def set_alias(to: Connection, model: str, name: str, version: int) -> None:
-    """Point an alias at a version, wherever it pointed before."""
+    """Point an alias at a version; one that is bound to a stage is the move there."""
     document = to.client.set_alias(model, name, version)
+    if "request" in document:
+        tell_asked(to, TransitionRequest.from_json(document["request"]))
+        return
     to.output.done(document, f"{model}@{name} is now version {version}.")
 
 

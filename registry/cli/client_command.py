@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 import click
 
 from registry.addresses import is_loopback
+from registry.cli.ci_job import job_token
 from registry.cli.failures import failure_of
 from registry.cli.output import Output, OutputFormat
 from registry.cli.streams import is_terminal
-from registry.client import RegistryClient
+from registry.client import JobToken, RegistryClient
 from registry.errors import RegistryError
 from registry.settings import DEFAULT_URL, PREFIX, read_secret
 
@@ -31,6 +32,7 @@ class Connection:
 
     client: RegistryClient
     output: Output
+    job: JobToken | None = None  #: who is signed in, where that is a CI job
 
 
 #: For commands that a CI job runs again (``registry.cli.ci_keys``).
@@ -81,8 +83,9 @@ def client_command(function: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         output = Output(OutputFormat(output_format))
         try:
-            with _connect(url, token, output) as client:
-                function(Connection(client, output), *args, **kwargs)
+            connection = _connect(url, token, output)
+            with connection.client:
+                function(connection, *args, **kwargs)
         except BrokenPipeError:
             # click ends quietly when the reader of a pipe has gone away.
             raise
@@ -92,14 +95,15 @@ def client_command(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _connect(url: str, token: str | None, output: Output) -> RegistryClient:
+def _connect(url: str, token: str | None, output: Output) -> Connection:
     secret = token or read_secret(os.environ, "TOKEN")
-    client = RegistryClient(url, secret)
-    if secret and travels_in_clear(url):
+    job = None if secret else job_token(os.environ, url)
+    client = RegistryClient(url, job or secret)
+    if (job or secret) and travels_in_clear(url):
         output.note(
             f"Warning: {url} is plain http, so the token can be read on the way."
         )
-    return client
+    return Connection(client, output, job)
 
 
 def travels_in_clear(url: str) -> bool:

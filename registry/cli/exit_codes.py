@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 
 from registry.errors import (
+    AliasRefusedError,
     ConfigurationError,
     ConflictError,
     IdempotencyMismatchError,
@@ -19,6 +20,7 @@ from registry.errors import (
     NotSignedInError,
     PermissionDeniedError,
     RegistryError,
+    RequestClosedError,
     ServerUnreachableError,
     StaleExpectationError,
     TransitionRefusedError,
@@ -46,6 +48,8 @@ EXIT_CODES: Mapping[type[BaseException], ExitCode] = {
     ConfigurationError: ExitCode.USAGE,
     InvalidInputError: ExitCode.USAGE,
     TransitionRefusedError: ExitCode.REFUSED,
+    AliasRefusedError: ExitCode.REFUSED,
+    RequestClosedError: ExitCode.REFUSED,
     ConflictError: ExitCode.CONFLICT,
     StaleExpectationError: ExitCode.CONFLICT,
     IdempotencyMismatchError: ExitCode.CONFLICT,

@@ -16,6 +16,7 @@ from registry.addresses import masked
 from registry.cli.exit_codes import ExitCode, exit_code_of
 from registry.cli.streams import json_text, say_aside
 from registry.errors import (
+    AliasRefusedError,
     ArtifactChangedError,
     CursorExpiredError,
     NotSignedInError,
@@ -47,13 +48,16 @@ def _hints(error: Exception) -> list[str]:
         case TransitionRefusedError():
             allowed = ", ".join(error.allowed) or "no stage"
             return [*error.reasons, f"Allowed from {error.from_stage}: {allowed}"]
+        case AliasRefusedError():
+            return list(error.reasons)
         case ArtifactChangedError():
             return list(error.differences)
         case CursorExpiredError():
             return [f"Go on with --after {error.oldest_cursor}, or without it"]
         case NotSignedInError():
             return [
-                "A token is given by --token, STAGEGATE_TOKEN or STAGEGATE_TOKEN_FILE"
+                "A token is given by --token, STAGEGATE_TOKEN or STAGEGATE_TOKEN_FILE",
+                "A CI job needs none where a trusted publisher is made for it",
             ]
         case _:
             return []

@@ -20,6 +20,7 @@ _COLUMNS = (
     Column("CAUSE", "cause"),
     Column("BY", "actor.name"),
     Column("REASON", "reason"),
+    Column("REQUEST", "request_id"),
     Column("DELIVERED", "delivered"),
     Column("DEPLOYED", "deployed"),
 )
@@ -45,13 +46,20 @@ def instant(value: str) -> datetime:
 def _with_columns(entry: HistoryEntry) -> HistoryEntry:
     """Return the entry with what the table shows of its deliveries and deployments."""
     columns = {
-        "cause": f"{entry.cause}, unverified"
-        if entry.verified is False
-        else entry.cause,
+        "cause": ", ".join([entry.cause, *_remarks(entry)]),
         "delivered": _delivered(entry),
         "deployed": _deployed(entry),
     }
     return replace(entry, raw={**entry.raw, **columns})
+
+
+def _remarks(entry: HistoryEntry) -> list[str]:
+    told = {
+        "unverified": entry.verified is False,
+        "broke the glass": entry.broke_glass,
+        "held since": entry.held,
+    }
+    return [remark for remark, is_so in told.items() if is_so]
 
 
 def _delivered(entry: HistoryEntry) -> str:

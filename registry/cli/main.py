@@ -37,7 +37,7 @@ COMMANDS = {
     ),
     "promote": LazyCommand(
         "registry.cli.transitions:promote",
-        "Move a version to a stage.",
+        "Move a version to a stage, or ask for that where others must approve.",
     ),
     "rollback": LazyCommand(
         "registry.cli.transitions:rollback",
@@ -46,6 +46,18 @@ COMMANDS = {
     "archive": LazyCommand(
         "registry.cli.transitions:archive",
         "Move a version to Archived.",
+    ),
+    "requests": LazyCommand(
+        "registry.cli.requests:requests",
+        "Ask for stage changes, and approve or reject them.",
+    ),
+    "checks": LazyCommand(
+        "registry.cli.checks:checks",
+        "Report and list checks of versions.",
+    ),
+    "holds": LazyCommand(
+        "registry.cli.holds:holds",
+        "Hold stages of a model, and lift such holds.",
     ),
     "history": LazyCommand(
         "registry.cli.history:history",
@@ -81,11 +93,15 @@ COMMANDS = {
     ),
     "tokens": LazyCommand(
         "registry.cli.tokens:tokens",
-        "Create, list and revoke API tokens.",
+        "Create, list and revoke API tokens; get one for a CI job.",
     ),
     "roles": LazyCommand(
         "registry.cli.roles:roles",
         "Give people and groups roles, list them, take them away.",
+    ),
+    "publishers": LazyCommand(
+        "registry.cli.publishers:publishers",
+        "Trust CI jobs by what their platform signs of them.",
     ),
     "whoami": LazyCommand(
         "registry.cli.whoami:whoami",

@@ -12,6 +12,7 @@ from registry.cli.client_command import (
     require_confirmation,
 )
 from registry.cli.output import Column
+from registry.client import HoldRecord
 
 _COLUMNS = (
     Column("NAME", "name"),
@@ -25,6 +26,7 @@ _MEMBERS = (
     "description",
     "latest_version",
     "stages",
+    "held",
     "aliases",
     "tags",
     "created_at",
@@ -65,7 +67,15 @@ def create(to: Connection, name: str, description: str, tags: tuple[str, ...]) -
 @client_command
 def show(to: Connection, name: str) -> None:
     """Show one model."""
-    to.output.details(to.client.get_model(name).raw, _MEMBERS)
+    model = to.client.get_model(name)
+    held = {} if to.output.is_json else {"held": [_held(hold) for hold in model.holds]}
+    to.output.details({**model.raw, **held}, _MEMBERS)
+
+
+def _held(hold: HoldRecord) -> str:
+    what = f"{hold.stage} by {hold.by}"
+    until = f" until {hold.raw.get('until')}" if hold.until else ""
+    return f"{what}{until}" + (f" ({hold.reason})" if hold.reason else "")
 
 
 @models.command(epilog=example("stagegate models delete fraud --yes"))

@@ -9,6 +9,7 @@ from registry.cli.client_command import (
     require_confirmation,
 )
 from registry.cli.output import Column
+from registry.errors import NotSignedInError
 
 ROLES = (
     *("viewer", "auditor", "admin"),
@@ -37,7 +38,7 @@ models_option = click.option(
 
 @click.group()
 def tokens() -> None:
-    """Create, list and revoke API tokens."""
+    """Create, list and revoke API tokens; get one for a CI job."""
 
 
 @tokens.command(
@@ -96,3 +97,29 @@ def revoke(to: Connection, token_id: str, *, yes: bool) -> None:
     require_confirmation(f"Revoke token {token_id}?", is_confirmed=yes)
     to.client.tokens.revoke(token_id)
     to.output.done({"revoked": token_id}, f"Revoked token {token_id}.")
+
+
+@tokens.command(
+    epilog=example(
+        "STAGEGATE_TOKEN=$(stagegate tokens exchange)", "export STAGEGATE_TOKEN"
+    )
+)
+@client_command
+def exchange(to: Connection) -> None:
+    """Show the token that this CI job is given, for the commands that follow.
+
+    A single command gets its own. What GitLab or Kubernetes signed is good for one
+    exchange, so a job of several commands starts with this.
+    """
+    if to.job is None:
+        raise NotSignedInError(
+            "There is nothing to exchange: a token is given, or this job has neither"
+            " STAGEGATE_ID_TOKEN nor, in GitHub Actions, the permission id-token: write"
+        )
+    document = to.job.document()
+    if not document:
+        raise NotSignedInError("This registry exchanges no tokens of CI jobs")
+    to.output.sentence(document, str(document["token"]))
+    to.output.note(
+        f"For {document.get('publisher')}, until {document.get('expires_at')}."
+    )

@@ -5,6 +5,8 @@ Rules:
 - In a CI job the idempotency key comes from the job (``registry.cli.ci_keys``). An
   answer that was replayed is told as what happened then, with where the version is
   now.
+- Where others are to approve a change, it becomes a request (exit 0); ``--wait`` waits
+  until that is approved first.
 - The result is printed before ``--wait`` begins: the change stands, whatever
   becomes of its deliveries and its deployments.
 """
@@ -13,9 +15,15 @@ import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 import click
 
+from registry.cli.approvals import (
+    tell_asked,
+    tell_preview,
+    wait_until_approved,
+)
 from registry.cli.ci_keys import ci_idempotency_key
 from registry.cli.client_command import (
     Connection,
@@ -25,7 +33,7 @@ from registry.cli.client_command import (
 )
 from registry.cli.repeated import tell_repeated
 from registry.cli.rollout import rollout_display
-from registry.client import Rollout, Transition
+from registry.client import Moved, Rollout, Transition, TransitionRequest
 from registry.client.registry_client import ExpectedIncumbent
 
 
@@ -40,6 +48,13 @@ def incumbent(value: str) -> ExpectedIncumbent:
     if not value.isdecimal() or int(value) < 1:
         raise click.BadParameter(f"{value!r} is neither a version nor 'none'")
     return int(value)
+
+
+class How(TypedDict):
+    """What else a promotion is told."""
+
+    expected_incumbent: ExpectedIncumbent
+    break_glass: bool
 
 
 @dataclass(frozen=True)
@@ -64,8 +79,9 @@ def change_options(command: Callable[..., None]) -> Callable[..., None]:
             "wait_seconds",
             type=click.FloatRange(min=0),
             metavar="SECONDS",
-            help="Wait until every webhook delivery of the change is acknowledged, and"
-            " every deployment that a consumer reported of it has succeeded.",
+            help="Wait until the change is approved, where others must, every webhook"
+            " delivery of it is acknowledged, and every deployment that a consumer"
+            " reported of it has succeeded.",
         ),
         click.option(
             "--wait-deployed",
@@ -86,8 +102,18 @@ def change_options(command: Callable[..., None]) -> Callable[..., None]:
     return waiting
 
 
-def finish(to: Connection, transition: Transition, waiting: Waiting) -> None:
+def finish(to: Connection, moved: Moved, waiting: Waiting) -> None:
     """Print what happened, then wait for what becomes of it when asked to."""
+    if not isinstance(moved, TransitionRequest):
+        _finish(to, moved, waiting)
+    elif waiting.seconds is None:
+        tell_asked(to, moved)
+    else:
+        transition, left = wait_until_approved(to, moved, waiting.seconds)
+        _finish(to, transition, Waiting(left, waiting.must_deploy))
+
+
+def _finish(to: Connection, transition: Transition, waiting: Waiting) -> None:
     if transition.replayed:
         _tell_repeated(to, transition)
     else:
@@ -146,6 +172,7 @@ def _sentence(transition: Transition) -> str:
     epilog=example(
         "stagegate promote fraud 7 --to Production --reason 'passed shadow test'",
         "stagegate promote fraud 7 --to Production --expect-incumbent 6 --wait 60",
+        "stagegate promote fraud 7 --to Production --dry-run",
     )
 )
 @click.argument("model")
@@ -153,9 +180,21 @@ def _sentence(transition: Transition) -> str:
 @click.option("--to", "to_stage", required=True, metavar="STAGE", help="The stage.")
 @click.option(
     "--expect-incumbent",
+    "expected_incumbent",
     type=incumbent,
     metavar="[N|none]",
     help="Refuse when another version (or any, with 'none') holds the stage.",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Change nothing: show every gate with its state. Exit 0 when the move would be"
+    " made, or become a request; 3 when it would be refused.",
+)
+@click.option(
+    "--break-glass",
+    is_flag=True,
+    help="Go past gates and approvals, by its own permission; --reason is required.",
 )
 @change_options
 @client_command
@@ -165,24 +204,30 @@ def promote(
     version: int,
     *,
     to_stage: str,
-    expect_incumbent: ExpectedIncumbent,
+    dry_run: bool,
     reason: str,
     idempotency_key: str | None,
     waiting: Waiting,
+    **how: Unpack[How],
 ) -> None:
-    """Move a version to a stage."""
+    """Move a version to a stage, or ask for that where others must approve."""
+    if dry_run:
+        if how["break_glass"]:
+            raise click.UsageError("--dry-run shows the gates, --break-glass passes.")
+        tell_preview(to, to.client.preview(model, version, to_stage))
+        return
     key = idempotency_key or ci_idempotency_key(
         os.environ, "promote", model, version, to_stage
     )
-    transition = to.client.transition(
+    moved = to.client.transition(
         model,
         version,
         to_stage,
         reason=reason,
-        expected_incumbent=expect_incumbent,
         idempotency_key=key,
+        **how,
     )
-    finish(to, transition, waiting)
+    finish(to, moved, waiting)
 
 
 @click.command(
@@ -213,10 +258,10 @@ def rollback(
     key = idempotency_key or ci_idempotency_key(
         os.environ, "rollback", model, to_version
     )
-    transition = to.client.rollback(
+    moved = to.client.rollback(
         model, to_version=to_version, reason=reason, idempotency_key=key
     )
-    finish(to, transition, waiting)
+    finish(to, moved, waiting)
 
 
 @click.command(epilog=example("stagegate archive fraud 3 --reason 'failed review'"))
@@ -235,5 +280,5 @@ def archive(
 ) -> None:
     """Move a version to Archived."""
     key = idempotency_key or ci_idempotency_key(os.environ, "archive", model, version)
-    transition = to.client.archive(model, version, reason=reason, idempotency_key=key)
-    finish(to, transition, waiting)
+    moved = to.client.archive(model, version, reason=reason, idempotency_key=key)
+    finish(to, moved, waiting)

@@ -15,41 +15,58 @@ Rules:
 - Nothing is printed and nothing is loaded: an artifact is bytes.
 """
 
+from registry.client.ci_jobs import JobToken
 from registry.client.downloads import DownloadedFile
 from registry.client.registry_client import RegistryClient
 from registry.client.rollout import Rollout
 from registry.client.transport import EffectKey
 from registry.client.types import (
+    ApprovalRecord,
     ArtifactFile,
     AttemptRecord,
     AuditRecord,
+    CheckRecord,
     DeliveryRecord,
     DeploymentRecord,
     EventRecord,
+    GateRecord,
     HistoryEntry,
+    HoldRecord,
     ModelVersion,
+    Moved,
+    PreviewRecord,
     Progress,
+    PublisherRecord,
     RegisteredModel,
     RoleBindingRecord,
     StagePolicyRecord,
     Subscription,
     TokenRecord,
     Transition,
+    TransitionRequest,
     VersionFacts,
 )
 
 __all__ = [
+    "ApprovalRecord",
     "ArtifactFile",
     "AttemptRecord",
     "AuditRecord",
+    "CheckRecord",
     "DeliveryRecord",
     "DeploymentRecord",
     "DownloadedFile",
     "EffectKey",
     "EventRecord",
+    "GateRecord",
     "HistoryEntry",
+    "HoldRecord",
+    "JobToken",
     "ModelVersion",
+    "Moved",
+    "PreviewRecord",
     "Progress",
+    "PublisherRecord",
     "RegisteredModel",
     "RegistryClient",
     "RoleBindingRecord",
@@ -58,5 +75,6 @@ __all__ = [
     "Subscription",
     "TokenRecord",
     "Transition",
+    "TransitionRequest",
     "VersionFacts",
 ]

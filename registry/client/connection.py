@@ -10,6 +10,7 @@ Rules:
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import requests
@@ -26,6 +27,9 @@ SEND_BLOCK_BYTES = 256 * 1024
 RETRIES = 3
 LONGEST_RETRY_WAIT_SECONDS = 30.0
 
+#: One that is a function is asked for each request, and may change.
+Token = str | Callable[[], str] | None
+
 _TOKEN = re.compile(r"[\x21-\x7e]*")
 _REPEATABLE_METHODS = frozenset({"GET", "HEAD", "PUT"})
 
@@ -33,13 +37,14 @@ _REPEATABLE_METHODS = frozenset({"GET", "HEAD", "PUT"})
 class BearerToken(AuthBase):
     """Signs a request with a token, or sends it unsigned when there is none."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token
+    def __init__(self, token: Token) -> None:
+        self._token = token if callable(token) else _checked_token(token)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Add the header; having been asked keeps ``requests`` off ``.netrc``."""
-        if self._token:
-            request.headers["Authorization"] = f"Bearer {self._token}"
+        token = self._token
+        if text := _checked_token(token()) if callable(token) else token:
+            request.headers["Authorization"] = f"Bearer {text}"
         return request
 
 
@@ -92,14 +97,14 @@ class RepeatingAdapter(HTTPAdapter):
         super().close()
 
 
-def open_session(token: str | None = None) -> requests.Session:
+def open_session(token: Token = None) -> requests.Session:
     """Return a session that signs with ``token``, or with nothing when there is none.
 
     Raises:
         InvalidInputError: when no token can look so.
     """
     session = requests.Session()
-    session.auth = BearerToken(_checked_token(token))
+    session.auth = BearerToken(token)
     session.headers["User-Agent"] = "stagegate-client"
     session.headers["Accept"] = "application/json, application/problem+json, */*;q=0.5"
     for scheme in ("http://", "https://"):

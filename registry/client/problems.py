@@ -15,6 +15,7 @@ import requests
 
 from registry.addresses import masked
 from registry.errors import (
+    AliasRefusedError,
     ArtifactChangedError,
     ArtifactNotFoundError,
     ArtifactStoreError,
@@ -86,6 +87,13 @@ def _refused(message: str | None, problem: Problem) -> RegistryError:
     )
 
 
+def _alias_refused(message: str | None, problem: Problem) -> RegistryError:
+    return AliasRefusedError(
+        message or "The stage policy refuses to point the alias there.",
+        problem.get("reasons") or (),
+    )
+
+
 def _changed(message: str | None, problem: Problem) -> RegistryError:
     return ArtifactChangedError(
         message or "The artifact is not what was registered.",
@@ -137,6 +145,7 @@ _BY_SLUG: Mapping[str, Callable[[str | None, Problem], RegistryError]] = {
     "conflict": _plain(ConflictError),
     "webhook-loop": _plain(ConflictError),
     "transition-refused": _refused,
+    "alias-refused": _alias_refused,
     "artifact-changed": _changed,
     "stale": _plain(StaleExpectationError),
     "cursor-expired": _expired,
@@ -146,6 +155,7 @@ _BY_SLUG: Mapping[str, Callable[[str | None, Problem], RegistryError]] = {
     "idempotency-mismatch": _mismatch,
     "unauthenticated": _plain(NotSignedInError),
     "forbidden": _plain(PermissionDeniedError),
+    "self-approval": _plain(PermissionDeniedError),
     "unavailable": _plain(ArtifactStoreError),
     "busy": _plain(BusyError),
 }

@@ -3,21 +3,27 @@
 Rules:
 
 - Models, versions, stages and aliases are methods of the client; webhooks,
-  deliveries, deployments, audit, tokens and roles are grouped under attributes.
+  deliveries, deployments, requests, checks, holds, audit, tokens, roles and trusted
+  publishers are grouped under attributes.
+- A stage change that others are to approve is none yet: its answer is the
+  ``TransitionRequest`` that it became.
 - Lists are iterators that fetch page after page as they are consumed.
 """
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self, Unpack
 
 from registry.client.access import AuditCalls, PolicyCalls, RoleCalls, TokenCalls
+from registry.client.connection import Token
 from registry.client.deployments import DeploymentCalls
 from registry.client.downloads import DownloadedFile, Downloader
 from registry.client.events import EventCalls
+from registry.client.gates import CheckCalls, HoldCalls, PreviewCalls, RequestCalls
+from registry.client.publishers import PublisherCalls
 from registry.client.registration import (
     Registration,
     as_it_is_now,
@@ -29,6 +35,7 @@ from registry.client.transport import (
     Transport,
     json_object,
     path_of,
+    rfc3339,
     version_number,
     version_path,
     was_replayed,
@@ -39,9 +46,11 @@ from registry.client.types import (
     HistoryEntry,
     JsonObject,
     ModelVersion,
+    Moved,
     Progress,
     RegisteredModel,
     Transition,
+    TransitionRequest,
     VersionFacts,
 )
 from registry.client.uploads import hidden_in, local_files
@@ -60,24 +69,29 @@ class RegistryClient:
     """A connection to one registry."""
 
     def __init__(
-        self, url: str, token: str | None = None, *, timeout_seconds: float = 30
+        self, url: str, token: Token = None, *, timeout_seconds: float = 30
     ) -> None:
         """Prepare; nothing is sent yet.
 
         Args:
             url: the server, with or without ``/api/v1``.
-            token: an API token, or None where none is needed.
+            token: an API token, a ``JobToken``, or None where none is needed.
             timeout_seconds: how long the server may stay silent.
         """
         self._transport = Transport(url, token, timeout_seconds=timeout_seconds)
         self.webhooks = WebhookCalls(self._transport)
         self.deliveries = DeliveryCalls(self._transport)
         self.deployments = DeploymentCalls(self._transport)
+        self.requests = RequestCalls(self._transport)
+        self.checks = CheckCalls(self._transport)
+        self.holds = HoldCalls(self._transport)
+        self.preview = PreviewCalls(self._transport)
         self.policy = PolicyCalls(self._transport)
         self.events = EventCalls(self._transport)
         self.audit = AuditCalls(self._transport)
         self.tokens = TokenCalls(self._transport)
         self.roles = RoleCalls(self._transport)
+        self.publishers = PublisherCalls(self._transport)
 
     def __enter__(self) -> Self:
         return self
@@ -299,9 +313,13 @@ class RegistryClient:
         *,
         reason: str = "",
         expected_incumbent: ExpectedIncumbent = None,
+        break_glass: bool = False,
         idempotency_key: str | None = None,
-    ) -> Transition:
-        """Move a version to a stage.
+    ) -> Moved:
+        """Move a version to a stage, or ask for it where others must approve.
+
+        ``break_glass`` goes past gates and approvals, by its own permission and with a
+        reason.
 
         Raises:
             TransitionRefusedError: when the policy says no.
@@ -316,6 +334,8 @@ class RegistryClient:
             body["expected_incumbent"] = (
                 None if is_none else version_number(expected_incumbent)
             )
+        if break_glass:
+            body["break_glass"] = True
         path = version_path(model, version, "transitions")
         return self._changed_stage(path, body, idempotency_key)
 
@@ -329,7 +349,7 @@ class RegistryClient:
         *,
         reason: str = "",
         idempotency_key: str | None = None,
-    ) -> Transition:
+    ) -> Moved:
         """Move a version to Archived."""
         return self.transition(
             model, version, "Archived", reason=reason, idempotency_key=idempotency_key
@@ -342,7 +362,7 @@ class RegistryClient:
         to_version: int | None = None,
         reason: str = "",
         idempotency_key: str | None = None,
-    ) -> Transition:
+    ) -> Moved:
         """Put back the version that served before, or ``to_version``."""
         body: dict[str, object] = {}
         if to_version is not None:
@@ -361,7 +381,7 @@ class RegistryClient:
             NotFoundError: when none does, or did.
         """
         path = path_of("models", model, "stages", stage)
-        query = {"at": _rfc3339(at) if at else None}
+        query = {"at": rfc3339(at) if at else None}
         return ModelVersion.from_json(self._transport.get(path, query))
 
     def history(
@@ -420,7 +440,14 @@ class RegistryClient:
         return watch.wait(timeout_seconds)
 
     def set_alias(self, model: str, alias: str, version: int) -> JsonObject:
-        """Point an alias at a version."""
+        """Point an alias at a version.
+
+        The answer has a ``request`` where the alias is bound to a stage, and others are
+        to approve that move.
+
+        Raises:
+            AliasRefusedError: when the policy says no.
+        """
         path = path_of("models", model, "aliases", alias)
         return json_object(
             self._transport.request(
@@ -439,9 +466,14 @@ class RegistryClient:
 
     def _changed_stage(
         self, path: str, body: JsonObject, idempotency_key: str | None
-    ) -> Transition:
+    ) -> Moved:
         response = self._transport.change(path, body, idempotency_key=idempotency_key)
-        record = Transition.from_json(json_object(response))
+        document = json_object(response)
+        record: Moved = (
+            TransitionRequest.from_json(document["request"])
+            if "request" in document
+            else Transition.from_json(document)
+        )
         # Without a key of the caller's, only this call itself can have been repeated.
         is_known = idempotency_key is not None
         return replace(record, replayed=is_known and was_replayed(response))
@@ -457,11 +489,6 @@ def _outstanding(deliveries: Iterable[DeliveryRecord]) -> str:
         for delivery in deliveries
         if not delivery.is_acknowledged
     )
-
-
-def _rfc3339(instant: datetime) -> str:
-    utc = instant.astimezone(UTC).replace(tzinfo=None)
-    return f"{utc.isoformat(timespec='microseconds')}Z"
 
 
 def _if_match(etag: str | None) -> dict[str, str]:

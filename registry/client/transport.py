@@ -11,6 +11,7 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import SupportsIndex, TypeGuard
 from urllib.parse import quote
 
@@ -18,7 +19,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from registry.addresses import masked, server_address
-from registry.client.connection import open_session
+from registry.client.connection import Token, open_session
 from registry.client.problems import error_from
 from registry.client.types import JsonObject
 from registry.errors import InvalidInputError, RegistryError, ServerUnreachableError
@@ -50,7 +51,7 @@ class EffectKey(str):
 class Transport:
     """Requests to one registry, and to the artifact store it points to."""
 
-    def __init__(self, url: str, token: str | None, *, timeout_seconds: float) -> None:
+    def __init__(self, url: str, token: Token, *, timeout_seconds: float) -> None:
         self.base_url = _checked_url(url)
         self._timeout = (CONNECT_TIMEOUT_SECONDS, timeout_seconds)
         self._registry = open_session(token)
@@ -246,6 +247,12 @@ def _is_number(version: object) -> TypeGuard[SupportsIndex | str]:
     if isinstance(version, str):
         return version.isascii() and version.isdigit() and len(version) < _MAX_DIGITS
     return isinstance(version, SupportsIndex) and not isinstance(version, bool)
+
+
+def rfc3339(instant: datetime) -> str:
+    """Return an instant as the API writes it."""
+    utc = instant.astimezone(UTC).replace(tzinfo=None)
+    return f"{utc.isoformat(timespec='microseconds')}Z"
 
 
 def json_object(response: requests.Response) -> JsonObject:

@@ -49,6 +49,14 @@ def _read_by(read: Callable[[Any], Any]) -> dict[str, Any]:
     return {_READ: read}
 
 
+def _each(read: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
+    return lambda values: [read(value) for value in values]
+
+
+def _unless_null(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else read(value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """One JSON object of an answer."""
@@ -78,8 +86,25 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HoldRecord(Record):
+    """What keeps versions out of a stage.
+
+    Attributes:
+        version: the version that was rolled back; None where it was set by hand.
+        until: when it ends by itself.
+    """
+
+    stage: str
+    version: int | None = None
+    reason: str = ""
+    by: str = ""
+    at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    until: datetime | None = field(default=None, metadata=_read_by(_instant))
+
+
+@dataclass(frozen=True, kw_only=True)
 class RegisteredModel(Record):
-    """A model, with who holds its stages and aliases."""
+    """A model, with who is in its stages, what holds them, and its aliases."""
 
     name: str
     description: str = ""
@@ -87,6 +112,9 @@ class RegisteredModel(Record):
     aliases: Mapping[str, int] = field(default_factory=dict)
     stages: Mapping[str, list[int]] = field(default_factory=dict)
     latest_version: int | None = None
+    holds: list[HoldRecord] = field(
+        default_factory=list, metadata=_read_by(_each(HoldRecord.from_json))
+    )
     created_at: datetime | None = field(default=None, metadata=_read_by(_instant))
     created_by: str | None = None
     updated_at: datetime | None = field(default=None, metadata=_read_by(_instant))
@@ -146,6 +174,120 @@ class Transition(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GateRecord(Record):
+    """A gate as it stands: passed, pending or failed; ``message`` says why not."""
+
+    kind: str
+    state: str
+    name: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApprovalRecord(Record):
+    """An approval; ``valid`` as long as all that it was given for is as it was."""
+
+    approved_by: str
+    comment: str = ""
+    at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    valid: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransitionRequest(Record):
+    """A stage change that others are to approve.
+
+    Attributes:
+        state: open, approved, rejected, cancelled, expired or void (what it was for is
+            not there any more).
+        approvals: where it was read by itself, and so are ``gates``.
+        transition: the stage change, in the answer to the last approval.
+        replayed: as of ``Transition``; the rest is as it was then.
+    """
+
+    id: str
+    model: str
+    version: int
+    to_stage: str
+    from_stage: str = ""
+    state: str = "open"
+    is_rollback: bool = False
+    reason: str = ""
+    approvals_needed: int = 1
+    artifact_digest: str | None = None
+    policy: str = ""
+    requested_by: JsonObject = field(default_factory=dict)
+    created_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    expires_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    closed_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    closed_by: str | None = None
+    comment: str = ""
+    transition_id: str | None = None
+    approvals: list[ApprovalRecord] = field(
+        default_factory=list, metadata=_read_by(_each(ApprovalRecord.from_json))
+    )
+    gates: list[GateRecord] = field(
+        default_factory=list, metadata=_read_by(_each(GateRecord.from_json))
+    )
+    transition: Transition | None = field(
+        default=None, metadata=_read_by(_unless_null(Transition.from_json))
+    )
+    replayed: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still be approved."""
+        return self.state == "open"
+
+
+#: A stage change, or what it became where others are to approve it.
+Moved = Transition | TransitionRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewRecord(Record):
+    """What would become of a stage change.
+
+    Attributes:
+        allowed: whether it would be made at once.
+        reasons: why it would be refused; none where others are to approve it.
+        leaving: the versions that would leave the stage.
+        request: the one that stands already.
+    """
+
+    model: str
+    version: int
+    from_stage: str
+    to_stage: str
+    allowed: bool
+    cause: str | None = None
+    reasons: list[str] = field(default_factory=list)
+    gates: list[GateRecord] = field(
+        default_factory=list, metadata=_read_by(_each(GateRecord.from_json))
+    )
+    leaving: list[int] = field(default_factory=list)
+    approvals_needed: int = 0
+    approvals_given: int = 0
+    request: TransitionRequest | None = field(
+        default=None, metadata=_read_by(_unless_null(TransitionRequest.from_json))
+    )
+    can_break_glass: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckRecord(Record):
+    """The last result of a check that CI ran on a version."""
+
+    name: str
+    status: str
+    url: str | None = None
+    description: str = ""
+    reported_by: str = ""
+    created_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    updated_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+
+
+@dataclass(frozen=True, kw_only=True)
 class StagePolicyRecord(Record):
     """Where versions may move.
 
@@ -177,6 +319,9 @@ class HistoryEntry(Record):
     at: datetime | None = field(default=None, metadata=_read_by(_instant))
     actor: JsonObject = field(default_factory=dict)
     sequence: int | None = None
+    request_id: str | None = None
+    broke_glass: bool = False
+    held: bool = False
     deliveries: JsonObject = field(default_factory=dict)
     deployments: list[JsonObject] = field(default_factory=list)
 
@@ -344,6 +489,21 @@ class RoleBindingRecord(Record):
     id: str
     subject_kind: str = ""
     subject: str = ""
+    role: str = ""
+    models: str = "*"
+    created_at: datetime | None = field(default=None, metadata=_read_by(_instant))
+    created_by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublisherRecord(Record):
+    """CI jobs that are trusted; ``claims`` say which."""
+
+    id: str
+    name: str = ""
+    provider: str = ""
+    issuer: str = ""
+    claims: Mapping[str, str] = field(default_factory=dict)
     role: str = ""
     models: str = "*"
     created_at: datetime | None = field(default=None, metadata=_read_by(_instant))

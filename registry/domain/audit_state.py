@@ -3,8 +3,10 @@
 Rules:
 
 - The entries are folded, one after the other, into the state that they imply: the
-  model's name, its living versions and aliases; of the system's chain, tokens and
-  roles.
+  model's name, its living versions and aliases; of the system's chain, tokens, roles
+  and trusted publishers.
+- The tokens of CI jobs are removed some time after their end; an entry says up to which
+  end. Those of a publisher end with it.
 - An entry that registers or moves versions implies lines of the model's history, in
   their order. Of lines that differ the first is named.
 - What an entry does not say is not compared: the former releases' say less. They left
@@ -35,15 +37,27 @@ _TABLES = {
     "version": "model_versions",
     "alias": "aliases",
     "token": "tokens",
+    "publisher": "trusted_publishers",
     "binding": "role_bindings",
 }
 _HISTORY = "stage_changes"
 _OF_VERSION = ("stage", "status", "artifact_digest", "artifact_size_bytes")
 #: What a token was before there was more: as the former releases' entries mean it.
-_PLAIN_TOKEN = {"models": "*", "scopes": None, "kind": "token", "owner": ""}
+_PLAIN_TOKEN = {
+    "models": "*",
+    "scopes": None,
+    "kind": "token",
+    "owner": "",
+    "publisher_id": None,
+    "on_behalf_of": None,
+}
 _OF_TOKEN = (
     *("name", "role", *_PLAIN_TOKEN),
     *("created_by", "expires_at", "revoked_at"),
+)
+_OF_PUBLISHER = (
+    *("provider", "name", "issuer", "claims"),
+    *("role", "models", "created_by"),
 )
 _OF_BINDING = ("subject_kind", "subject", "role", "models", "created_by")
 #: What a text raises that no release of ours wrote: nothing is known from it.
@@ -130,6 +144,7 @@ class TableComparison:
         names = {
             "token": f"token {key} ({members.get('name')})",
             "binding": f"role binding {key} ({members.get('subject')})",
+            "publisher": f"trusted publisher {key} ({members.get('name')})",
             "model": f"model {self._model}",
         }
         place = names.get(kind, f"{kind} {key} of {self._model}")
@@ -226,6 +241,36 @@ def _keep_token(state: State, text: Members) -> None:
     state["token", after["id"]] = {"entry": text["n"], **said}
 
 
+def _remove_ci_tokens(state: State, text: Members) -> None:
+    last = text["after"]["ended_until"]
+    for subject, said in _ci_tokens(state):
+        if said["expires_at"] <= last:
+            del state[subject]
+
+
+def _create_publisher(state: State, text: Members) -> None:
+    after = text["after"]
+    said = _kept(after, *_OF_PUBLISHER)
+    state["publisher", after["id"]] = {"entry": text["n"], **said}
+
+
+def _delete_publisher(state: State, text: Members) -> None:
+    publisher_id = text["before"]["id"]
+    del state["publisher", publisher_id]
+    for _, said in _ci_tokens(state):
+        is_live = said["revoked_at"] is None and said["expires_at"] > text["at"]
+        if said["publisher_id"] == publisher_id and is_live:
+            said.update(entry=text["n"], revoked_at=text["at"])
+
+
+def _ci_tokens(state: State) -> list[tuple[Subject, dict[str, Any]]]:
+    return [
+        (subject, said)
+        for subject, said in state.items()
+        if subject[0] == "token" and said["kind"] == "ci"
+    ]
+
+
 def _grant_role(state: State, text: Members) -> None:
     after = text["after"]
     said = _kept(after, *_OF_BINDING)
@@ -294,6 +339,10 @@ _CHANGES: Mapping[str, _Change] = {
     **{prompts.event_type(action): change for action, change in _OF_MODELS.items()},
     "token.created": _keep_token,
     "token.revoked": _keep_token,
+    "token.exchanged": _keep_token,
+    "token.removed": _remove_ci_tokens,
+    "publisher.created": _create_publisher,
+    "publisher.deleted": _delete_publisher,
     "role.granted": _grant_role,
     "role.revoked": _revoke_role,
 }

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypedDict
 from registry.domain.gates import Gate, GateKind, GateState
 from registry.domain.holds import Hold, HoldDocument
 from registry.domain.policy import NONE
+from registry.domain.publishers import JobProvider
 from registry.domain.requests import RequestState
 from registry.domain.roles import Role
 from registry.domain.rows import (
@@ -17,6 +18,7 @@ from registry.domain.rows import (
     CommentRow,
     DeploymentRow,
     ModelRow,
+    PublisherRow,
     RequestRow,
     RoleBindingRow,
     StageChangeRow,
@@ -213,11 +215,29 @@ class TokenDocument(TypedDict):
     ]
     kind: Annotated[str, "token, or ci for one that a CI job was given"]
     owner: Annotated[str, "the person behind it; empty where nobody is known"]
+    publisher_id: Annotated[str | None, "the trusted publisher of a CI job's"]
+    on_behalf_of: Annotated[
+        Mapping[str, str] | None, "the run of a CI job, as its platform signed it"
+    ]
     created_at: Instant
     created_by: str
     expires_at: Instant | None
     last_used_at: Instant | None
     revoked_at: Instant | None
+
+
+class PublisherDocument(TypedDict):
+    """CI jobs that are given tokens, by what their platform signs of them."""
+
+    id: str
+    provider: Annotated[str, JobProvider]
+    name: str
+    issuer: Annotated[str, "who signs for the platform, exactly as it calls itself"]
+    claims: Annotated[Mapping[str, str], "what is asked of a job"]
+    role: Annotated[str, Role]
+    models: Annotated[str, "a pattern of those that the role is for"]
+    created_at: Instant
+    created_by: str
 
 
 class RoleBindingDocument(TypedDict):
@@ -421,6 +441,21 @@ def role_binding_document(binding: RoleBindingRow) -> RoleBindingDocument:
     }
 
 
+def publisher_document(publisher: PublisherRow) -> PublisherDocument:
+    """Return a trusted publisher."""
+    return {
+        "id": publisher.id,
+        "provider": publisher.provider,
+        "name": publisher.name,
+        "issuer": publisher.issuer,
+        "claims": dict(publisher.claims),
+        "role": publisher.role,
+        "models": publisher.models,
+        "created_at": rfc3339(publisher.created_at),
+        "created_by": publisher.created_by,
+    }
+
+
 def token_document(token: TokenRow) -> TokenDocument:
     """Return a token: without the token."""
     return {
@@ -431,6 +466,8 @@ def token_document(token: TokenRow) -> TokenDocument:
         "scopes": None if token.scopes is None else list(token.scopes),
         "kind": token.kind,
         "owner": token.owner,
+        "publisher_id": token.publisher_id,
+        "on_behalf_of": token.on_behalf_of and dict(token.on_behalf_of),
         "created_at": rfc3339(token.created_at),
         "created_by": token.created_by,
         "expires_at": rfc3339(token.expires_at) if token.expires_at else None,

@@ -151,9 +151,20 @@ class Deployment(TypedDict):
 
 
 class Request(TypedDict):
-    """How a transition request stands."""
+    """How a transition request stands; the stages are those of its move."""
 
+    from_stage: str
+    to_stage: str
     request: RequestDocument
+
+
+def told_of(request: RequestDocument) -> Request:
+    """Return what an event tells of a request; its stage is one to filter by."""
+    return {
+        "from_stage": request["from_stage"],
+        "to_stage": request["to_stage"],
+        "request": request,
+    }
 
 
 class Check(TypedDict):

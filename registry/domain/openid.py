@@ -24,7 +24,7 @@ MAX_ID_CHARACTERS = 255
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 #: What Keycloak calls the kinds of its tokens, in a claim ``typ``.
 _ID_KINDS = frozenset({"ID", None})
-_BEARER_KINDS = frozenset({"ID", "Bearer", "DPoP", None})
+_BEARER_KINDS = frozenset({"ID", "Bearer", None})
 _LOGOUT_KINDS = frozenset({"Logout", None})
 
 

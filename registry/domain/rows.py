@@ -416,6 +416,37 @@ class TokenRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublisherRow:
+    """CI jobs that are given tokens, by what their platform signs of them.
+
+    Attributes:
+        provider: the platform.
+        place: what its jobs are found by (``domain.publishers.place_of``).
+        claims: what its jobs' tokens must say.
+    """
+
+    id: str
+    provider: str
+    name: str
+    issuer: str
+    place: str
+    claims: Mapping[str, str]
+    role: str
+    models: str
+    created_at: datetime
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedJtiRow:
+    """A platform's token that was exchanged: the SHA-256 of its id."""
+
+    issuer: str
+    jti: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRow:
     """A browser that is signed in.
 

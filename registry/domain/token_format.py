@@ -1,7 +1,7 @@
 """The form of a bearer token: prefix, 256 random bits, checksum.
 
-``sg_pat_`` + 43 base62 characters + 6 of CRC32 over them, as GitHub's tokens
-have it. The prefix lets a secret scanner find a leaked token
+``sg_pat_``, or ``sg_ci_`` for a CI job's, + 43 base62 characters + 6 of CRC32 over
+them, as GitHub's tokens have it. The prefix lets a secret scanner find a leaked token
 and the checksum lets it, and us, tell a real one from a fake one offline.
 """
 
@@ -10,28 +10,29 @@ import secrets
 import string
 import zlib
 
-PREFIX = "sg_pat_"
+PREFIX, CI_PREFIX = "sg_pat_", "sg_ci_"
+PREFIXES = (PREFIX, CI_PREFIX)
 SECRET_CHARACTERS = 43
 CHECKSUM_CHARACTERS = 6
-PATTERN = (
-    rf"{PREFIX}[0-9A-Za-z]{{{SECRET_CHARACTERS + CHECKSUM_CHARACTERS}}}"  # for scanners
-)
+_CHARACTERS = SECRET_CHARACTERS + CHECKSUM_CHARACTERS
+#: For scanners.
+PATTERN = rf"({'|'.join(PREFIXES)})[0-9A-Za-z]{{{_CHARACTERS}}}"
 
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
-def new_token() -> str:
+def new_token(prefix: str = PREFIX) -> str:
     """Return a token nobody has seen before."""
     secret = "".join(secrets.choice(_BASE62) for _ in range(SECRET_CHARACTERS))
-    return PREFIX + secret + _checksum(secret)
+    return prefix + secret + _checksum(secret)
 
 
 def is_well_formed(token: str) -> bool:
     """Whether prefix, length and checksum fit; costs no database access."""
-    length = len(PREFIX) + SECRET_CHARACTERS + CHECKSUM_CHARACTERS
-    if not token.startswith(PREFIX) or len(token) != length or not token.isascii():
+    prefix = token[:-_CHARACTERS]
+    secret = token[-_CHARACTERS:-CHECKSUM_CHARACTERS]
+    if prefix not in PREFIXES or not token.isascii():
         return False
-    secret = token[len(PREFIX) : -CHECKSUM_CHARACTERS]
     return _checksum(secret) == token[-CHECKSUM_CHARACTERS:]
 
 

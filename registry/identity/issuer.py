@@ -13,6 +13,7 @@ Rules:
 """
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -56,7 +57,7 @@ class Issuer:
         self._metadata: Mapping[str, Any] = {}
         self._keys: Mapping[str, jwt.PyJWK] = {}
         self._fetched_at: float | None = None
-        self._tried_at: float | None = None
+        self._tried_at = -math.inf
 
     def metadata(self) -> Mapping[str, Any]:
         """Return what it says of itself.
@@ -64,9 +65,8 @@ class Issuer:
         Raises:
             IdentityProviderError: nothing that can be used.
         """
-        with self._lock:
-            self._renew(is_missing=not self._metadata)
-            return self._metadata
+        self._renew(is_missing=not self._metadata)
+        return self._metadata
 
     def key(self, kid: str) -> jwt.PyJWK:
         """Return the key of that name.
@@ -75,30 +75,44 @@ class Issuer:
             NotSignedInError: it has none.
             IdentityProviderError: it has not told its keys.
         """
-        with self._lock:
-            self._renew(is_missing=kid not in self._keys)
-            if kid not in self._keys:
-                raise NotSignedInError("the token is signed with an unknown key")
-            return self._keys[kid]
+        self._renew(is_missing=kid not in self._keys)
+        key = self._keys.get(kid)
+        if key is None:
+            raise NotSignedInError("the token is signed with an unknown key")
+        return key
 
     def _renew(self, *, is_missing: bool) -> None:
-        """Fetch anew what is old, or lacks what is asked for, but not too often."""
-        now = self._clock()
-        is_known = self._fetched_at is not None
-        age = now - (self._fetched_at or 0.0)
-        is_due = is_missing or not is_known or age > KEPT_SECONDS
-        is_cool = self._tried_at is None or now - self._tried_at >= COOL_DOWN_SECONDS
-        if is_due and is_cool:
-            self._tried_at = now
+        """Fetch anew what is old, or lacks what is asked for, but not too often.
+
+        One thread fetches. The others go on with what is known meanwhile, or wait
+        where that lacks what they ask for.
+        """
+        if not is_missing and self._age() <= KEPT_SECONDS:
+            return
+        if self._lock.acquire(blocking=is_missing):
             try:
-                self._fetch()
-            except IdentityProviderError:
-                if not is_known:
-                    raise
-            else:
-                self._fetched_at, age, is_known = now, 0.0, True
-        if not is_known or age > KEPT_WITHOUT_ANSWER_SECONDS:
+                self._fetch_if_cool()
+            finally:
+                self._lock.release()
+        if self._age() > KEPT_WITHOUT_ANSWER_SECONDS:
             raise IdentityProviderError("the identity provider has not told its keys")
+
+    def _age(self) -> float:
+        at = self._fetched_at
+        return math.inf if at is None else self._clock() - at
+
+    def _fetch_if_cool(self) -> None:
+        now = self._clock()
+        if now - self._tried_at < COOL_DOWN_SECONDS:
+            return
+        self._tried_at = now
+        try:
+            self._fetch()
+        except IdentityProviderError:
+            if self._fetched_at is None:
+                raise
+        else:
+            self._fetched_at = now
 
     def _fetch(self) -> None:
         metadata = fetched(self.name.rstrip("/") + _WELL_KNOWN)

@@ -26,6 +26,16 @@ _KNOWN_PARAMETERS = frozenset({"alg", "kid", "typ", "x5t", "x5t#S256"})
 _TYPES = frozenset({"jwt", "at+jwt", "logout+jwt"})
 
 
+def require_form(token: str) -> None:
+    """Refuse what no JWT looks like, before anything of it is parsed.
+
+    Raises:
+        NotSignedInError: it does not.
+    """
+    if len(token) > MAX_TOKEN_CHARACTERS or not is_jwt(token):
+        raise NotSignedInError("expected a signed JWT of at most 8 KiB")
+
+
 def verified_claims(token: str, issuer: Issuer, *, audience: str) -> Mapping[str, Any]:
     """Return the claims of a token that this issuer signed for this audience.
 
@@ -33,8 +43,7 @@ def verified_claims(token: str, issuer: Issuer, *, audience: str) -> Mapping[str
         NotSignedInError: it is not good.
         IdentityProviderError: the issuer's keys are not to be had.
     """
-    if len(token) > MAX_TOKEN_CHARACTERS or not is_jwt(token):
-        raise NotSignedInError("expected a signed JWT of at most 8 KiB")
+    require_form(token)
     try:
         header = jwt.get_unverified_header(token)
         key = issuer.key(_key_id(header, issuer))

@@ -93,7 +93,7 @@ def _move(fields: Fields, reason: str, answer: Answer) -> Response:
         number=ref.number,
         to_stage=stage,
         reason=reason,
-        archives_others=_archives_others(fields, policy, stage),
+        archives_others=archives_others(fields, policy, stage),
         may_be_there=True,
     )
     try:
@@ -142,16 +142,21 @@ def stage_named(policy: StagePolicy, text: str) -> str:
         ) from error
 
 
-def _archives_others(fields: Fields, policy: StagePolicy, stage: str) -> bool:
-    archives_others = fields.flag("archive_existing_versions")
-    if archives_others and stage in {NONE, ARCHIVED}:
+def archives_others(fields: Fields, policy: StagePolicy, stage: str) -> bool:
+    """Return whether who is in the stage is to be archived.
+
+    Raises:
+        InvalidInputError: in MLflow's words, for a stage that nobody is archived from.
+    """
+    is_asked = fields.flag("archive_existing_versions")
+    if is_asked and stage in {NONE, ARCHIVED}:
         active = [known for known in policy.stages if known not in {NONE, ARCHIVED}]
         raise InvalidInputError(
             "Model version transition cannot archive existing model versions "
             f"because '{stage}' is not an Active stage. Valid stages are "
             f"{', '.join(active)}"
         )
-    return archives_others
+    return is_asked
 
 
 def _rollback_only(refusal: TransitionRefusedError, ref: VersionRef) -> MlflowError:

@@ -44,14 +44,15 @@ class FoundRequest:
         return standing(self.row, self.there, policy_digest, now)
 
 
+_SHOWN = select(
+    *selected(RequestRow),
+    MODELS.c.name.label("model"),
+    VERSIONS.c.artifact_digest.label("digest"),
+    VERSIONS.c.stage,
+    VERSIONS.c.deleted_at,
+)
 _FOUND = (
-    select(
-        *selected(RequestRow),
-        MODELS.c.name.label("model"),
-        VERSIONS.c.artifact_digest.label("digest"),
-        VERSIONS.c.stage,
-        VERSIONS.c.deleted_at,
-    )
+    _SHOWN.select_from(REQUESTS)
     .join(MODELS, MODELS.c.id == REQUESTS.c.model_id)
     .join(VERSIONS, VERSIONS.c.id == REQUESTS.c.version_id)
 )
@@ -77,15 +78,23 @@ _PAGES = {
     chosen: _page(*compress((_OF_MODEL, _IS_OPEN, is_readable(MODELS.c.name)), chosen))
     for chosen in product((False, True), repeat=3)
 }
+_OF_VERSION = (
+    and_(MODELS.c.name == bindparam("name"), MODELS.c.deleted_at.is_(None)),
+    and_(VERSIONS.c.number == bindparam("number"), VERSIONS.c.deleted_at.is_(None)),
+)
+_OPEN = (
+    _SHOWN.select_from(VERSIONS)
+    .join(MODELS, MODELS.c.id == VERSIONS.c.model_id)
+    .outerjoin(REQUESTS, and_(REQUESTS.c.version_id == VERSIONS.c.id, _IS_OPEN))
+    .where(*_OF_VERSION)
+    .order_by(REQUESTS.c.id)
+)
 _CHECKS = (
     select(*selected(CheckRow))
     .select_from(VERSIONS)
     .join(MODELS, MODELS.c.id == VERSIONS.c.model_id)
     .outerjoin(CHECKS, CHECKS.c.version_id == VERSIONS.c.id)
-    .where(
-        and_(MODELS.c.name == bindparam("name"), MODELS.c.deleted_at.is_(None)),
-        and_(VERSIONS.c.number == bindparam("number"), VERSIONS.c.deleted_at.is_(None)),
-    )
+    .where(*_OF_VERSION)
     .order_by(CHECKS.c.name)
 )
 
@@ -128,6 +137,18 @@ def list_requests(
         values |= readable_values(readable)
     statement = _PAGES[model is not None, is_open, bool(readable)]
     return map(_found, read_rows(cx, statement, limit=limit, values=values))
+
+
+def open_requests(cx: Connection, name: str, number: int) -> list[FoundRequest]:
+    """The requests for a version that nobody closed, at most one for each stage.
+
+    Raises:
+        VersionNotFoundError: when there is no such version.
+    """
+    rows = fetch(cx, _OPEN, {"name": name, "number": number})
+    if not rows:
+        raise VersionNotFoundError(name, number)
+    return [_found(row) for row in rows if row[0] is not None]
 
 
 def list_checks(cx: Connection, name: str, number: int) -> list[CheckRow]:

@@ -39,11 +39,13 @@ from registry.domain.rows import (
     ManifestRow,
     ModelRow,
     ModelTagRow,
+    PublisherRow,
     RequestRow,
     RoleBindingRow,
     SessionRow,
     StageChangeRow,
     TokenRow,
+    UsedJtiRow,
     VersionRow,
     VersionTagRow,
 )
@@ -67,6 +69,8 @@ from registry.persistence.tables import (
     Token,
     TransitionApproval,
     TransitionRequest,
+    TrustedPublisher,
+    UsedJti,
     VersionCheck,
     VersionComment,
     VersionTag,
@@ -90,6 +94,8 @@ _TABLES: dict[type, type[Base]] = {
     RoleBindingRow: RoleBinding,
     TokenRow: Token,
     SessionRow: BrowserSession,
+    PublisherRow: TrustedPublisher,
+    UsedJtiRow: UsedJti,
     EntryRow: AuditEntry,
 }
 

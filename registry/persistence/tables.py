@@ -453,6 +453,44 @@ class RoleBinding(Base):
     created_by: Mapped[str]
 
 
+class TrustedPublisher(Base):
+    """CI jobs that are given tokens, by what their platform signs of them."""
+
+    __tablename__ = "trusted_publishers"
+    __table_args__ = (
+        Index("trusted_publishers_by_place", "issuer", "place"),
+        CheckConstraint(
+            "provider IN ('github', 'gitlab', 'kubernetes')",
+            name="trusted_publishers_provider",
+        ),
+        CheckConstraint(
+            "role IN ('reader', 'writer', 'promoter')", name="trusted_publishers_role"
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    provider: Mapped[str]
+    name: Mapped[str] = mapped_column(unique=True)
+    issuer: Mapped[str]
+    place: Mapped[str]
+    claims: Mapped[dict[str, str]] = mapped_column(JSON)
+    role: Mapped[str]
+    models: Mapped[str]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
+
+
+class UsedJti(Base):
+    """A platform's token that was exchanged, so that it is not once more."""
+
+    __tablename__ = "used_jtis"
+    __table_args__ = (Index("used_jtis_by_end", "expires_at"),)
+
+    issuer: Mapped[str] = mapped_column(primary_key=True)
+    jti: Mapped[str] = mapped_column(String(64), primary_key=True)
+    expires_at: Mapped[datetime]
+
+
 class Token(Base):
     """A bearer token: its SHA-256 and what it may do, never the token."""
 
@@ -460,6 +498,8 @@ class Token(Base):
     __table_args__ = (
         CheckConstraint(_IS_ROLE, name="tokens_role"),
         CheckConstraint("kind IN ('token', 'ci')", name="tokens_kind"),
+        Index("tokens_of_publisher", "publisher_id", "expires_at"),
+        Index("tokens_by_end", "kind", "expires_at"),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)

@@ -5,7 +5,8 @@ Rules:
 - An entry that cannot be written fails the change.
 - Whoever verifies reads in portions: no statement is open while it takes its time.
 - Each model has its chain, whose head stands in the model's row (``services.commands``
-  appends to it); tokens, roles and webhooks share ``system``, whose row is locked.
+  appends to it); tokens, roles, publishers and webhooks share ``system``, whose row is
+  locked.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,9 +37,13 @@ from registry.domain.audit_chain import (
     VerificationReport,
 )
 from registry.domain.audit_state import Members, Subject, TableComparison
-from registry.domain.documents import role_binding_document, token_document
+from registry.domain.documents import (
+    publisher_document,
+    role_binding_document,
+    token_document,
+)
 from registry.domain.entries import Change, appended
-from registry.domain.rows import RoleBindingRow, TokenRow
+from registry.domain.rows import PublisherRow, RoleBindingRow, TokenRow
 from registry.domain.timestamps import rfc3339
 from registry.persistence.apply import append
 from registry.persistence.readable import Readable, is_readable, readable_values
@@ -67,6 +72,8 @@ _TOKENS = select(*selected(TokenRow))
 _TOKEN_ID = table_of(TokenRow).c.id
 _ROLES = select(*selected(RoleBindingRow))
 _BINDING_ID = table_of(RoleBindingRow).c.id
+_PUBLISHERS = select(*selected(PublisherRow))
+_PUBLISHER_ID = table_of(PublisherRow).c.id
 
 
 def _pointing(table: Table) -> Select[Any]:
@@ -220,7 +227,7 @@ def _entries(session: Session, chain: str) -> Iterator[SealedEntry]:
 def _comparison(session: Session, chain: str) -> TableComparison:
     """With what the tables say of what the chain is of."""
     if chain == SYSTEM_CHAIN:
-        rows = chain_of(_tokens(session), _bindings(session))
+        rows = chain_of(_tokens(session), _bindings(session), _publishers(session))
         return TableComparison(chain, (), rows)
     model_id = chain.removeprefix("model:")
     return TableComparison(chain, _history(session, model_id), _rows(session, model_id))
@@ -236,6 +243,12 @@ def _bindings(session: Session) -> Iterator[tuple[Subject, Members]]:
     for row in walk(session, _ROLES, _BINDING_ID, limit=_ROWS_AT_ONCE):
         binding = role_binding_document(row_of(RoleBindingRow, row))
         yield ("binding", binding["id"]), binding
+
+
+def _publishers(session: Session) -> Iterator[tuple[Subject, Members]]:
+    for row in walk(session, _PUBLISHERS, _PUBLISHER_ID, limit=_ROWS_AT_ONCE):
+        publisher = publisher_document(row_of(PublisherRow, row))
+        yield ("publisher", publisher["id"]), publisher
 
 
 def _history(session: Session, model_id: str) -> Iterator[Members]:

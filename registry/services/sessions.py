@@ -23,7 +23,7 @@ from registry.domain.entries import Change
 from registry.domain.people import Person
 from registry.domain.rows import SessionRow, TokenRow
 from registry.domain.timestamps import rfc3339
-from registry.errors import NotSignedInError
+from registry.errors import NoCredentialError, NotSignedInError
 from registry.persistence import apply
 from registry.persistence.statements import row_of, selected
 from registry.persistence.tables import BrowserSession
@@ -129,16 +129,17 @@ def find(cx: Connection, cookie: str, *, now: datetime) -> SessionRow:
     """Return the session of a cookie.
 
     Raises:
-        NotSignedInError: there is none, or none any more.
+        NotSignedInError: there is none.
+        NoCredentialError: it is over, which is nobody's attempt to get in.
     """
     row = fetch_one(cx, _BY_ID, {"of_id": _digest(cookie)})
     if row is None:
         raise NotSignedInError("this session is unknown; sign in again")
     session = row_of(SessionRow, row)
     if session.ended_at is not None:
-        raise NotSignedInError("this session has been ended; sign in again")
+        raise NoCredentialError("this session has been ended; sign in again")
     if now >= min(session.expires_at, session.last_seen_at + IDLE):
-        raise NotSignedInError("this session has expired; sign in again")
+        raise NoCredentialError("this session has expired; sign in again")
     return session
 
 

@@ -7,23 +7,30 @@ Rules:
   the others, does not.
 - It is owned by the person who made it, or who is behind the token that made it.
 - Revoking takes effect at the next request: nothing is cached.
+- A CI job's is made by ``services.exchange``, and removed some days after its end.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from registry.domain import names
 from registry.domain.actors import Actor, ActorKind, CredentialKind
 from registry.domain.documents import TokenDocument, token_document
 from registry.domain.entries import Change
 from registry.domain.roles import Grant, Role, Scope
-from registry.domain.rows import TokenRow
+from registry.domain.rows import PublisherRow, TokenRow
 from registry.domain.timestamps import rfc3339
-from registry.domain.token_format import PREFIX, is_well_formed, new_token, token_digest
+from registry.domain.token_format import (
+    CI_PREFIX,
+    PREFIXES,
+    is_well_formed,
+    new_token,
+    token_digest,
+)
 from registry.errors import NotFoundError, NotSignedInError
 from registry.persistence import apply
 from registry.persistence.statements import row_of, selected
@@ -40,6 +47,11 @@ _LAST_USED_EVERY = timedelta(minutes=5)
 
 CREATED = "token.created"
 REVOKED = "token.revoked"
+EXCHANGED = "token.exchanged"
+REMOVED = "token.removed"
+#: The tokens of CI jobs are listed for so long after their end.
+CI_KEPT_FOR = timedelta(days=7)
+REMOVED_AT_ONCE = 1_000
 
 _TOKENS = select(*selected(TokenRow))
 _BY_DIGEST = _TOKENS.where(Token.digest == bindparam("digest"))
@@ -55,6 +67,22 @@ _USED = (
     .where(Token.id == bindparam("of_id"))
     .values(last_used_at=bindparam("at"))
 )
+_OF_CI = Token.kind == CI
+_REVOKE_OF_PUBLISHER = (
+    update(Token)
+    .where(
+        *(_OF_CI, Token.publisher_id == bindparam("of_publisher")),
+        *(Token.revoked_at.is_(None), Token.expires_at > bindparam("at")),
+    )
+    .values(revoked_at=bindparam("at"))
+)
+_OLD = (
+    select(Token.expires_at)
+    .where(_OF_CI, Token.expires_at < bindparam("before"))
+    .order_by(Token.expires_at)
+    .limit(REMOVED_AT_ONCE)
+)
+_REMOVE = delete(Token).where(_OF_CI, Token.expires_at <= bindparam("until"))
 
 
 def create_token(
@@ -123,9 +151,56 @@ def _store(
         created_by=maker.name,
         expires_at=expires_at,
     )
-    apply.add(tx.cx, token)
-    audit.log(tx, Change(action=CREATED, after=token_document(token)))
+    _keep(tx, token, CREATED)
     return token
+
+
+def create_ci_token(
+    tx: Transaction,
+    publisher: PublisherRow,
+    on_behalf_of: Mapping[str, str],
+    *,
+    expires_at: datetime,
+) -> tuple[TokenRow, str]:
+    """Make a token for a job of a publisher; returns it and, this once, its text."""
+    secret = new_token(CI_PREFIX)
+    token = TokenRow(
+        id=uuid.uuid4().hex,
+        name=publisher.name,
+        role=publisher.role,
+        models=publisher.models,
+        kind=CI,
+        publisher_id=publisher.id,
+        on_behalf_of=dict(on_behalf_of),
+        digest=token_digest(secret),
+        created_at=tx.now,
+        created_by=publisher.name,
+        expires_at=expires_at,
+    )
+    _keep(tx, token, EXCHANGED)
+    return token, secret
+
+
+def _keep(tx: Transaction, token: TokenRow, action: str) -> None:
+    apply.add(tx.cx, token)
+    audit.log(tx, Change(action=action, after=token_document(token)))
+
+
+def revoke_of_publisher(tx: Transaction, publisher_id: str) -> None:
+    """Revoke what the jobs of a publisher have; its own entry says so."""
+    values = {"of_publisher": publisher_id, "at": tx.now}
+    tx.cx.execute(_REVOKE_OF_PUBLISHER, values)
+
+
+def remove_old(tx: Transaction) -> bool:
+    """Remove the first tokens of CI jobs that ended; whether more may be left."""
+    ends = tx.cx.scalars(_OLD, {"before": tx.now - CI_KEPT_FOR}).all()
+    until = ends[-1] if ends else None
+    if until is not None:
+        tx.cx.execute(_REMOVE, {"until": until})
+        told = {"kind": CI, "ended_until": rfc3339(until)}
+        audit.log(tx, Change(action=REMOVED, after=told))
+    return len(ends) == REMOVED_AT_ONCE
 
 
 def revoke_token(tx: Transaction, token_id: str) -> None:
@@ -158,7 +233,7 @@ def sign_in(cx: Connection, secret: str, *, now: datetime) -> TokenRow:
     Raises:
         NotSignedInError: when it is none, or no longer one.
     """
-    if secret.startswith(PREFIX) and not is_well_formed(secret):
+    if secret.startswith(PREFIXES) and not is_well_formed(secret):
         raise NotSignedInError("this token is mistyped: its checksum is wrong")
     digest = {"digest": token_digest(secret)}
     row = fetch_one(cx, _BY_DIGEST, digest)
@@ -205,16 +280,21 @@ def actor_of(token: TokenRow) -> Actor:
 
 
 def _ci_job(actor: Actor, token: TokenRow) -> Actor:
-    """Return the job that was given the token: whoever its publisher stands for."""
+    """Return the job that was given the token, as one of its publisher's."""
     on_behalf_of = token.on_behalf_of or {}
     return replace(
         actor,
         kind=ActorKind.CI,
-        principal=f"publisher:{token.publisher_id}",
+        principal=principal_of(token.publisher_id or ""),
         credential=CredentialKind.CI_TOKEN,
         on_behalf_of=on_behalf_of,
         human=on_behalf_of.get("human", ""),
     )
+
+
+def principal_of(publisher_id: str) -> str:
+    """Return who the jobs of a trusted publisher are."""
+    return f"publisher:{publisher_id}"
 
 
 def is_use_worth_noting(token: TokenRow, now: datetime) -> bool:

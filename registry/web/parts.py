@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from registry.artifacts.store import ArtifactStore
 from registry.domain.policy import StagePolicy
 from registry.errors import BusyError
+from registry.identity.jobs import JobIssuers
 from registry.services.sources import SourceReaders
 from registry.services.subscriptions import WebhookParts
 from registry.settings import Settings
@@ -90,6 +91,7 @@ class Parts:
         default_factory=SingleFlight
     )
     whole_files: RecentKeys[tuple[str, ...]] = field(default_factory=RecentKeys)
+    job_issuers: JobIssuers = field(default_factory=JobIssuers)
     rooms: Rooms = field(default_factory=Rooms)
 
     @property

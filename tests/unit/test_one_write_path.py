@@ -11,9 +11,10 @@ WRITERS = {
     "persistence/apply.py",
     "persistence/statements.py",
     "services/audit.py",  # the head of the system's chain
+    "services/exchange.py",  # what was exchanged, once it has ended
     "services/idempotency.py",
     "services/sessions.py",  # when one was seen last, and those that have expired
-    "services/tokens.py",  # when one was used last
+    "services/tokens.py",  # when one was used last, and CI jobs' that have ended
     # Both flush what the outbox's tables were given through the ORM.
     "persistence/database.py",
     "services/transaction.py",

@@ -14,6 +14,19 @@ ID: Claims = {"aud": "us", "azp": "us", "nonce": NONCE, "typ": "ID"}
 LOGOUT: Claims = {"typ": "Logout", "sub": "f3a1", "events": {openid.LOGOUT_EVENT: {}}}
 
 
+@pytest.mark.parametrize("token", ["eyJhbGciOiJub25lIn0.e30.AAAA", "eyJ.a.b"])
+def test_jwt_is_known_by_its_form(token: str) -> None:
+    assert openid.is_jwt(token)
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["", "sg_pat_eyJ.a.b", "eyJ.a", "eyJ.a.", "eyJ.a.b.c", "eyJ.a.b\n", "eyJ.é.b"],
+)
+def test_other_token_is_no_jwt(token: str) -> None:
+    assert not openid.is_jwt(token)
+
+
 def without(claims: Claims, name: str) -> Claims:
     return {key: value for key, value in claims.items() if key != name}
 
@@ -55,7 +68,7 @@ def test_t3_other_token_does_not_end_a_sign_in(claims: Claims) -> None:
         openid.check_id_token(claims, client_id="us", nonce=NONCE)
 
 
-@pytest.mark.parametrize("claims", [ID, {"typ": "Bearer"}, {}, {"typ": "DPoP"}])
+@pytest.mark.parametrize("claims", [ID, {"typ": "Bearer"}, {}])
 def test_id_and_access_tokens_sign_a_request_in(claims: Claims) -> None:
     openid.check_bearer(claims)
 
@@ -67,6 +80,7 @@ def test_id_and_access_tokens_sign_a_request_in(claims: Claims) -> None:
         without(LOGOUT, "typ"),
         {"typ": "Refresh"},
         {"typ": "Offline"},
+        {"typ": "DPoP"},
         {"typ": 7},
         {"typ": {}},
         {"typ": "Bearer", "cnf": {"jkt": "x"}},

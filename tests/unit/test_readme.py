@@ -9,7 +9,7 @@ def test_what_databricks_clients_may_not_expect_is_said_where_they_begin() -> No
     (told,) = [part for part in README.split("\n\n") if "`databricks-sdk`" in part]
 
     for call in (
-        *("transition requests (501", "`job_spec`", "permissions for each model"),
+        *("`job_spec`", "permissions for each model"),
         *("`delete_model`", "`delete_model_version`", "`delete_…_tag`"),
         *("`list_models`", "registry/mlflow_api/databricks/README.md"),
     ):

@@ -83,6 +83,12 @@ class CheckList(Page):
     items: Sequence[CheckDocument]
 
 
+class LiftedHold(RequestSchema):
+    """Why a stage is not held any more."""
+
+    reason = text(load_default="")
+
+
 class NewHold(RequestSchema):
     """Why a stage is held, and until when."""
 

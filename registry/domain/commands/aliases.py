@@ -73,7 +73,11 @@ class SetAlias:
                 seen.require_version(self.number), seen.evidence(context)
             )
             if reasons:
-                raise AliasRefusedError(name, self.number, reasons)
+                raise AliasRefusedError(
+                    f"alias {name!r} may not point at version {self.number}: "
+                    f"{'; '.join(reasons)}",
+                    reasons,
+                )
         version = seen.require_version(self.number).touched(seen.at(context))
         previous = seen.alias.number if seen.alias else None
         model = seen.model.touched(context.now)

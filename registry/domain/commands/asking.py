@@ -16,7 +16,7 @@ from registry.domain.commands.change import (
 )
 from registry.domain.documents import request_document
 from registry.domain.entries import Change
-from registry.domain.events import REQUEST_APPROVED, REQUEST_CREATED, Request
+from registry.domain.events import REQUEST_APPROVED, REQUEST_CREATED, told_of
 from registry.domain.requests import Person, RequestState, standing, what_is_there
 from registry.domain.rows import ApprovalRow, ModelRow, RequestRow, VersionRow
 
@@ -40,7 +40,6 @@ class Asked:
         model = seen.model.touched(context.now)
         request = self._row(context, model)
         document = request_document(model.name, request)
-        told: Request = {"request": document}
         return outcome(
             seen,
             context,
@@ -51,7 +50,7 @@ class Asked:
                 after=document,
                 reason=request.reason,
             ),
-            data={**version_event(context, model, self.version), **told},
+            data={**version_event(context, model, self.version), **told_of(document)},
             changed=[self._ended(earlier, context, model)] if earlier else [],
             added=[request],
             answer=request,
@@ -143,8 +142,7 @@ class Approved:
 
     def told(self, model: str, used: RequestRow, data: Mapping[str, object]) -> Told:
         """Return the event that says so, of the version's ``data``."""
-        told: Request = {"request": request_document(model, used)}
-        return REQUEST_APPROVED, {**data, **told}
+        return REQUEST_APPROVED, {**data, **told_of(request_document(model, used))}
 
 
 def _new_id(at: datetime) -> str:

@@ -29,7 +29,7 @@ from registry.domain.events import (
     REQUEST_CANCELLED,
     REQUEST_REJECTED,
     REQUEST_UPDATED,
-    Request,
+    told_of,
 )
 from registry.domain.policy import Considered, StagePolicy
 from registry.domain.requests import (
@@ -160,9 +160,12 @@ class ApproveRequest:
             names=tuple(row.name for row in given),
         )
         # To make room uses nothing up: the move itself is still to come.
-        move = replace(self.move, approved=None if self.move.makes_room else approved)
-        moved = move.decide(seen, context)
-        return Outcome(effects=moved.effects, answer=(request, moved.answer))
+        makes_room, transition_id = self.move.makes_room, self.move.transition_id
+        moved = replace(self.move, approved=None if makes_room else approved).decide(
+            seen, context
+        )
+        used = request if makes_room else approved.used_up(transition_id)
+        return Outcome(effects=moved.effects, answer=(used, moved.answer))
 
     def _consider(
         self,
@@ -271,7 +274,7 @@ def _outcome(
     **rows: list[Any],
 ) -> Outcome[RequestRow]:
     (version, request), model = about, seen.model.touched(context.now)
-    told: Request = {"request": request_document(model.name, request)}
+    told = told_of(request_document(model.name, request))
     return outcome(
         seen,
         context,

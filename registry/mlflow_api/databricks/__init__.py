@@ -4,5 +4,4 @@ Rules, as Databricks' API has them:
 
 - Fields of DELETE and GET come in the query, as the SDK sends them, or in a body, as
   the documentation's examples do.
-- Transition requests are answered 501: the SDK does not repeat that.
 """

@@ -23,6 +23,13 @@ from tests.integration.world import made_once
 
 VERSIONS = f"/models/{MODEL}/versions"
 BINDING = {"subject_kind": "group", "subject": "leads", "role": "promoter"}
+PUBLISHER = {
+    "provider": "kubernetes",
+    "name": "training",
+    "issuer": "https://cluster.example.com",
+    "claims": {"namespace": "ml", "service_account": "training"},
+    "role": "writer",
+}
 RECEIVER = "http://127.0.0.1:9/hook"  # discard: nobody answers there
 
 
@@ -99,8 +106,15 @@ def resolve(api: Driver, path: str) -> str:
     asked = api.read("/transition-requests")["items"][0]["id"]
     old = {**BINDING, "subject": "old"}
     binding = document_of(api.post("/role-bindings", old))["id"]
+    other = {**PUBLISHER, "name": "old", "issuer": "https://old.example.com"}
+    publisher = document_of(api.post("/trusted-publishers", other))["id"]
     return path.format(
-        webhook=webhook, token=token, delivery=delivery, asked=asked, binding=binding
+        webhook=webhook,
+        token=token,
+        delivery=delivery,
+        asked=asked,
+        binding=binding,
+        publisher=publisher,
     )
 
 
@@ -299,6 +313,23 @@ MUTATIONS = (
         events=0,
     ),
     Mutation(
+        endpoint="publishers.create_publisher",
+        method="POST",
+        path="/trusted-publishers",
+        body=PUBLISHER,
+        action="publisher.created",
+        events=0,
+        status=201,
+    ),
+    Mutation(
+        endpoint="publishers.delete_publisher",
+        method="DELETE",
+        path="/trusted-publishers/{publisher}",
+        action="publisher.deleted",
+        events=0,
+        status=204,
+    ),
+    Mutation(
         endpoint="roles.revoke_role",
         method="DELETE",
         path="/role-bindings/{binding}",
@@ -369,5 +400,7 @@ MUTATIONS = (
 UPLOADS = frozenset(
     {"artifacts.check_upload", "artifacts.create_upload", "artifacts.upload_file"}
 )
+#: Nobody is signed in there (``test_token_exchange``).
+EXCHANGES = frozenset({"publishers.exchange_token"})
 #: These leave nothing behind.
 REHEARSALS = frozenset({"rehearsals.rehearse"})

@@ -20,6 +20,7 @@ from tests.integration.api.driver import (
     problem_of,
 )
 from tests.integration.api.mutations import (
+    EXCHANGES,
     MUTATIONS,
     REHEARSALS,
     UPLOADS,
@@ -50,7 +51,7 @@ def test_every_route_that_changes_something_is_in_the_table(api: Driver) -> None
     }
 
     listed = {mutation.endpoint for mutation in MUTATIONS}
-    assert changing == listed | UPLOADS | REHEARSALS
+    assert changing == listed | UPLOADS | REHEARSALS | EXCHANGES
 
 
 @ON_BOTH_DATABASES

@@ -250,6 +250,12 @@ def test_everybody_on_this_machine_is_an_admin_where_that_is_set(
     assert dev.post(f"{ROOT}/models", json={"name": "m"}).status_code == 201
 
 
+def test_cookie_of_another_server_here_changes_nothing(dev: FlaskClient) -> None:
+    dev.set_cookie("stagegate", "of-a-server-on-another-port")
+
+    assert document_of(dev.get(WHOAMI))["name"] == "developer"
+
+
 def test_t23_nobody_elsewhere_is_an_admin(dev: FlaskClient) -> None:
     dev.environ_base["REMOTE_ADDR"] = "192.0.2.1"
     problem_of(dev.get(WHOAMI), 401, "unauthenticated")

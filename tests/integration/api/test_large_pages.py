@@ -17,6 +17,7 @@ from registry.persistence.tables import (
 )
 from registry.services import subscriptions
 from registry.web import paging
+from tests.ci_jobs import publisher
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Driver, document_of
 from tests.integration.world import made_once
 from tests.receiver import Receiver
@@ -39,13 +40,14 @@ LISTS = (
     f"/events?model={MODEL}",
     "/tokens",
     "/role-bindings",
+    "/trusted-publishers",
     "/webhooks",
     "/webhooks/{webhook}/deliveries",
     "/deliveries?transition_id={transition}",
     "/deliveries/{delivery}/attempts",
 )
 #: Those whose rows may have a megabyte, or nearly.
-BOUNDED = ("/tokens", "/role-bindings", "/deliveries?")
+BOUNDED = ("/tokens", "/role-bindings", "/trusted-publishers", "/deliveries?")
 LARGE = [path for path in LISTS if not path.startswith(BOUNDED)]
 
 
@@ -89,6 +91,8 @@ def fill(api: Driver, url: str) -> dict[str, str]:
         api.post("/tokens", {"name": name * 250, "role": "viewer"})
         bound = {"subject_kind": "group", "subject": name * 250, "role": "viewer"}
         api.post("/role-bindings", bound)
+        trusted = publisher("kubernetes", f"https://{name}.example.com")
+        api.post("/trusted-publishers", {**trusted, "name": name * 250})
     (first, *_) = api.read(f"/webhooks/{made[0]['id']}/deliveries?limit=200")["items"]
     with Session(api.engine) as session, session.begin():
         for number in range(2, MANY + 2):

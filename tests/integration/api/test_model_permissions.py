@@ -39,7 +39,6 @@ OF_NO_MODEL = {
     "sign_in.sign_in_by_token",
     *("event_types.list_event_types", "event_types.get_event_type"),
     *("mlflow.artifacts.refuse_change", "mlflow_ajax.artifacts.refuse_change"),
-    *("mlflow.transition_requests.refuse", "mlflow_ajax.transition_requests.refuse"),
 }
 #: They leave out what may not be read (``test_readable_lists``).
 LISTS = {

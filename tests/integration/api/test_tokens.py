@@ -43,6 +43,7 @@ NAMED = {
 PUBLIC = {
     *("healthz", "readyz", "metrics", "docs", "start", "asset", "openapi_json"),
     *("login", "callback", "logout", "backchannel_logout"),
+    "exchange_token",
 }
 CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -100,6 +101,7 @@ def test_nothing_but_probes_and_the_description_answers_without_a_token(
         *("/healthz", "/readyz", "/metrics"),
         *("/api/v1/openapi.json", "/api/v1/docs", "/api/v1/docs/start.js"),
         "/api/v1/docs/swagger-ui.css",
+        "/api/v1/oidc/exchange",
         *(f"{root}/absent" for root in MLFLOW_ROOTS),  # no such endpoint
         *("/api/3.0/mlflow/server-info", "/ajax-api/3.0/mlflow/server-info"),
         *("/auth/login", "/auth/callback", "/auth/logout", "/auth/backchannel-logout"),
@@ -117,7 +119,9 @@ def test_role_of_each_kind_of_route_is_the_one_that_is_promised(api: Driver) -> 
         group, _, name = endpoint.rpartition(".")
         if name in PUBLIC:
             expected[endpoint] = Permission.PUBLIC
-        elif group in {"webhooks", "roles"} or name.endswith(("token", "tokens")):
+        elif group in {"webhooks", "roles", "publishers"} or name.endswith(
+            ("token", "tokens")
+        ):
             expected[endpoint] = Permission.ADMIN
         elif not CHANGING & (rule.methods or set()):
             expected[endpoint] = Permission.READ

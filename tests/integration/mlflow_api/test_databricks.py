@@ -376,15 +376,3 @@ def test_a_model_tells_what_its_reader_may_do(mlflow: Mlflow) -> None:
     assert found["id"]
     assert found["user_id"] == "bootstrap"
     mlflow.refused("RESOURCE_DOES_NOT_EXIST", "GET", path, name="never")
-
-
-def test_transition_requests_say_that_they_are_not_there(mlflow: Mlflow) -> None:
-    for method, action in [
-        *(("POST", "create"), ("POST", "approve"), ("POST", "reject")),
-        *(("GET", "list"), ("DELETE", "delete")),
-    ]:
-        answer = mlflow.send(method, f"/transition-requests/{action}", **OF_1)
-
-        assert answer.status_code == 501, (method, action)
-        assert answer.get_json()["error_code"] == "NOT_IMPLEMENTED"
-    mlflow.refused("ENDPOINT_NOT_FOUND", "POST", "/transition-requests/other")

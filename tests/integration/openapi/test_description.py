@@ -85,6 +85,9 @@ def test_operations_say_which_action_they_take_and_that_they_may_refuse(
     document: dict[str, Any],
 ) -> None:
     for _, path, operation in operations(document):
+        if operation.get("security") == []:  # nobody is signed in there
+            assert path == "/api/v1/oidc/exchange"
+            continue
         assert re.search(
             rf"Takes who may \*({'|'.join(Action)})\*", operation.get("description", "")
         ), path

@@ -21,6 +21,8 @@ from registry.cli.exit_codes import ExitCode, exit_code_of
             ),
             3,
         ),
+        (errors.AliasRefusedError("x", ["y"]), 3),
+        (errors.RequestClosedError("x"), 3),
         (errors.ConflictError(), 4),
         (errors.ArtifactChangedError("x"), 4),
         (errors.StaleExpectationError(), 4),

@@ -70,6 +70,12 @@ def test_the_commands_of_the_design_are_there() -> None:
         *(f"models {verb}" for verb in ("list", "create", "show", "delete")),
         *(f"versions {verb}" for verb in ("list", "show", "verify", "download")),
         *(f"deployments {verb}" for verb in ("report", "list")),
+        *(
+            f"requests {verb}"
+            for verb in ("list", "show", "create", "approve", "reject", "cancel")
+        ),
+        *(f"checks {verb}" for verb in ("report", "list")),
+        *(f"holds {verb}" for verb in ("list", "set", "lift")),
         *(f"alias {verb}" for verb in ("set", "delete")),
         *(f"audit {verb}" for verb in ("verify", "export")),
         "import mlflow",
@@ -80,7 +86,9 @@ def test_the_commands_of_the_design_are_there() -> None:
                 "redeliver", "rotate-secret", "attempts", "listen",
             )
         ),
-        *(f"tokens {verb}" for verb in ("create", "list", "revoke")),
+        *(f"tokens {verb}" for verb in ("create", "list", "revoke", "exchange")),
+        *(f"publishers add-{p}" for p in ("github", "gitlab", "kubernetes")),
+        *("publishers list", "publishers remove"),
         *(f"roles {verb}" for verb in ("grant", "list", "revoke")),
         "whoami",
     }  # fmt: skip

@@ -188,7 +188,8 @@ def test_a_history_is_listed(fake: FakeRegistry, run: Run) -> None:
     row = run("history", "fraud", "--stage", "Production").stdout.splitlines()[1]
 
     assert row.split() == [
-        "2026-11-20T12:00:00Z", "2", "Staging", "Production", "-", "ci", "-", "-", "-",
+        "2026-11-20T12:00:00Z", "2", "Staging", "Production",
+        "-", "ci", "-", "-", "-", "-",
     ]  # fmt: skip
 
 

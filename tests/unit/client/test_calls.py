@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from registry import errors
-from registry.client import RegistryClient
+from registry.client import RegistryClient, Transition
 from registry.client.registration import is_address
 from tests.unit.fake_registry import (
     Answer,
@@ -27,6 +27,17 @@ SUBSCRIPTION = {
 }
 DELIVERY = {"id": "d1", "state": "pending", "event_type": "webhook.ping"}
 BINDING = {"id": "b1", "subject": "leads", "role": "promoter"}
+REQUEST = {
+    "id": "req_1",
+    "model": "fraud",
+    "version": 2,
+    "from_stage": "Staging",
+    "to_stage": "Production",
+    "state": "open",
+    "approvals_needed": 1,
+}
+CHECK = {"name": "tests", "status": "passed"}
+HOLD = {"stage": "Production", "reason": "audit", "by": "alice", "until": None}
 TOKEN = {"id": "t1", "name": "ci", "role": "viewer", "token": "sg_pat_new"}
 
 Call = Callable[[RegistryClient], Any]
@@ -59,6 +70,33 @@ CALLS: list[tuple[str, str, object, Call, object]] = [
     ("POST", "/models/fraud/rollback", transition_document(),
      lambda c: c.rollback("fraud", to_version=1, reason="bad"),
      {"to_version": 1, "reason": "bad"}),
+    ("POST", "/models/fraud/versions/2/transitions", transition_document(),
+     lambda c: c.promote("fraud", 2, "Production", reason="fire", break_glass=True),
+     {"to_stage": "Production", "reason": "fire", "break_glass": True}),
+    ("POST", "/transition-requests", REQUEST,
+     lambda c: c.requests.create("fraud", 2, "Production", reason="r"),
+     {"model": "fraud", "version": 2, "to_stage": "Production", "reason": "r"}),
+    ("POST", "/transition-requests", REQUEST,
+     lambda c: c.requests.create("fraud", 2, "Production"),
+     {"model": "fraud", "version": 2, "to_stage": "Production"}),
+    ("POST", "/transition-requests/req_1/approve", {**REQUEST, "transition": None},
+     lambda c: c.requests.approve("req_1", comment="fine"), {"comment": "fine"}),
+    ("POST", "/transition-requests/req_1/reject", REQUEST,
+     lambda c: c.requests.reject("req_1"), {}),
+    ("POST", "/transition-requests/req_1/cancel", REQUEST,
+     lambda c: c.requests.cancel("req_1"), {}),
+    ("POST", "/models/fraud/versions/2/checks", CHECK,
+     lambda c: c.checks.report("fraud", 2, "tests", "passed", url="https://ci.example"),
+     {"name": "tests", "status": "passed", "url": "https://ci.example"}),
+    ("PUT", "/models/fraud/holds/Production", HOLD,
+     lambda c: c.holds.set("fraud", "Production", reason="audit"),
+     {"reason": "audit", "until": None}),
+    ("PUT", "/models/fraud/holds/Production", HOLD,
+     lambda c: c.holds.set("fraud", "Production", reason="audit", until=datetime(
+         2026, 12, 1, tzinfo=UTC)),
+     {"reason": "audit", "until": "2026-12-01T00:00:00.000000Z"}),
+    ("DELETE", "/models/fraud/holds/Production", {},
+     lambda c: c.holds.lift("fraud", "Production"), None),
     ("PUT", "/models/fraud/aliases/champion", {"alias": "champion", "version": 2},
      lambda c: c.set_alias("fraud", "champion", 2), {"version": 2}),
     ("DELETE", "/models/fraud/aliases/champion", {},
@@ -96,6 +134,13 @@ CALLS: list[tuple[str, str, object, Call, object]] = [
      {"subject_kind": "user", "subject": "https://idp#7", "role": "viewer",
       "models": "*"}),
     ("DELETE", "/role-bindings/b1", {}, lambda c: c.roles.revoke("b1"), None),
+    ("POST", "/trusted-publishers", {"id": "p1"},
+     lambda c: c.publishers.add(
+         "kubernetes", "training", {"namespace": "ml"}, "writer", issuer="https://c"),
+     {"provider": "kubernetes", "name": "training", "claims": {"namespace": "ml"},
+      "role": "writer", "models": "*", "issuer": "https://c"}),
+    ("DELETE", "/trusted-publishers/p1", {},
+     lambda c: c.publishers.remove("p1"), None),
 ]  # fmt: skip
 
 
@@ -138,6 +183,10 @@ LISTS: list[tuple[str, dict[str, str], object, Call]] = [
      lambda c: c.audit.entries(model="fraud")),
     ("/tokens", {}, TOKEN, lambda c: c.tokens.list()),
     ("/role-bindings", {}, BINDING, lambda c: c.roles.list()),
+    ("/transition-requests", {"model": "fraud", "state": "all"}, REQUEST,
+     lambda c: c.requests.list(model="fraud", state="all")),
+    ("/models/fraud/versions/2/checks", {}, CHECK,
+     lambda c: c.checks.list("fraud", 2)),
 ]  # fmt: skip
 
 
@@ -158,6 +207,10 @@ VERSION_CALLS: dict[str, Callable[[RegistryClient, Any], object]] = {
     "set_alias": lambda c, v: c.set_alias("m", "champion", v),
     "report": lambda c, v: c.deployments.report("m", v, "failed", environment="e"),
     "deployments": lambda c, v: c.deployments.list("m", v),
+    "check": lambda c, v: c.checks.report("m", v, "tests", "passed"),
+    "checks": lambda c, v: c.checks.list("m", v),
+    "ask": lambda c, v: c.requests.create("m", v, "Staging"),
+    "preview": lambda c, v: c.preview("m", v, "Staging"),
 }
 
 
@@ -200,7 +253,7 @@ def test_a_list_is_asked_for_as_the_contract_says(
     (record,) = call(client)
 
     assert record.raw == item
-    is_whole = path.startswith("/deliveries")
+    is_whole = path.startswith("/deliveries") or path.endswith("/checks")
     assert fake.asked[0].query == (query if is_whole else {"limit": "200", **query})
 
 
@@ -249,6 +302,7 @@ def test_a_transition_says_whether_it_was_replayed(
     transition = client.rollback("fraud", idempotency_key="k")
 
     assert not ours.replayed
+    assert isinstance(transition, Transition)
     assert transition.replayed
     assert transition.version.version == 1
     assert transition.superseded == 2

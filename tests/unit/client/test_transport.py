@@ -36,6 +36,8 @@ from tests.unit.fake_registry import (
         ("idempotency-mismatch", 422, errors.IdempotencyMismatchError),
         ("unauthenticated", 401, errors.NotSignedInError),
         ("forbidden", 403, errors.PermissionDeniedError),
+        ("self-approval", 403, errors.PermissionDeniedError),
+        ("alias-refused", 409, errors.AliasRefusedError),
         ("artifact-changed", 409, errors.ArtifactChangedError),
         ("transition-refused", 409, errors.TransitionRefusedError),
         ("internal", 500, errors.RegistryError),

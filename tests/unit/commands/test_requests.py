@@ -224,12 +224,12 @@ def test_last_approval_makes_the_move_and_uses_the_request_up() -> None:
     outcome = approve().decide(found(asked(), in_stage=[incumbent]), approver())
 
     request, moved = outcome.answer
-    assert request == asked()
     assert moved is not None
     assert (moved.version.stage, moved.superseded) == ("Production", 1)
     (approval,), _ = rows(outcome, ApprovalRow)
     assert (approval.name, approval.comment, approval.at) == ("bob", "fine", NOW)
     _, (used_up,) = rows(outcome, RequestRow)
+    assert request == used_up
     assert used_up == replace(
         asked(),
         state="approved",
@@ -399,8 +399,10 @@ def test_room_for_an_approved_move_uses_nothing_up() -> None:
 
     assert rows(outcome, RequestRow) == ([], [])
     assert rows(outcome, ApprovalRow) == ([], [])
-    assert outcome.answer[1] is not None
-    assert outcome.answer[1].version.stage == "Staging"
+    request, moved = outcome.answer
+    assert request == asked()
+    assert moved is not None
+    assert moved.version.stage == "Staging"
 
 
 @pytest.mark.parametrize(
