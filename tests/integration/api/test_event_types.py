@@ -112,8 +112,10 @@ def tell_of_a_prompt(api: Driver) -> None:
     api.patch("/models/greet", {"tags": {"team": None}})
     number = api.register("greet", source="prompt-template", tags=CONTENT)
     report = {"status": "pending", "environment": "eu"}
-    path = f"/models/greet/versions/{number}/deployments"
-    assert api.post(path, report).status_code < 300
+    path = f"/models/greet/versions/{number}"
+    assert api.post(f"{path}/deployments", report).status_code < 300
+    check = {"name": "tests", "status": "passed"}
+    assert api.post(f"{path}/checks", check).status_code < 300
     tell_of_a_version(api, "greet", number)
     api.patch("/models/greet", {"name": "welcome"})
     api.delete("/models/welcome")

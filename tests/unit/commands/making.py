@@ -183,6 +183,7 @@ def policy(more: str = "", *, name: str = "policy.toml") -> StagePolicy:
 
 POLICY = policy()
 OPEN = policy(name="policy-open.toml")
+CHAMPION = policy('[[aliases]]\nname = "champion"\naction = "promote"\n')
 
 
 def version(number: int = 3, stage: str = "None", **columns: Any) -> VersionRow:  # noqa: ANN401

@@ -229,17 +229,14 @@ def test_last_approval_makes_the_move_and_uses_the_request_up() -> None:
     (approval,), _ = rows(outcome, ApprovalRow)
     assert (approval.name, approval.comment, approval.at) == ("bob", "fine", NOW)
     _, (used_up,) = rows(outcome, RequestRow)
-    assert (
-        request
-        == used_up
-        == replace(
-            asked(),
-            state="approved",
-            closed_at=NOW,
-            closed_by="bob",
-            comment="fine",
-            transition_id="trn_new",
-        )
+    assert request == used_up
+    assert used_up == replace(
+        asked(),
+        state="approved",
+        closed_at=NOW,
+        closed_by="bob",
+        comment="fine",
+        transition_id="trn_new",
     )
     assert [told for told, _ in events(outcome)] == [
         *["model_version.stage_changed"] * 2,
@@ -402,8 +399,10 @@ def test_room_for_an_approved_move_uses_nothing_up() -> None:
 
     assert rows(outcome, RequestRow) == ([], [])
     assert rows(outcome, ApprovalRow) == ([], [])
-    assert outcome.answer[1] is not None
-    assert outcome.answer[1].version.stage == "Staging"
+    request, moved = outcome.answer
+    assert request == asked()
+    assert moved is not None
+    assert moved.version.stage == "Staging"
 
 
 @pytest.mark.parametrize(
