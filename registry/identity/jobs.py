@@ -6,8 +6,8 @@ Rules:
 - Their algorithms are those that the platform documents.
 """
 
-import threading
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import jwt
@@ -28,8 +28,7 @@ class JobIssuers:
     """Issuers, each made when its first token comes."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._issuers: dict[tuple[str, JobProvider], Issuer] = {}
+        self._issuer = lru_cache(maxsize=MAX_ISSUERS)(_issuer)
 
     def verified(
         self, token: str, issuer: str, provider: JobProvider, *, audience: str
@@ -47,14 +46,9 @@ class JobIssuers:
             types=TYPES_OF_JOBS,
         )
 
-    def _issuer(self, name: str, provider: JobProvider) -> Issuer:
-        with self._lock:
-            found = self._issuers.pop((name, provider), None)
-            found = found or Issuer(name, algorithms=algorithms_of(provider))
-            self._issuers[name, provider] = found
-            if len(self._issuers) > MAX_ISSUERS:
-                del self._issuers[next(iter(self._issuers))]
-            return found
+
+def _issuer(name: str, provider: JobProvider) -> Issuer:
+    return Issuer(name, algorithms=algorithms_of(provider))
 
 
 def unverified_issuer(token: str) -> str:
