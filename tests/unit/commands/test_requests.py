@@ -177,6 +177,9 @@ def test_request_that_is_another_gives_way(
     assert (old.id, old.state, old.closed_by) == ("req_1", state, closed_by)
     assert old.closed_at == NOW
     assert new.state == "open"
+    assert f'"ended":{{"req_1":"{state}"}}' in written(outcome).entry.canonical
+    told = [name for name, _ in events(outcome)]
+    assert ("transition_request.cancelled" in told) is (state == "cancelled")
 
 
 def test_move_that_needs_no_approval_can_be_asked_for_all_the_same() -> None:
