@@ -60,7 +60,7 @@ def signed(
     def sign(provider: IdentityProvider) -> str:
         head = {"alg": "RS256", "typ": "JWT", "kid": provider.kid, **(header or {})}
         body = json.dumps(provider.claims()) if payload is None else payload
-        parts = (json.dumps(head).encode(), body.encode())
+        parts = (json.dumps(head).encode(), body.encode("utf-8", "surrogateescape"))
         text = ".".join(map(encoded, parts))
         algorithm = jwt.get_algorithm_by_name("RS256")
         return f"{text}.{encoded(algorithm.sign(text.encode(), provider.key))}"
@@ -188,6 +188,7 @@ WRONG_JWTS: dict[str, Callable[[IdentityProvider], str]] = {
     "CVE-2026-27932: PBES2": lambda p: signed_by_hand(
         p, {"alg": "PBES2-HS256+A128KW", "enc": "A128GCM", "p2c": 10**9}, b"x"
     ),
+    "claims that are no UTF-8": signed(payload='{"iss": "\udcff"}'),
     "claims that are a list": signed(payload="[]"),
     "claims that are null": signed(payload="null"),
     "claims of great depth": signed(payload="[" * 5000),

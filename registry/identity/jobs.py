@@ -46,23 +46,23 @@ class JobIssuers:
             types=TYPES_OF_JOBS,
         )
 
+    @staticmethod
+    def named_by(token: str) -> str:
+        """Return whom a token says that it is of: to choose a key by, and no more.
+
+        Raises:
+            NotSignedInError: it is no JWT, or says nothing.
+        """
+        require_form(token)
+        try:
+            claims = jwt.decode(token, options={"verify_signature": False})
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+            raise NotSignedInError("the JWT is refused: malformed") from error
+        issuer = claims.get("iss")
+        if not isinstance(issuer, str) or not issuer.isprintable():
+            raise NotSignedInError("the JWT names no issuer")
+        return issuer
+
 
 def _issuer(name: str, provider: JobProvider) -> Issuer:
     return Issuer(name, algorithms=algorithms_of(provider))
-
-
-def unverified_issuer(token: str) -> str:
-    """Return whom a token says that it is of: to choose a key by, and no more.
-
-    Raises:
-        NotSignedInError: it is no JWT, or says nothing.
-    """
-    require_form(token)
-    try:
-        claims = jwt.decode(token, options={"verify_signature": False})
-    except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-        raise NotSignedInError("the JWT is refused: malformed") from error
-    issuer = claims.get("iss")
-    if not isinstance(issuer, str) or not issuer.isprintable():
-        raise NotSignedInError("the JWT names no issuer")
-    return issuer

@@ -26,7 +26,12 @@ from registry.domain.publishers import (
 )
 from registry.domain.roles import Grant
 from registry.domain.rows import PublisherRow
-from registry.errors import ConflictError, InvalidInputError, NotFoundError
+from registry.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    NotSignedInError,
+)
 from registry.persistence import apply
 from registry.persistence.statements import row_of, selected
 from registry.persistence.tables import TrustedPublisher
@@ -135,6 +140,18 @@ def find(cx: Connection, publisher_id: str) -> PublisherRow:
     if found is None:
         raise NotFoundError(f"there is no trusted publisher {publisher_id!r}")
     return row_of(PublisherRow, found)
+
+
+def trusted_provider(cx: Connection, issuer: str) -> JobProvider:
+    """Return what an issuer signs for.
+
+    Raises:
+        NotSignedInError: no publisher has it.
+    """
+    provider = provider_of(cx, issuer)
+    if provider is None:
+        raise NotSignedInError("the JWT is of no trusted publisher's issuer")
+    return provider
 
 
 def provider_of(cx: Connection, issuer: str) -> JobProvider | None:

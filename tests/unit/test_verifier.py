@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from registry.domain.publishers import JobProvider
 from registry.errors import NotSignedInError
-from registry.identity.jobs import JobIssuers, unverified_issuer
+from registry.identity.jobs import JobIssuers
 from registry.identity.verifier import MAX_TOKEN_CHARACTERS
 from tests.identity_provider import CLIENT, IdentityProvider
 
@@ -29,7 +29,7 @@ def signed() -> Iterator[tuple[str, str]]:
 @given(st.text(max_size=80) | st.from_regex(r"eyJ[\w-]*\.[\w-]+\.[\w-]+"))
 def test_no_text_is_more_than_refused(text: str) -> None:
     with suppress(NotSignedInError):
-        assert unverified_issuer(text).isprintable()
+        assert ISSUERS.named_by(text).isprintable()
 
 
 @given(st.data())
@@ -58,4 +58,4 @@ def claims(token: str, issuer: str) -> object:
 
 def test_too_long_is_refused_before_it_is_read() -> None:
     with pytest.raises(NotSignedInError, match="8 KiB"):
-        unverified_issuer("eyJ" + "a" * MAX_TOKEN_CHARACTERS + ".a.a")
+        ISSUERS.named_by("eyJ" + "a" * MAX_TOKEN_CHARACTERS + ".a.a")

@@ -15,9 +15,10 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from registry.domain.actors import Caller
+from registry.domain.publishers import JobProvider
 from registry.domain.token_format import is_well_formed
 from registry.errors import NotSignedInError
-from registry.persistence.database import end_reading, reading
+from registry.persistence.database import db, end_reading, reading
 from registry.services import exchange
 from registry.services.transaction import begin
 from registry.worker import BackgroundWork
@@ -486,14 +487,12 @@ def test_t4_publisher_that_is_deleted_meanwhile_gives_no_token(
     api: Driver, provider: IdentityProvider
 ) -> None:
     publisher = trust(api, provider)
+    signed_token, issuers = jwt_of(provider), api.parts.job_issuers
+    kind = JobProvider.GITHUB
+    claims = issuers.verified(signed_token, provider.url, kind, audience=CLIENT)
     with api.app.test_request_context():
-        found = exchange.job_of(
-            reading(),
-            jwt_of(provider),
-            api.parts.job_issuers,
-            audience=CLIENT,
-            now=datetime.now(UTC),
-        )
+        now = datetime.now(UTC)
+        found = exchange.job_of(reading(), signed_token, claims, kind, now=now)
         end_reading()
     api.delete(f"{PUBLISHERS}/{publisher['id']}")
 
@@ -504,3 +503,36 @@ def test_t4_publisher_that_is_deleted_meanwhile_gives_no_token(
     ):
         exchange.exchange(tx, found)
     assert api.dump()["used_jtis"] == []
+
+
+def test_claims_that_no_database_takes_are_none(
+    api: Driver, provider: IdentityProvider
+) -> None:
+    trust(api, provider)
+
+    for text_of_none in ("\ud800", "a\x00b"):
+        for claim in ("repository", "ref", "actor", "iss"):
+            token = jwt_of(provider, **{claim: text_of_none})
+            expected = 200 if claim == "actor" else 401
+            assert send(api.app, token).status_code == expected, claim
+
+
+@ON_BOTH_DATABASES
+def test_no_connection_is_held_while_an_issuer_is_asked(
+    api: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[str] = []
+    with IdentityProvider() as slow:
+        trust(api, slow)
+        keys = slow.jwks
+
+        def jwks() -> object:
+            with api.app.app_context():
+                held.append(db.engine.pool.status())
+            return keys()
+
+        monkeypatch.setattr(slow, "jwks", jwks)
+        exchanged(api.app, jwt_of(slow))
+
+    assert held
+    assert "Current Checked out connections: 0" in held[0]
