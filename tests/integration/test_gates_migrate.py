@@ -38,7 +38,7 @@ ASKED = {
     "requester_kind": "token",
     "requester": "t-ann",
     "requester_human": "",
-    "requester_owner": "",
+    "requester_made_by": "",
     "comment": "",
 }
 

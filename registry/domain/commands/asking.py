@@ -122,7 +122,7 @@ class Asked:
             requester_kind=actor.kind.value,
             requester=person.principal,
             requester_human=person.human,
-            requester_owner=person.owner,
+            requester_made_by=person.made_by,
             created_at=model.updated_at,
             expires_at=model.updated_at + timedelta(hours=rules.approval_hours),
         )

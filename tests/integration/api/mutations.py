@@ -94,7 +94,9 @@ def _make(api: Driver) -> None:
     with api.engine.begin() as connection:
         connection.execute(text("UPDATE webhook_deliveries SET state = 'delivered'"))
         # Else the maker of the token that asked, who approves, would be one with it.
-        connection.execute(text("UPDATE transition_requests SET requester_owner = ''"))
+        connection.execute(
+            text("UPDATE transition_requests SET requester_made_by = ''")
+        )
 
 
 def resolve(api: Driver, path: str) -> str:

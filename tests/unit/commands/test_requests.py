@@ -114,7 +114,7 @@ def rows(outcome: Outcome[Any], kind: type[Any]) -> tuple[list[Any], list[Any]]:
 
 def promoted(at: Snapshot, **more: Any) -> Outcome[Moved]:  # noqa: ANN401
     move = MoveVersion(**THIRD, to_stage="Production", **more)
-    return move.decide(at, context(rules=RULES, human="idp#ann", owner="o"))
+    return move.decide(at, context(rules=RULES, human="idp#ann", made_by="o"))
 
 
 def test_move_that_must_be_approved_becomes_a_request_and_moves_nothing() -> None:
@@ -128,7 +128,7 @@ def test_move_that_must_be_approved_becomes_a_request_and_moves_nothing() -> Non
         requested_by="pat",
         requester_kind="token",
         requester="t-pat",
-        requester_owner="o",
+        requester_made_by="o",
         created_at=NOW,
         expires_at=NOW + timedelta(hours=2),
     )
@@ -311,7 +311,7 @@ def test_who_had_approved_before_makes_the_move_that_waited_for_a_gate() -> None
     [
         {"binding": "other"},
         {"human": "idp#eve", "approver": "t-eve"},
-        {"owner": "idp#eve", "approver": "t-other", "human": ""},
+        {"made_by": "idp#eve", "approver": "t-other", "human": ""},
     ],
     ids=["of another state of gates", "by the same person", "by a credential of hers"],
 )
@@ -344,8 +344,8 @@ def test_approvals_are_as_many_as_the_policy_asks_for_the_present_name() -> None
         {"by": "github#1"},
         {"by": "t-ann", "human": "idp#ann"},
         {"by": "idp#root", "human": ""},
-        {"by": "t-1", "human": "", "owner": "github#1"},
-        {"by": "t-1", "human": "", "owner": "idp#ann"},
+        {"by": "t-1", "human": "", "made_by": "github#1"},
+        {"by": "t-1", "human": "", "made_by": "idp#ann"},
     ],
     ids=str,
 )
