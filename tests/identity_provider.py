@@ -1,7 +1,8 @@
 """An identity provider with real keys, that does wrong as it is told.
 
-It serves discovery, its keys, sign-in without a form, and the exchange of codes, whose
-client, redirect address and PKCE it checks. The tests sign other tokens with its keys.
+It serves discovery, its keys, sign-in without a form, the exchange of codes, whose
+client, redirect address and PKCE it checks, and what GitHub Actions signs for a job.
+The tests sign other tokens with its keys.
 """
 
 import base64
@@ -22,6 +23,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import (
 )
 
 CLIENT, CLIENT_SECRET = "stagegate", "client-secret-of-no-value"
+#: What a job of GitHub Actions asks with.
+JOB = "job-of-no-value"
 Claims = dict[str, Any]
 
 
@@ -138,7 +141,9 @@ class IdentityProvider:
         }
         return 200, self.token or whole
 
-    def answer(self, method: str, path: str, body: str, authorization: str) -> Any:  # noqa: ANN401  # JSON, or where to go
+    def answer(  # noqa: PLR0911  # one for each path
+        self, method: str, path: str, body: str, authorization: str
+    ) -> Any:  # noqa: ANN401  # JSON, or where to go
         place = urlsplit(path)
         self.requests.append(place.path)
         query = {name: values[0] for name, values in parse_qs(place.query).items()}
@@ -157,10 +162,17 @@ class IdentityProvider:
             return 200, self.jwks()
         if place.path == "/authorize":
             return 302, self.authorize(query)
+        if place.path == "/id-token":
+            return self.id_token_of_job(query["audience"], authorization)
         if (method, place.path) == ("POST", "/token"):
             form = {name: values[0] for name, values in parse_qs(body).items()}
             return self.exchange(form, authorization)
         return 404, {}
+
+    def id_token_of_job(self, audience: str, authorization: str) -> tuple[int, object]:
+        if authorization != f"Bearer {JOB}":
+            return 401, {}
+        return 200, {"value": self.bearer(aud=audience, jti=secrets.token_hex(16))}
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         provider = self

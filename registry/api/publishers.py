@@ -106,13 +106,12 @@ def _job(token: str) -> Job:
             "no audience is set here: the operator sets STAGEGATE_PUBLIC_URL or"
             " STAGEGATE_OIDC_AUDIENCE"
         )
+    issuers = parts().job_issuers
+    issuer = issuers.named_by(token)
+    provider = publishers.trusted_provider(reading(), issuer)
+    end_reading()  # the issuer may take its time
     with parts().rooms.sign_ins.place():
-        job = exchange.job_of(
-            reading(),
-            token,
-            parts().job_issuers,
-            audience=audience,
-            now=datetime.now(UTC),
-        )
+        claims = issuers.verified(token, issuer, provider, audience=audience)
+    job = exchange.job_of(reading(), token, claims, provider, now=datetime.now(UTC))
     end_reading()
     return job

@@ -84,6 +84,7 @@ def create_rollback(body: dict[str, Any], name: str) -> Response:
 @requires(Permission.READ)
 @blueprint.arguments(PreviewQuery, location="query")
 @blueprint.response(200, Preview)
+@blueprint.alt_response(409, description="A prompt has no stages")
 def preview_transition(query: dict[str, Any], name: str, number: int) -> Response:
     """Show what would become of a stage change: every gate with its state."""
     move = MoveVersion(

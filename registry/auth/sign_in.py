@@ -155,12 +155,11 @@ def counting_failures() -> Iterator[None]:
     Raises:
         TooManyAttemptsError: it has failed too often.
     """
-    source = request.remote_addr or ""
-    failed_sign_ins().check(source)
+    failed_sign_ins().check(request.remote_addr or "")
     try:
         yield
-    except NotSignedInError:
-        failed_sign_ins().note_failure(source)
+    except NotSignedInError as error:
+        _note_failure(error)
         raise
 
 

@@ -53,7 +53,7 @@ class Actor:
         on_behalf_of: for whom it acts, such as the run of a CI job, by what the
             issuer calls it.
         human: the principal of the person behind it, empty where nobody is known.
-        owner: the principal that made its credential, then the one that made that
+        made_by: the principal that made its credential, then the one that made that
             one's, one in a line; empty where it is its own.
     """
 
@@ -66,12 +66,12 @@ class Actor:
     credential_id: str = ""
     on_behalf_of: Mapping[str, str] = field(default_factory=dict)
     human: str = ""
-    owner: str = ""
+    made_by: str = ""
 
 
 def makers_by(maker: Actor) -> str:
-    """Return the ``owner`` of a credential that an actor makes; not an endless one."""
-    makers = [maker.principal, *maker.owner.split(BETWEEN_MAKERS)]
+    """Return ``made_by`` of a credential that an actor makes; not an endless one."""
+    makers = [maker.principal, *maker.made_by.split(BETWEEN_MAKERS)]
     return BETWEEN_MAKERS.join([each for each in makers if each][:MAX_MAKERS])
 
 

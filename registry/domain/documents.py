@@ -172,7 +172,10 @@ class ApprovalDocument(TypedDict):
     approved_by: str
     comment: str
     at: Instant
-    valid: Annotated[bool, "whether all that it was given for is as it was then"]
+    valid: Annotated[
+        bool | None,
+        "whether all that it was given for is as it was then; null once that is over",
+    ]
 
 
 class GateDocument(TypedDict):
@@ -408,7 +411,9 @@ def request_document(
     }
 
 
-def approval_document(approval: ApprovalRow, *, is_valid: bool) -> ApprovalDocument:
+def approval_document(
+    approval: ApprovalRow, *, is_valid: bool | None
+) -> ApprovalDocument:
     """Return an approval of a request."""
     return {
         "approved_by": approval.name,

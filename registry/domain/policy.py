@@ -237,6 +237,7 @@ class StagePolicy:
         seen: Evidence,
         *,
         stages_before: Collection[str] | None = None,
+        breaks_glass: bool = False,
         is_approved: bool = False,
     ) -> Considered:
         """Return what is to be said of a move; on a rollback, where it has been."""
@@ -250,8 +251,9 @@ class StagePolicy:
             freezes = () if rollback else self._freezes(to_stage, move)
             gates += move.asks.gates(version, seen)
             gates += freeze_gates(freezes, seen.now)
+            to_be_approved = move.approvals > 0 and not breaks_glass
             gates += hold_gates(
-                to_stage, version, seen, is_approved=is_approved or move.approvals > 0
+                to_stage, version, seen, is_approved=is_approved or to_be_approved
             )
         return Considered(move=move, problems=problems, gates=gates)
 
@@ -279,6 +281,7 @@ class StagePolicy:
             to_stage,
             seen,
             stages_before=stages_before,
+            breaks_glass=breaks_glass,
             is_approved=is_approved,
         )
         broken = [

@@ -260,7 +260,9 @@ def job_claims(provider: JobProvider, claims: Mapping[str, Any]) -> Claims:
     found = {
         name: value
         for name, value in {**claims, **rules.nested(claims)}.items()
-        if isinstance(value, str) and 0 < len(value) <= MAX_CLAIM_CHARACTERS
+        if isinstance(value, str)
+        and 0 < len(value) <= MAX_CLAIM_CHARACTERS
+        and value.isprintable()
     }
     for claim, (is_allowed, why) in rules.always.items():
         if claim not in found:

@@ -41,22 +41,24 @@ class Person:
 
     principal: str
     human: str
-    owner: str
+    made_by: str
 
     @classmethod
     def of(cls, actor: Actor) -> Self:
         """Return who an actor is."""
-        return cls(actor.principal, actor.human, actor.owner)
+        return cls(actor.principal, actor.human, actor.made_by)
 
     @classmethod
     def asking(cls, request: RequestRow) -> Self:
         """Return who asks."""
-        return cls(request.requester, request.requester_human, request.requester_owner)
+        return cls(
+            request.requester, request.requester_human, request.requester_made_by
+        )
 
     @classmethod
     def approving(cls, approval: ApprovalRow) -> Self:
         """Return who approved."""
-        return cls(approval.approver, approval.human, approval.owner)
+        return cls(approval.approver, approval.human, approval.made_by)
 
     def is_also(self, other: "Person") -> bool:
         """Whether one is the other, or one's credential was made by the other."""
@@ -71,7 +73,7 @@ class Person:
     @property
     def makers(self) -> set[str]:
         """Return the principals that made its credential."""
-        return set(self.owner.split(BETWEEN_MAKERS)) - {""}
+        return set(self.made_by.split(BETWEEN_MAKERS)) - {""}
 
 
 #: The digest of a version's artifact, its stage, and its last line in the history.

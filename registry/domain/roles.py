@@ -30,8 +30,8 @@ class Action(StrEnum):
 
     READ = "read"
     WRITE = "write"  #: register models and versions, describe and tag them
-    PROMOTE = "promote"  #: move versions between stages, or ask for it
-    APPROVE = "approve"  #: approve and reject transition requests, lift holds
+    PROMOTE = "promote"  #: move versions between stages, hold stages
+    APPROVE = "approve"  #: approve and reject transition requests
     BREAK_GLASS = "break-glass"  #: move a version past its gates, with a reason
     AUDIT = "audit"  #: read the private parts of the audit log
     ADMINISTER = "administer"  #: tokens, roles, publishers and webhooks

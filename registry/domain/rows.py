@@ -267,7 +267,7 @@ class RequestRow:
         state: as it was left; ``domain.requests.standing`` tells how it stands.
         needed: how many approvals it takes.
         requester: the principal of who asks, ``requester_human`` the person behind it,
-            and ``requester_owner`` the principals that made the credential.
+            and ``requester_made_by`` the principals that made the credential.
         artifact_digest: what an approval is for, with the stages and ``policy_digest``.
         entered: the version's last line in the model's history.
         closed_by: who rejected, cancelled or last approved it.
@@ -294,7 +294,7 @@ class RequestRow:
     requester_kind: str
     requester: str
     requester_human: str
-    requester_owner: str
+    requester_made_by: str
     created_at: datetime
     expires_at: datetime
     closed_at: datetime | None = None
@@ -308,7 +308,7 @@ class ApprovalRow:
     """One approval of a transition request.
 
     Attributes:
-        approver: the principal; ``human`` and ``owner`` as of who asks.
+        approver: the principal; ``human`` and ``made_by`` as of who asks.
         binding: the SHA-256 of all that was approved; of no worth once that differs.
     """
 
@@ -317,7 +317,7 @@ class ApprovalRow:
     request_id: str
     approver: str
     human: str
-    owner: str
+    made_by: str
     name: str
     comment: str
     at: datetime
@@ -391,7 +391,7 @@ class TokenRow:
         models: a pattern of those that the role is for.
         scopes: what it is confined to, as ``action:pattern``; None where it is not.
         owner: the principal of the person behind it, empty where nobody is known.
-        maker: the principals that made it, as of an actor's ``owner``.
+        made_by: the principals that made it, as of an actor.
         kind: ``token``, or ``ci`` for one that a CI job was given.
         publisher_id: by which trusted publisher a CI job was.
         on_behalf_of: as an actor's; ``human`` in it is whoever started the job.
@@ -405,7 +405,7 @@ class TokenRow:
     models: str = "*"
     scopes: Sequence[str] | None = None
     owner: str = ""
-    maker: str = ""
+    made_by: str = ""
     kind: str = "token"
     publisher_id: str | None = None
     on_behalf_of: Mapping[str, str] | None = None

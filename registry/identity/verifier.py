@@ -10,7 +10,7 @@ Rules, each of which a CVE of some library stands behind (see its tests):
 - What is too long, or no JWT at all, is refused before anything is parsed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jwt
@@ -23,7 +23,8 @@ MAX_TOKEN_CHARACTERS = 8 * 1024
 LEEWAY_SECONDS = 30
 _KNOWN_PARAMETERS = frozenset({"alg", "kid", "typ", "x5t", "x5t#S256"})
 #: RFC 9068 has the second, Back-Channel Logout the third.
-_TYPES = frozenset({"jwt", "at+jwt", "logout+jwt"})
+TYPES_OF_PEOPLE = frozenset({"jwt", "at+jwt", "logout+jwt"})
+TYPES_OF_JOBS = frozenset({"jwt"})
 
 
 def require_form(token: str) -> None:
@@ -36,8 +37,16 @@ def require_form(token: str) -> None:
         raise NotSignedInError("expected a signed JWT of at most 8 KiB")
 
 
-def verified_claims(token: str, issuer: Issuer, *, audience: str) -> Mapping[str, Any]:
+def verified_claims(
+    token: str,
+    issuer: Issuer,
+    *,
+    audience: str,
+    types: Collection[str] = TYPES_OF_PEOPLE,
+) -> Mapping[str, Any]:
     """Return the claims of a token that this issuer signed for this audience.
+
+    ``types`` are what its header may say in ``typ``; if it says nothing, it is ``jwt``.
 
     Raises:
         NotSignedInError: it is not good.
@@ -46,7 +55,7 @@ def verified_claims(token: str, issuer: Issuer, *, audience: str) -> Mapping[str
     require_form(token)
     try:
         header = jwt.get_unverified_header(token)
-        key = issuer.key(_key_id(header, issuer))
+        key = issuer.key(_key_id(header, issuer, types))
         claims: dict[str, Any] = jwt.decode(
             token,
             key,
@@ -66,13 +75,13 @@ def verified_claims(token: str, issuer: Issuer, *, audience: str) -> Mapping[str
     return claims
 
 
-def _key_id(header: Mapping[str, Any], issuer: Issuer) -> str:
+def _key_id(header: Mapping[str, Any], issuer: Issuer, types: Collection[str]) -> str:
     if header.get("alg") not in issuer.algorithms:
         raise NotSignedInError("the JWT is refused: its algorithm is not allowed")
     if not header.keys() <= _KNOWN_PARAMETERS:
         raise NotSignedInError("the JWT is refused: its header asks for more")
     kind = str(header.get("typ", "JWT")).lower().removeprefix("application/")
-    if kind not in _TYPES:
+    if kind not in types:
         raise NotSignedInError("the JWT is refused: it is of another type")
     kid = header.get("kid")
     if not isinstance(kid, str):

@@ -337,7 +337,7 @@ class TransitionRequest(Base):
     requester_kind: Mapped[str]
     requester: Mapped[str]
     requester_human: Mapped[str]
-    requester_owner: Mapped[str]
+    requester_made_by: Mapped[str]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
@@ -356,7 +356,7 @@ class TransitionApproval(Base):
     )
     approver: Mapped[str] = mapped_column(primary_key=True)
     human: Mapped[str]
-    owner: Mapped[str]
+    made_by: Mapped[str]
     name: Mapped[str]
     comment: Mapped[str]
     at: Mapped[datetime]
@@ -512,7 +512,7 @@ class Token(Base):
     owner: Mapped[str] = mapped_column(default="", server_default="")
     #: The principals that made it, and theirs: they and it do not approve what the
     #: other asks for.
-    maker: Mapped[str] = mapped_column(default="", server_default="")
+    made_by: Mapped[str] = mapped_column(default="", server_default="")
     kind: Mapped[str] = mapped_column(default="token", server_default="token")
     #: Who may have such tokens, and for which run: of a CI job's alone.
     publisher_id: Mapped[str | None]

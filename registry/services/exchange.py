@@ -19,11 +19,15 @@ from sqlalchemy.exc import IntegrityError
 
 from registry.domain.actors import Actor, ActorKind, CredentialKind
 from registry.domain.ci_jobs import jti_sha256, on_behalf_of
-from registry.domain.publishers import job_claims, place_of, publisher_of
+from registry.domain.publishers import (
+    JobProvider,
+    job_claims,
+    place_of,
+    publisher_of,
+)
 from registry.domain.rows import PublisherRow, UsedJtiRow
 from registry.domain.timestamps import rfc3339
 from registry.errors import NotFoundError, NotSignedInError
-from registry.identity.jobs import JobIssuers, unverified_issuer
 from registry.persistence import apply
 from registry.persistence.tables import UsedJti
 from registry.services import audit, publishers, tokens
@@ -70,19 +74,19 @@ class Job:
 
 
 def job_of(
-    cx: Connection, token: str, issuers: JobIssuers, *, audience: str, now: datetime
+    cx: Connection,
+    token: str,
+    all_claims: Mapping[str, Any],
+    provider: JobProvider,
+    *,
+    now: datetime,
 ) -> Job:
-    """Return the job that a token of its platform is of.
+    """Return the job that a verified token of its platform is of.
 
     Raises:
-        NotSignedInError: it is not good, or no trusted publisher's.
-        IdentityProviderError: the issuer's keys are not to be had.
+        NotSignedInError: it is no trusted publisher's.
     """
-    issuer = unverified_issuer(token)
-    provider = publishers.provider_of(cx, issuer)
-    if provider is None:
-        raise NotSignedInError("the JWT is of no trusted publisher's issuer")
-    all_claims = issuers.verified(token, issuer, provider, audience=audience)
+    issuer = all_claims["iss"]
     claims = job_claims(provider, all_claims)
     candidates = publishers.candidates(cx, issuer, place_of(provider, claims))
     jti = jti_sha256(token, all_claims)

@@ -27,6 +27,7 @@ from registry.domain.requests import (
 )
 from registry.domain.roles import Action
 from registry.domain.rows import VersionRow
+from registry.errors import PromptStageError
 from registry.persistence import snapshot
 from webhooks.events import new_event_id
 
@@ -39,6 +40,7 @@ def preview(
     Raises:
         NotFoundError: when there is no such version.
         InvalidInputError: for an unknown stage.
+        TransitionRefusedError: for a prompt, which has no stages.
     """
     context = Context(
         caller=caller, policy=policy, now=datetime.now(UTC), new_event_id=new_event_id
@@ -47,6 +49,8 @@ def preview(
     seen = snapshot.gather(cx, snapshot.find(cx, move.model), want)
     rules = policy.for_model(move.model)
     version = seen.require_version(move.number or 0)
+    if seen.model.is_prompt:
+        raise PromptStageError(rules.stage(move.to_stage))
     found = rules.consider(
         version,
         rules.stage(move.to_stage),

@@ -19,7 +19,6 @@ from registry.domain import names
 from registry.domain.documents import PublisherDocument, publisher_document
 from registry.domain.entries import Change
 from registry.domain.publishers import (
-    ROLES,
     JobProvider,
     checked_members,
     place_of,
@@ -27,7 +26,12 @@ from registry.domain.publishers import (
 )
 from registry.domain.roles import Grant
 from registry.domain.rows import PublisherRow
-from registry.errors import ConflictError, InvalidInputError, NotFoundError
+from registry.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    NotSignedInError,
+)
 from registry.persistence import apply
 from registry.persistence.statements import row_of, selected
 from registry.persistence.tables import TrustedPublisher
@@ -66,7 +70,7 @@ def create(
         tx: the transaction.
         provider: the platform.
         name: for people to read, in the log too.
-        grant: what the jobs may do.
+        grant: what the jobs may do, one of ``ROLES``.
         claims: what is asked of them.
         issuer: who signs for the platform, where that is not the public one.
 
@@ -74,9 +78,6 @@ def create(
         InvalidInputError: naming the field at fault.
         ConflictError: a publisher has this name, or asks the same of its jobs.
     """
-    if grant.role not in ROLES:
-        known = ", ".join(ROLES)
-        raise InvalidInputError(f"a job may be one of {known}", field="role")
     said = checked_members(provider, claims)
     row = PublisherRow(
         id=uuid.uuid4().hex,
@@ -139,6 +140,18 @@ def find(cx: Connection, publisher_id: str) -> PublisherRow:
     if found is None:
         raise NotFoundError(f"there is no trusted publisher {publisher_id!r}")
     return row_of(PublisherRow, found)
+
+
+def trusted_provider(cx: Connection, issuer: str) -> JobProvider:
+    """Return what an issuer signs for.
+
+    Raises:
+        NotSignedInError: no publisher has it.
+    """
+    provider = provider_of(cx, issuer)
+    if provider is None:
+        raise NotSignedInError("the JWT is of no trusted publisher's issuer")
+    return provider
 
 
 def provider_of(cx: Connection, issuer: str) -> JobProvider | None:

@@ -20,7 +20,7 @@ from registry.domain.documents import (
     request_document,
 )
 from registry.domain.policy import StagePolicy
-from registry.domain.requests import binding, valid
+from registry.domain.requests import RequestState, binding, valid
 from registry.persistence import snapshot
 from registry.persistence.requests import FoundRequest
 from registry.services.commands import execute
@@ -69,14 +69,17 @@ def approve(
 def details(
     cx: Connection, policy: StagePolicy, caller: Caller, found: FoundRequest
 ) -> Details:
-    """Return the approvals of a request and every gate; read without a lock."""
+    """Return the approvals of a request and, while it is open, every gate.
+
+    Read without a lock.
+    """
     context = Context(
         caller=caller, policy=policy, now=datetime.now(UTC), new_event_id=new_event_id
     )
     want = replace(move_of(found).want(policy), request=found.row.id)
     seen = snapshot.gather(cx, snapshot.find(cx, found.model), want)
-    if seen.version is None:
-        approvals = [approval_document(row, is_valid=False) for row in seen.approvals]
+    if seen.version is None or found.row.state != RequestState.OPEN:
+        approvals = [approval_document(row, is_valid=None) for row in seen.approvals]
         return {"approvals": approvals, "gates": []}
     is_automation = found.row.requester_kind == ActorKind.CI
     considered = policy.for_model(found.model).consider(

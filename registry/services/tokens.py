@@ -145,7 +145,7 @@ def _store(
         models=grant.models,
         scopes=scopes,
         owner=maker.principal if maker.kind is ActorKind.USER else maker.human,
-        maker=makers_by(maker),
+        made_by=makers_by(maker),
         digest=token_digest(secret),
         created_at=tx.now,
         created_by=maker.name,
@@ -274,7 +274,7 @@ def actor_of(token: TokenRow) -> Actor:
         credential=CredentialKind.TOKEN,
         credential_id=token.id,
         human=token.owner,
-        owner=token.maker,
+        made_by=token.made_by,
     )
     return _ci_job(actor, token) if token.kind == CI else actor
 

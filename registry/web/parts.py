@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
 from registry.artifacts.store import ArtifactStore
 from registry.domain.policy import StagePolicy
 from registry.errors import BusyError
-from registry.identity.jobs import JobIssuers
 from registry.services.sources import SourceReaders
 from registry.services.subscriptions import WebhookParts
 from registry.settings import Settings
@@ -19,6 +19,7 @@ from registry.web.single_flight import RecentKeys, SingleFlight
 from webhooks.queue.dispatcher import Dispatcher
 
 if TYPE_CHECKING:  # it is loaded where one is set
+    from registry.identity.jobs import JobIssuers
     from registry.identity.provider import Provider
 
 
@@ -91,8 +92,14 @@ class Parts:
         default_factory=SingleFlight
     )
     whole_files: RecentKeys[tuple[str, ...]] = field(default_factory=RecentKeys)
-    job_issuers: JobIssuers = field(default_factory=JobIssuers)
     rooms: Rooms = field(default_factory=Rooms)
+
+    @cached_property
+    def job_issuers(self) -> "JobIssuers":
+        """Who signs for the CI jobs that are trusted."""
+        from registry.identity.jobs import JobIssuers  # noqa: PLC0415  # as above
+
+        return JobIssuers()
 
     @property
     def source_readers(self) -> SourceReaders:

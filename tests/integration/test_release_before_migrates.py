@@ -250,3 +250,24 @@ def test_deliveries_that_waited_arrive_in_their_order(upgraded: Upgraded) -> Non
         )
     assert len(arrived) == pending
     assert all(numbers == sorted(numbers) for numbers in by_model.values())
+
+
+def test_it_has_no_holds_checks_and_requests_and_takes_them(upgraded: Upgraded) -> None:
+    api, version = upgraded.api, "/models/fraud/versions/5"
+    assert api.read("/models/fraud")["holds"] == []
+    assert api.read(f"{version}/checks")["items"] == []
+    assert api.read("/transition-requests?state=all")["items"] == []
+    history = api.read("/models/fraud/history?limit=200")["items"]
+    assert {(line["request_id"], line["held"]) for line in history} == {(None, False)}
+    assert {line["broke_glass"] for line in history} == {False}
+
+    document_of(api.post(f"{version}/checks", {"name": "a", "status": "passed"}))
+    move = {"model": "fraud", "version": 5, "to_stage": "Production"}
+    document_of(api.post("/transition-requests", move))
+    document_of(api.rollback("fraud", reason="after the upgrade"))
+
+    assert [check["name"] for check in api.read(f"{version}/checks")["items"]] == ["a"]
+    (asked,) = api.read("/transition-requests")["items"]
+    assert (asked["version"], asked["state"]) == (5, "open")
+    (hold,) = api.read("/models/fraud")["holds"]
+    assert (hold["stage"], hold["reason"]) == ("Production", "after the upgrade")

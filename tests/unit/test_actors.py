@@ -155,9 +155,9 @@ def test_system_does_everything_without_a_credential() -> None:
 def test_makers_of_a_credential_are_kept_from_the_last_on_and_not_without_end() -> None:
     maker = Actor(kind=ActorKind.TOKEN, name="t", principal="0")
     for number in range(1, MAX_MAKERS + 2):
-        owner = makers_by(maker)
+        made_by = makers_by(maker)
         maker = Actor(
-            kind=ActorKind.TOKEN, name="t", principal=str(number), owner=owner
+            kind=ActorKind.TOKEN, name="t", principal=str(number), made_by=made_by
         )
 
     assert makers_by(SYSTEM) == ""

@@ -491,6 +491,10 @@ def test_automation_passes_a_hold_where_its_move_will_be_approved() -> None:
     gates = policy_with(GUARDED).consider(make_version(), "Staging", seen).gates
 
     assert [gate.passes for gate in gates if gate.kind is GateKind.HOLD] == [True]
+    glass = policy_with(GUARDED).decide(
+        make_version(), "Staging", seen, breaks_glass=True
+    )
+    assert [gate.kind for gate in glass.broken][-1] is GateKind.HOLD
 
 
 def test_alias_is_looked_up_by_pattern_in_any_case() -> None:

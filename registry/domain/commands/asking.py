@@ -16,7 +16,12 @@ from registry.domain.commands.change import (
 )
 from registry.domain.documents import request_document
 from registry.domain.entries import Change
-from registry.domain.events import REQUEST_APPROVED, REQUEST_CREATED, told_of
+from registry.domain.events import (
+    REQUEST_APPROVED,
+    REQUEST_CANCELLED,
+    REQUEST_CREATED,
+    told_of,
+)
 from registry.domain.requests import Person, RequestState, standing, what_is_there
 from registry.domain.rows import ApprovalRow, ModelRow, RequestRow, VersionRow
 
@@ -33,13 +38,18 @@ class Asked:
     archives_others: bool = False
 
     def outcome(self, seen: Snapshot, context: Context) -> Outcome[RequestRow]:
-        """Return the outcome of asking; nothing, where that was asked already."""
+        """Return the outcome of asking; nothing, where that was asked already.
+
+        An earlier request into the same stage that is another gives way.
+        """
         earlier = seen.request
         if earlier and self._is_asked_by(earlier, context):
             return Outcome(answer=earlier)
         model = seen.model.touched(context.now)
         request = self._row(context, model)
-        document = request_document(model.name, request)
+        ended = [self._ended(earlier, context, model)] if earlier else []
+        details = {"ended": {row.id: row.state for row in ended}} if ended else {}
+        cancelled = [row for row in ended if row.closed_by is not None]
         return outcome(
             seen,
             context,
@@ -47,14 +57,25 @@ class Asked:
             Change(
                 action=REQUEST_CREATED,
                 version=self.version.number,
-                after=document,
+                after=request_document(model.name, request),
                 reason=request.reason,
+                details=details,
             ),
-            data={**version_event(context, model, self.version), **told_of(document)},
-            changed=[self._ended(earlier, context, model)] if earlier else [],
+            data=self._told(context, model, request),
+            also=[
+                (REQUEST_CANCELLED, self._told(context, model, row))
+                for row in cancelled
+            ],
+            changed=ended,
             added=[request],
             answer=request,
         )
+
+    def _told(
+        self, context: Context, model: ModelRow, request: RequestRow
+    ) -> Mapping[str, object]:
+        told = told_of(request_document(model.name, request))
+        return {**version_event(context, model, self.version), **told}
 
     def _is_asked_by(self, request: RequestRow, context: Context) -> bool:
         state = self._standing(request, context)
@@ -101,7 +122,7 @@ class Asked:
             requester_kind=actor.kind.value,
             requester=person.principal,
             requester_human=person.human,
-            requester_owner=person.owner,
+            requester_made_by=person.made_by,
             created_at=model.updated_at,
             expires_at=model.updated_at + timedelta(hours=rules.approval_hours),
         )

@@ -9,14 +9,14 @@ that would forget one of them cannot be written.
 """
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
 from registry.domain import prompts
-from registry.domain.actors import ActorKind, Caller, may
+from registry.domain.actors import ActorKind, Caller, authorize, may
 from registry.domain.audit_chain import Head
 from registry.domain.documents import NO_FACTS, Document, ModelFacts
 from registry.domain.entries import Change, EntryRow, appended
@@ -428,3 +428,10 @@ def require_promoter(caller: Caller, model: str, in_use: Sequence[int]) -> None:
             f"versions {', '.join(map(str, in_use[:MAX_NAMED]))} are in use: only who "
             f"may promote versions of {model!r} may do that"
         )
+
+
+def authorize_aliases(context: Context, model: str, aliases: Collection[str]) -> None:
+    """Let aliases go with their version only by who may remove each."""
+    rules = context.policy.for_model(model)
+    for rule in filter(None, map(rules.alias_rule, aliases)):
+        authorize(context.caller.actor, rule.action, model)

@@ -4,6 +4,7 @@ The last result of each name counts; the audit log has every one.
 """
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from registry.domain import names
 from registry.domain.commands.change import (
@@ -68,7 +69,7 @@ class ReportCheck:
             description=names.clean_text(self.description, field="description"),
             reported_by=context.caller.actor.name,
             created_at=before.created_at if before else model.updated_at,
-            updated_at=model.updated_at,
+            updated_at=_later(model.updated_at, before),
         )
         document = check_document(row)
         told: Check = {"check": document}
@@ -87,3 +88,12 @@ class ReportCheck:
             added=[] if before else [row],
             answer=row,
         )
+
+
+def _later(at: datetime, before: CheckRow | None) -> datetime:
+    """Return when a check is reported: later than it was before, by any clock.
+
+    Approvals tell by it that it was reported again (``domain.requests.binding``).
+    """
+    tick = timedelta(microseconds=1)
+    return max(at, before.updated_at + tick) if before else at

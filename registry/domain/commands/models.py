@@ -15,6 +15,7 @@ from registry.domain.commands.change import (
     Snapshot,
     Told,
     Want,
+    authorize_aliases,
     outcome,
     require_promoter,
 )
@@ -133,7 +134,7 @@ class ChangeModel:
         Raises:
             InvalidInputError: for a name or tag that breaks the rules.
             ConflictError: when the policy has other rules for the new name while
-                versions are in use.
+                versions are in use, or guards an alias otherwise.
             PermissionDeniedError: for another name while versions are in use, when the
                 caller may not move them: it is by the name that they are read.
         """
@@ -185,6 +186,7 @@ class ChangeModel:
     def _named(self, seen: Snapshot, context: Context, name: str) -> dict[str, Any]:
         before = seen.model
         self._refuse_other_rules(seen, context.policy)
+        self._refuse_other_guards(seen, context.policy)
         if name == before.name:
             return {}
         for either in (before.name, name):  # what serves begins to serve there, too
@@ -206,6 +208,16 @@ class ChangeModel:
             f"about versions {named}"
         )
 
+    def _refuse_other_guards(self, seen: Snapshot, policy: StagePolicy) -> None:
+        old, new = self._rules(policy)
+        for alias in sorted(seen.facts.aliases):
+            rule = new.alias_rule(alias)
+            if rule and rule.stage is None and rule != old.alias_rule(alias):
+                raise ConflictError(
+                    f"the policy guards alias {alias!r} of models of that name, and "
+                    "was not asked where it points: remove it first"
+                )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteModel:
@@ -222,11 +234,13 @@ class DeleteModel:
 
         Raises:
             DeletionRefusedError: while a version is in a stage that it protects.
-            PermissionDeniedError: when one is in use and the caller may not move it.
+            PermissionDeniedError: when one is in use and the caller may not move it, or
+                may not remove an alias of it.
         """
         if not seen.model.is_prompt:
             _refuse_protected(seen, context.policy.for_model(self.model))
             require_promoter(context.caller, self.model, sorted(seen.facts.held_stages))
+        authorize_aliases(context, self.model, seen.facts.aliases)
         row = seen.model.touched(context.now)
         row = replace(row, deleted_at=row.updated_at)
         before = model_document(seen.model, seen.facts)

@@ -133,7 +133,7 @@ class ApproveRequest:
             request_id=request.id,
             approver=person.principal,
             human=person.human,
-            owner=person.owner,
+            made_by=person.made_by,
             name=actor.name,
             comment=names.clean_text(self.comment, field="comment"),
             at=seen.at(context),

@@ -15,6 +15,7 @@ from registry.domain.commands.change import (
     Told,
     Want,
     about_version,
+    authorize_aliases,
     outcome,
     require_promoter,
     version_event,
@@ -120,7 +121,8 @@ class DeleteVersion(_OfVersion):
 
         Raises:
             DeletionRefusedError: when the policy protects versions in its stage.
-            PermissionDeniedError: when it is in use and the caller may not move it.
+            PermissionDeniedError: when it is in use and the caller may not move it, or
+                may not remove an alias of it.
         """
         before = self.version_of(seen)
         deletable = context.policy.for_model(self.model).deletable
@@ -131,6 +133,7 @@ class DeleteVersion(_OfVersion):
             )
         if before.stage not in UNUSED_STAGES:
             require_promoter(context.caller, seen.model.name, [before.number])
+        authorize_aliases(context, self.model, before.aliases)
         model = seen.model.touched(context.now)
         at = model.updated_at
         model = replace(model, mlflow_updated_at=at)

@@ -112,8 +112,10 @@ def tell_of_a_prompt(api: Driver) -> None:
     api.patch("/models/greet", {"tags": {"team": None}})
     number = api.register("greet", source="prompt-template", tags=CONTENT)
     report = {"status": "pending", "environment": "eu"}
-    path = f"/models/greet/versions/{number}/deployments"
-    assert api.post(path, report).status_code < 300
+    path = f"/models/greet/versions/{number}"
+    assert api.post(f"{path}/deployments", report).status_code < 300
+    check = {"name": "tests", "status": "passed"}
+    assert api.post(f"{path}/checks", check).status_code < 300
     tell_of_a_version(api, "greet", number)
     api.patch("/models/greet", {"name": "welcome"})
     api.delete("/models/welcome")
@@ -124,6 +126,7 @@ def tell_of_a_version(api: Driver, model: str, number: int) -> None:
     version = f"/models/{model}/versions/{number}"
     api.patch(version, {"description": "new", "tags": {"key": "é"}})
     api.patch(version, {"tags": {"key": None}})
+    api.post(f"{version}/checks", {"name": "tests", "status": "passed"})
     api.put(f"/models/{model}/aliases/best", json={"version": number})
     api.delete(f"/models/{model}/aliases/best")
     told = {"name": model, "version": str(number), "comment": "well"}
@@ -135,11 +138,10 @@ def tell_of_a_version(api: Driver, model: str, number: int) -> None:
 
 
 def tell_of_gates(api: Driver) -> None:
-    """A check, requests that end in each way, a hold, and broken glass."""
+    """Requests that end in each way, a hold, and broken glass."""
     api.create_model("gated")
     api.ready("gated")
     version = "/models/gated/versions/1"
-    api.post(f"{version}/checks", {"name": "tests", "status": "passed"})
     asked = {"model": "gated", "version": 1, "to_stage": "Staging"}
     approvers = api.with_role("approver"), api.with_role("approver")
     writer = api.with_role("admin").with_role("writer")

@@ -1,17 +1,26 @@
 """CI jobs exchange what their platform signed of them for a token of ours."""
 
+import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from flask import Flask
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
+from registry.domain.actors import Caller
+from registry.domain.publishers import JobProvider
 from registry.domain.token_format import is_well_formed
+from registry.errors import NotSignedInError
+from registry.persistence.database import db, end_reading, reading
+from registry.services import exchange
+from registry.services.transaction import begin
 from registry.worker import BackgroundWork
 from tests import ci_jobs
 from tests.identity_provider import CLIENT, IdentityProvider
@@ -25,7 +34,7 @@ from tests.integration.api.driver import (
     problem_of,
 )
 from tests.integration.conftest import SharedApps, close_app, make_app, signed_in
-from tests.wrong_jwts import NOW, WRONG_JWTS
+from tests.wrong_jwts import NOW, WRONG_JWTS, signed
 
 EXCHANGE = f"{ROOT}/oidc/exchange"
 PUBLISHERS = "/trusted-publishers"
@@ -55,12 +64,12 @@ def jwt_of(provider: IdentityProvider, **claims: object) -> str:
     return provider.bearer(**{"jti": uuid.uuid4().hex, **claims})
 
 
-def send(app: Flask, jwt: str) -> TestResponse:
-    return app.test_client().post(EXCHANGE, json={"token": jwt})
+def send(app: Flask, token: str) -> TestResponse:
+    return app.test_client().post(EXCHANGE, json={"token": token})
 
 
-def exchanged(app: Flask, jwt: str) -> Document:
-    answer = send(app, jwt)
+def exchanged(app: Flask, token: str) -> Document:
+    answer = send(app, token)
     assert answer.status_code == 200, answer.get_data(as_text=True)
     return document_of(answer)
 
@@ -173,17 +182,21 @@ def test_audit_log_tells_which_run_acted(
 
 
 @ON_BOTH_DATABASES
-@pytest.mark.parametrize("jti", [uuid.uuid4().hex, None, "", 7, ["a"]])
+@pytest.mark.parametrize(
+    "jti",
+    ["one", None, "", 7, ["a"]],
+    ids=["id", "no id", "empty id", "number", "list"],
+)
 def test_t4_token_that_is_replayed_at_once_is_exchanged_once(
     api: Driver, provider: IdentityProvider, jti: object
 ) -> None:
     trust(api, provider)
-    jwt = provider.bearer(**({} if jti is None else {"jti": jti}))
+    signed_token = provider.bearer(**({} if jti is None else {"jti": jti}))
     begin, statuses = threading.Barrier(6), []
 
     def replay() -> None:
         begin.wait()
-        statuses.append(send(api.app, jwt).status_code)
+        statuses.append(send(api.app, signed_token).status_code)
 
     threads = [threading.Thread(target=replay) for _ in range(6)]
     for thread in threads:
@@ -194,7 +207,7 @@ def test_t4_token_that_is_replayed_at_once_is_exchanged_once(
     assert sorted(statuses) == [200, *[401] * 5]
     assert (
         "exchanged already"
-        in problem_of(send(api.app, jwt), 401, "unauthenticated")["detail"]
+        in problem_of(send(api.app, signed_token), 401, "unauthenticated")["detail"]
     )
     assert [e["action"] for e in api.audit()].count("token.exchanged") == 1
 
@@ -203,13 +216,13 @@ def test_t4_other_spelling_of_a_signature_is_the_same_token(
     api: Driver, provider: IdentityProvider
 ) -> None:
     trust(api, provider)
-    jwt = provider.bearer()
+    signed_token = provider.bearer()
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     # The last of 342 characters has four bits that belong to no byte.
-    last = letters[letters.index(jwt[-1]) ^ 1]
-    exchanged(api.app, jwt)
+    last = letters[letters.index(signed_token[-1]) ^ 1]
+    exchanged(api.app, signed_token)
 
-    problem_of(send(api.app, jwt[:-1] + last), 401, "unauthenticated")
+    problem_of(send(api.app, signed_token[:-1] + last), 401, "unauthenticated")
 
 
 def test_t4_same_id_of_another_issuer_is_another_token(
@@ -284,7 +297,12 @@ def test_removed_token_is_found_before_its_time(
     assert "by the log it is there, by tokens it is not" in damage["message"]
 
 
-@pytest.mark.parametrize("wrong", WRONG_JWTS.values(), ids=WRONG_JWTS)
+#: People's are right where people sign in, and wrong here.
+OF_PEOPLE = {typ: signed(header={"typ": typ}) for typ in ("at+jwt", "logout+jwt")}
+WRONG_HERE = {**WRONG_JWTS, **OF_PEOPLE}
+
+
+@pytest.mark.parametrize("wrong", WRONG_HERE.values(), ids=WRONG_HERE)
 def test_t3_wrong_token_is_not_exchanged(
     api: Driver,
     provider: IdentityProvider,
@@ -339,6 +357,30 @@ def test_right_token_is_exchanged(
     exchanged(api.app, jwt_of(provider, **claims))
 
 
+def test_wrong_tokens_are_wrong_by_what_they_say(
+    api: Driver, provider: IdentityProvider
+) -> None:
+    trust(api, provider)
+
+    exchanged(api.app, signed()(provider))
+
+
+@pytest.mark.parametrize(("kind", "status"), [("kubernetes", 200), ("github", 401)])
+def test_platform_signs_by_what_it_documents(
+    api: Driver, kind: str, status: int
+) -> None:
+    key, algorithm = ec.generate_private_key(ec.SECP256R1()), "ES256"
+    public = json.loads(jwt.get_algorithm_by_name(algorithm).to_jwk(key.public_key()))
+    with IdentityProvider() as issuer:
+        trust(api, issuer, kind)
+        curve = {**public, "kid": issuer.kid, "use": "sig"}
+        issuer.jwks = lambda: {"keys": [{**issuer.jwk(), "kid": "other"}, curve]}
+        claims = issuer.claims()
+        token = jwt.encode(claims, key, algorithm, headers={"kid": issuer.kid})
+
+        assert send(api.app, token).status_code == status
+
+
 def test_publisher_that_says_most_of_the_job_counts(
     api: Driver, provider: IdentityProvider
 ) -> None:
@@ -371,11 +413,11 @@ def test_idempotency_key_opens_nothing_twice(
     api: Driver, provider: IdentityProvider
 ) -> None:
     trust(api, provider)
-    jwt, key = jwt_of(provider), {"Idempotency-Key": "again"}
+    signed_token, key = jwt_of(provider), {"Idempotency-Key": "again"}
     client = api.app.test_client()
 
-    first = client.post(EXCHANGE, json={"token": jwt}, headers=key)
-    second = client.post(EXCHANGE, json={"token": jwt}, headers=key)
+    first = client.post(EXCHANGE, json={"token": signed_token}, headers=key)
+    second = client.post(EXCHANGE, json={"token": signed_token}, headers=key)
 
     assert first.status_code == 200
     problem_of(second, 401, "unauthenticated")
@@ -409,8 +451,8 @@ def test_without_an_audience_nothing_is_exchanged(
     api = Driver(app, signed_in(app))
     trust(api, provider)
 
-    jwt = jwt_of(provider, aud="http://localhost")
-    problem_of(send(app, jwt), 404, "not-found")
+    signed_token = jwt_of(provider, aud="http://localhost")
+    problem_of(send(app, signed_token), 404, "not-found")
     close_app(app)
 
 
@@ -425,3 +467,72 @@ def test_audience_is_the_public_address_unless_another_is_set(
     exchanged(app, jwt_of(provider, aud=address))
     problem_of(send(app, jwt_of(provider)), 401, "unauthenticated")
     close_app(app)
+
+
+def test_refusal_is_logged_without_the_token(
+    api: Driver, provider: IdentityProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    trust(api, provider)
+    signed_token = jwt_of(provider, repository_owner_id="7")
+
+    send(api.app, signed_token)
+
+    assert "another repository_owner_id than '7'" in caplog.text
+    assert "sign_in_refused" in caplog.text
+    assert signed_token.rpartition(".")[2] not in caplog.text
+
+
+@ON_BOTH_DATABASES
+def test_t4_publisher_that_is_deleted_meanwhile_gives_no_token(
+    api: Driver, provider: IdentityProvider
+) -> None:
+    publisher = trust(api, provider)
+    signed_token, issuers = jwt_of(provider), api.parts.job_issuers
+    kind = JobProvider.GITHUB
+    claims = issuers.verified(signed_token, provider.url, kind, audience=CLIENT)
+    with api.app.test_request_context():
+        now = datetime.now(UTC)
+        found = exchange.job_of(reading(), signed_token, claims, kind, now=now)
+        end_reading()
+    api.delete(f"{PUBLISHERS}/{publisher['id']}")
+
+    caller = Caller(actor=found.actor)
+    with (
+        pytest.raises(NotSignedInError, match="was deleted"),
+        begin(api.engine, caller=caller, policy=api.parts.policy) as tx,
+    ):
+        exchange.exchange(tx, found)
+    assert api.dump()["used_jtis"] == []
+
+
+def test_claims_that_no_database_takes_are_none(
+    api: Driver, provider: IdentityProvider
+) -> None:
+    trust(api, provider)
+
+    for text_of_none in ("\ud800", "a\x00b"):
+        for claim in ("repository", "ref", "actor", "iss"):
+            token = jwt_of(provider, **{claim: text_of_none})
+            expected = 200 if claim == "actor" else 401
+            assert send(api.app, token).status_code == expected, claim
+
+
+@ON_BOTH_DATABASES
+def test_no_connection_is_held_while_an_issuer_is_asked(
+    api: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[str] = []
+    with IdentityProvider() as slow:
+        trust(api, slow)
+        keys = slow.jwks
+
+        def jwks() -> object:
+            with api.app.app_context():
+                held.append(db.engine.pool.status())
+            return keys()
+
+        monkeypatch.setattr(slow, "jwks", jwks)
+        exchanged(api.app, jwt_of(slow))
+
+    assert held
+    assert "Current Checked out connections: 0" in held[0]

@@ -345,3 +345,19 @@ def test_version_that_changes_while_it_is_verified_is_not_moved(
 
     problem = problem_of(api.move(1, "Staging"), 409, "conflict")
     assert "changed while its artifact was being verified" in problem["detail"]
+
+
+def test_move_of_a_prompt_is_refused_when_it_is_previewed_as_when_it_is_made(
+    api: Driver,
+) -> None:
+    is_prompt = {"mlflow.prompt.is_prompt": "true"}
+    api.create_model("greet", tags=is_prompt)
+    text = {**is_prompt, "mlflow.prompt.text": "Hello"}
+    number = api.register("greet", source="prompt-template", tags=text)
+    path = f"/models/greet/versions/{number}/transitions"
+
+    told = api.get(f"{path}/preview?to_stage=Staging")
+    done = api.post(path, {"to_stage": "Staging"})
+
+    refused = problem_of(told, 409, "transition-refused")
+    assert refused["reasons"] == document_of(done)["reasons"]

@@ -1,5 +1,6 @@
 """Checks, approvals and holds by the command line, and by webhooks alone."""
 
+import dataclasses
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ import pytest
 
 from registry.client import RegistryClient, TransitionRequest
 from registry.settings import packaged_config
-from tests.integration.cli.conftest import Run
+from tests.integration.cli.conftest import Run, runner_of
 from tests.receiver import Answer, ReceivedRequest, Receiver
 from tests.server import RunningServer, running_server
 from tests.waiting import STALL_SECONDS, wait_for
@@ -44,11 +45,14 @@ def bob(server: RunningServer) -> RegistryClient:
 
 
 def somebody(server: RunningServer, name: str, role: str) -> RegistryClient:
-    """Who has a token that was not made by who asks."""
-    maker = RegistryClient(
-        server.url, server.client().tokens.create("a", "admin").token
-    )
-    return RegistryClient(server.url, maker.tokens.create(name, role).token)
+    return RegistryClient(server.url, server.client().tokens.create(name, role).token)
+
+
+@pytest.fixture
+def run(server: RunningServer) -> Run:
+    """As alice, who made nobody's token."""
+    token = server.client().tokens.create("alice", "admin").token
+    return runner_of(dataclasses.replace(server, token=str(token)))
 
 
 def register(run: Run, tmp_path: Path) -> None:
@@ -256,10 +260,10 @@ def test_held_stage_is_entered_by_broken_glass_alone(
     nothing = run("holds", "lift", "fraud", "Production")
 
     assert refused.exit_code == 3
-    assert "Production is held by bootstrap until 2999-01-01" in refused.stderr
+    assert "Production is held by alice until 2999-01-01" in refused.stderr
     assert without_reason.exit_code == 2
     assert broken.exit_code == 0, broken.stderr
-    assert "Production by bootstrap until 2999-01-01" in shown
+    assert "Production by alice until 2999-01-01" in shown
     assert (entry.action, json.loads(entry.entry)["reason"]) == (
         "registered_model.hold_lifted",
         "it is over",

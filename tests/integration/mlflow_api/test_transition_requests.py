@@ -14,8 +14,8 @@ from databricks.sdk.service.ml import (
     ActivityType,
     ModelRegistryAPI,
 )
+from flask import Flask
 
-from registry.client import RegistryClient
 from registry.settings import packaged_config
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES
 from tests.integration.conftest import SharedApps, close_app
@@ -55,16 +55,17 @@ def asking(server: RunningServer) -> ModelRegistryAPI:
     client = server.client()
     client.create_model(MODEL)
     client.register(MODEL, "s3://elsewhere/model")
-    return workspace(server, server.token)
+    return workspace(server, token_of(server, "alice"))
 
 
 @pytest.fixture
 def deciding(server: RunningServer) -> ModelRegistryAPI:
-    """The SDK of somebody else, who may approve, and whose token is none of ours."""
-    maker = RegistryClient(
-        server.url, server.client().tokens.create("a", "admin").token
-    )
-    return workspace(server, str(maker.tokens.create("bob", "admin").token))
+    """The SDK of somebody else, who may approve."""
+    return workspace(server, token_of(server, "bob"))
+
+
+def token_of(server: RunningServer, name: str) -> str:
+    return str(server.client().tokens.create(name, "admin").token)
 
 
 def workspace(server: RunningServer, token: str) -> ModelRegistryAPI:
@@ -79,19 +80,19 @@ def test_the_sdk_of_databricks_asks_lists_rejects_and_cancels(
     (listed,) = deciding.list_transition_requests(MODEL, "1")
     rejected = deciding.reject_transition_request(*TO, comment="too soon").activity
     asking.create_transition_request(*TO)
-    cancelled = asking.delete_transition_request(*TO, "bootstrap").activity
+    cancelled = asking.delete_transition_request(*TO, "alice").activity
 
     assert first
-    assert (first.user_id, first.comment) == ("bootstrap", "ready")
+    assert (first.user_id, first.comment) == ("alice", "ready")
     assert first.available_actions == [
         ActivityAction.REJECT_TRANSITION_REQUEST,
         ActivityAction.CANCEL_TRANSITION_REQUEST,
     ]
-    assert told(listed) == (ActivityType.REQUESTED_TRANSITION, "bootstrap", "ready")
+    assert told(listed) == (ActivityType.REQUESTED_TRANSITION, "alice", "ready")
     assert (listed.from_stage, listed.to_stage) == ("None", "Staging")
     assert listed.creation_timestamp == first.creation_timestamp
     assert told(rejected) == (ActivityType.REJECTED_REQUEST, "bob", "too soon")
-    assert told(cancelled) == (ActivityType.CANCELLED_REQUEST, "bootstrap", "")
+    assert told(cancelled) == (ActivityType.CANCELLED_REQUEST, "alice", "")
     assert list(deciding.list_transition_requests(MODEL, "1")) == []
 
 
@@ -130,14 +131,20 @@ def twice(
     (tmp_path / "policy").mkdir()
     policy = policy_file(tmp_path / "policy", approvals=2)
     app = shared_apps.lend(tmp_path, {"POLICY_FILE": str(policy), **database})
-    yield mlflow_client(app)
+    yield admin(mlflow_client(app), "alice")
     close_app(app)
 
 
+@pytest.fixture
+def mlflow(app: Flask) -> Mlflow:
+    """As alice sees it, who made nobody's token."""
+    return admin(mlflow_client(app), "alice")
+
+
 def admin(mlflow: Mlflow, name: str) -> Mlflow:
-    """The same registry as another admin sees it, by a token that is none of ours."""
-    maker = mlflow.api.with_role("admin")
-    return dataclasses.replace(mlflow, api=maker.with_token(name=name, role="admin"))
+    """The same registry as another admin sees it."""
+    of_all = mlflow_client(mlflow.app).api
+    return dataclasses.replace(mlflow, api=of_all.with_token(name=name, role="admin"))
 
 
 def ask(mlflow: Mlflow, **fields: object) -> dict[str, Any]:

@@ -93,3 +93,13 @@ def test_publishers_are_listed_and_removed(fake: FakeRegistry, run: Run) -> None
     assert run("publishers", "remove", "p1").exit_code == 2
     removed = run("publishers", "remove", "p1", "--yes")
     assert removed.stdout == "Removed publisher p1.\n"
+
+
+def test_outside_of_ci_there_is_no_token_to_exchange(
+    fake: FakeRegistry, run: Run
+) -> None:
+    refused = run("ci-token")
+
+    assert refused.exit_code == 6
+    assert "id-token: write" in refused.stderr
+    assert fake.asked == []

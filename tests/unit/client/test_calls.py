@@ -139,6 +139,8 @@ CALLS: list[tuple[str, str, object, Call, object]] = [
          "kubernetes", "training", {"namespace": "ml"}, "writer", issuer="https://c"),
      {"provider": "kubernetes", "name": "training", "claims": {"namespace": "ml"},
       "role": "writer", "models": "*", "issuer": "https://c"}),
+    ("GET", "/trusted-publishers/p1", {"id": "p1"},
+     lambda c: c.publishers.get("p1"), None),
     ("DELETE", "/trusted-publishers/p1", {},
      lambda c: c.publishers.remove("p1"), None),
 ]  # fmt: skip

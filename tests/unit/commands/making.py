@@ -132,7 +132,7 @@ ASKED = RequestRow(
     requester_kind="ci",
     requester="github#1",
     requester_human="idp#ann",
-    requester_owner="idp#root",
+    requester_made_by="idp#root",
     created_at=BEFORE,
     expires_at=NOW + timedelta(days=1),
 )
@@ -140,7 +140,7 @@ APPROVAL = ApprovalRow(
     request_id="req_1",
     approver="idp#bob",
     human="idp#bob",
-    owner="",
+    made_by="",
     name="bob",
     comment="",
     at=BEFORE,
@@ -183,6 +183,7 @@ def policy(more: str = "", *, name: str = "policy.toml") -> StagePolicy:
 
 POLICY = policy()
 OPEN = policy(name="policy-open.toml")
+CHAMPION = policy('[[aliases]]\nname = "champion"\naction = "promote"\n')
 
 
 def version(number: int = 3, stage: str = "None", **columns: Any) -> VersionRow:  # noqa: ANN401

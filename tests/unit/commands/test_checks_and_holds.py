@@ -182,3 +182,14 @@ def test_hold_that_is_not_there_is_not_found() -> None:
 def test_ci_job_lifts_no_hold() -> None:
     with pytest.raises(PermissionDeniedError, match="a person lifts a hold, not a CI"):
         LIFT.decide(seen(model=HELD), context(kind=ActorKind.CI))
+
+
+def test_ci_job_sets_a_hold_where_none_by_hand_stands() -> None:
+    by_ci = context(kind=ActorKind.CI)
+    over = replace(BY_HAND, until=NOW)
+
+    with pytest.raises(PermissionDeniedError, match="a person changes a hold, not a"):
+        SET.decide(seen(model=replace(MODEL, holds=[BY_HAND.document])), by_ci)
+    for hold in (over, HOLD, replace(BY_HAND, stage="Staging")):
+        found = seen(model=replace(MODEL, holds=[hold.document]))
+        assert SET.decide(found, by_ci).effects

@@ -23,6 +23,7 @@ from registry.errors import (
 )
 from tests.unit.commands.making import (
     BEFORE,
+    CHAMPION,
     MODEL,
     NOW,
     POLICY,
@@ -254,3 +255,39 @@ def test_model_in_use_is_deleted_by_who_may_move_its_versions() -> None:
     assert delete.decide(
         seen(model=PROMPT, facts=SERVING), context(Role.WRITER)
     ).effects
+
+
+def test_guarded_alias_goes_with_its_model_by_who_may_remove_it() -> None:
+    champion = seen(facts=replace(NO_FACTS, aliases={"champion": 3}))
+    delete = DeleteModel(model="churn")
+
+    with pytest.raises(PermissionDeniedError, match="may not promote"):
+        delete.decide(champion, context(Role.WRITER, rules=CHAMPION))
+    assert delete.decide(champion, context(rules=CHAMPION)).effects
+
+
+@pytest.mark.parametrize(
+    ("alias", "name", "is_refused"),
+    [
+        ("champion", "risk-1", True),
+        ("best", "risk-1", False),
+        ("production", "risk-1", False),
+        ("champion", "loss", False),
+    ],
+)
+def test_alias_is_taken_along_to_no_name_for_which_the_policy_guards_it(
+    alias: str, name: str, *, is_refused: bool
+) -> None:
+    guards = (
+        '[[override]]\nmodels = "risk-*"\n[[override.aliases]]\nname = "production"\n'
+        'stage = "Production"\n[[override.aliases]]\nname = "champ*"\n'
+        'stages = ["Production"]\n'
+    )
+    found = seen(facts=replace(NO_FACTS, aliases={alias: 3}))
+    rename, of_pat = change(name=name), context(rules=policy(guards))
+
+    if is_refused:
+        with pytest.raises(ConflictError, match="guards alias 'champion' of models of"):
+            rename.decide(found, of_pat)
+    else:
+        assert rename.decide(found, of_pat).effects

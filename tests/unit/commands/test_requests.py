@@ -114,7 +114,7 @@ def rows(outcome: Outcome[Any], kind: type[Any]) -> tuple[list[Any], list[Any]]:
 
 def promoted(at: Snapshot, **more: Any) -> Outcome[Moved]:  # noqa: ANN401
     move = MoveVersion(**THIRD, to_stage="Production", **more)
-    return move.decide(at, context(rules=RULES, human="idp#ann", owner="o"))
+    return move.decide(at, context(rules=RULES, human="idp#ann", made_by="o"))
 
 
 def test_move_that_must_be_approved_becomes_a_request_and_moves_nothing() -> None:
@@ -128,7 +128,7 @@ def test_move_that_must_be_approved_becomes_a_request_and_moves_nothing() -> Non
         requested_by="pat",
         requester_kind="token",
         requester="t-pat",
-        requester_owner="o",
+        requester_made_by="o",
         created_at=NOW,
         expires_at=NOW + timedelta(hours=2),
     )
@@ -177,6 +177,9 @@ def test_request_that_is_another_gives_way(
     assert (old.id, old.state, old.closed_by) == ("req_1", state, closed_by)
     assert old.closed_at == NOW
     assert new.state == "open"
+    assert f'"ended":{{"req_1":"{state}"}}' in written(outcome).entry.canonical
+    told = [name for name, _ in events(outcome)]
+    assert ("transition_request.cancelled" in told) is (state == "cancelled")
 
 
 def test_move_that_needs_no_approval_can_be_asked_for_all_the_same() -> None:
@@ -229,17 +232,14 @@ def test_last_approval_makes_the_move_and_uses_the_request_up() -> None:
     (approval,), _ = rows(outcome, ApprovalRow)
     assert (approval.name, approval.comment, approval.at) == ("bob", "fine", NOW)
     _, (used_up,) = rows(outcome, RequestRow)
-    assert (
-        request
-        == used_up
-        == replace(
-            asked(),
-            state="approved",
-            closed_at=NOW,
-            closed_by="bob",
-            comment="fine",
-            transition_id="trn_new",
-        )
+    assert request == used_up
+    assert used_up == replace(
+        asked(),
+        state="approved",
+        closed_at=NOW,
+        closed_by="bob",
+        comment="fine",
+        transition_id="trn_new",
     )
     assert [told for told, _ in events(outcome)] == [
         *["model_version.stage_changed"] * 2,
@@ -311,7 +311,7 @@ def test_who_had_approved_before_makes_the_move_that_waited_for_a_gate() -> None
     [
         {"binding": "other"},
         {"human": "idp#eve", "approver": "t-eve"},
-        {"owner": "idp#eve", "approver": "t-other", "human": ""},
+        {"made_by": "idp#eve", "approver": "t-other", "human": ""},
     ],
     ids=["of another state of gates", "by the same person", "by a credential of hers"],
 )
@@ -344,8 +344,8 @@ def test_approvals_are_as_many_as_the_policy_asks_for_the_present_name() -> None
         {"by": "github#1"},
         {"by": "t-ann", "human": "idp#ann"},
         {"by": "idp#root", "human": ""},
-        {"by": "t-1", "human": "", "owner": "github#1"},
-        {"by": "t-1", "human": "", "owner": "idp#ann"},
+        {"by": "t-1", "human": "", "made_by": "github#1"},
+        {"by": "t-1", "human": "", "made_by": "idp#ann"},
     ],
     ids=str,
 )
@@ -402,8 +402,10 @@ def test_room_for_an_approved_move_uses_nothing_up() -> None:
 
     assert rows(outcome, RequestRow) == ([], [])
     assert rows(outcome, ApprovalRow) == ([], [])
-    assert outcome.answer[1] is not None
-    assert outcome.answer[1].version.stage == "Staging"
+    request, moved = outcome.answer
+    assert request == asked()
+    assert moved is not None
+    assert moved.version.stage == "Staging"
 
 
 @pytest.mark.parametrize(

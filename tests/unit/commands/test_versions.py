@@ -27,6 +27,7 @@ from registry.errors import (
 from tests.unit.commands.every import PENDING, THIRD
 from tests.unit.commands.making import (
     BEFORE,
+    CHAMPION,
     MANIFEST,
     NOW,
     OPEN,
@@ -198,3 +199,12 @@ def test_changed_artifact_is_told_with_what_differs_but_not_without_end() -> Non
 def test_artifact_is_found_whole_only_as_what_it_is_by_then() -> None:
     with pytest.raises(ConflictError, match="has another artifact by now"):
         MarkArtifactVerified(**THIRD, digest="sha256:old").decide(seen(), context())
+
+
+def test_guarded_alias_goes_with_its_version_by_who_may_remove_it() -> None:
+    champion = seen(version=version(aliases=("best", "champion")))
+    delete = DeleteVersion(**THIRD)
+
+    with pytest.raises(PermissionDeniedError, match="may not promote"):
+        delete.decide(champion, context(Role.WRITER, rules=CHAMPION))
+    assert delete.decide(champion, context(rules=CHAMPION)).effects

@@ -25,7 +25,7 @@ def upgrade() -> None:
             sa.Column("models", sa.Text(), nullable=False, server_default="*")
         )
         tokens.add_column(sa.Column("scopes", sa.JSON(), nullable=True))
-        for name in ("owner", "maker"):
+        for name in ("owner", "made_by"):
             tokens.add_column(
                 sa.Column(name, sa.Text(), nullable=False, server_default="")
             )
