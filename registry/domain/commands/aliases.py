@@ -43,7 +43,7 @@ class SetAlias:
         name = names.alias_name(self.alias)
         move = self.move or self.bound(policy)
         if move:
-            return replace(move.want(policy), alias=name)
+            return replace(move.want(policy), alias=name, last_in=move.to_stage)
         rule = policy.for_model(self.model).alias_rule(name)
         return Want(
             number=self.number,
@@ -60,6 +60,8 @@ class SetAlias:
             InvalidInputError: for an alias that breaks the rules.
             PermissionDeniedError: when its rule takes another action.
             AliasRefusedError: when its rule refuses the version.
+            ConflictError: when it is bound to a stage that the version is in, and
+                another entered that last.
             RegistryError: for an alias that is bound, as ``MoveVersion``.
         """
         name = names.alias_name(self.alias)
@@ -179,4 +181,10 @@ def _moved(
     seen: Snapshot, context: Context, move: MoveVersion
 ) -> Outcome[AliasRow | Moved]:
     moved = move.decide(seen, context)
+    version, last = moved.answer.version, seen.last_in
+    if not moved.effects and version.stage == move.to_stage and last != version.number:
+        raise ConflictError(
+            f"version {version.number} is in {version.stage} already, but version "
+            f"{last} entered it last: the alias points at that"
+        )
     return Outcome(effects=moved.effects, answer=moved.answer)

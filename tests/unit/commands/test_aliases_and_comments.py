@@ -178,15 +178,25 @@ def test_bound_alias_is_set_by_the_move_that_it_is() -> None:
 
 
 def test_bound_alias_that_comes_as_no_move_is_one_all_the_same() -> None:
-    assert LIVE.want(POLICY) == replace(MOVE_OF_IT.want(POLICY), alias="PRODUCTION")
+    assert LIVE.want(POLICY) == replace(
+        MOVE_OF_IT.want(POLICY), alias="PRODUCTION", last_in="Production"
+    )
     with pytest.raises(VerificationNeededError):
         LIVE.decide(seen(version=STAGED), context())
 
 
 def test_bound_alias_of_who_is_in_the_stage_is_set_already() -> None:
-    outcome = LIVE.decide(seen(version=version(stage="Production")), context())
+    serving = version(stage="Production")
+    outcome = LIVE.decide(seen(version=serving, last_in=3), context())
 
     assert outcome.effects is None
+
+
+def test_bound_alias_is_not_set_to_who_entered_its_stage_before_another() -> None:
+    staged = replace(LIVE, alias="staging")
+
+    with pytest.raises(ConflictError, match="but version 4 entered it last"):
+        staged.decide(seen(version=STAGED, last_in=4), context())
 
 
 def test_bound_alias_takes_who_may_promote() -> None:
