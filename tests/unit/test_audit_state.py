@@ -312,6 +312,44 @@ def test_tokens_are_held_against_what_was_said_of_them() -> None:
     )  # fmt: skip
 
 
+def test_tokens_of_ci_jobs_end_with_their_publisher_and_go_once_they_have_ended() -> (
+    None
+):
+    trusted = {"id": "p1", "name": "train"}
+    other = {"id": "p2", "name": "other"}
+    first, second = "2026-11-20T12:05:00Z", "2026-11-20T12:15:00Z"
+
+    def given(token: str, publisher: str, end: str) -> Members:
+        document = {"id": token, "name": token, "role": "writer", "kind": "ci"}
+        kept = {"publisher_id": publisher, "expires_at": end, "revoked_at": None}
+        return entry("token.created", after={**document, **kept}) | {"model": None}
+
+    entries = [
+        *(entry("publisher.created", after=of) for of in (trusted, other)),
+        *(
+            given("t1", "p1", first),
+            given("t2", "p1", second),
+            given("t3", "p2", second),
+        ),
+        entry("publisher.deleted", before=trusted) | {"at": "2026-11-20T12:10:00Z"},
+        entry("token.removed", after={"ended_until": first}),
+    ]
+    of_system = [each | {"model": None} for each in entries]
+    left = {"name": "t2", "role": "writer", "publisher_id": "p1", "kind": "ci"}
+    rows: Rows = {
+        ("publisher", "p2"): other,
+        ("token", "t2"): {**left, "revoked_at": "2026-11-20T12:10:00Z"},
+        ("token", "t3"): {
+            **left,
+            "name": "t3",
+            "publisher_id": "p2",
+            "revoked_at": None,
+        },
+    }
+
+    assert differences(of_system, rows, [], chain="system") == []
+
+
 @pytest.mark.parametrize(
     "text",
     [
