@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from tests.integration.api.driver import Document, Driver, document_of
 from tests.integration.api.gated import checked
-from tests.stateful.approvals_log import FAMILIES, Log
+from tests.stateful.approvals_log import BEHIND, Log
 
 REVISIONS = ("first", "second")  #: of the policy
 PRODUCTION = "Production"
@@ -32,7 +32,7 @@ HAPPENINGS = (
 
 numbers = st.sampled_from([1, 2])
 ways = st.sampled_from(["transition", "request", "alias", "mlflow"])
-people = st.sampled_from(sorted(FAMILIES))
+people = st.sampled_from(sorted(BEHIND))
 #: Mostly who may approve what others ask for: little would be moved else.
 approvers = st.sampled_from(["alice-2", "bob", "bob", "carol", "carol", "pat"]) | people
 
