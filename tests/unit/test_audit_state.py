@@ -334,7 +334,7 @@ def test_tokens_of_ci_jobs_end_with_their_publisher_and_go_once_they_have_ended(
         entry("publisher.deleted", before=trusted) | {"at": "2026-11-20T12:10:00Z"},
         entry("token.removed", after={"ended_until": first}),
     ]
-    of_system = [each | {"model": None} for each in entries]
+    of_system = [{**each, "model": None} for each in entries]
     left = {"name": "t2", "role": "writer", "publisher_id": "p1", "kind": "ci"}
     rows: Rows = {
         ("publisher", "p2"): other,
