@@ -56,17 +56,14 @@ def provide() -> Path | None:
     """The distribution, fetched now when that is still to be done."""
     if find() or not (_has_java() and shutil.which("mvn")):
         return find()
-    fetched = subprocess.run(
-        ["mvn", "-q", "dependency:get", f"-Dartifact={ARTIFACT}", "-Dtransitive=false"],
-        check=False,
-    )
-    if fetched.returncode != 0:
-        return None
     target = directory()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="unpack-") as name:
-        with zipfile.ZipFile(_fetched()) as archive:
-            archive.extractall(name)
+        archive = _fetch(Path(name))
+        if archive is None:
+            return None
+        with zipfile.ZipFile(archive) as distribution:
+            distribution.extractall(name)
         unpacked = Path(name) / f"keycloak-{VERSION}"
         (unpacked / "bin" / "kc.sh").chmod(0o755)
         with contextlib.suppress(OSError):  # another run was faster
@@ -74,10 +71,21 @@ def provide() -> Path | None:
     return find()
 
 
-def _fetched() -> Path:
-    repository = Path.home() / ".m2" / "repository"
-    place = repository / "org" / "keycloak" / "keycloak-quarkus-dist" / VERSION
-    return place / f"keycloak-quarkus-dist-{VERSION}.zip"
+def _fetch(directory: Path) -> Path | None:
+    """Have Maven fetch the archive into a repository of its own, below a directory.
+
+    Its usual one is in the home of the account, whatever ``HOME`` says.
+    """
+    repository = directory / "repository"
+    fetched = subprocess.run(
+        [
+            *("mvn", "-q", f"-Dmaven.repo.local={repository}", "dependency:get"),
+            *(f"-Dartifact={ARTIFACT}", "-Dtransitive=false"),
+        ],
+        check=False,
+    )
+    found = repository.rglob(f"keycloak-quarkus-dist-{VERSION}.zip")
+    return next(found, None) if fetched.returncode == 0 else None
 
 
 @cache
