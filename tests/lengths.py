@@ -4,8 +4,11 @@ Each length is an environment variable ``STAGEGATE_TEST_<NAME>``.
 """
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from typing import Self
+
+import pytest
 
 PREFIX = "STAGEGATE_TEST_"
 
@@ -33,3 +36,9 @@ class Lengths:
             if environ.get(PREFIX + field.name.upper())
         }
         return cls(**given)
+
+
+def short_and_long() -> pytest.MarkDecorator:
+    """Run a test twice: at its shortest by default, and in the long run as asked."""
+    asked = pytest.param(Lengths.from_env(os.environ), marks=pytest.mark.long)
+    return pytest.mark.parametrize("lengths", [Lengths(), asked], ids=["short", "long"])

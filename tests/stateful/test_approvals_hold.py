@@ -3,7 +3,6 @@
 The long run: ``make long LONG_ARGS=tests/stateful STATEFUL_STEPS=10000``.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,11 +14,9 @@ from registry.settings import packaged_config
 from tests.integration.api.driver import Driver
 from tests.integration.api.gated import ci_job, person
 from tests.integration.conftest import close_app, make_app, signed_in
-from tests.lengths import Lengths
+from tests.lengths import Lengths, short_and_long
 from tests.stateful.approvals import REVISIONS, Approvals, World
 from tests.stateful.approvals_log import NEEDED
-
-pytestmark = pytest.mark.long
 
 STEPS_OF_A_STORY = 10
 REQUESTS_OF_A_STEP = 4  # with what it asks for besides, many more
@@ -90,8 +87,10 @@ def secret_of(who: Driver) -> str:
     return header.removeprefix("Bearer ")
 
 
-def test_t7_no_version_moves_by_its_askers_or_a_stale_approval(world: World) -> None:
-    lengths = Lengths.from_env(os.environ)
+@short_and_long()
+def test_t7_no_version_moves_by_its_askers_or_a_stale_approval(
+    world: World, lengths: Lengths
+) -> None:
     steps = lengths.stateful_steps // REQUESTS_OF_A_STEP
 
     @seed(lengths.seed)

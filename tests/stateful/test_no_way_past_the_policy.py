@@ -3,7 +3,6 @@
 The long run: ``make long LONG_ARGS=tests/stateful STATEFUL_STEPS=10000``.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -13,10 +12,8 @@ import pytest
 from tests.integration.api.driver import Driver
 from tests.integration.api.gated import ci_job
 from tests.integration.conftest import close_app, make_app, signed_in
-from tests.lengths import Lengths
+from tests.lengths import Lengths, short_and_long
 from tests.stateful.ways_in import Registry, Story
-
-pytestmark = pytest.mark.long
 
 STEPS_OF_A_STORY = 25
 REQUESTS_OF_A_STEP = 4  # what is asked to check it among them
@@ -37,8 +34,10 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
     close_app(app)
 
 
-def test_no_calls_bring_a_version_past_the_policy(registry: Registry) -> None:
-    lengths = Lengths.from_env(os.environ)
+@short_and_long()
+def test_no_calls_bring_a_version_past_the_policy(
+    registry: Registry, lengths: Lengths
+) -> None:
     steps = lengths.stateful_steps // REQUESTS_OF_A_STEP
 
     for number in range(max(1, steps // STEPS_OF_A_STORY)):
