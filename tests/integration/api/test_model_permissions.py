@@ -44,7 +44,6 @@ OF_NO_MODEL = {
 #: They leave out what may not be read (``test_readable_lists``).
 LISTS = {
     *("ui.now.show", "ui.models.index", "ui.requests.index", "ui.consumers.index"),
-    "ui.audit.index",
     *("models.list_models", "audit.list_audit_entries", "audit.export_audit"),
     *("events.list_events", "requests.list_transition_requests"),
     *(f"{tree}.search.search_registered_models" for tree in ("mlflow", "mlflow_ajax")),
@@ -82,7 +81,7 @@ class Route:
 
     @property
     def is_page(self) -> bool:
-        return self.rule.endpoint.startswith("ui.")
+        return str(self.rule.endpoint).startswith("ui.")
 
     @property
     def is_of_one_model(self) -> bool:
