@@ -34,6 +34,7 @@ from sqlalchemy import (
 from registry.domain.rows import StageChangeRow
 from registry.persistence.statements import (
     CHANGES,
+    DEPLOYMENTS,
     VERSIONS,
     row_of,
     selected,
@@ -44,9 +45,11 @@ from webhooks.statements import fetch, is_among
 #: What is shown of a description; its version has all of it.
 SHOWN_CHARACTERS = 240
 #: Of how many of the newest versions a metric may be chosen.
-_ASKED_FOR_METRICS = 200
+_ASKED_FOR_METRICS = 100
+#: How many of the newest versions are looked through for one metric.
+_ASKED_FOR_POINTS = 5_000
 #: How far back it is looked for who stood in a stage when a part of history begins.
-_ASKED_FOR_STANDING = 500
+_ASKED_FOR_STANDING = 100
 METRIC = "metric:"
 _ORDERS: dict[str, ColumnElement[Any]] = {
     "number": VERSIONS.c.number,
@@ -57,6 +60,7 @@ _ORDERS: dict[str, ColumnElement[Any]] = {
     "commit": VERSIONS.c.git_commit,
     "description": func.substr(VERSIONS.c.description, 1, SHOWN_CHARACTERS),
 }
+_MAY_BE_MISSING = {"run", "commit", METRIC}
 #: What a table of versions can be ordered by, besides metrics.
 ORDERS = tuple(_ORDERS)
 
@@ -121,6 +125,23 @@ def board(
     """The versions of each stage with the highest numbers, the highest first."""
     values = {"model_id": model_id, "most": most}
     return [VersionLine._make(row) for row in fetch(cx, _board(tuple(stages)), values)]
+
+
+def deployment_counts(
+    cx: Connection, lines: Sequence[VersionLine]
+) -> dict[str, dict[str, int]]:
+    """How many environments reported what of the present change of each version.
+
+    By its id, then by the status.
+    """
+    values = {
+        "ids": [line.id for line in lines],
+        "transitions": [line.transition_id for line in lines if line.transition_id],
+    }
+    found: dict[str, dict[str, int]] = {}
+    for id_, status, count in fetch(cx, _deployments(cx.dialect.name), values):
+        found.setdefault(id_, {})[status] = count
+    return found
 
 
 def version_lines(
@@ -220,23 +241,41 @@ def _board(stages: tuple[str, ...]) -> Select[*tuple[Any, ...]]:
 
 
 @cache
+def _deployments(dialect: str) -> Select[*tuple[Any, ...]]:
+    """Select by both: a move aside is part of another version's transition."""
+    return (
+        select(DEPLOYMENTS.c.version_id, DEPLOYMENTS.c.status, func.count())
+        .where(
+            is_among(DEPLOYMENTS.c.version_id, "ids", dialect),
+            is_among(DEPLOYMENTS.c.transition_id, "transitions", dialect),
+        )
+        .group_by(DEPLOYMENTS.c.version_id, DEPLOYMENTS.c.status)
+    )
+
+
+@cache
 def _lines(
     dialect: str, by: str, *, is_descending: bool, of_stage: bool
 ) -> Select[*tuple[Any, ...]]:
     value = _metric(dialect) if by == METRIC else _ORDERS[by]
+    order = [
+        value.desc() if is_descending else value,
+        *([] if by == "number" else [VERSIONS.c.number.desc()]),
+    ]
+    if by in _MAY_BE_MISSING:
+        order.insert(0, value.is_(None))
     conditions = [_OF_MODEL]
     if of_stage:
         conditions.append(VERSIONS.c.stage == bindparam("stage"))
-    return (
-        _LINES.where(*conditions)
-        .order_by(
-            value.is_(None),
-            value.desc() if is_descending else value,
-            VERSIONS.c.number.desc(),
-        )
+    # Found by their ids first: what else is shown is read of those alone.
+    ids = (
+        select(VERSIONS.c.id)
+        .where(*conditions)
+        .order_by(*order)
         .limit(bindparam("most"))
         .offset(bindparam("skip"))
     )
+    return _LINES.where(VERSIONS.c.id.in_(select(ids.subquery().c.id))).order_by(*order)
 
 
 def _metric(dialect: str) -> ColumnElement[Any]:
@@ -258,11 +297,17 @@ def _metric(dialect: str) -> ColumnElement[Any]:
 
 @cache
 def _points(dialect: str) -> Select[*tuple[Any, ...]]:
-    value = _metric(dialect)
-    return (
-        select(VERSIONS.c.number, VERSIONS.c.stage, value)
-        .where(_OF_MODEL, value.is_not(None))
+    newest = (
+        select(VERSIONS.c.number, VERSIONS.c.stage, _metric(dialect).label("value"))
+        .where(_OF_MODEL)
         .order_by(VERSIONS.c.number.desc())
+        .limit(literal_column(str(_ASKED_FOR_POINTS), Integer))
+        .subquery()
+    )
+    return (
+        select(newest)
+        .where(newest.c.value.is_not(None))
+        .order_by(newest.c.number.desc())
         .limit(bindparam("most"))
     )
 

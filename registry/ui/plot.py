@@ -16,7 +16,7 @@ from registry.persistence.boards import Point
 
 WIDTH, HEIGHT = 1180, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 16, 14, 30
-_TICKS_UP, _TICKS_ALONG = 4, 10
+_TICKS_UP, _TICKS_ALONG = 6, 12
 _SHAPES = {NONE: "ring", STAGING: "half", PRODUCTION: "dot", ARCHIVED: "square"}
 _STEPS = (1, 2, 5, 10)
 
@@ -56,7 +56,7 @@ class Plot:
     @property
     def line(self) -> str:
         """Return the points of the line from value to value, as SVG has them."""
-        return " ".join(f"{mark.x:.1f},{mark.y:.1f}" for mark in self.marks)
+        return " ".join(f"{mark.x},{mark.y}" for mark in self.marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,12 @@ def plot(points: Sequence[Point]) -> Plot | None:
         top=_TOP,
         bottom=HEIGHT - _BOTTOM,
         marks=[
-            Mark(along(each.number), up(each.value), shape(each.stage), each)
+            Mark(
+                round(along(each.number), 1),
+                round(up(each.value), 1),
+                shape(each.stage),
+                each,
+            )
             for each in points
         ],
         along=along.ticks(_TICKS_ALONG, least=1),
