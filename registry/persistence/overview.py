@@ -42,7 +42,7 @@ from webhooks.statements import fetch
 
 #: Moves that are looked at, for who may read all models and for others.
 _WINDOW, _WINDOW_OF_SOME = 200, 2_000
-_UNFINISHED_WINDOW = 500
+_UNFINISHED_WINDOW = 200
 UNFINISHED_DAYS = timedelta(days=30)
 #: Who has not said anything of a deployment for so long is not expected to.
 STUCK_AFTER = timedelta(hours=1)
