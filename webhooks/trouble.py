@@ -48,6 +48,11 @@ class Endpoint:
     blocked: int
     waiting: int
 
+    @property
+    def name(self) -> str:
+        """Return what its owner calls it, else its id; never its address."""
+        return self.description or self.id
+
     def is_resting(self, now: datetime) -> bool:
         """Whether the breaker is open."""
         return self.held_back_until is not None and now < self.held_back_until

@@ -23,7 +23,7 @@ from registry.persistence.statements import (
     selected,
     version_entered,
 )
-from webhooks.statements import fetch, fetch_one, read_rows
+from webhooks.statements import fetch, fetch_one, is_among, read_rows
 from webhooks.tables import state_in
 
 _BEHIND_ALL = "req_g"  #: ids go on with hexadecimal digits
@@ -98,6 +98,13 @@ APPROVALS_OF_REQUEST = (
     .where(APPROVALS.c.request_id == bindparam("id"))
     .order_by(APPROVALS.c.at)
 )
+_APPROVED_BY = {
+    database: select(APPROVALS.c.request_id).where(
+        APPROVALS.c.approver == bindparam("who"),
+        is_among(APPROVALS.c.request_id, "ids", database),
+    )
+    for database in ("sqlite", "postgresql")
+}
 _CHECKS = (
     select(*selected(CheckRow))
     .select_from(VERSIONS)
@@ -164,6 +171,12 @@ def list_approvals(cx: Connection, request_id: str) -> list[ApprovalRow]:
     """The approvals of a request, in their order."""
     rows = fetch(cx, APPROVALS_OF_REQUEST, {"id": request_id})
     return [row_of(ApprovalRow, row) for row in rows]
+
+
+def approved_by(cx: Connection, principal: str, ids: Sequence[str]) -> set[str]:
+    """Which of these requests somebody has approved, whether or not it counts."""
+    statement = _APPROVED_BY[cx.dialect.name]
+    return {id_ for (id_,) in fetch(cx, statement, {"who": principal, "ids": ids})}
 
 
 def list_checks(cx: Connection, name: str, number: int) -> list[CheckRow]:
