@@ -115,7 +115,9 @@ class Prospect:
 
     @property
     def ends_holds(self) -> list[Hold]:
-        """Return the holds of rollbacks that a person's move there ends."""
+        """Return the holds of rollbacks that a person's move there ends for good."""
+        if self.sets_hold:
+            return []
         holds = map(Hold.of, self.foreseen.seen.model.holds)
         mine = [hold for hold in holds if hold.stage == self.foreseen.to_stage]
         return [hold for hold in mine if hold.version is not None]

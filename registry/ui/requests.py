@@ -66,8 +66,9 @@ class Listed:
 @requires(Permission.READ, model=MANY)
 def index() -> Response:
     """List requests: those that wait for the caller, those open, those past."""
-    show = request.args.get("show", _SHOWN[0])
-    show = show if show in _SHOWN else _SHOWN[0]
+    usual = "waiting" if i_may(Action.APPROVE) else "open"
+    show = request.args.get("show", usual)
+    show = show if show in _SHOWN else usual
     model = request.args.get("model", "").strip()
     rows, cursor = _listed(show, clean_text(model, field="model") or None)
     following = cursor and url_for(

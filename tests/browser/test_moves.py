@@ -79,7 +79,9 @@ def test_a_move_that_the_policy_refuses_is_not_offered_and_refused_when_tried(
     assert stage_of(site, name, 1) == "None"
 
 
-def call_page(visitor: Visitor, address: str, form: dict[str, str]) -> int:
+def call_page(
+    visitor: Visitor, address: str, form: dict[str, str | float | bool]
+) -> int:
     """What a form is answered that no page has shown."""
     answer = visitor.page.request.post(
         address, form=form, headers={"Origin": visitor.url}, max_redirects=0
