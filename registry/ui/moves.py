@@ -76,7 +76,7 @@ def ask(name: str, number: int) -> BaseResponse:
     return _to_request(asked["id"])
 
 
-@blueprint.get(_ROLLBACK, endpoint="rollback")
+@blueprint.get(_ROLLBACK)
 @requires(Permission.READ)
 def show_rollback(name: str) -> Response:
     """Show what served before, and what putting one of them back would do."""

@@ -18,6 +18,7 @@ PAGES: Mapping[str, tuple[str, ...]] = {
         "/models/{churn}",
         "/models/{prices}",
     ),
+    "model_forms.ask_to_delete": ("/models/{prices}/delete",),
     "versions.show": (
         "/models/{fraud}/versions/4",
         "/models/{fraud}/versions/7",
@@ -30,7 +31,7 @@ PAGES: Mapping[str, tuple[str, ...]] = {
         "/models/{churn}/versions/2/move?to=Production",
         "/models/{churn}/versions/2/move",
     ),
-    "moves.rollback": ("/models/{fraud}/rollback", "/models/{churn}/rollback"),
+    "moves.show_rollback": ("/models/{fraud}/rollback", "/models/{churn}/rollback"),
     "requests.index": ("/requests", "/requests?show=open", "/requests?show=past"),
     "requests.show": ("/requests/{request}",),
     "consumers.index": ("/consumers",),
