@@ -29,7 +29,7 @@ from registry.domain import audit_privacy
 from registry.domain.actors import may, readable
 from registry.domain.audit_chain import member
 from registry.domain.roles import Action
-from registry.persistence import queries
+from registry.persistence import audit_entries, queries
 from registry.persistence.database import (
     begin_snapshot,
     db,
@@ -51,7 +51,7 @@ blueprint = Blueprint("audit", __name__, description="The audit log")
 def list_audit_entries(query: dict[str, Any]) -> Response:
     """List audit entries, newest first."""
     limit, name = query["limit"], _name(query["model"])
-    rows = queries.list_audit_entries(
+    rows = audit_entries.list_audit_entries(
         reading(),
         model=name,
         below=decode_cursor(query["cursor"], int),
