@@ -57,6 +57,15 @@ _TOKENS = select(*selected(TokenRow))
 _BY_DIGEST = _TOKENS.where(Token.digest == bindparam("digest"))
 _BY_ID = _TOKENS.where(Token.id == bindparam("of_id"))
 _LOCK = _BY_ID.with_for_update()
+#: All other tokens have a maker, or an end.
+_BOOTSTRAP = (
+    _TOKENS.where(
+        *(Token.name == BOOTSTRAP_NAME, Token.made_by == ""),
+        *(Token.expires_at.is_(None), Token.revoked_at.is_(None)),
+    )
+    .order_by(Token.created_at.desc())
+    .limit(1)
+)
 _PAGE = (
     _TOKENS.where(Token.id > bindparam("after"))
     .order_by(Token.id)
@@ -121,6 +130,18 @@ def ensure_bootstrap_token(tx: Transaction, secret: str) -> bool:
         return False
     _store(tx, BOOTSTRAP_NAME, Grant(Role.ADMIN), secret=secret, expires_at=None)
     return True
+
+
+def bootstrap_token(cx: Connection) -> TokenRow:
+    """Return the bootstrap token, of several the newest.
+
+    Raises:
+        NotSignedInError: there is none, or it was revoked.
+    """
+    row = fetch_one(cx, _BOOTSTRAP, {})
+    if row is None:
+        raise NotSignedInError("the bootstrap token has been revoked")
+    return row_of(TokenRow, row)
 
 
 def has_tokens(cx: Connection) -> bool:
