@@ -12,7 +12,7 @@ Rules:
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -35,7 +35,7 @@ from registry.domain.timestamps import rfc3339
 from registry.persistence.readable import Readable, is_readable, readable_values
 from registry.persistence.statements import CHANGES, MODELS
 from registry.persistence.tables import AuditEntry
-from webhooks.statements import fetch_one, read_rows
+from webhooks.statements import fetch, fetch_one, is_among, read_rows
 
 _ABOVE_ALL = 2**63 - 1  #: no entry has that number
 _SLACK = timedelta(hours=1)
@@ -172,3 +172,16 @@ def place_of_transition(cx: Connection, transition_id: str) -> dict[str, str] | 
     """The chain and instant of the entries of a stage change, as ``equal`` has them."""
     found = fetch_one(cx, _CHANGE, {"id": transition_id})
     return found and {"chain": f"model:{found[0]}", "at": rfc3339(found[1])}
+
+
+def models_of_chains(cx: Connection, chains: Iterable[str]) -> dict[str, str]:
+    """The present name of the model that a chain is of, by the chain."""
+    ids = [chain.removeprefix("model:") for chain in chains]
+    rows = fetch(cx, _names(cx.dialect.name), {"ids": ids})
+    return {f"model:{model_id}": name for model_id, name in rows}
+
+
+@cache
+def _names(database: str) -> Select[str, str]:
+    is_meant = is_among(MODELS.c.id, "ids", database)
+    return select(MODELS.c.id, MODELS.c.name).where(is_meant)

@@ -123,9 +123,15 @@ def _stages(*conditions: ColumnElement[bool]) -> Select[Any]:
     )
 
 
-_ALL = _stages()
-_READABLE = _stages(is_readable(MODELS.c.name))
-_NAMED = _stages(MODELS.c.name == bindparam("name"))
+_IS_NAMED = MODELS.c.name == bindparam("name")
+_IS_READABLE = is_readable(MODELS.c.name)
+#: By whether one model is asked for, and whether some may not be read.
+_STAGES = {
+    (False, False): _stages(),
+    (False, True): _stages(_IS_READABLE),
+    (True, False): _stages(_IS_NAMED),
+    (True, True): _stages(_IS_NAMED, _IS_READABLE),
+}
 
 
 def stages_at(
@@ -142,18 +148,18 @@ def stages_at(
     Args:
         cx: what is read with.
         at: the instant.
-        name: the one model that is asked for, which may be read; None for all.
+        name: the one that is asked for; None for all.
         after: name and id of the model behind which they go on.
         limit: how many.
         readable: which may be read.
     """
     values: dict[str, Any] = {"at": at, "most": limit}
     values |= {"after_name": after[0], "after_id": after[1]}
-    statement = _ALL
     if name is not None:
-        statement, values = _NAMED, values | {"name": name}
-    elif readable:
-        statement, values = _READABLE, values | readable_values(readable)
+        values["name"] = name
+    if readable:
+        values |= readable_values(readable)
+    statement = _STAGES[name is not None, bool(readable)]
     models: dict[str, ModelThen] = {}
     rows: list[Any] = fetch(cx, statement, values)
     for model_id, its_name, deleted_at, *holder in rows:
