@@ -154,7 +154,7 @@ def _start(
     try:
         apply.add(tx.cx, row)
     except IntegrityError as error:
-        raise NotSignedInError("this has signed a browser in already") from error
+        raise NotSignedInError("this link has been used already") from error
     audit.log(tx, Change(action=STARTED, after=_told(row)))
     return row, cookie
 
