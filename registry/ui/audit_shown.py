@@ -24,9 +24,12 @@ _KNOWN = frozenset(
         *("before", "after", "reason", "chain", "n", "private_sha256", "source_ip"),
     }
 )
+#: The members that things are known by, the first of them that there is.
+_NAMES = ("alias", "environment", "subject", "name", "url")
+STAGE_CHANGED = "model_version.stage_changed"
 #: What was done, by the action that the log names.
 ACTIONS: Mapping[str, str] = {
-    "model_version.stage_changed": "Changed the stage",
+    STAGE_CHANGED: "Changed the stage",
     "model_version.registered": "Registered a version",
     "model_version.updated": "Updated a version",
     "model_version.deleted": "Deleted a version",
@@ -119,6 +122,28 @@ class ShownEntry(NamedTuple):
         return ACTIONS.get(action, action)
 
     @property
+    def is_new(self) -> bool:
+        """Whether there was nothing of it before."""
+        return self.text.get("before") is None
+
+    @property
+    def thing(self) -> str:
+        """Return what it was done to, by name, where that is no model."""
+        found = _object(self.text.get("after")) or _object(self.text.get("before"))
+        named = next((found[name] for name in _NAMES if found.get(name)), "")
+        return "" if named == self.document["model"] else as_text(named)
+
+    @property
+    def moved(self) -> tuple[str, str] | None:
+        """Return from which stage to which, of a change of stage."""
+        stages = [
+            _object(self.text.get(name)).get("stage") for name in ("before", "after")
+        ]
+        if self.document["action"] != STAGE_CHANGED or not all(stages):
+            return None
+        return str(stages[0]), str(stages[1])
+
+    @property
     def actor(self) -> Mapping[str, Any]:
         """Return who did it."""
         return _object(self.text.get("actor"))
@@ -147,7 +172,11 @@ def shown_entry(
     """Return what a page shows of an entry, as the API answers it."""
     text = members_of(document["entry"])
     found = list(differences(text.get("before"), text.get("after")))
-    others = {name: as_text(text[name]) for name in text if name not in _KNOWN}
+    others = {
+        name: as_text(value)
+        for name, value in text.items()
+        if name not in _KNOWN and value not in _EMPTY
+    }
     return ShownEntry(document, text, found[:most], max(0, len(found) - most), others)
 
 

@@ -18,7 +18,8 @@ from registry.domain.gates import MetricThreshold, Requirements
 from registry.domain.policy import ANY, Cause, Move, StagePolicy
 
 _PITCH, _WIDTH, _HEIGHT = 270, 124, 46
-_SIDE, _LABEL = 12, 34
+_SIDE, _LABEL = 12, 36
+_LINE = 13  #: from one line of a label to the next
 _SPREAD = 18  #: of where arcs leave a stage and where they enter it
 _FIRST_ARC, _NEXT_ARC = 58, 62
 _ARROW = 5
@@ -106,7 +107,7 @@ def _edge(at: Node, to: Node, distance: int, moves: tuple[Move, ...]) -> Edge:
         y, end = at.y + _HEIGHT // 2, to.x - 2
         line = f"M{at.x + _WIDTH} {y}H{end - _ARROW}"
         arrow = f"{end},{y} {end - 9},{y - _ARROW} {end - 9},{y + _ARROW}"
-        return Edge(kind, line, arrow, middle, y - 20, *words)
+        return Edge(kind, line, arrow, middle, y - _over(words), *words)
     is_back = distance < 0
     out = -1 if is_back else 1  # to the right of the middle, when it goes there
     x, end = (n.x + _WIDTH // 2 + out * s for n, s in ((at, _SPREAD), (to, -_SPREAD)))
@@ -117,7 +118,13 @@ def _edge(at: Node, to: Node, distance: int, moves: tuple[Move, ...]) -> Edge:
     tail = edge - out * 9
     arrow = f"{end},{edge} {end - _ARROW},{tail} {end + _ARROW},{tail}"
     apex = y - out * _rise(abs(distance))
-    return Edge(kind, line, arrow, middle, apex + (16 if is_back else -20), *words)
+    label = apex + 16 if is_back else apex - _over(words)
+    return Edge(kind, line, arrow, middle, label, *words)
+
+
+def _over(words: tuple[str, str]) -> int:
+    """How far above a line its label begins."""
+    return 7 + (_LINE if words[1] else 0)
 
 
 def _words(moves: tuple[Move, ...]) -> tuple[str, str]:
