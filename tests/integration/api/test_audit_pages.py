@@ -57,9 +57,8 @@ def test_log_is_filtered_by_model_actor_action_and_time(served: Driver) -> None:
     assert titles(served, "model=churn") == ["Created a model"]
     assert titles(served, "actor=ci&model=churn") == []
     assert len(titles(served, "action=model_version.stage_changed")) == 2
-    assert titles(served, f"action=token.created&since={before}&until={soon}") == [
-        "Created a token"
-    ]
+    tokens = titles(served, f"action=token.created&since={before}&until={soon}")
+    assert tokens == ["Created a token"] * 2
     assert titles(served, f"since={soon}") == []
     assert titles(served, f"until={before}&model={MODEL}") == []
     assert len(titles(served, f"since={before}&model={MODEL}")) == len(
@@ -171,7 +170,7 @@ def test_stages_are_as_they_were(api: Driver) -> None:
     api.create_model("churn")
     moves = [(1, "Staging"), (1, "Production"), (2, "Staging"), (2, "Production")]
     instants = [
-        api.move(number, stage, reason=f"{number} to {stage}") and datetime.now(UTC)
+        api.move(number, stage) and datetime.now(UTC)
         for number, stage in moves
     ]
 
@@ -186,7 +185,7 @@ def test_stages_are_as_they_were(api: Driver) -> None:
             (cell, row[place + 1])
             for row in cells
             for place, cell in enumerate(row)
-            if cell in stages and row[place + 1].isdigit()
+            if cell in stages
         }
 
     assert held(instants[0]) == {("Staging", "1")}
