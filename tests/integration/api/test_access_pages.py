@@ -29,10 +29,7 @@ to = "Production"
 via = "promotion"
 required_tags = ["safe"]
 """
-CLUSTER = {
-    **{k: v for k, v in PUBLISHER.items() if k != "claims"},
-    **CLAIMS,
-}
+CLUSTER = {**{k: str(v) for k, v in PUBLISHER.items() if k != "claims"}, **CLAIMS}
 
 
 def post(api: Driver, path: str, form: dict[str, str]) -> TestResponse:
