@@ -18,6 +18,7 @@ PAGES: Mapping[str, tuple[str, ...]] = {
         "/models/{churn}",
         "/models/{prices}",
     ),
+    "model_forms.ask_to_delete": ("/models/{prices}/delete",),
     "versions.show": (
         "/models/{fraud}/versions/4",
         "/models/{fraud}/versions/7",
@@ -29,7 +30,7 @@ PAGES: Mapping[str, tuple[str, ...]] = {
         "/models/{fraud}/versions/7/move?to=Production",
         "/models/{churn}/versions/2/move?to=Production",
     ),
-    "moves.rollback": ("/models/{fraud}/rollback",),
+    "moves.show_rollback": ("/models/{fraud}/rollback",),
     "requests.index": ("/requests", "/requests?state=closed"),
     "requests.show": ("/requests/{request}",),
     "consumers.index": ("/consumers",),
