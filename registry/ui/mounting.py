@@ -19,6 +19,7 @@ from registry.ui import (
     compare,
     consumers,
     deliveries,
+    files,
     models,
     moves,
     now,
@@ -33,7 +34,7 @@ from registry.ui.pages import i_may, page, see
 
 _MODULES = (
     *(assets, sign_in, account, now),
-    *(models, versions, compare, moves, requests),
+    *(models, versions, files, compare, moves, requests),
     *(consumers, webhooks, deliveries),
     *(audit, policy, access),
 )
