@@ -23,11 +23,13 @@ from registry.auth.permissions import Permission, requires
 from registry.auth.sign_in import current_caller
 from registry.domain import prompts
 from registry.domain.commands.aliases import DeleteAlias, SetAlias
+from registry.domain.commands.change import UNUSED_STAGES
 from registry.domain.commands.moves import MoveVersion
 from registry.domain.commands.versions import ChangeVersion, DeleteVersion
 from registry.domain.documents import Preview
 from registry.domain.manifests import FileEntry
 from registry.domain.requests import standing, what_is_there
+from registry.domain.roles import Action
 from registry.domain.rows import VersionRow
 from registry.domain.signatures import FILE_NAME, Column
 from registry.errors import InvalidInputError, RegistryError, StaleExpectationError
@@ -37,7 +39,7 @@ from registry.persistence.deployments import list_deployments
 from registry.persistence.requests import list_checks
 from registry.services import previews
 from registry.services.commands import execute
-from registry.ui.pages import done, page, refused, see
+from registry.ui.pages import done, i_may, page, refused, see
 from registry.ui.steps import happenings
 from registry.web.checked_files import text_of
 from registry.web.commands import commit, parts
@@ -167,6 +169,8 @@ def _known(name: str, number: int) -> dict[str, Any]:
         "files": files[:_FILES],
         "has_more_files": len(files) > _FILES,
         "logged_model_url": _logged_model_url(version),
+        "removable_aliases": [*filter(partial(_may_remove, name), version.aliases)],
+        "may_delete": is_prompt or _may_delete(version),
         **_story(version),
     }
     end_reading()
@@ -196,6 +200,17 @@ def _story(version: VersionRow) -> Mapping[str, object]:
         "is_whole": below >= version_story.ABOVE_ALL,
         "deployments": {row.environment: row for row in reversed(deployments)},
     }
+
+
+def _may_remove(name: str, alias: str) -> bool:
+    rule = parts().policy.for_model(name).alias_rule(alias)
+    return i_may(rule.action if rule else Action.WRITE, name)
+
+
+def _may_delete(version: VersionRow) -> bool:
+    name, stage = version.model_name, version.stage
+    action = Action.WRITE if stage in UNUSED_STAGES else Action.PROMOTE
+    return stage in parts().policy.for_model(name).deletable and i_may(action, name)
 
 
 def _logged_model_url(version: VersionRow) -> str | None:
