@@ -170,7 +170,7 @@ def _known(name: str, number: int) -> dict[str, Any]:
         "has_more_files": len(files) > _FILES,
         "logged_model_url": _logged_model_url(version),
         "removable_aliases": [*filter(partial(_may_remove, name), version.aliases)],
-        "may_delete": is_prompt or _may_delete(version),
+        **_deletion(version, is_prompt=is_prompt),
         **_story(version),
     }
     end_reading()
@@ -207,10 +207,14 @@ def _may_remove(name: str, alias: str) -> bool:
     return i_may(rule.action if rule else Action.WRITE, name)
 
 
-def _may_delete(version: VersionRow) -> bool:
+def _deletion(version: VersionRow, *, is_prompt: bool) -> Mapping[str, bool]:
+    """Return whether the policy protects the version, and whether it is theirs."""
     name, stage = version.model_name, version.stage
+    deletable = parts().policy.for_model(name).deletable
+    is_protected = not is_prompt and stage not in deletable
     action = Action.WRITE if stage in UNUSED_STAGES else Action.PROMOTE
-    return stage in parts().policy.for_model(name).deletable and i_may(action, name)
+    may_delete = not is_protected and i_may(action, name)
+    return {"is_protected": is_protected, "may_delete": may_delete}
 
 
 def _logged_model_url(version: VersionRow) -> str | None:

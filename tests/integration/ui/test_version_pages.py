@@ -307,7 +307,7 @@ def test_version_that_the_policy_protects_is_not_offered_for_deletion(
     etag = hidden(page, "etag")
     refused = send(api, f"{path}/delete", {"etag": etag, "confirm": "yes"})
 
-    assert "not yours to delete" in section(page, "delete")
+    assert "The policy protects versions in Production" in section(page, "delete")
     assert refused.status_code == 409
 
 
