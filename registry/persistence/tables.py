@@ -65,6 +65,12 @@ class RegisteredModel(Base):
             where="deleted_at IS NULL",
             unique=True,
         ),
+        #: Those with a hold, by their names.
+        partial_index(
+            "registered_models_held",
+            "name",
+            where="deleted_at IS NULL AND CAST(holds AS TEXT) <> '[]'",
+        ),
         partial_index(
             "registered_models_by_kind",
             "is_prompt",
@@ -312,6 +318,7 @@ class TransitionRequest(Base):
             where="state = 'open'",
             unique=True,
         ),
+        partial_index("transition_requests_left_open", "id", where="state = 'open'"),
         Index("transition_requests_by_model", "model_id", "id"),
         CheckConstraint(
             "state IN ('open', 'approved', 'rejected', 'cancelled', 'expired', 'void')",
@@ -373,6 +380,10 @@ class Deployment(Base):
     __table_args__ = (
         Index("deployments_by_version", "version_id", "id"),
         Index("deployments_by_transition", "transition_id"),
+        #: Those that failed or are under way, by their last word.
+        partial_index(
+            "deployments_unfinished", "updated_at", where="status <> 'succeeded'"
+        ),
         CheckConstraint(
             "status IN ('pending', 'in_progress', 'succeeded', 'failed')",
             name="deployments_status",
@@ -417,6 +428,9 @@ class AuditEntry(Base):
         Index("audit_entries_by_model", "model", "id"),
         #: Finds what a chain has of other models than it should.
         Index("audit_entries_by_chain_and_model", "chain", "model"),
+        Index("audit_entries_by_actor", "actor", "id"),
+        Index("audit_entries_by_action", "action", "id"),
+        Index("audit_entries_by_time", "at"),
     )
 
     id: Mapped[int] = mapped_column(_BIG, primary_key=True, autoincrement=True)

@@ -151,4 +151,4 @@ def visiting(
     visitor = Visitor(context.new_page(), server.url)
     yield visitor
     context.close()
-    assert visitor.complaints == []
+    assert visitor.complaints == [], visitor.complaints
