@@ -24,7 +24,16 @@ PAGES: Mapping[str, tuple[str, ...]] = {
         "/models/{fraud}/versions/7",
         "/models/{churn}/versions/2",
     ),
-    "compare.show": ("/models/{fraud}/compare?v=4&v=5&v=6",),
+    "files.index": ("/models/{fraud}/versions/4/files",),
+    "files.show": (
+        "/models/{fraud}/versions/4/files/MLmodel",
+        "/models/{fraud}/versions/4/files/model.bin",
+    ),
+    "compare.show": (
+        "/models/{fraud}/compare?v=4&v=5&v=6",
+        "/models/{fraud}/compare",
+        "/models/{fraud}/compare?v=4&v=99",
+    ),
     "moves.show": (
         "/models/{fraud}/versions/6/move?to=Production",
         "/models/{fraud}/versions/7/move?to=Production",
