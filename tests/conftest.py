@@ -16,6 +16,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from tests.receiver import Receiver
 from tests.services import keycloak as keycloak_service
+from tests.services import keycloak_distribution
 from tests.services import minio as minio_service
 from tests.services import postgres as postgres_service
 from tests.services.absence import is_required, report_absence
@@ -111,7 +112,7 @@ def pytest_report_header() -> list[str]:
     return [
         f"PostgreSQL: {binaries.description if binaries else 'MISSING'}",
         f"S3: {minio_service.describe()}",
-        f"Keycloak: {keycloak_service.describe()}",
+        f"Keycloak: {keycloak_distribution.describe()}",
     ]
 
 
@@ -178,9 +179,9 @@ def minio(
 @pytest.fixture(scope="session")
 def keycloak() -> Iterator[keycloak_service.KeycloakServer]:
     """The one Keycloak of this test run, with the example's realm."""
-    distribution = keycloak_service.provide()
+    distribution = keycloak_distribution.provide()
     if distribution is None:
-        report_absence(keycloak_service.WITHOUT_KEYCLOAK)
+        report_absence(keycloak_distribution.WITHOUT_KEYCLOAK)
     with keycloak_service.run_server(distribution) as server:
         yield server
 
