@@ -71,10 +71,33 @@ OF_POSTGRESQL = (
     "tests/integration/api/test_large_pages.py",
 )
 
+#: Others run all lines that these run, or nearly: coverage would only slow them.
+COVERED_BY_OTHERS = (
+    "tests/integration/api/test_audit.py",
+    "tests/integration/api/test_event_types.py",
+    "tests/integration/api/test_largest_events.py",
+    "tests/integration/api/test_model_permissions.py",
+    "tests/integration/api/test_own_address.py",
+    "tests/integration/artifacts/",
+    "tests/integration/cli/test_deployed.py",
+    "tests/integration/cli/test_gates.py",
+    "tests/integration/cli/test_jobs_that_run_again.py",
+    "tests/integration/examples/",
+    "tests/integration/mlflow_api/test_prompts.py",
+    "tests/integration/mlflow_api/test_recorded.py",
+    "tests/integration/openapi/test_http_edges.py",
+    "tests/integration/test_gates_migrate.py",
+    "tests/integration/test_live_deliveries_migrate.py",
+    "tests/integration/test_release_before_migrates.py",
+    "tests/integration/test_statement_counts.py",
+    "tests/integration/webhooks/test_many.py",
+)
+
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Coverage is asked of what needs no service, and of what PostgreSQL alone does."""
     place = item.nodeid.startswith(("tests/unit/", "tests/integration/"))
+    place &= not item.nodeid.startswith(COVERED_BY_OTHERS)
     fixtures = set(getattr(item, "fixturenames", ()))
     has_service = item.get_closest_marker("service") or fixtures & SERVICES
     if place and (not has_service or item.nodeid.startswith(OF_POSTGRESQL)):
