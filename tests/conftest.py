@@ -50,6 +50,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         # Coverage is of the tests' own processes: that of servers doubles their cost.
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    elif "coverage" in sys.modules and config.getoption("numprocesses", None):
+        # This process runs no test: it hands them out and writes what came of them.
+        sys.modules["coverage"].Coverage.current().stop()
     if "TMPDIR" not in os.environ and _has_room(MEMORY):
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
