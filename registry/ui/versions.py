@@ -134,7 +134,7 @@ def _changed(
         return refused("version.html", error, refused=what, typed=request.form, **known)
     if answer.status_code == HTTPStatus.ACCEPTED:
         asked = done(answer)["request"]["id"]
-        return see(f"{url_for('ui.requests.index')}/{asked}")
+        return see(url_for("ui.requests.show", request_id=asked))
     return see(to or url_for(".show", name=name, number=number, done=what))
 
 
