@@ -90,7 +90,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("form", "typed", "status", "told"), REFUSED)
-def test_what_is_refused_is_shown_in_its_form_with_what_was_typed(
+def test_what_is_refused_is_shown_in_its_form_with_what_was_typed(  # noqa: PLR0917  # of a table
     api: Driver, form: str, typed: dict[str, str], status: int, told: str
 ) -> None:
     api.ready_versions(1)

@@ -19,11 +19,8 @@ ODD_METRICS = ("auc", 'a"b', "a.b", "$.auc", "it's", "items", "100 %", "ä 模")
 
 def column(api: Driver, stage: str) -> str:
     """What the board says of a stage."""
-    found = re.search(
-        rf'<section class="board-column" aria-labelledby="stage-{stage}">(.*?)</section>',
-        read(api, PAGE),
-        re.DOTALL,
-    )
+    head = f'<section class="board-column" aria-labelledby="stage-{stage}">'
+    found = re.search(f"{head}(.*?)</section>", read(api, PAGE), re.DOTALL)
     assert found
     return said(found[1])
 
@@ -44,7 +41,7 @@ def table(api: Driver, **asked: Any) -> list[int]:  # noqa: ANN401  # of an addr
     return numbers(read(api, f"{PAGE}?{urlencode(asked, doseq=True)}"))
 
 
-def linked(api: Driver, **members: object) -> int:
+def linked(api: Driver, **members: Any) -> int:  # noqa: ANN401  # of a version
     return api.register(source="s3://elsewhere/model", **members)
 
 
