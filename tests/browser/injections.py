@@ -96,4 +96,4 @@ class Hostile(Texts):
         return {**tags, **planted}
 
     def name(self, name: str) -> str:
-        return NAMES[name]
+        return NAMES.get(name, name)

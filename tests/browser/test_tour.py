@@ -20,7 +20,7 @@ from tests.server import running_server
 
 #: What answers with a file, or with what only another page leads to.
 NO_PAGES = {"assets.asset", "sign_in.sign_in_once", "versions.download"}
-ENDPOINT = re.compile(r"""["']((?:ui|sign_in|artifacts|audit)\.[\w.]+)["']""")
+ENDPOINT = re.compile(r"""(?:url_for\(|nav_link\("[^"]*", )["']([\w.]+\w)["']""")
 TEMPLATES = Path(registry.ui.__file__).parent / "templates"
 PLANTED = """
 [...document.querySelectorAll("[data-planted]")].map((each) => each.outerHTML)

@@ -12,9 +12,14 @@ from tests.browser.world import World
 #: By endpoint, without ``ui.``: paths in which ``{…}`` are named by ``names_of``.
 PAGES: Mapping[str, tuple[str, ...]] = {
     "now.show": ("/",),
-    "models.index": ("/models", "/models?q={word}", "/models?q=nothing-like-it"),
+    "models.index": (
+        *("/models", "/models?q={word}", "/models?q=nothing-like-it"),
+        *("/models?order=changed", "/models?kind=prompts"),
+    ),
     "models.show": (
         "/models/{fraud}",
+        "/models/{fraud}?c=stage&c=metric:auc&c=commit&sort=-metric:auc&metric=loss",
+        "/models/{summary}",
         "/models/{churn}",
         "/models/{prices}",
     ),
@@ -24,14 +29,24 @@ PAGES: Mapping[str, tuple[str, ...]] = {
         "/models/{fraud}/versions/7",
         "/models/{churn}/versions/2",
     ),
-    "compare.show": ("/models/{fraud}/compare?v=4&v=5&v=6",),
+    "files.index": ("/models/{fraud}/versions/4/files",),
+    "files.show": (
+        "/models/{fraud}/versions/4/files/MLmodel",
+        "/models/{fraud}/versions/4/files/model.bin",
+    ),
+    "compare.show": (
+        "/models/{fraud}/compare?v=4&v=5&v=6",
+        "/models/{fraud}/compare",
+        "/models/{fraud}/compare?v=4&v=99",
+    ),
     "moves.show": (
         "/models/{fraud}/versions/6/move?to=Production",
         "/models/{fraud}/versions/7/move?to=Production",
         "/models/{churn}/versions/2/move?to=Production",
+        "/models/{churn}/versions/2/move",
     ),
-    "moves.show_rollback": ("/models/{fraud}/rollback",),
-    "requests.index": ("/requests", "/requests?state=closed"),
+    "moves.show_rollback": ("/models/{fraud}/rollback", "/models/{churn}/rollback"),
+    "requests.index": ("/requests", "/requests?show=open", "/requests?show=past"),
     "requests.show": ("/requests/{request}",),
     "consumers.index": ("/consumers",),
     "webhooks.index": ("/webhooks",),
@@ -62,6 +77,7 @@ def names_of(world: World) -> dict[str, str]:
         "fraud": world.fraud,
         "churn": world.churn,
         "prices": world.prices,
+        "summary": world.summary,
         "word": world.fraud[:3],
         "request": world.request,
         "delivery": delivery.id,

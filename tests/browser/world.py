@@ -40,6 +40,14 @@ from = "Archived"
 to = "Production"
 via = "rollback"
 """
+#: As MLflow writes it.
+SIGNATURE = """
+signature:
+  inputs: '[{"type": "double", "name": "amount", "required": true}, {"type": "string",
+    "name": "country", "required": false}]'
+  outputs: '[{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 2]}}]'
+  params: null
+"""
 MODELS = ("fraud", "churn", "prices")
 
 
@@ -72,6 +80,7 @@ class World:
     fraud: str
     churn: str
     prices: str
+    summary: str
     endpoints: dict[str, str] = field(default_factory=dict)
     request: str = ""
 
@@ -95,9 +104,11 @@ def fill(
     """Make all of it; the receiver answers at ``/fails`` with 500, else with 200."""
     client = server.client()
     fraud, churn, prices = map(texts.name, MODELS)
-    world = World(server, client, texts, fraud, churn, prices)
+    summary = texts.name("summary")
+    world = World(server, client, texts, fraud, churn, prices, summary)
     _listen(world, receiver)
     _train(world, directory)
+    _write(world)
     _move(world)
     _ask(world)
     _report(world)
@@ -149,7 +160,7 @@ def _register(world: World, model: str, number: int, directory: Path) -> None:
     artifact = directory / f"{number}"
     artifact.mkdir(exist_ok=True)
     (artifact / "MLmodel").write_text(
-        texts.prose("artifact_path: model\nflavors:\n  sklearn: {}\n")
+        texts.prose("artifact_path: model\nflavors:\n  sklearn: {}\n") + SIGNATURE
     )
     (artifact / "requirements.txt").write_text(f"scikit-learn==1.5.{number}\n")
     (artifact / "model.bin").write_bytes(b"weights" * number)
@@ -168,6 +179,27 @@ def _register(world: World, model: str, number: int, directory: Path) -> None:
         git_commit=f"{number:040x}",
         datasets=[{"name": texts.short("payments"), "digest": f"{number:08x}"}],
     )
+
+
+def _write(world: World) -> None:
+    """Have MLflow's client register a prompt."""
+    is_prompt = {"key": "mlflow.prompt.is_prompt", "value": "true"}
+    text = {
+        "key": "mlflow.prompt.text",
+        "value": world.texts.prose("Sum this up in three lines: {{article}}"),
+    }
+    base = f"{world.server.url}/api/2.0/mlflow"
+    for path, body in (
+        ("registered-models/create", {"tags": [is_prompt]}),
+        (
+            "model-versions/create",
+            {"source": "dummy-source", "tags": [is_prompt, text]},
+        ),
+    ):
+        answer = world.server.http().post(
+            f"{base}/{path}", json={"name": world.summary, **body}
+        )
+        assert answer.ok, answer.text
 
 
 def _move(world: World) -> None:

@@ -54,6 +54,7 @@ LISTS = {
 NOT_BY_ROLE = (
     *(".refuse_change", "edit_comment", "cancel_transition_request"),
     *("ui.sign_in.sign_in_by_token", "ui.sign_in.sign_in_once"),
+    "ui.requests.cancel",
 )
 BY_PATTERN = [role for role in Role if not role.is_global]
 CALLERS: dict[str, tuple[frozenset[Action], Document]] = {
