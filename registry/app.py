@@ -33,6 +33,7 @@ from registry.services.deployment_grants import lend_token
 from registry.services.subscriptions import WebhookParts
 from registry.settings import Settings
 from registry.tracking.client import TrackingAccess, TrackingServer
+from registry.ui import mounting as ui_mounting
 from registry.web.hosts import HostCheckingFlask
 from registry.web.parts import Parts
 from registry.web.readiness import Readiness
@@ -87,6 +88,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(sign_in.blueprint)
     mounting.mount(app)
     mlflow_mounting.mount(app)
+    ui_mounting.mount(app)
     measure(app)
     require_sign_in(app, settings, app.extensions["stagegate"].provider)
     register_problem_handlers(app)

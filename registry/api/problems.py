@@ -83,19 +83,31 @@ class ProblemApi(Api):
 
 def register_problem_handlers(app: Flask) -> None:
     """Turn every error of this app into a problem document."""
-    app.register_error_handler(errors.RegistryError, registry_problem)
-    app.register_error_handler(HTTPException, http_problem)
-    app.register_error_handler(DBAPIError, _database_problem)
-    app.register_error_handler(PoolTimeoutError, _database_problem)
-    app.register_error_handler(Exception, _unexpected_problem)
+    app.register_error_handler(Exception, problem_of)
+
+
+def problem_of(error: Exception) -> Response:
+    """Answer whatever was raised."""
+    if isinstance(error, errors.RegistryError):
+        return registry_problem(error)
+    if isinstance(error, HTTPException):
+        return http_problem(error)
+    if isinstance(error, DBAPIError | PoolTimeoutError):
+        return _database_problem(error)
+    return _unexpected_problem(error)
+
+
+def status_of(error: errors.RegistryError) -> HTTPStatus:
+    """Return the status that an error of ours is answered with."""
+    return next(
+        (known for kind, known in _STATUSES.items() if isinstance(error, kind)),
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+    )
 
 
 def registry_problem(error: errors.RegistryError) -> Response:
     """Answer what our own code raises."""
-    status = next(
-        (known for kind, known in _STATUSES.items() if isinstance(error, kind)),
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-    )
+    status = status_of(error)
     is_news = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     if is_news and not isinstance(error, errors.BusyError):
         logger.error("request_failed request_id=%s", _request_id(), exc_info=error)

@@ -99,26 +99,46 @@ def sign_in_by_token() -> Response:
     settings, actor = parts().settings, current_caller().actor
     cookies.require_safe_place(settings)
     refuse_cross_origin(settings)
+    answer = jsonify(caller_document(actor))
+    answer.status_code = HTTPStatus.CREATED
+    begin_session(answer, actor)
+    return answer
+
+
+def begin_session(answer: BaseResponse, actor: Actor) -> None:
+    """Give the browser a session of the token that an actor has shown.
+
+    Raises:
+        PermissionDeniedError: it has shown something else.
+    """
     if actor.credential is not CredentialKind.TOKEN:
         raise PermissionDeniedError("a session is made from an API token alone")
-    brought = cookies.brought(settings, cookies.SESSION)
+    brought = cookies.brought(parts().settings, cookies.SESSION)
     with _transaction(actor) as tx:
         token = tokens.find(tx.cx, actor.credential_id, now=tx.now)
         row, cookie = sessions.start_for_token(tx, token, brought=brought)
-    answer = jsonify(caller_document(actor))
-    answer.status_code = HTTPStatus.CREATED
     _give_session(answer, row, cookie)
-    return answer
 
 
 @blueprint.post("/logout")
 @requires(Permission.PUBLIC)
 def logout() -> Response:
     """Sign the browser out here, and say where it signs out at the provider."""
-    settings = parts().settings
+    address = end_session()
+    answer = jsonify({"logout_url": address})
+    forget_session(answer)
+    return answer
+
+
+def end_session() -> str | None:
+    """End the browser's session; returns where it signs out at the provider, if it can.
+
+    Raises:
+        CrossOriginError: another site wishes it.
+    """
+    settings, address = parts().settings, None
     refuse_cross_origin(settings)
     cookie = cookies.brought(settings, cookies.SESSION)
-    address = None
     with suppress(NotSignedInError):  # it is signed out already
         actor, session = people.actor_of_cookie(cookie, datetime.now(UTC))
         with _transaction(actor) as tx:
@@ -127,9 +147,12 @@ def logout() -> Response:
         if provider and session.token_id is None:
             with suppress(IdentityProviderError):  # it has ended here all the same
                 address = provider.end_session_url(own_address(settings))
-    answer = jsonify({"logout_url": address})
-    cookies.give(answer, settings, cookies.SESSION, "", seconds=0)
-    return answer
+    return address
+
+
+def forget_session(answer: BaseResponse) -> None:
+    """Have the browser forget its session."""
+    cookies.give(answer, parts().settings, cookies.SESSION, "", seconds=0)
 
 
 @blueprint.post("/backchannel-logout")
@@ -160,7 +183,7 @@ def _provider() -> "Provider":
 
 
 def _next() -> str:
-    path = request.args.get("next") or f"{request.script_root}/api/v1/whoami"
+    path = request.args.get("next") or f"{request.script_root}/"
     if not is_local_path(path):
         raise InvalidInputError("expected a path on this server", field="next")
     return path

@@ -35,6 +35,7 @@ MLFLOW = ("/api/2.0/", "/ajax-api/2.0/", "/model-versions/")
 CANARY = "canary-of-a-foreign-model"
 #: No model's, whoever calls: each is to be thought about before it stands here.
 OF_NO_MODEL = {
+    *("ui.policy.show", "ui.account.show"),
     *("tokens.whoami", "policy.get_policy", "artifacts.check_upload"),
     "sign_in.sign_in_by_token",
     *("event_types.list_event_types", "event_types.get_event_type"),
@@ -42,13 +43,17 @@ OF_NO_MODEL = {
 }
 #: They leave out what may not be read (``test_readable_lists``).
 LISTS = {
+    *("ui.now.show", "ui.models.index", "ui.requests.index", "ui.consumers.index"),
     *("models.list_models", "audit.list_audit_entries", "audit.export_audit"),
     *("events.list_events", "requests.list_transition_requests"),
     *(f"{tree}.search.search_registered_models" for tree in ("mlflow", "mlflow_ajax")),
     *(f"{tree}.search.search_model_versions" for tree in ("mlflow", "mlflow_ajax")),
 }
 #: Whom they refuse is another matter than a role: nobody may, or whose it is.
-NOT_BY_ROLE = (".refuse_change", "edit_comment", "cancel_transition_request")
+NOT_BY_ROLE = (
+    *(".refuse_change", "edit_comment", "cancel_transition_request"),
+    "ui.sign_in.sign_in_by_token",
+)
 BY_PATTERN = [role for role in Role if not role.is_global]
 CALLERS: dict[str, tuple[frozenset[Action], Document]] = {
     **{role: (role.actions, {"role": role, "models": "{}*"}) for role in BY_PATTERN},
@@ -73,6 +78,10 @@ class Route:
     method: str
     permission: Permission
     judge: object
+
+    @property
+    def is_page(self) -> bool:
+        return str(self.rule.endpoint).startswith("ui.")
 
     @property
     def is_of_one_model(self) -> bool:
@@ -110,7 +119,8 @@ class Things:
             }
             fields |= {"id": self.comment}
         if route.method != "GET":
-            return {"path": path, "method": route.method, "json": fields}
+            kind = "data" if route.is_page else "json"
+            return {"path": path, "method": route.method, kind: fields}
         of_ids = {"model": self.model, "transition_id": self.transition_id}
         return {"path": path, "query_string": fields if is_mlflow else of_ids}
 
@@ -141,6 +151,9 @@ def sent(caller: Driver, things: Things, route: Route) -> TestResponse:
 
 
 def refusal_of(answer: TestResponse) -> str:
+    if answer.mimetype == "text/html":
+        (detail,) = re.findall(r'<p class="lead[^>]*>(.*?)</p>', answer.text)
+        return str(detail)
     said = document_of(answer)
     return str(said.get("detail") or said["message"])
 

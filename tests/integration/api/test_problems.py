@@ -17,7 +17,12 @@ from tests.integration.conftest import close_app, make_app, signed_in
 
 def test_unknown_url_is_not_found_with_or_without_a_token(api: Driver) -> None:
     for client in (api.client, api.app.test_client()):
-        for path in ("/", "/api/v1/nothing", "/api/v2/models", "/api/v1/models/"):
+        for path in (
+            "/nothing",
+            "/api/v1/nothing",
+            "/api/v2/models",
+            "/api/v1/models/",
+        ):
             problem = problem_of(client.get(path), 404, "not-found")
             assert problem["instance"] == path
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ import pytest
 
 from registry.client import RegistryClient
 from tests.integration.cli.conftest import Run
-from tests.integration.cli.test_story import wait_for_version
+from tests.integration.cli.test_story import wait_for_bytes, wait_for_version
 from tests.server import RunningServer
-from tests.waiting import STALL_SECONDS, wait_for
+from tests.waiting import STALL_SECONDS
 
 JOB: dict[str, str | None] = {"GITHUB_RUN_ID": "17", "GITHUB_JOB": "deploy"}
 OTHER_JOB: dict[str, str | None] = {**JOB, "GITHUB_RUN_ID": "18"}
@@ -172,14 +171,6 @@ def test_other_artifacts_models_and_jobs_make_versions_of_their_own(
     assert (again["version"], again["replayed"]) == (2, True)
 
 
-def bytes_below(directory: Path) -> int:
-    sizes = 0
-    for path in directory.rglob("*"):
-        with suppress(FileNotFoundError):  # given up meanwhile
-            sizes += path.stat().st_size
-    return sizes
-
-
 def test_registration_that_failed_or_was_killed_does_not_stop_the_next(
     team: Team, server: RunningServer
 ) -> None:
@@ -193,13 +184,11 @@ def test_registration_that_failed_or_was_killed_does_not_stop_the_next(
         "GITHUB_RUN_ID": "17",
         "GITHUB_JOB": "deploy",
     }
-    artifacts = Path(server.environment["STAGEGATE_DATA_DIR"]) / "artifacts"
     command = (sys.executable, "-m", "registry.cli.main", "register", "fraud", source)
     for number, end in ((1, signal.SIGINT), (2, signal.SIGKILL)):
         process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
         wait_for_version(team.client, number)
-        # Before its bytes come, the job may not have heard of its version.
-        wait_for(lambda: bytes_below(artifacts), lambda size: size > 1_000_000)
+        wait_for_bytes(server)
         process.send_signal(end)
         process.wait(STALL_SECONDS)
 

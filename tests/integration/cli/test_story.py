@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -263,8 +264,7 @@ def test_ctrl_c_during_an_upload_leaves_no_pending_version(
         stderr=subprocess.PIPE,
     )  # fmt: skip
 
-    with server.client() as client:
-        wait_for_version(client)
+    wait_for_bytes(server)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=STALL_SECONDS)
 
@@ -283,6 +283,20 @@ def wait_for_version(client: RegistryClient, number: int = 1) -> None:
         lambda: [model.latest_version for model in client.models()],
         lambda latest: latest[:1] == [number],
     )
+
+
+def wait_for_bytes(server: RunningServer) -> None:
+    """Wait until a file comes: till then its sender may not know the version."""
+    artifacts = Path(server.environment["STAGEGATE_DATA_DIR"]) / "artifacts"
+
+    def size() -> int:
+        sizes = 0
+        for path in artifacts.rglob("*"):
+            with suppress(FileNotFoundError):  # given up meanwhile
+                sizes += path.stat().st_size
+        return sizes
+
+    wait_for(size, lambda size: size > 1_000_000)
 
 
 @pytest.mark.service

@@ -1,0 +1,15 @@
+"""To come."""
+
+from flask import Blueprint, Response
+
+from registry.auth.permissions import MANY, Permission, requires
+from registry.ui.pages import page
+
+blueprint = Blueprint("consumers", __name__)
+
+
+@blueprint.get("/consumers")
+@requires(Permission.READ, model=MANY)
+def index() -> Response:
+    """To come."""
+    return page("soon.html")

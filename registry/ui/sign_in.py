@@ -1,0 +1,98 @@
+"""``/signin``: the page that people sign in on, and how they leave.
+
+Rules:
+
+- An API token that is typed here becomes a session; it is kept nowhere else.
+- After it a browser goes on to a path here, never to an address (``is_local_path``).
+- How often one may try is held to what ``Authorization`` is held to.
+"""
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from registry.api import sign_in as browser_sessions
+from registry.auth import cookies, people
+from registry.auth.cross_origin import refuse_cross_origin
+from registry.auth.permissions import Permission, requires
+from registry.auth.sign_in import counting_failures
+from registry.domain.people import is_local_path
+from registry.errors import NoCredentialError, NotSignedInError, RegistryError
+from registry.persistence.database import reading
+from registry.services import tokens
+from registry.ui.pages import page, refused, see
+from registry.web.commands import parts
+
+blueprint = Blueprint("sign_in", __name__)
+
+
+@blueprint.get("/signin")
+@requires(Permission.PUBLIC)
+def show() -> BaseResponse:
+    """Show the ways to sign in."""
+    if _is_signed_in():
+        return see(_next())
+    return page("signin.html", **_ways(), ended=request.args.get("ended") is not None)
+
+
+@blueprint.post("/signin")
+@requires(Permission.PUBLIC)
+def sign_in_by_token() -> BaseResponse:
+    """Sign the browser in by the token that was typed."""
+    settings = parts().settings
+    try:
+        refuse_cross_origin(settings)
+        cookies.require_safe_place(settings)
+        with counting_failures():
+            token = tokens.sign_in(
+                reading(), request.form.get("token", "").strip(), now=datetime.now(UTC)
+            )
+        answer = see(_next())
+        browser_sessions.begin_session(answer, tokens.actor_of(token))
+    except RegistryError as error:
+        return refused("signin.html", error, **_ways(), ended=False)
+    return answer
+
+
+@blueprint.post("/signout")
+@requires(Permission.PUBLIC)
+def sign_out() -> BaseResponse:
+    """Sign the browser out here, and offer to do so at the provider."""
+    answer: Response
+    address = browser_sessions.end_session()
+    if address is None:
+        answer = see(url_for("ui.sign_in.show"))  # type: ignore[assignment]
+    else:
+        answer = page("signedout.html", address=address)
+    browser_sessions.forget_session(answer)
+    return answer
+
+
+def address(error: NotSignedInError) -> str:
+    """Return where to sign in, to come back to the present page afterwards."""
+    asked = {"next": f"{request.script_root}{request.full_path.removesuffix('?')}"}
+    if not isinstance(error, NoCredentialError):
+        asked["ended"] = "1"
+    return f"{url_for('ui.sign_in.show')}?{urlencode(asked)}"
+
+
+def _is_signed_in() -> bool:
+    cookie = cookies.brought(parts().settings, cookies.SESSION)
+    with suppress(NotSignedInError):
+        people.actor_of_cookie(cookie, datetime.now(UTC))
+        return True
+    return False
+
+
+def _ways() -> dict[str, Any]:
+    settings = parts().settings.ways_to_sign_in
+    return {"provider": settings.provider, "next": _next()}
+
+
+def _next() -> str:
+    path = request.values.get("next", "")
+    return path if is_local_path(path) else url_for("ui.now.show")

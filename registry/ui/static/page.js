@@ -1,0 +1,16 @@
+// What every page is improved by. Without it each of them works as well.
+import { localise } from "./times.js";
+import { offerCopies } from "./copy.js";
+import { keepFresh } from "./refresh.js";
+import { listenToKeys } from "./keys.js";
+
+function improve(root) {
+  localise(root);
+  offerCopies(root);
+}
+
+improve(document);
+listenToKeys();
+keepFresh(improve);
+// Relative times grow old while a page stays open.
+setInterval(() => localise(document), 30_000);
