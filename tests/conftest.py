@@ -25,7 +25,7 @@ OBJECT_STORE = pytest.StashKey[str]()
 MEMORY = Path("/dev/shm")  # noqa: S108  # What tests make there has names of its own.
 ENOUGH_BYTES = 4 * 1024**3
 #: Few tests, each of which takes long.
-SLOW = ("tests/mlflow/", "tests/service/", "tests/crash/")
+SLOW = ("tests/mlflow/", "tests/service/", "tests/browser/", "tests/crash/")
 #: The fixtures of services; what asks for one only sometimes is marked ``service``.
 SERVICES = {"postgres_server", "minio", "keycloak"}
 
