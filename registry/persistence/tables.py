@@ -373,7 +373,10 @@ class Deployment(Base):
     __table_args__ = (
         Index("deployments_by_version", "version_id", "id"),
         Index("deployments_by_transition", "transition_id"),
-        Index("deployments_by_environment", "model_id", "environment", "updated_at"),
+        Index(
+            "deployments_by_environment",
+            *("model_id", "environment", "updated_at", "id"),
+        ),
         CheckConstraint(
             "status IN ('pending', 'in_progress', 'succeeded', 'failed')",
             name="deployments_status",

@@ -41,7 +41,7 @@ def upgrade() -> None:
     op.create_index(
         "deployments_by_environment",
         "deployments",
-        ["model_id", "environment", "updated_at"],
+        ["model_id", "environment", "updated_at", "id"],
     )
 
 
@@ -49,8 +49,8 @@ def _count_attempts() -> None:
     is_sqlite = op.get_bind().dialect.name == "sqlite"
     day = "date(finished_at)" if is_sqlite else "(finished_at AT TIME ZONE 'UTC')::date"
     op.execute(
-        "INSERT INTO webhook_attempt_days (subscription_id, day, delivered, failed)"
-        f" SELECT subscription_id, {day} AS ended,"  # noqa: S608  # one of two texts above
+        "INSERT INTO webhook_attempt_days (subscription_id, day, delivered, failed)"  # noqa: S608  # a day of one of two texts
+        f" SELECT subscription_id, {day} AS ended,"
         " sum(CASE outcome WHEN 'delivered' THEN 1 ELSE 0 END),"
         " sum(CASE outcome WHEN 'delivered' THEN 0 ELSE 1 END)"
         " FROM webhook_attempts JOIN webhook_deliveries ON id = delivery_id"
