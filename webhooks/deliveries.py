@@ -10,7 +10,7 @@ Rules:
 - Ids of deliveries sort by time, which is how a time is looked for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -22,7 +22,6 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
-    func,
     or_,
     select,
 )
@@ -34,14 +33,12 @@ from webhooks.tables import (
     DeliveryState,
     EventRow,
     ShownState,
-    Subscription,
     is_given_up,
     is_shown_as,
     state_in,
 )
 
 LOOKED_AT = 5_000
-COUNTED = 1_000
 _BEHIND_ALL = "dlv_g"  #: ids go on with hexadecimal digits
 _DEAD = {ShownState.DEAD, ShownState.SUPERSEDED}
 _LIVE = {ShownState.BLOCKED, ShownState.SENDING}
@@ -238,63 +235,3 @@ def _found(form: _Form) -> Select[str]:
         is_named = EventRow.subject == bindparam("subject")
         conditions.append(or_(is_named, EventRow.ordering_key == bindparam("key")))
     return query.where(*conditions).order_by(_id(form).desc()).limit(bindparam("most"))
-
-
-class Waiting(NamedTuple):
-    """What waits of one ordering key."""
-
-    ordering_key: str
-    deliveries: int
-
-
-def backlog(cx: Connection, subscription_id: str, *, most: int) -> Sequence[Waiting]:
-    """Count what waits for a subscription by ordering key, of the first ``LOOKED_AT``.
-
-    Those with most come first.
-    """
-    values = {"subscription": subscription_id, "most": most}
-    return list(map(Waiting._make, fetch(cx, _BACKLOG, values)))
-
-
-def waiting(cx: Connection, subscription_ids: Sequence[str]) -> Mapping[str, int]:
-    """Count what waits for each subscription, up to ``COUNTED``."""
-    statement = _waiting(cx.dialect.name)
-    return dict(fetch(cx, statement, {"ids": list(subscription_ids)}))
-
-
-_LIVE_OF = and_(
-    Delivery.subscription_id == bindparam("subscription"),
-    state_in(Delivery.state, *LIVE_STATES),
-)
-_FIRST = (
-    select(Delivery.ordering_key)
-    .where(_LIVE_OF)
-    .order_by(Delivery.ordering_key)
-    .limit(LOOKED_AT)
-    .subquery()
-)
-_COUNT = func.count().label("waiting")
-_BACKLOG = (
-    select(_FIRST.c.ordering_key, _COUNT)
-    .group_by(_FIRST.c.ordering_key)
-    .order_by(_COUNT.desc(), _FIRST.c.ordering_key)
-    .limit(bindparam("most"))
-)
-
-
-@cache
-def _waiting(database: str) -> Select[str, int]:
-    some = (
-        select(Delivery.ordering_key)
-        .where(
-            Delivery.subscription_id == Subscription.id,
-            state_in(Delivery.state, *LIVE_STATES),
-        )
-        .limit(COUNTED)
-        .correlate(Subscription)
-        .subquery()
-    )
-    count = select(func.count()).select_from(some).scalar_subquery()
-    return select(Subscription.id, count).where(
-        is_among(Subscription.id, "ids", database)
-    )

@@ -139,7 +139,7 @@ def _claim(
     )
 
 
-def last_event(cx: Connection, event_type: str) -> Event | None:
+def last_event(cx: Connection, event_type: str, *, is_opt_in: bool) -> Event | None:
     """Return the last event of a type, of the last ``LOOKED_AT`` of all types."""
     values = {"type": event_type, "looked_at": LOOKED_AT}
     found = fetch_one(cx, _LAST, values)
@@ -153,6 +153,7 @@ def last_event(cx: Connection, event_type: str) -> Event | None:
         target=target,
         data=data,
         occurred_at=occurred_at,
+        is_opt_in=is_opt_in,
         former_subjects=json.loads(former or "[]"),
         id=message_id,
     )
