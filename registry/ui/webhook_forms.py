@@ -102,6 +102,7 @@ class FormField:
     problem: str = ""
     choices: Sequence[Choice] = ()
     is_required: bool = False
+    example: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +175,9 @@ def _fields(
             fields += _option_fields(document, errors)
         elif name != "credentials":
             fields.append(_field(name, document.get(name), stages, errors))
-    return fields
+    known = FORMATS.get(str(document.get("format")))
+    example = known.example if known else ""
+    return [replace(f, example=example) if f.is_required else f for f in fields]
 
 
 def _field(
@@ -259,9 +262,10 @@ def _option_field(name: str, option: Option, value: Any, errors: Errors) -> Form
     choices: Sequence[Choice] = ()
     if option.kind == OptionKind.CHOICES:
         choices = _choices(option.choices, value or ())
-    elif option.kind in {OptionKind.CHOICE, OptionKind.FLAG}:
-        offered = option.choices or ("true", "false")
-        choices = _choices(("", *offered), [_option_text(value)])
+    elif option.kind == OptionKind.CHOICE:
+        choices = _choices(option.choices, [value or option.choices[0]])
+    elif option.kind == OptionKind.FLAG:
+        choices = _choices(("", "true", "false"), [_option_text(value)])
     told = option.told
     if option.kind == OptionKind.SELECTION:
         told += ". One in a line: name: data.model, or name: =a text."
@@ -378,6 +382,8 @@ def _option_in(name: str, option: Option, typed: Typed) -> Any:  # noqa: ANN401 
             return typed.getlist(OPTION + name)
         case OptionKind.FLAG if text:
             return text == "true"
+        case OptionKind.CHOICE if text == option.choices[0]:
+            return ""  # by default
         case OptionKind.SELECTION:
             return {
                 key: {"value": value[1:]} if value.startswith("=") else value

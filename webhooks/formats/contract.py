@@ -122,6 +122,7 @@ class Format:
         has_secret_url: whether whoever knows the URL may post to it.
         options: every option that ``check`` knows, by name.
         credentials: names of credentials that it makes something of.
+        example: what a URL of the target looks like.
     """
 
     check: Callable[[Options], object]
@@ -139,6 +140,7 @@ class Format:
     has_secret_url: bool = False
     options: Mapping[str, Option] = field(default_factory=dict)
     credentials: tuple[str, ...] = ()
+    example: str = "https://ci.example.com/hook"
 
 
 def json_object(body: bytes) -> dict[str, Any]:

@@ -121,4 +121,5 @@ FORMAT = Format(
         ),
     },
     credentials=("token",),
+    example="https://api.github.com/repos/OWNER/REPO/dispatches",
 )

@@ -67,4 +67,5 @@ FORMAT = Format(
         ),
     },
     credentials=("token",),
+    example="https://gitlab.com/api/v4/projects/ID/trigger/pipeline",
 )

@@ -125,4 +125,5 @@ FORMAT = Format(
         ),
     },
     credentials=("token",),
+    example="https://HOST/generic-webhook-trigger/invoke",
 )
