@@ -29,7 +29,7 @@ SIDE_BY_SIDE := --numprocesses=$(TEST_PROCESSES) --dist=loadfile --no-loadscope-
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint services check demo serve long bench image clean
+.PHONY: help venv test lint services check demo serve long bench screenshots image clean
 
 help: ## say what there is
 	@echo 'make demo    the whole story on this machine; KEEP=1 leaves the server running'
@@ -41,6 +41,7 @@ help: ## say what there is
 	@echo '             SCHEMATHESIS_SECONDS=$(SCHEMATHESIS_SECONDS))'
 	@echo 'make bench   Stagegate beside MLflow, in ten minutes, as a table and as bench.svg'
 	@echo '             (BENCH_ARGS="--only transition --seconds 3"); BENCH=sizes: as it grows'
+	@echo 'make screenshots   every web page, light and dark, wide and narrow, in screenshots/'
 	@echo 'make image   the container image $(IMAGE), by docker or buildah'
 	@echo 'make venv    only the environment in .venv'
 	@echo 'make clean   remove .venv and caches; data stay'
@@ -111,6 +112,9 @@ long: services
 	STAGEGATE_TEST_STATEFUL_STEPS=$(STATEFUL_STEPS) \
 	STAGEGATE_TEST_SCHEMATHESIS_SECONDS=$(SCHEMATHESIS_SECONDS) \
 	.venv/bin/python -m pytest --hypothesis-profile=long -v -rP $(LONG_ARGS)
+
+screenshots: .venv/.dev
+	@.venv/bin/python -m tests.browser.screenshots
 
 bench: .venv/.dev
 	@.venv/bin/python -m tests.bench $(BENCH) $(BENCH_ARGS)

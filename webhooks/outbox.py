@@ -137,6 +137,12 @@ def store(
     ]
 
 
+def listeners(cx: Connection, events: Sequence[Event]) -> list[Member]:
+    """Return who would be told of one of the events; nothing is stored."""
+    members = read_members(cx).values()
+    return [member for member in members if any(_wants(member, e) for e in events)]
+
+
 def give_up(session: Session, deliveries: Sequence[Delivery], *, now: datetime) -> None:
     """Do for what could not be rendered what is done when all attempts have failed."""
     for delivery in deliveries:

@@ -297,6 +297,9 @@ class Queue(Base):
             where="state = 'open' AND lease_token IS NULL AND next_at IS NOT NULL",
         ),
         partial_index(
+            "ix_webhook_queues_blocked", "subscription_id", where="state = 'blocked'"
+        ),
+        partial_index(
             "ix_webhook_queues_leased",
             "lease_until",
             where="lease_token IS NOT NULL",

@@ -85,7 +85,8 @@ def completed(document: Part, app: Flask, *, stages: Sequence[str]) -> Part:
     schemas.update(json_schemas.components())
     document["webhooks"] = {name: {"post": _sent(name)} for name in event_types.TYPES}
     to_stage = {"type": "string", "enum": list(stages)}
-    schemas["NewTransition"]["properties"]["to_stage"] = to_stage
+    for name in ("NewTransition", "NewRequest"):
+        schemas[name]["properties"]["to_stage"] = to_stage
     for name, example in BODY_EXAMPLES.items():
         schemas[name]["example"] = example
     return document
@@ -227,5 +228,5 @@ def _describe_path(item: dict[str, Any], stages: Sequence[str]) -> None:
     listed = [item, *(item[key] for key in item if key != "parameters")]
     for holder in listed:
         for parameter in holder.get("parameters", ()):
-            if parameter.get("name") == "stage":
+            if parameter.get("name") in {"stage", "to_stage"}:
                 parameter["schema"] = {"type": "string", "enum": list(stages)}

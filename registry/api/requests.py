@@ -38,7 +38,7 @@ from registry.web.verification import commit_move
 blueprint = Blueprint("requests", __name__, description="Moves that others approve")
 
 
-def _model_asked() -> str | None:
+def model_asked() -> str | None:
     """Return the model of the request that the path names, if there is one."""
     return model_of_request(reading(), (request.view_args or {})["request_id"])
 
@@ -83,7 +83,7 @@ def create_transition_request(body: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/transition-requests/<name:request_id>", methods=["GET"])
-@requires(Permission.READ, model=known_by(_model_asked))
+@requires(Permission.READ, model=known_by(model_asked))
 @blueprint.response(200, RequestDetails)
 def get_transition_request(request_id: str) -> Response:
     """Show a transition request, its approvals, and every gate as it stands."""
@@ -94,7 +94,7 @@ def get_transition_request(request_id: str) -> Response:
 
 
 @blueprint.route("/transition-requests/<name:request_id>/approve", methods=["POST"])
-@requires(Permission.APPROVE, model=known_by(_model_asked))
+@requires(Permission.APPROVE, model=known_by(model_asked))
 @blueprint.arguments(Decision)
 @blueprint.response(200, ApprovedRequest)
 @blueprint.alt_response(409, description="It does not stand, or a gate does not pass")
@@ -119,7 +119,7 @@ def approve(request_id: str, comment: str) -> Response:
 
 
 @blueprint.route("/transition-requests/<name:request_id>/reject", methods=["POST"])
-@requires(Permission.APPROVE, model=known_by(_model_asked))
+@requires(Permission.APPROVE, model=known_by(model_asked))
 @blueprint.arguments(Decision)
 @blueprint.response(200, RequestDocument)
 @blueprint.alt_response(409, description="It does not stand any more")
@@ -131,7 +131,7 @@ def reject_transition_request(body: dict[str, Any], request_id: str) -> Response
 
 
 @blueprint.route("/transition-requests/<name:request_id>/cancel", methods=["POST"])
-@requires(Permission.READ, model=known_by(_model_asked))
+@requires(Permission.READ, model=known_by(model_asked))
 @blueprint.arguments(Decision)
 @blueprint.response(200, RequestDocument)
 @blueprint.alt_response(409, description="It does not stand any more")

@@ -87,6 +87,7 @@ def _as_it_is_now(to: Connection, request: TransitionRequest) -> TransitionReque
 
 def _tell_what_to_run(to: Connection, request: TransitionRequest) -> None:
     if request.is_open:
+        to.point_to("requests", request.id)
         to.output.note(
             f"Look at it: stagegate requests show {request.id}\n"
             f"Somebody else approves it: stagegate requests approve {request.id}"

@@ -34,6 +34,11 @@ class Connection:
     output: Output
     job: JobToken | None = None  #: who is signed in, where that is a CI job
 
+    def point_to(self, *segments: str | int) -> None:
+        """Say where the page of something is."""
+        if not self.output.is_json:
+            self.output.note(self.client.page_url(*segments))
+
 
 #: For commands that a CI job runs again (``registry.cli.ci_keys``).
 key_option = click.option(

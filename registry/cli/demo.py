@@ -60,6 +60,7 @@ def _say_how_to_go_on(screen: Screen, server: DemoServer, *, is_kept: bool) -> N
         f"    export STAGEGATE_URL={server.url}\n"
         f"    export STAGEGATE_TOKEN={server.token}\n"
         f"    stagegate versions list {MODEL}\n"
+        f"    {server.url}/                  the pages; sign in with that token\n"
         f"    {server.url}/api/v1/docs       the API, to try it\n"
         f"    kill {server.pid}                          stops it\n"
         "The consumer has gone, so its webhook is paused: what happens now is held."

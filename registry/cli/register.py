@@ -137,6 +137,7 @@ def _tell(to: Connection, version: ModelVersion) -> None:
     artifact = version.artifact_digest or "artifact not verified"
     if not version.replayed:
         to.output.done(version.raw, f"Registered {name} ({artifact}).")
+        to.point_to("models", version.model, "versions", version.version)
         return
     done = f"{name} ({artifact}) was registered at {version.raw.get('created_at')}"
     tell_repeated(to, version, done, lambda now: now)

@@ -125,6 +125,7 @@ def create(
         f" {approvals(request.approvals_needed)} of the move of {model} version"
         f" {version} to {request.to_stage}.",
     )
+    to.point_to("requests", request.id)
 
 
 @requests.command(epilog=example("stagegate requests approve ID --comment 'fine'"))

@@ -120,6 +120,8 @@ def _finish(to: Connection, transition: Transition, waiting: Waiting) -> None:
         to.output.done(transition.raw, _sentence(transition))
         if transition.verified is False:
             to.output.note("Its artifact is not verified.")
+        moved = transition.version
+        to.point_to("models", moved.model, "versions", moved.version)
     if waiting.seconds is None:
         return
     with rollout_display() as show:

@@ -103,6 +103,10 @@ class RegistryClient:
         """Close the connections."""
         self._transport.close()
 
+    def page_url(self, *segments: str | int) -> str:
+        """Return the address of a page for people: ``"models", "fraud"``, say."""
+        return f"{self._transport.base_url}{path_of(*segments)}"
+
     def whoami(self) -> JsonObject:
         """Return who is signed in: name, kind, roles and scopes."""
         return self._transport.get("/whoami")

@@ -136,8 +136,15 @@ def readable(actor: Actor) -> Iterator[Sequence[str]]:
 
     None at all are yielded where every model may be read.
     """
-    granted = [g.models for g in actor.grants if g.allows(Action.READ, None)]
-    scoped = None if actor.scopes is None else [s.models for s in actor.scopes]
+    return patterns_for(actor, Action.READ)
+
+
+def patterns_for(actor: Actor, action: Action) -> Iterator[Sequence[str]]:
+    """As ``readable``, of the models to which the actor may do something."""
+    granted = [g.models for g in actor.grants if g.allows(action, None)]
+    scoped = None
+    if actor.scopes is not None:
+        scoped = [s.models for s in actor.scopes if s.allows(action, None)]
     for patterns in (granted, scoped):
         if patterns is not None and EVERY_MODEL not in patterns:
             yield patterns

@@ -64,6 +64,7 @@ class Links(TypedDict, total=False):
 
     version: str
     deployments: str
+    page: Annotated[str, "for people"]
 
 
 class AboutVersion(TypedDict):

@@ -22,12 +22,12 @@ from registry.mlflow_api.documents import (
     version_document,
 )
 from registry.mlflow_api.errors import search_error
-from registry.mlflow_api.page_tokens import read_token, write_token
 from registry.mlflow_api.reading import Fields, fields_of
 from registry.persistence.database import reading
 from registry.persistence.readable import Readable
 from registry.search import language
 from registry.search.language import parse_search
+from registry.search.page_tokens import read_token, write_token
 from registry.search.pages import (
     ModelResult,
     VersionResult,

@@ -26,12 +26,18 @@ from sqlalchemy import (
     func,
     select,
 )
+from sqlalchemy.orm import aliased
 
 from registry.domain.rows import DeploymentRow, StageChangeRow
 from registry.errors import ModelNotFoundError
 from registry.persistence.statements import row_of, selected
-from registry.persistence.tables import Deployment, RegisteredModel, StageChange
-from webhooks.statements import read_rows
+from registry.persistence.tables import (
+    Deployment,
+    ModelVersion,
+    RegisteredModel,
+    StageChange,
+)
+from webhooks.statements import fetch, read_rows
 from webhooks.tables import Delivery, DeliveryKind, DeliveryState, state_in
 
 _CHANGE = len(fields(StageChangeRow))
@@ -166,3 +172,56 @@ _CHANGES_OF_STAGE = _changes(
         | (StageChange.from_stage == bindparam("stage"))
     )
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Spell:
+    """The time that a version was in a stage.
+
+    Attributes:
+        left_at: None as long as it is there.
+        is_deleted: whether the version was deleted since.
+    """
+
+    change: StageChangeRow
+    left_at: datetime | None
+    is_deleted: bool
+
+
+def _left_at() -> ScalarSelect[Any]:
+    later = aliased(StageChange)
+    return (
+        select(later.at)
+        .where(
+            later.version_id == StageChange.version_id,
+            later.sequence > StageChange.sequence,
+        )
+        .order_by(later.sequence)
+        .limit(1)
+        .correlate(StageChange)
+        .scalar_subquery()
+    )
+
+
+_SPELLS = (
+    select(*selected(StageChangeRow), _left_at(), ModelVersion.deleted_at.is_not(None))
+    .select_from(StageChange)
+    .join(RegisteredModel, RegisteredModel.id == StageChange.model_id)
+    .join(ModelVersion, ModelVersion.id == StageChange.version_id)
+    .where(
+        RegisteredModel.name == bindparam("name"),
+        RegisteredModel.deleted_at.is_(None),
+        StageChange.to_stage == bindparam("stage"),
+    )
+    .order_by(StageChange.sequence.desc())
+    .limit(bindparam("most"))
+)
+
+
+def spells(cx: Connection, name: str, stage: str, *, limit: int) -> list[Spell]:
+    """Which versions were in a stage, the last to enter first."""
+    found = fetch(cx, _SPELLS, {"name": name, "stage": stage, "most": limit})
+    return [
+        Spell(row_of(StageChangeRow, change), left_at, bool(is_deleted))
+        for *change, left_at, is_deleted in found
+    ]

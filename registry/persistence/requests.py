@@ -10,10 +10,11 @@ from sqlalchemy import Connection, Select, and_, bindparam, select
 
 from registry.domain.commands.requests import no_request
 from registry.domain.requests import RequestState, There, standing
-from registry.domain.rows import CheckRow, RequestRow
+from registry.domain.rows import ApprovalRow, CheckRow, RequestRow
 from registry.errors import VersionNotFoundError
 from registry.persistence.readable import Readable, is_readable, readable_values
 from registry.persistence.statements import (
+    APPROVALS,
     CHECKS,
     MODELS,
     REQUESTS,
@@ -22,7 +23,8 @@ from registry.persistence.statements import (
     selected,
     version_entered,
 )
-from webhooks.statements import fetch, fetch_one, read_rows
+from webhooks.statements import fetch, fetch_one, is_among, read_rows
+from webhooks.tables import state_in
 
 _BEHIND_ALL = "req_g"  #: ids go on with hexadecimal digits
 
@@ -59,7 +61,7 @@ _FOUND = (
     .join(VERSIONS, VERSIONS.c.id == REQUESTS.c.version_id)
 )
 _BY_ID = _FOUND.where(REQUESTS.c.id == bindparam("id"), MODELS.c.deleted_at.is_(None))
-_IS_OPEN = REQUESTS.c.state == RequestState.OPEN.value
+_IS_OPEN = state_in(REQUESTS.c.state, RequestState.OPEN)
 _OF_MODEL = MODELS.c.name == bindparam("model")
 
 
@@ -91,6 +93,18 @@ _OPEN = (
     .where(*_OF_VERSION)
     .order_by(REQUESTS.c.id)
 )
+APPROVALS_OF_REQUEST = (
+    select(*selected(ApprovalRow))
+    .where(APPROVALS.c.request_id == bindparam("id"))
+    .order_by(APPROVALS.c.at)
+)
+_APPROVED_BY = {
+    database: select(APPROVALS.c.request_id).where(
+        APPROVALS.c.approver == bindparam("who"),
+        is_among(APPROVALS.c.request_id, "ids", database),
+    )
+    for database in ("sqlite", "postgresql")
+}
 _CHECKS = (
     select(*selected(CheckRow))
     .select_from(VERSIONS)
@@ -151,6 +165,18 @@ def open_requests(cx: Connection, name: str, number: int) -> list[FoundRequest]:
     if not rows:
         raise VersionNotFoundError(name, number)
     return [_found(row) for row in rows if row[0] is not None]
+
+
+def list_approvals(cx: Connection, request_id: str) -> list[ApprovalRow]:
+    """The approvals of a request, in their order."""
+    rows = fetch(cx, APPROVALS_OF_REQUEST, {"id": request_id})
+    return [row_of(ApprovalRow, row) for row in rows]
+
+
+def approved_by(cx: Connection, principal: str, ids: Sequence[str]) -> set[str]:
+    """Which of these requests somebody has approved, whether or not it counts."""
+    statement = _APPROVED_BY[cx.dialect.name]
+    return {id_ for (id_,) in fetch(cx, statement, {"who": principal, "ids": ids})}
 
 
 def list_checks(cx: Connection, name: str, number: int) -> list[CheckRow]:

@@ -41,9 +41,9 @@ from registry.domain.rows import (
 )
 from registry.errors import ModelNotFoundError
 from registry.persistence.aggregates import JSONObjectAggregate
+from registry.persistence.requests import APPROVALS_OF_REQUEST
 from registry.persistence.statements import (
     ALIASES,
-    APPROVALS,
     CHANGES,
     CHECKS,
     COMMENTS,
@@ -153,11 +153,6 @@ _ASKED = select(*selected(RequestRow)).where(
 )
 _REQUEST = select(*selected(RequestRow)).where(
     REQUESTS.c.model_id == bindparam("model_id"), REQUESTS.c.id == bindparam("id")
-)
-_APPROVALS = (
-    select(*selected(ApprovalRow))
-    .where(APPROVALS.c.request_id == bindparam("id"))
-    .order_by(APPROVALS.c.at)
 )
 _MOVES = select(*selected(StageChangeRow)).where(
     CHANGES.c.version_id == bindparam("version_id"), CHANGES.c.from_stage.is_not(None)
@@ -310,7 +305,7 @@ class _OfModel:
         return rows[0][0] if rows else None
 
     def approvals(self, request: RequestRow | None) -> list[ApprovalRow]:
-        rows = self.rows(_APPROVALS, id=request.id) if request else []
+        rows = self.rows(APPROVALS_OF_REQUEST, id=request.id) if request else []
         return [row_of(ApprovalRow, row) for row in rows]
 
     def facts(self) -> ModelFacts:

@@ -65,6 +65,12 @@ class RegisteredModel(Base):
             where="deleted_at IS NULL",
             unique=True,
         ),
+        #: Those with a hold, by their names.
+        partial_index(
+            "registered_models_held",
+            "name",
+            where="deleted_at IS NULL AND CAST(holds AS TEXT) <> '[]'",
+        ),
         partial_index(
             "registered_models_by_kind",
             "is_prompt",
@@ -312,6 +318,7 @@ class TransitionRequest(Base):
             where="state = 'open'",
             unique=True,
         ),
+        partial_index("transition_requests_left_open", "id", where="state = 'open'"),
         Index("transition_requests_by_model", "model_id", "id"),
         CheckConstraint(
             "state IN ('open', 'approved', 'rejected', 'cancelled', 'expired', 'void')",
@@ -376,6 +383,10 @@ class Deployment(Base):
         Index(
             "deployments_by_environment",
             *("model_id", "environment", "updated_at", "id"),
+        ),
+        #: Those that failed or are under way, by their last word.
+        partial_index(
+            "deployments_unfinished", "updated_at", where="status <> 'succeeded'"
         ),
         CheckConstraint(
             "status IN ('pending', 'in_progress', 'succeeded', 'failed')",

@@ -104,6 +104,20 @@ def find_versions(
         yield position, None if name is None else (name, ShownVersion._make(row))
 
 
+def find_model_ids(
+    cx: Connection,
+    search: Search,
+    *,
+    after: Position | None,
+    limit: int,
+    readable: Readable = (),
+) -> list[tuple[str, Position]]:
+    """Find models by their ids, for who shows something else of them."""
+    request = PageRequest(search, after, readable)
+    places = _places(cx, OF_MODELS, request, limit=limit)
+    return [(id_, position) for id_, *position in places]
+
+
 def _page(
     cx: Connection,
     target: Target,
@@ -113,17 +127,7 @@ def _page(
     limit: int,
 ) -> Iterator[tuple[Position, Sequence[Any]]]:
     """Read the rows of a page, each with its position."""
-    find = _find if request.is_simple else _find.__wrapped__
-    query, binds = find(_Form(target, cx.dialect.name, request.form, request))
-    places: Sequence[Sequence[Any]]
-    values = {"most": limit} | {name: read(request) for name, read in binds.items()}
-    if request.readable:
-        values |= readable_values(request.readable)
-    if request.is_simple:
-        places = fetch(cx, query, values)
-    else:  # held nowhere
-        options = {"compiled_cache": None}
-        places = cx.execute(query, values, execution_options=options).all()
+    places = _places(cx, target, request, limit=limit)
     for start in range(0, len(places), PORTION):
         portion = places[start : start + PORTION]
         rows = fetch(
@@ -131,6 +135,21 @@ def _page(
         )
         for (_, *position), row in zip(portion, rows, strict=True):
             yield position, row
+
+
+def _places(
+    cx: Connection, target: Target, request: PageRequest, *, limit: int
+) -> Sequence[Sequence[Any]]:
+    """Find the id of each row of a page, and its position."""
+    find = _find if request.is_simple else _find.__wrapped__
+    query, binds = find(_Form(target, cx.dialect.name, request.form, request))
+    values = {"most": limit} | {name: read(request) for name, read in binds.items()}
+    if request.readable:
+        values |= readable_values(request.readable)
+    if request.is_simple:
+        return fetch(cx, query, values)
+    options = {"compiled_cache": None}  # held nowhere
+    return cx.execute(query, values, execution_options=options).all()
 
 
 @dataclass(frozen=True)

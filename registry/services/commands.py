@@ -91,7 +91,8 @@ def _write(tx: Transaction, outcome: Outcome[Answer]) -> None:
     effects = outcome.effects
     if effects is None:
         return
-    events = [_event(tx, effects, draft) for draft in effects.events]
+    hop = tx.caller.hop
+    events = [event_of(effects, draft, hop=hop) for draft in effects.events]
     try:
         with pipelined(tx.cx):
             apply(tx.cx, effects)
@@ -103,8 +104,11 @@ def _write(tx: Transaction, outcome: Outcome[Answer]) -> None:
         outbox.give_up(tx.session, unsendable, now=tx.now)
 
 
-def _event(tx: Transaction, effects: Effects, draft: EventDraft) -> Event:
-    """Return an event; ``to_stage``, where it says one, is its target."""
+def event_of(effects: Effects, draft: EventDraft, *, hop: int) -> Event:
+    """Return an event; ``to_stage``, where it says one, is its target.
+
+    ``hop`` is how many webhooks led here.
+    """
     model = effects.model
     return Event(
         id=draft.id,
@@ -116,7 +120,7 @@ def _event(tx: Transaction, effects: Effects, draft: EventDraft) -> Event:
         data=draft.data,
         occurred_at=model.updated_at,
         sequence=draft.sequence,
-        hop=tx.caller.hop + 1,
+        hop=hop + 1,
         is_opt_in=draft.is_opt_in,
     )
 

@@ -1,14 +1,11 @@
 """Transition requests: approved in one transaction, and shown with all they ask."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TypedDict
 
 from sqlalchemy import Connection
 
-from registry.domain.actors import ActorKind, Caller
-from registry.domain.commands.change import Context
+from registry.domain.actors import Caller
 from registry.domain.commands.moves import MoveVersion
 from registry.domain.commands.requests import ApproveRequest
 from registry.domain.documents import (
@@ -21,11 +18,10 @@ from registry.domain.documents import (
 )
 from registry.domain.policy import StagePolicy
 from registry.domain.requests import RequestState, binding, valid
-from registry.persistence import snapshot
-from registry.persistence.requests import FoundRequest
+from registry.persistence.requests import FoundRequest, list_approvals
 from registry.services.commands import execute
+from registry.services.previews import foresee
 from registry.services.transaction import Transaction
-from webhooks.events import new_event_id
 
 
 class Details(TypedDict):
@@ -49,7 +45,12 @@ def move_of(found: FoundRequest) -> MoveVersion:
 
 
 def approve(
-    tx: Transaction, found: FoundRequest, move: MoveVersion, comment: str
+    tx: Transaction,
+    found: FoundRequest,
+    move: MoveVersion,
+    comment: str,
+    *,
+    bound_to: str | None = None,
 ) -> Document:
     """Approve a request, and return it with the transition that it led to.
 
@@ -57,7 +58,11 @@ def approve(
         RegistryError: as ``ApproveRequest``.
     """
     command = ApproveRequest(
-        model=found.model, request=found.row.id, comment=comment, move=move
+        model=found.model,
+        request=found.row.id,
+        comment=comment,
+        move=move,
+        bound_to=bound_to,
     )
     request, moved = execute(tx, command)
     return {
@@ -73,26 +78,16 @@ def details(
 
     Read without a lock.
     """
-    context = Context(
-        caller=caller, policy=policy, now=datetime.now(UTC), new_event_id=new_event_id
-    )
-    want = replace(move_of(found).want(policy), request=found.row.id)
-    seen = snapshot.gather(cx, snapshot.find(cx, found.model), want)
-    if seen.version is None or found.row.state != RequestState.OPEN:
-        approvals = [approval_document(row, is_valid=None) for row in seen.approvals]
+    if found.there is None or found.row.state != RequestState.OPEN:
+        rows = list_approvals(cx, found.row.id)
+        approvals = [approval_document(row, is_valid=None) for row in rows]
         return {"approvals": approvals, "gates": []}
-    is_automation = found.row.requester_kind == ActorKind.CI
-    considered = policy.for_model(found.model).consider(
-        seen.version,
-        found.row.to_stage,
-        replace(seen.evidence(context), is_automation=is_automation),
-        stages_before=seen.stages_before if found.row.is_rollback else None,
-        is_approved=True,
-    )
-    counted = valid(seen.approvals, binding(found.row, considered.gates))
+    foreseen = foresee(cx, policy, caller, move_of(found), asked=found.row)
+    counted = valid(foreseen.seen.approvals, binding(found.row, foreseen.found.gates))
     return {
         "approvals": [
-            approval_document(row, is_valid=row in counted) for row in seen.approvals
+            approval_document(row, is_valid=row in counted)
+            for row in foreseen.seen.approvals
         ],
-        "gates": [gate_document(gate) for gate in considered.gates],
+        "gates": [gate_document(gate) for gate in foreseen.found.gates],
     }

@@ -19,6 +19,7 @@ from registry.ui import (
     compare,
     consumers,
     deliveries,
+    model_forms,
     models,
     moves,
     now,
@@ -35,7 +36,7 @@ from registry.ui.pages import i_may, page, see
 
 _MODULES = (
     *(assets, sign_in, account, now),
-    *(models, versions, compare, moves, requests),
+    *(models, model_forms, versions, compare, moves, requests),
     *(consumers, webhooks, webhooks_editing, webhooks_redelivery, deliveries),
     *(audit, policy, access),
 )
@@ -51,7 +52,10 @@ def mount(app: Flask) -> None:
     ui.context_processor(_known_to_all)
     app.register_blueprint(ui)
     app.jinja_env.globals.update(
-        asset_url=assets.asset_url, command=shown.command, i_may=i_may
+        asset_url=assets.asset_url,
+        command=shown.command,
+        i_may=i_may,
+        requests_waiting=requests.count_waiting,
     )
     app.jinja_env.filters.update(shown.FILTERS)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

@@ -100,7 +100,7 @@ def test_person_signs_in_loses_a_role_there_and_signs_out(
     ann = Browser(server)
     arrived = ann.sign_in("ann", keycloak.password)
 
-    assert arrived.url == f"{server.url}/api/v1/whoami"
+    assert arrived.url == f"{server.url}/"
     assert arrived.json() == {
         "name": "ann",
         "kind": "user",

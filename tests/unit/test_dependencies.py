@@ -15,6 +15,7 @@ PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))
 OURS = {"registry", "webhooks", "tests"}
 #: Declared, and used without an import.
 USED_BY_NAME = {
+    "bootstrap-flask": "registry.ui serves the style sheet in it",
     "httptools": "uvicorn parses HTTP with it",
     "uvloop": "uvicorn waits by it",
 }

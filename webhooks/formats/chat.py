@@ -6,7 +6,8 @@ Options:
   (default: which version moved where, by whom). What is not a path stays as written.
 - ``facts``: a selection, label to path, at most ten (default: what moved, who did it
   and why, then the other texts and numbers directly in the data).
-- ``link``: a path to an address that the message links to (default: the version).
+- ``link``: a path to an address that the message links to (default: the page of the
+  version).
 
 The URL is the secret: what follows its host is kept as a credential.
 
@@ -60,7 +61,7 @@ DEFAULT_FACTS: Mapping[str, str] = {
     "By": "data.actor.name",
     "Why": "data.reason",
 }
-DEFAULT_LINK = "data.links.version"
+DEFAULT_LINK = "data.links.page"
 #: What an event is about, unless its type says something else.
 _MODELS = frozenset({"registered_model", "model_version"})
 _PATH_IN_TEXT = re.compile(rf"\{{({PATH.pattern})\}}")

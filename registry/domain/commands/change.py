@@ -411,14 +411,24 @@ def about_version(
     """
     links: Links = {}
     if context.caller.base_url:
-        base = context.caller.base_url + version_path(model.name, version.number)
-        links = {"version": base, "deployments": f"{base}/deployments"}
+        server = context.caller.base_url
+        base = server + version_path(model.name, version.number)
+        links = {
+            "version": base,
+            "deployments": f"{base}/deployments",
+            "page": server + version_page(model.name, version.number),
+        }
     return {"version": version.number, "links": links}
 
 
 def version_path(name: str, number: int) -> str:
-    """Return the path of a version below the server's root."""
-    return f"/api/v1/models/{quote(name, safe='')}/versions/{number}"
+    """Return the path of a version in the API, below the server's root."""
+    return f"/api/v1{version_page(name, number)}"
+
+
+def version_page(name: str, number: int) -> str:
+    """Return the path of a version's page, below the server's root."""
+    return f"/models/{quote(name, safe='')}/versions/{number}"
 
 
 def require_promoter(caller: Caller, model: str, in_use: Sequence[int]) -> None:

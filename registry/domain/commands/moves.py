@@ -174,7 +174,7 @@ class MoveVersion:
         """
         rules = context.policy.for_model(self.model)
         stage = rules.stage(self.to_stage)
-        version = self._version(seen, stage)
+        version = self.version_in(seen, stage)
         if seen.model.is_prompt:
             raise PromptStageError(stage)
         if self.may_be_there and version.stage == stage:
@@ -237,7 +237,13 @@ class MoveVersion:
         moved = Moved(version=version, request=asked.answer)
         return Outcome(effects=asked.effects, answer=moved)
 
-    def _version(self, seen: Snapshot, stage: str) -> VersionRow:
+    def version_in(self, seen: Snapshot, stage: str) -> VersionRow:
+        """Return the version to move: the one named, or who was in the stage before.
+
+        Raises:
+            VersionNotFoundError: when there is no such version.
+            ConflictError: when there is nothing to roll back to.
+        """
         if self.number is not None:
             return seen.require_version(self.number)
         if seen.model.is_prompt:

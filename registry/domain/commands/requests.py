@@ -48,6 +48,7 @@ from registry.errors import (
     PermissionDeniedError,
     PromptStageError,
     SelfApprovalError,
+    StaleExpectationError,
 )
 
 
@@ -95,13 +96,15 @@ class ApproveRequest:
 
     Attributes:
         model: of its version, as it was looked up without a lock.
-        verified_digest: as of ``MoveVersion``.
+        bound_to: what the approval is for, as who approves was shown it; None where
+            they were not.
     """
 
     model: str
     request: str
     comment: str = ""
     move: MoveVersion
+    bound_to: str | None = None
 
     def want(self, policy: StagePolicy) -> Want:
         """Ask for all that the move wants to see, and for the approvals."""
@@ -118,6 +121,7 @@ class ApproveRequest:
             SelfApprovalError: when they asked for it themselves.
             ConflictError: when the request does not stand any more.
             TransitionRefusedError: when another gate does not pass.
+            StaleExpectationError: when it is for something else than was shown.
         """
         request, version = _open(seen, context, self.request)
         actor = context.caller.actor
@@ -129,6 +133,8 @@ class ApproveRequest:
             raise SelfApprovalError(request.requested_by)
         found = self._consider(seen, context, request, version)
         bound_to = binding(request, found.gates)
+        if self.bound_to not in {None, bound_to}:
+            raise StaleExpectationError("what is to be approved has changed since")
         approval = ApprovalRow(
             request_id=request.id,
             approver=person.principal,

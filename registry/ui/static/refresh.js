@@ -48,6 +48,8 @@ export function keepFresh(improve) {
     tag = answer.headers.get("ETag");
     takeOver(main, fresh);
     main.replaceWith(fresh);
+    // What waits is counted there.
+    document.querySelector(".sections").replaceWith(page.querySelector(".sections"));
     main = fresh;
     improve(main);
   }

@@ -103,7 +103,12 @@ def upload_url(api: Driver) -> str:
 
 def links_below(address: str) -> Document:
     version = f"{address}{VERSION_PATH}"
-    return {"version": version, "deployments": f"{version}/deployments"}
+    page = f"{address}{VERSION_PATH.removeprefix(ROOT)}"
+    return {
+        "version": version,
+        "deployments": f"{version}/deployments",
+        "page": page,
+    }
 
 
 @pytest.mark.parametrize(

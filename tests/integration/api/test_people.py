@@ -78,7 +78,7 @@ def test_person_signs_in_and_is_known_by_the_session(
     answer = sign_in(browser, provider)
 
     assert answer.status_code == 302
-    assert answer.headers["Location"] == WHOAMI
+    assert answer.headers["Location"] == "/"
     assert document_of(browser.get(WHOAMI)) == {
         "name": "ann",
         "kind": "user",

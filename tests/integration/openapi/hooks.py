@@ -4,6 +4,8 @@ Loaded by schemathesis itself, in its own process.
 """
 
 import base64
+import ipaddress
+import itertools
 import json
 import os
 import re
@@ -25,6 +27,9 @@ HOST = re.compile(r"(?P<before>://(?:[^/?#]*@)?)(?:\[[^]]*\]|[^/?#:]*)")
 URL = re.compile(r"https?://[!\"$-\[\]-~]+", re.IGNORECASE)
 MAX_URL = 2000
 _KEYED = ("tags", "params", "metrics")
+
+
+_SOURCES = itertools.cycle(ipaddress.ip_network("198.18.0.0/15"))  # RFC 2544
 
 
 def _cursor(key: str | int) -> str:
@@ -56,9 +61,11 @@ def _plain(key: str) -> str:
 def before_call(_: HookContext, case: Case[Any], kwargs: dict[str, Any]) -> None:
     """Keep the token and the models in use, reach nobody, let no keys collide.
 
-    What breaks a rule is sent as it is: mended, it would be accepted.
+    What breaks a rule is sent as it is: mended, it would be accepted. Each request
+    comes from elsewhere, or one source would have failed to sign in too often.
     """
     del kwargs
+    case.headers["X-Forwarded-For"] = str(next(_SOURCES))
     key = case.headers.get("Idempotency-Key") if case.headers else None
     if isinstance(key, str) and KEY.fullmatch(key):
         # Repeated, the creation of what was deleted since is answered as before.

@@ -176,6 +176,7 @@ def test_links_are_left_out_where_the_server_does_not_know_its_address() -> None
     assert linked["links"] == {
         "version": version,
         "deployments": f"{version}/deployments",
+        "page": "https://models.example/models/churn/versions/3",
     }
 
 

@@ -159,7 +159,7 @@ MOVED = {
     "cause": "promotion",
     "reason": "passed shadow test",
     "actor": {"kind": "token", "name": "ci"},
-    "links": {"version": "https://registry.example.com/fraud/7"},
+    "links": {"page": "https://registry.example.com/fraud/7"},
 }
 
 
@@ -219,7 +219,7 @@ def test_a_chat_message_shows_what_else_is_plain() -> None:
 def test_a_chat_message_fits_whatever_users_write(name: str) -> None:
     texts = {f"text_{n}": "🚀" * 5000 for n in range(10)}
     link = "https://registry.example.com/" + "%F0" * 1000
-    data = {**MOVED, "model": "🚀" * 256, "links": {"version": link}, **texts}
+    data = {**MOVED, "model": "🚀" * 256, "links": {"page": link}, **texts}
     event = Event("model_version.stage_changed", "k", "s", None, data, NOW)
 
     for options in ({}, {"text": "".join(f"{{data.text_{n}}}" for n in range(10))}):
@@ -231,7 +231,7 @@ def test_a_chat_message_fits_whatever_users_write(name: str) -> None:
 
 
 def test_a_link_that_slack_would_refuse_is_left_out() -> None:
-    data = {"model": "fraud", "links": {"version": "https://a/" + "b" * 3000}}
+    data = {"model": "fraud", "links": {"page": "https://a/" + "b" * 3000}}
     event = Event("registered_model.created", "k", "s", None, data, NOW)
 
     (block,) = json.loads(formats.render("slack", "msg_a", event).body)["blocks"]

@@ -1,0 +1,66 @@
+"""Every page that there is, by an address in the world of ``tests.browser.world``.
+
+``test_tour.py`` holds the table to the application's own routes: a new page without a
+line here fails.
+"""
+
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from tests.browser.world import World
+
+#: By endpoint, without ``ui.``: paths in which ``{…}`` are named by ``names_of``.
+PAGES: Mapping[str, tuple[str, ...]] = {
+    "now.show": ("/",),
+    "models.index": ("/models", "/models?q={word}", "/models?q=nothing-like-it"),
+    "models.show": (
+        "/models/{fraud}",
+        "/models/{churn}",
+        "/models/{prices}",
+    ),
+    "versions.show": (
+        "/models/{fraud}/versions/4",
+        "/models/{fraud}/versions/7",
+        "/models/{churn}/versions/2",
+    ),
+    "compare.show": ("/models/{fraud}/compare?v=4&v=5&v=6",),
+    "moves.show": (
+        "/models/{fraud}/versions/6/move?to=Production",
+        "/models/{fraud}/versions/7/move?to=Production",
+        "/models/{churn}/versions/2/move?to=Production",
+    ),
+    "moves.rollback": ("/models/{fraud}/rollback",),
+    "requests.index": ("/requests", "/requests?state=closed"),
+    "requests.show": ("/requests/{request}",),
+    "consumers.index": ("/consumers",),
+    "webhooks.index": ("/webhooks",),
+    "webhooks.show": ("/webhooks/{deploys}", "/webhooks/{fails}", "/webhooks/{paused}"),
+    "deliveries.index": ("/deliveries", "/deliveries?state=delivered"),
+    "deliveries.show": ("/deliveries/{delivery}",),
+    "audit.index": ("/audit",),
+    "policy.show": ("/policy",),
+    "access.tokens": ("/admin/tokens",),
+    "account.show": ("/account",),
+    "sign_in.show": ("/signin",),
+}
+
+
+def names_of(world: World) -> dict[str, str]:
+    """What stands for the names in ``PAGES``."""
+    (delivery, *_) = world.client.webhooks.deliveries(world.endpoints["fails"])
+    names = {
+        "fraud": world.fraud,
+        "churn": world.churn,
+        "prices": world.prices,
+        "word": world.fraud[:3],
+        "request": world.request,
+        "delivery": delivery.id,
+        **world.endpoints,
+    }
+    return {name: quote(value, safe="") for name, value in names.items()}
+
+
+def paths(world: World) -> list[str]:
+    """Return every address of the tour."""
+    names = names_of(world)
+    return [path.format(**names) for group in PAGES.values() for path in group]

@@ -1,0 +1,56 @@
+"""Signatures, as MLflow 3.17 writes them."""
+
+import pytest
+
+from registry.domain.signatures import Column, columns
+
+WRITTEN = r"""artifact_path: m
+flavors: {}
+signature:
+  inputs: '[{"type": "double", "name": "sepal length (cm)", "required": true}, {"type":
+    "string", "name": "it''s na\u00efve ''quoted''", "required": false}, {"type":
+    "array", "items": {"type": "string"}, "name": "words", "required": true}, {"type":
+    "object", "properties": {"a": {"type": "string", "required": true}}, "name": "obj",
+    "required": true}, {"type": "long", "name": "column
+    number 3", "required": true}]'
+  outputs: '[{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 3]}}]'
+  params: '[{"name": "temperature", "default": 0.5, "shape": null, "type": "double"}]'
+type_hint_from_example: false
+"""
+
+
+def test_what_mlflow_writes_is_read() -> None:
+    assert columns(WRITTEN) == [
+        Column("inputs", "sepal length (cm)", "double"),
+        Column("inputs", "it's naïve 'quoted'", "string, optional"),
+        Column("inputs", "words", "array of string"),
+        Column("inputs", "obj", "object {a: string}"),
+        Column("inputs", "column number 3", "long"),
+        Column("outputs", "(unnamed)", "float32 [-1, 3]"),
+        Column("params", "temperature", "double, default 0.5"),
+    ]
+
+
+def test_part_that_is_null_has_no_columns() -> None:
+    text = 'signature:\n  inputs: \'[{"type": "long"}]\'\n  outputs: null\n'
+
+    assert columns(text) == [Column("inputs", "(unnamed)", "long")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "flavors: {}\nrun_id: abc\n",
+        "signature: null\n",
+        "signature:\n  inputs: '[{'\n",
+        "signature:\n  inputs: '{\"a\": 1}'\n",
+        "signature:\n  inputs: '[1, null]'\n",
+        "signature:\n  inputs: '" + "[" * 100_000 + "'\n",
+        "signature:\n  inputs: '[" + '{"items":' * 5000 + "1" + "}" * 5000 + "]'\n",
+        "signature:\n  inputs: 'never closed",
+        'notes:\n  inputs: \'[{"type": "long"}]\'\n',
+    ],
+)
+def test_what_is_no_signature_says_nothing(text: str) -> None:
+    assert columns(text) == []
