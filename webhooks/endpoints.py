@@ -2,7 +2,7 @@
 
 Rules:
 
-- Those in trouble come first: disabled, failing, paused, then all others, oldest first.
+- Those in trouble come first: disabled, failing or blocked, paused, then all others.
 - What waits is counted up to a bound, and never walked whole.
 """
 
@@ -23,10 +23,12 @@ from sqlalchemy import (
     tuple_,
 )
 
-from webhooks.statements import fetch, is_among
+from webhooks.statements import fetch, fetch_one, is_among
 from webhooks.tables import (
     LIVE_STATES,
     Delivery,
+    Queue,
+    QueueState,
     Subscription,
     SubscriptionState,
     state_in,
@@ -50,6 +52,7 @@ class Endpoint(NamedTuple):
     targets: Sequence[str] | None
     state: str
     failing_since: datetime | None
+    blocked: int
 
 
 class Waiting(NamedTuple):
@@ -73,6 +76,12 @@ def list_names(cx: Connection) -> Sequence[tuple[str, str, str]]:
     return fetch(cx, _NAMES, {})
 
 
+def blocked(cx: Connection, subscription_id: str) -> int:
+    """Count the ordering keys of a subscription that wait for a person."""
+    found = fetch_one(cx, _BLOCKED_OF_ONE, {"subscription": subscription_id})
+    return found[0] if found else 0
+
+
 def waiting(cx: Connection, subscription_ids: Sequence[str]) -> Mapping[str, int]:
     """Count what waits for each subscription, up to ``COUNTED``."""
     statement = _waiting(cx.dialect.name)
@@ -88,19 +97,31 @@ def backlog(cx: Connection, subscription_id: str, *, most: int) -> Sequence[Wait
     return list(map(Waiting._make, fetch(cx, _BACKLOG, values)))
 
 
+_BLOCKED = (
+    select(func.count())
+    .select_from(Queue)
+    .where(
+        Queue.subscription_id == Subscription.id,
+        state_in(Queue.state, QueueState.BLOCKED),
+    )
+    .correlate(Subscription)
+    .scalar_subquery()
+)
 _RANK = case(
     (Subscription.state == SubscriptionState.DISABLED, 0),
     (Subscription.failing_since.is_not(None), 1),
+    (_BLOCKED > 0, 1),
     (Subscription.state == SubscriptionState.PAUSED, 2),
     else_=3,
 )
+_BLOCKED_OF_ONE = select(_BLOCKED).where(Subscription.id == bindparam("subscription"))
 _ENDPOINTS = (
     select(
         _RANK.label("rank"),
         *(Subscription.id, Subscription.url, Subscription.description),
         *(Subscription.format, Subscription.event_types),
         *(Subscription.subject_pattern, Subscription.targets),
-        *(Subscription.state, Subscription.failing_since),
+        *(Subscription.state, Subscription.failing_since, _BLOCKED),
     )
     .where(
         Subscription.deleted_at.is_(None),

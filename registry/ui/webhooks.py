@@ -89,6 +89,7 @@ def show(webhook_id: str) -> Response:
         chart=day_chart(fared, width=560, height=72),
         days=fared,
         waiting=_named(cx, waiting),
+        blocked=endpoints.blocked(cx, webhook_id),
         overlaps=OVERLAPS,
         counted=COUNTED_ALONE,
         recent=recent.items,
