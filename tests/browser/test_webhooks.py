@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
@@ -10,7 +11,7 @@ from tests.browser.chromium import NARROW, Visitor
 from tests.browser.conftest import Site, Visit
 from tests.browser.moving import call, model
 from tests.receiver import Answer, ReceivedRequest, Receiver
-from tests.waiting import wait_for
+from tests.waiting import STALL_SECONDS, wait_for
 
 
 class Deployer:
@@ -37,7 +38,7 @@ def receiver(deployer: Deployer) -> Iterator[Receiver]:
         yield running
 
 
-def subscribed(site: Site, receiver: Receiver, pattern: str, **more: object) -> str:
+def subscribed(site: Site, receiver: Receiver, pattern: str, **more: Any) -> str:  # noqa: ANN401  # JSON
     made = call(
         site,
         "POST",
@@ -127,7 +128,10 @@ def test_open_page_shows_by_itself_that_an_endpoint_has_recovered(
     deployer.is_down = False
     call(site, "PATCH", f"/webhooks/{webhook_id}", state="active")
 
-    expect(visitor.page.locator("h1 ~ .state").first).to_contain_text("active")
+    # It asks every five seconds.
+    expect(visitor.page.locator("h1 ~ .state").first).to_contain_text(
+        "active", timeout=STALL_SECONDS * 1000
+    )
 
 
 def test_form_that_is_refused_keeps_what_was_typed(
