@@ -1,4 +1,4 @@
-"""What the first start of the embedded server makes: its key and its first token.
+"""What the start of the embedded server makes: its key, its first token, a link.
 
 Rules:
 
@@ -6,6 +6,7 @@ Rules:
   owner alone, when none is given and the database is the embedded one.
 - The first admin token is the operator's ``BOOTSTRAP_TOKEN``; when there is none
   and nobody could sign in, one is made and answered, once, to be shown.
+- Whoever starts the server on a terminal is given a link that signs in once.
 """
 
 import dataclasses
@@ -13,15 +14,17 @@ import os
 import secrets
 import uuid
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flask import Flask
 
 from registry.artifacts.store import ArtifactStore
 from registry.domain.actors import SYSTEM, Caller
+from registry.domain.sign_in_links import SignInLinks
 from registry.domain.token_format import new_token
-from registry.errors import ConfigurationError
-from registry.persistence.database import db
+from registry.errors import ConfigurationError, NotSignedInError
+from registry.persistence.database import db, reading
 from registry.services import tokens
 from registry.services.transaction import begin
 from registry.settings import Settings
@@ -99,3 +102,22 @@ def ensure_first_token(app: Flask) -> str | None:
             secret = given or new_token()
             tokens.ensure_bootstrap_token(tx, secret)
     return None if given else secret
+
+
+def sign_in_link(app: Flask, address: str) -> str | None:
+    """Return a link that signs in once; None where the embedded server has no token.
+
+    Args:
+        app: its database is there.
+        address: of this machine, where the server answers unless it is told otherwise.
+    """
+    settings: Settings = app.extensions["stagegate"].settings
+    if not settings.is_embedded or settings.ways_to_sign_in.is_insecure_dev:
+        return None
+    with app.app_context():
+        try:
+            tokens.bootstrap_token(reading())
+        except NotSignedInError:  # whoever revoked it does not want this either
+            return None
+    ticket = SignInLinks(settings.secret_keys).ticket(now=datetime.now(UTC))
+    return f"{settings.public_url or address}/signin/once?ticket={ticket}"

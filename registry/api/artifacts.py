@@ -232,10 +232,15 @@ def verify(name: str, number: int) -> Response:
 
     One that was found changed is handed out again once it is as it was registered.
     """
-    return answer_once(lambda: _verify(name, number))
+    return answer_once(lambda: verify_now(name, number))
 
 
-def _verify(name: str, number: int) -> Response:
+def verify_now(name: str, number: int) -> Response:
+    """Hash a version's artifact, and answer the version.
+
+    Raises:
+        RegistryError: as ``verify_artifact``; ``ConflictError`` without a digest.
+    """
     version = queries.get_version(reading(), name, number)
     if version.artifact_digest is None:
         raise ConflictError(
@@ -279,7 +284,7 @@ def download_file(name: str, number: int, path: str) -> Response:
     path = check_artifact_path(path)
     version, entry = manifests.find_file(reading(), name, number, path)
     if entry is None:
-        raise _no_such_file(version, path)
+        raise no_such_file(version, path)
     end_reading()  # nothing stays open while the file is sent
     require_unchanged(version)
     return (
@@ -320,7 +325,8 @@ def _upload_source(version: VersionRow) -> str:
     return upload_source(parts().store.root_uri, version.id)
 
 
-def _no_such_file(version: VersionRow, path: str) -> ArtifactNotFoundError:
+def no_such_file(version: VersionRow, path: str) -> ArtifactNotFoundError:
+    """Return what to raise for a path that no file of a version has."""
     return ArtifactNotFoundError(
         f"version {version.number} has no file {path!r}"
         if version.artifact_digest

@@ -27,9 +27,9 @@ from registry.auth.permissions import MANY, Permission, in_query, requires
 from registry.auth.sign_in import current_caller
 from registry.domain import audit_privacy
 from registry.domain.actors import may, readable
-from registry.domain.audit_chain import member
+from registry.domain.audit_chain import VerificationReport, member
 from registry.domain.roles import Action
-from registry.persistence import queries
+from registry.persistence import audit_entries, queries
 from registry.persistence.database import (
     begin_snapshot,
     db,
@@ -51,7 +51,7 @@ blueprint = Blueprint("audit", __name__, description="The audit log")
 def list_audit_entries(query: dict[str, Any]) -> Response:
     """List audit entries, newest first."""
     limit, name = query["limit"], _name(query["model"])
-    rows = queries.list_audit_entries(
+    rows = audit_entries.list_audit_entries(
         reading(),
         model=name,
         below=decode_cursor(query["cursor"], int),
@@ -61,7 +61,7 @@ def list_audit_entries(query: dict[str, Any]) -> Response:
 
     def shown(row: Row[Any]) -> dict[str, Any] | None:
         """Its document, where it is asked for; it may be what cannot be read."""
-        document = _document(row)
+        document = entry_document(row)
         is_meant = name in {None, document["model"]} or document["action"] is None
         return document if is_meant else None
 
@@ -76,13 +76,7 @@ def list_audit_entries(query: dict[str, Any]) -> Response:
 @blueprint.alt_response(503, description="Two others are reading it")
 def verify_audit(query: dict[str, Any]) -> Response:
     """Verify the hash chains: all of them, or one model's."""
-    name = _name(query["model"])
-    chain = None if name is None else f"model:{queries.model_id(reading(), name)}"
-    end_reading()
-    session = db.session()
-    begin_snapshot(session)
-    with parts().rooms.audits.place():
-        report = audit.verify_database(session, chain=chain)
+    report = verification(_name(query["model"]))
     return jsonify(
         {
             "ok": report.ok,
@@ -92,6 +86,21 @@ def verify_audit(query: dict[str, Any]) -> Response:
             "limits": report.limits,
         }
     )
+
+
+def verification(model: str | None) -> VerificationReport:
+    """Verify all chains, or one model's, where there is a place for that.
+
+    Raises:
+        ModelNotFoundError: there is no such model.
+        BusyError: two others are reading the log.
+    """
+    chain = None if model is None else f"model:{queries.model_id(reading(), model)}"
+    end_reading()
+    session = db.session()
+    begin_snapshot(session)
+    with parts().rooms.audits.place():
+        return audit.verify_database(session, chain=chain)
 
 
 @blueprint.route("/audit/export", methods=["GET"])
@@ -133,7 +142,8 @@ def _sees_all() -> bool:
     return may(current_caller().actor, Action.AUDIT)
 
 
-def _document(row: Row[Any]) -> dict[str, Any]:
+def entry_document(row: Row[Any]) -> dict[str, Any]:
+    """Return an entry as the present caller may see it."""
     entry = audit.sealed_entry(row)
     if not _sees_all():
         entry = audit_privacy.public(entry)

@@ -129,13 +129,21 @@ def get_alias(name: str, alias: str) -> Response:
 @blueprint.alt_response(409, description="Refused by policy")
 def set_alias(body: dict[str, Any], name: str, alias: str) -> Response:
     """Point an alias at a version; one that is bound to a stage is the move there."""
-    command = SetAlias(model=name, alias=alias, number=body["version"])
+    return point_alias(SetAlias(model=name, alias=alias, number=body["version"]))
+
+
+def point_alias(command: SetAlias) -> Response:
+    """Point an alias at a version, or ask for the move that it is.
+
+    Raises:
+        RegistryError: as ``SetAlias``.
+    """
 
     def work(tx: Transaction, move: MoveVersion | None) -> Document:
         pointed = execute(tx, replace(command, move=move))
         if isinstance(pointed, Moved) and pointed.request:
             return pointed.document
-        return {"alias": alias, "version": command.number}
+        return {"alias": command.alias, "version": command.number}
 
     return commit_alias(command, work, status=asked_status)
 

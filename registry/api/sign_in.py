@@ -105,18 +105,26 @@ def sign_in_by_token() -> Response:
     return answer
 
 
-def begin_session(answer: BaseResponse, actor: Actor) -> None:
+def begin_session(answer: BaseResponse, actor: Actor, *, cookie: str = "") -> None:
     """Give the browser a session of the token that an actor has shown.
+
+    Args:
+        answer: to the browser.
+        actor: whose session it is.
+        cookie: what it is known by, where that is not just any.
 
     Raises:
         PermissionDeniedError: it has shown something else.
+        NotSignedInError: that cookie has been given to a browser already.
     """
     if actor.credential is not CredentialKind.TOKEN:
         raise PermissionDeniedError("a session is made from an API token alone")
     brought = cookies.brought(parts().settings, cookies.SESSION)
     with _transaction(actor) as tx:
         token = tokens.find(tx.cx, actor.credential_id, now=tx.now)
-        row, cookie = sessions.start_for_token(tx, token, brought=brought)
+        row, cookie = sessions.start_for_token(
+            tx, token, brought=brought, cookie=cookie
+        )
     _give_session(answer, row, cookie)
 
 

@@ -13,9 +13,15 @@ from registry.app import create_app
 from registry.cli.configured_database import database_of, require_schema
 from registry.cli.failures import failure_of
 from registry.cli.metrics_server import metrics_served
-from registry.cli.streams import say, say_aside
+from registry.cli.streams import is_terminal, say, say_aside
+from registry.domain.sign_in_links import LIFETIME
 from registry.errors import ConfigurationError, RegistryError
-from registry.first_start import ensure_first_token, prepare_store, with_secret_key
+from registry.first_start import (
+    ensure_first_token,
+    prepare_store,
+    sign_in_link,
+    with_secret_key,
+)
 from registry.logs import configure_logging
 from registry.persistence import database, schema
 from registry.serving import run as http_server
@@ -80,6 +86,8 @@ def serve(
     port = listener.getsockname()[1]
     at = f"[{host}]" if ":" in host else host
     say_aside(f"Stagegate serves on http://{at}:{port}")
+    if is_terminal(sys.stderr) and (is_loopback(host) or settings.public_url):
+        _show_link(app, f"http://{at}:{port}")
     if not (is_loopback(host) or settings.public_url):
         say_aside(
             "STAGEGATE_PUBLIC_URL is not set: events have no links to this server,"
@@ -153,6 +161,15 @@ def _upgrade_or_exit(app: Flask) -> None:
 def _upgrade(app: Flask) -> None:
     with database_of(app):
         schema.upgrade(database.db.engine)
+
+
+def _show_link(app: Flask, address: str) -> None:
+    """Say where a browser is signed in; a terminal's reader alone is told."""
+    below = os.environ.get("SCRIPT_NAME", "").strip("/")
+    link = sign_in_link(app, f"{address}/{below}".rstrip("/"))
+    if link:
+        minutes = LIFETIME.seconds // 60
+        say_aside(f"Open it signed in, once and within {minutes} minutes:\n  {link}")
 
 
 def _show_first_token(app: Flask) -> None:

@@ -209,7 +209,7 @@ class StagePolicy:
         return tuple(
             target
             for target in self.stages
-            if target != stage and self._move(stage, target, rollback=False)
+            if target != stage and self.rule_for(stage, target, rollback=False)
         )
 
     def alias_rule(self, alias: str) -> AliasRule | None:
@@ -242,7 +242,7 @@ class StagePolicy:
     ) -> Considered:
         """Return what is to be said of a move; on a rollback, where it has been."""
         rollback = stages_before is not None
-        move = self._move(version.stage, to_stage, rollback=rollback)
+        move = self.rule_for(version.stage, to_stage, rollback=rollback)
         problems = [] if move else [self._refusal(version.stage, to_stage)]
         if stages_before is not None and to_stage not in stages_before:
             problems.append(f"version {version.number} has never been in {to_stage}")
@@ -303,7 +303,10 @@ class StagePolicy:
             broken=broken,
         )
 
-    def _move(self, from_stage: str, to_stage: str, *, rollback: bool) -> Move | None:
+    def rule_for(
+        self, from_stage: str, to_stage: str, *, rollback: bool
+    ) -> Move | None:
+        """Return the rule that counts for a move, if there is one."""
         if from_stage == to_stage:
             return None
         for move in self.moves:
@@ -321,8 +324,8 @@ class StagePolicy:
         return f"{from_stage} to {to_stage} is not an allowed move"
 
     def _is_rollback_only(self, from_stage: str, to_stage: str) -> bool:
-        by_transition = self._move(from_stage, to_stage, rollback=False)
-        by_rollback = self._move(from_stage, to_stage, rollback=True)
+        by_transition = self.rule_for(from_stage, to_stage, rollback=False)
+        by_rollback = self.rule_for(from_stage, to_stage, rollback=True)
         return by_rollback is not None and by_transition is None
 
     def refused(

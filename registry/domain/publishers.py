@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from registry.domain.roles import Role
 from registry.domain.rows import PublisherRow
@@ -130,7 +130,7 @@ _account = partial(
     is_required=True,
 )
 
-_RULES = {
+_RULES: Mapping[str, _Rules] = {
     JobProvider.GITHUB: _Rules(
         issuer="https://token.actions.githubusercontent.com",
         members={
@@ -219,6 +219,20 @@ def algorithms_of(provider: JobProvider) -> Sequence[str]:
 def usual_issuer(provider: JobProvider) -> str:
     """Return the issuer of those who run none of their own; nothing where all do."""
     return _RULES[provider].issuer
+
+
+class MemberForm(NamedTuple):
+    """How something is said of a job."""
+
+    form: str
+    is_required: bool
+
+
+def members_of(provider: str) -> Mapping[str, MemberForm]:
+    """Return what may be said of a platform's jobs; of no platform, nothing."""
+    rules = _RULES.get(provider)
+    members = rules.members if rules else {}
+    return {name: MemberForm(m.form, m.is_required) for name, m in members.items()}
 
 
 def checked_members(provider: JobProvider, said: Mapping[str, str]) -> dict[str, str]:

@@ -30,6 +30,7 @@ from sqlalchemy import (
     type_coerce,
     union_all,
 )
+from sqlalchemy.types import NullType
 
 from registry.domain.rows import StageChangeRow
 from registry.persistence.statements import (
@@ -281,12 +282,9 @@ def _lines(
 def _metric(dialect: str) -> ColumnElement[Any]:
     """Return a metric of a row: whatever its name has in it, no path is made of it."""
     each = func.json_each(VERSIONS.c.metrics).table_valued("key", "value")
-    is_sqlite = dialect == "sqlite"
-    number: ColumnElement[Any] = (
-        type_coerce(each.c.value, Float)
-        if is_sqlite
-        else cast(cast(each.c.value, Text), Float)
-    )
+    number: ColumnElement[Any] = each.c.value
+    if dialect == "postgresql":  # JSON; as a float as it comes, converted by nobody
+        number = type_coerce(cast(cast(number, Text), Float), NullType())
     return (
         select(number)
         .where(each.c.key == bindparam("metric", type_=Text))

@@ -32,6 +32,7 @@ from webhooks.statements import fetch
 
 MAX_COMPARED = 5
 _PLACES = range(MAX_COMPARED)
+_FILE = (FILES.c.version_id, FILES.c.path, FILES.c.size_bytes, FILES.c.sha256)
 
 
 def _is_chosen(column: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -64,13 +65,16 @@ def _files_that(condition: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
         .subquery()
     )
     return (
-        select(FILES.c.version_id, FILES.c.path, FILES.c.size_bytes, FILES.c.sha256)
+        select(*_FILE)
         .join(paths, paths.c.path == FILES.c.path)
         .where(_is_chosen(FILES.c.version_id))
         .order_by(FILES.c.path)
     )
 
 
+_NAMED = select(*_FILE).where(
+    _is_chosen(FILES.c.version_id), FILES.c.path == bindparam("path")
+)
 _DIFFERING = _files_that(~(_IN_ALL & _IS_ONE))
 _EQUAL = _files_that(_IN_ALL & _IS_ONE)
 
@@ -117,3 +121,11 @@ def files_of(
         entry = FileEntry(path, size_bytes, sha256)
         found.setdefault(path, {})[version_id] = entry
     return found
+
+
+def files_named(
+    cx: Connection, version_ids: Sequence[str], path: str
+) -> Mapping[str, FileEntry]:
+    """Return the file of one path, by version; those that have none are left out."""
+    rows = fetch(cx, _NAMED, {"path": path, **_chosen(version_ids)})
+    return {version_id: FileEntry(*file) for version_id, *file in rows}

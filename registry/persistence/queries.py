@@ -8,8 +8,6 @@ Rules:
 - What is asked for by a name and is not there raises a ``NotFoundError``.
 """
 
-import json
-import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cache
@@ -21,14 +19,11 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
-    String,
     and_,
     bindparam,
     func,
-    literal,
     or_,
     select,
-    union,
 )
 
 from registry.domain.commands.models import ModelState
@@ -50,7 +45,6 @@ from registry.persistence.statements import (
     row_of,
     selected,
 )
-from registry.persistence.tables import AuditEntry
 from webhooks.statements import fetch, fetch_one, is_among, read_rows
 
 _LIVE_MODEL = MODELS.c.deleted_at.is_(None)
@@ -91,7 +85,7 @@ _READABLE_MODELS = _MODELS.where(is_readable(MODELS.c.name))
 VERSION = OF_LIVE.where(
     MODELS.c.name == bindparam("name"), VERSIONS.c.number == bindparam("number")
 )
-_ABOVE_ALL = 2**63 - 1  #: no version and no entry has that number
+_ABOVE_ALL = 2**63 - 1  #: no version has that number
 _BELOW = and_(
     VERSIONS.c.model_id == MODELS.c.id,
     VERSIONS.c.deleted_at.is_(None),
@@ -175,69 +169,6 @@ _HOLDER = _holder(
 _HOLDER_AT = _holder(
     or_(VERSIONS.c.deleted_at.is_(None), VERSIONS.c.deleted_at > bindparam("at")),
     _CHANGE.at <= bindparam("at"),
-)
-
-
-_ENTRY = AuditEntry.__table__.c
-_ENTRIES = (
-    select(*_ENTRY)
-    .where(_ENTRY.id < bindparam("below", type_=BigInteger))
-    .order_by(_ENTRY.id.desc())
-    .limit(bindparam("most"))
-)
-
-
-def _entries_that(
-    order: ColumnElement[int], *conditions: ColumnElement[bool]
-) -> Select[Any]:
-    page = (
-        select(_ENTRY.id)
-        .where(_ENTRY.id < bindparam("below", type_=BigInteger), *conditions)
-        .order_by(order.desc())
-        .limit(bindparam("most"))
-    )
-    return select(page.subquery().c.id)
-
-
-def _hidden(*conditions: ColumnElement[bool]) -> Iterator[Select[Any]]:
-    """Entries of the model's chain that name it in their text and not beside it.
-
-    One query for each range of the index of chains and models, which has no step for
-    what is not equal. They are few, if any, and sorted by themselves: by an index in
-    this order all entries without a model would be walked.
-    """
-    chains = select((literal("model:", String) + MODELS.c.id).label("chain")).where(
-        MODELS.c.name == bindparam("model")
-    )
-    is_of_its_chain = _ENTRY.chain.in_(select(chains.cte("chains").c.chain))
-    names_it = _ENTRY.canonical.contains(bindparam("said", type_=String), escape="/")
-    for is_other in (
-        _ENTRY.model < bindparam("model"),
-        _ENTRY.model > bindparam("model"),
-        _ENTRY.model.is_(None),
-    ):
-        yield _entries_that(
-            _ENTRY.id + 0, is_of_its_chain, is_other, names_it, *conditions
-        )
-
-
-_ENTRIES_OF_MODEL = _ENTRIES.where(
-    _ENTRY.id.in_(
-        union(_entries_that(_ENTRY.id, _ENTRY.model == bindparam("model")), *_hidden())
-    )
-)
-#: By what the model of the chain is called now; what is no model's is left out.
-_IS_READABLE = _ENTRY.chain.in_(
-    select(literal("model:", String) + MODELS.c.id).where(is_readable(MODELS.c.name))
-)
-_READABLE_ENTRIES = _ENTRIES.where(_IS_READABLE)
-_READABLE_ENTRIES_OF_MODEL = _ENTRIES.where(
-    _ENTRY.id.in_(
-        union(
-            _entries_that(_ENTRY.id, _ENTRY.model == bindparam("model"), _IS_READABLE),
-            *_hidden(_IS_READABLE),
-        )
-    )
 )
 
 
@@ -399,32 +330,6 @@ def stage_holder(
         when = "was" if at else "is"
         raise NotFoundError(f"no version of {name!r} {when} in {stage}")
     return row_of(VersionRow, found)
-
-
-def list_audit_entries(
-    cx: Connection,
-    *,
-    model: str | None,
-    below: int | None,
-    limit: int,
-    readable: Readable = (),
-) -> Iterator[Row[Any]]:
-    """Audit entries, newest first; with ``model`` those that may be about it.
-
-    Where ``readable`` says which models may be read, those of their chains.
-
-    The column says so, or the sealed text may: a column can be edited. Whoever asks
-    for a model looks at the texts.
-    """
-    values: dict[str, Any] = {"below": below or _ABOVE_ALL, "most": limit}
-    if model is not None:
-        said = f'"model":{json.dumps(model, ensure_ascii=False)}'
-        values |= {"model": model, "said": re.sub("[/%_]", r"/\g<0>", said)}
-    statement = _ENTRIES if model is None else _ENTRIES_OF_MODEL
-    if readable:
-        values |= readable_values(readable)
-        statement = _READABLE_ENTRIES if model is None else _READABLE_ENTRIES_OF_MODEL
-    return read_rows(cx, statement, limit=limit, values=values)
 
 
 def oldest_unfinished_upload(

@@ -432,6 +432,9 @@ class AuditEntry(Base):
         Index("audit_entries_by_model", "model", "id"),
         #: Finds what a chain has of other models than it should.
         Index("audit_entries_by_chain_and_model", "chain", "model"),
+        Index("audit_entries_by_actor", "actor", "id"),
+        Index("audit_entries_by_action", "action", "id"),
+        Index("audit_entries_by_time", "at"),
     )
 
     id: Mapped[int] = mapped_column(_BIG, primary_key=True, autoincrement=True)

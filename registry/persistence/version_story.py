@@ -39,7 +39,7 @@ from registry.persistence.statements import (
     selected,
 )
 from registry.persistence.tables import AuditEntry
-from webhooks.statements import fetch
+from webhooks.statements import fetch, is_among
 from webhooks.tables import (
     REASON_SUPERSEDED,
     Delivery,
@@ -177,14 +177,15 @@ _APPROVALS = (
     .where(_OF_WINDOW)
     .order_by(APPROVALS.c.at)
 )
-#: A range of the version's entries: its stage changes have no number in the log.
-_ENTRIES = select(_LOG.canonical).where(
-    _LOG.chain == bindparam("chain"),
-    _LOG.version == bindparam("number"),
-    or_(_LOG.action == STAGE_CHANGED, _LOG.action == REQUEST_CREATED),
-    _LOG.at >= bindparam("since"),
-    _LOG.at <= bindparam("until"),
-)
+_ENTRIES = {
+    database: select(_LOG.canonical).where(
+        _LOG.chain == bindparam("chain"),
+        _LOG.version == bindparam("number"),
+        is_among(_LOG.at, "instants", database),
+        or_(_LOG.action == STAGE_CHANGED, _LOG.action == REQUEST_CREATED),
+    )
+    for database in ("sqlite", "postgresql")
+}
 
 
 def story_of(
@@ -243,7 +244,6 @@ def _entries(
     values = {
         "chain": f"model:{version.model_id}",
         "number": version.number,
-        "since": rfc3339(min(instants)),
-        "until": rfc3339(max(instants)),
+        "instants": sorted(map(rfc3339, instants)),
     }
-    return [text for (text,) in fetch(cx, _ENTRIES, values)]
+    return [text for (text,) in fetch(cx, _ENTRIES[cx.dialect.name], values)]

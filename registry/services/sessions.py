@@ -18,6 +18,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, delete, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 from registry.domain.entries import Change
 from registry.domain.people import Person
@@ -29,7 +30,7 @@ from registry.persistence.statements import row_of, selected
 from registry.persistence.tables import BrowserSession
 from registry.services import audit
 from registry.services.transaction import Transaction
-from webhooks.statements import fetch_one, write
+from webhooks.statements import fetch, fetch_one, write
 
 LONGEST = timedelta(hours=12)
 IDLE = timedelta(hours=2)
@@ -38,6 +39,7 @@ REMOVED_AT_ONCE = 1_000
 COOKIE_BYTES = 32
 STARTED = "session.started"
 ENDED = "session.ended"
+ALL_ENDED = "session.all_ended"
 
 _SESSIONS = select(*selected(SessionRow))
 _BY_ID = _SESSIONS.where(BrowserSession.id == bindparam("of_id"))
@@ -54,6 +56,23 @@ _OF_PERSON = (
     .order_by(BrowserSession.id)
     .with_for_update()
 )
+_GO_ON = (
+    BrowserSession.principal == bindparam("of_principal"),
+    BrowserSession.ended_at.is_(None),
+    BrowserSession.expires_at > bindparam("at"),
+)
+_THEIRS = (
+    _SESSIONS.where(*_GO_ON, BrowserSession.last_seen_at > bindparam("seen_since"))
+    .order_by(BrowserSession.created_at.desc(), BrowserSession.id)
+    .limit(bindparam("most"))
+)
+_LOCK_ALL = (
+    select(BrowserSession.id)
+    .where(*_GO_ON)
+    .order_by(BrowserSession.id)
+    .with_for_update()
+)
+_END_ALL = update(BrowserSession).where(*_GO_ON).values(ended_at=bindparam("at"))
 _SEEN = (
     update(BrowserSession)
     .where(BrowserSession.id == bindparam("of_id"))
@@ -98,9 +117,19 @@ def start_for_person(
 
 
 def start_for_token(
-    tx: Transaction, token: TokenRow, *, brought: str
+    tx: Transaction, token: TokenRow, *, brought: str, cookie: str = ""
 ) -> tuple[SessionRow, str]:
-    """Sign a browser in by a token, for as long as that is valid."""
+    """Sign a browser in by a token, for as long as that is valid.
+
+    Args:
+        tx: the caller is who has the token.
+        token: it is valid.
+        brought: the cookie that the browser had, or nothing.
+        cookie: what its cookie is to be, which nobody but the server has seen.
+
+    Raises:
+        NotSignedInError: that cookie has been given to a browser already.
+    """
     latest = tx.now + LONGEST
     row = SessionRow(
         id="",
@@ -113,14 +142,19 @@ def start_for_token(
         expires_at=min(latest, token.expires_at or latest),
         last_seen_at=tx.now,
     )
-    return _start(tx, row, brought)
+    return _start(tx, row, brought, cookie)
 
 
-def _start(tx: Transaction, row: SessionRow, brought: str) -> tuple[SessionRow, str]:
+def _start(
+    tx: Transaction, row: SessionRow, brought: str, cookie: str = ""
+) -> tuple[SessionRow, str]:
     end(tx, brought)
-    cookie = secrets.token_urlsafe(COOKIE_BYTES)
+    cookie = cookie or secrets.token_urlsafe(COOKIE_BYTES)
     row = replace(row, id=_digest(cookie))
-    apply.add(tx.cx, row)
+    try:
+        apply.add(tx.cx, row)
+    except IntegrityError as error:
+        raise NotSignedInError("this link has been used already") from error
     audit.log(tx, Change(action=STARTED, after=_told(row)))
     return row, cookie
 
@@ -170,6 +204,26 @@ def end_at_provider(tx: Transaction, *, issuer: str, sid: str, subject: str) -> 
     for row in rows:
         _end(tx, row_of(SessionRow, row))
     return len(rows)
+
+
+def end_all(tx: Transaction, principal: str) -> int:
+    """End every session of somebody; returns how many those were."""
+    values = {"of_principal": principal, "at": tx.now}
+    ids = tx.cx.scalars(_LOCK_ALL, values).all()
+    if ids:
+        tx.cx.execute(_END_ALL, values)
+        told = {"principal": principal, "sessions": list(ids)}
+        audit.log(tx, Change(action=ALL_ENDED, before=told))
+    return len(ids)
+
+
+def list_sessions(
+    cx: Connection, principal: str, *, now: datetime, limit: int
+) -> list[SessionRow]:
+    """List the sessions of somebody that go on, the newest first."""
+    values = {"of_principal": principal, "at": now, "seen_since": now - IDLE}
+    rows = fetch(cx, _THEIRS, {**values, "most": limit})
+    return [row_of(SessionRow, row) for row in rows]
 
 
 def _end(tx: Transaction, session: SessionRow) -> None:

@@ -13,9 +13,9 @@ Rules:
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, tuple_, update
 
 from registry.domain import names
 from registry.domain.actors import Actor, ActorKind, CredentialKind, makers_by
@@ -37,7 +37,7 @@ from registry.persistence.statements import row_of, selected
 from registry.persistence.tables import Token
 from registry.services import audit
 from registry.services.transaction import Transaction
-from webhooks.statements import fetch_one, write
+from webhooks.statements import fetch, fetch_one, write
 
 DEFAULT_DAYS = 90
 MAX_DAYS = 365
@@ -57,9 +57,30 @@ _TOKENS = select(*selected(TokenRow))
 _BY_DIGEST = _TOKENS.where(Token.digest == bindparam("digest"))
 _BY_ID = _TOKENS.where(Token.id == bindparam("of_id"))
 _LOCK = _BY_ID.with_for_update()
+#: All other tokens have a maker, or an end.
+_BOOTSTRAP = (
+    _TOKENS.where(
+        *(Token.name == BOOTSTRAP_NAME, Token.made_by == ""),
+        *(Token.expires_at.is_(None), Token.revoked_at.is_(None)),
+    )
+    .order_by(Token.created_at.desc())
+    .limit(1)
+)
 _PAGE = (
     _TOKENS.where(Token.id > bindparam("after"))
     .order_by(Token.id)
+    .limit(bindparam("limit"))
+)
+_NEWEST = (
+    _TOKENS.where(
+        Token.kind == bindparam("of_kind"),
+        tuple_(Token.created_at, Token.id)
+        < tuple_(
+            bindparam("created_before", type_=Token.__table__.c.created_at.type),
+            bindparam("below"),
+        ),
+    )
+    .order_by(Token.created_at.desc(), Token.id.desc())
     .limit(bindparam("limit"))
 )
 _USED = (
@@ -121,6 +142,18 @@ def ensure_bootstrap_token(tx: Transaction, secret: str) -> bool:
         return False
     _store(tx, BOOTSTRAP_NAME, Grant(Role.ADMIN), secret=secret, expires_at=None)
     return True
+
+
+def bootstrap_token(cx: Connection) -> TokenRow:
+    """Return the bootstrap token, of several the newest.
+
+    Raises:
+        NotSignedInError: there is none, or it was revoked.
+    """
+    row = fetch_one(cx, _BOOTSTRAP, {})
+    if row is None:
+        raise NotSignedInError("the bootstrap token has been revoked")
+    return row_of(TokenRow, row)
 
 
 def has_tokens(cx: Connection) -> bool:
@@ -224,6 +257,16 @@ def revoke_token(tx: Transaction, token_id: str) -> None:
 def list_tokens(cx: Connection, *, after: str | None, limit: int) -> Sequence[TokenRow]:
     """List tokens by id, the revoked ones too."""
     rows = cx.execute(_PAGE, {"after": after or "", "limit": limit})
+    return [row_of(TokenRow, row) for row in rows]
+
+
+def list_newest(
+    cx: Connection, kind: str, *, behind: tuple[datetime, str] | None, limit: int
+) -> list[TokenRow]:
+    """List tokens of a kind, the newest first, from those behind an instant and id."""
+    created_before, below = behind or (datetime.max.replace(tzinfo=UTC), "")
+    values = {"created_before": created_before, "below": below}
+    rows = fetch(cx, _NEWEST, {**values, "of_kind": kind, "limit": limit})
     return [row_of(TokenRow, row) for row in rows]
 
 

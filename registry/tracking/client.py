@@ -96,6 +96,12 @@ class TrackingServer:
         experiment = quote(experiment_id, safe="")
         return f"{self.url}/#/experiments/{experiment}/runs/{quote(run_id, safe='')}"
 
+    def logged_model_url(self, experiment_id: str, model_id: str) -> str:
+        """Where a person sees the logged model."""
+        experiment = quote(experiment_id, safe="")
+        model = quote(model_id, safe="")
+        return f"{self.url}/#/experiments/{experiment}/models/{model}"
+
     def get_run(self, run_id: str) -> Run:
         """One run.
 

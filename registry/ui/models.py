@@ -101,7 +101,10 @@ class _Asked:
         if self.order not in _ORDERS:
             raise InvalidInputError(f"expected {' or '.join(_ORDERS)}", field="order")
         typed = self.q if self.is_filter else ""
-        search = language.parse_search(language.MODELS, typed, _ORDERS[self.order])
+        try:
+            search = language.parse_search(language.MODELS, typed, _ORDERS[self.order])
+        except InvalidInputError as error:
+            raise InvalidInputError(f"Filter: {error.message}", field="q") from error
         of_words = () if self.is_filter else _words(self.q)
         comparisons = (*search.comparisons, *of_words)
         if self.kind == "prompts":

@@ -19,6 +19,7 @@ from registry.ui import (
     compare,
     consumers,
     deliveries,
+    files,
     model_forms,
     models,
     moves,
@@ -36,7 +37,7 @@ from registry.ui.pages import i_may, page, see
 
 _MODULES = (
     *(assets, sign_in, account, now),
-    *(models, model_forms, versions, compare, moves, requests),
+    *(models, model_forms, versions, files, compare, moves, requests),
     *(consumers, webhooks, webhooks_editing, webhooks_redelivery, deliveries),
     *(audit, policy, access),
 )

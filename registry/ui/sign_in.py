@@ -5,6 +5,8 @@ Rules:
 - An API token that is typed here becomes a session; it is kept nowhere else.
 - After it a browser goes on to a path here, never to an address (``is_local_path``).
 - How often one may try is held to what ``Authorization`` is held to.
+- The link of ``stagegate serve`` signs in once (``domain.sign_in_links``), by the
+  bootstrap token. Its ticket is in the query, which nothing here logs.
 """
 
 from contextlib import suppress
@@ -21,6 +23,7 @@ from registry.auth.cross_origin import refuse_cross_origin
 from registry.auth.permissions import Permission, requires
 from registry.auth.sign_in import counting_failures
 from registry.domain.people import is_local_path
+from registry.domain.sign_in_links import SignInLinks
 from registry.errors import NoCredentialError, NotSignedInError, RegistryError
 from registry.persistence.database import reading
 from registry.services import tokens
@@ -53,6 +56,26 @@ def sign_in_by_token() -> BaseResponse:
             )
         answer = see(_next())
         browser_sessions.begin_session(answer, tokens.actor_of(token))
+    except RegistryError as error:
+        return refused("signin.html", error, **_ways(), ended=False)
+    return answer
+
+
+@blueprint.get("/signin/once")
+@requires(Permission.PUBLIC)
+def sign_in_once() -> BaseResponse:
+    """Sign the browser in by the link that the server printed when it started."""
+    if request.method == "HEAD":  # who looks at a link has not opened it
+        return Response()
+    settings, now = parts().settings, datetime.now(UTC)
+    try:
+        cookies.require_safe_place(settings)
+        with counting_failures():
+            links = SignInLinks(settings.secret_keys)
+            cookie = links.cookie_of(request.args.get("ticket", ""), now=now)
+            actor = tokens.actor_of(tokens.bootstrap_token(reading()))
+            answer = see(url_for("ui.now.show"))
+            browser_sessions.begin_session(answer, actor, cookie=cookie)
     except RegistryError as error:
         return refused("signin.html", error, **_ways(), ended=False)
     return answer

@@ -224,7 +224,7 @@ def _deployed(reported: Sequence[DeploymentRow]) -> Step:
     return Step(
         name="Deployed",
         tone="bad" if DeploymentStatus.FAILED in statuses else tone,
-        text=", ".join(
+        text="\n".join(
             f"{row.environment}: {row.status.replace('_', ' ')}" for row in reported
         ),
         at=max(row.updated_at for row in reported),

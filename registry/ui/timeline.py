@@ -28,7 +28,12 @@ _AXIS = 24
 _LEAST_BAR = 3
 _CHARACTER = 6.7
 _BETWEEN_TICKS = 92
-_SHORT = timedelta(days=3)
+#: How instants are written, by how long all of it lasts.
+_FORMS = (
+    (timedelta(hours=1), "%H:%M:%S"),
+    (timedelta(days=3), "%d %b %H:%M"),
+    (timedelta.max, "%d %b %Y"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,8 +238,8 @@ def _rows(bars: Sequence[Bar]) -> tuple[list[list[Bar]], int]:
 
 def _ticks(places: Mapping[datetime, float]) -> list[Tick]:
     instants = list(places)
-    is_short = instants[-1] - instants[0] < _SHORT
-    form = "%d %b %H:%M" if is_short else "%d %b %Y"
+    whole = instants[-1] - instants[0]
+    form = next(form for most, form in _FORMS if whole < most)
     ticks, free = [], float("-inf")
     for instant, x in places.items():
         has_room = x >= free

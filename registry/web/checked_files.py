@@ -11,6 +11,7 @@ Rules:
   remembered, so that a file is not hashed for each of its ranges. A store without
   ETags has no ranges.
 - What is found is recorded as a failed verification is.
+- What is shown as a text is small, and UTF-8.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,8 +22,11 @@ from registry.artifacts.streams import held_to
 from registry.domain.manifests import FileEntry
 from registry.domain.rows import VersionRow
 from registry.errors import ArtifactChangedError
+from registry.services.artifacts import is_read_by
 from registry.web.commands import parts
 from registry.web.verification import change_log, run_once
+
+MAX_TEXT_BYTES = 512 * 1024
 
 
 def require_unchanged(version: VersionRow) -> None:
@@ -70,6 +74,27 @@ def whole(version: VersionRow, entry: FileEntry) -> Iterator[Iterator[bytes]]:
     log_change = change_log(version)
     with parts().store.open(version.artifact_uri, entry.path) as chunks:
         yield _begun(_watched(entry, chunks, log_change))
+
+
+def text_of(version: VersionRow, entry: FileEntry) -> str | None:
+    """Return a file as a text; None where it is none, large, or lies elsewhere.
+
+    Raises:
+        ArtifactChangedError: It is not what was registered.
+        ArtifactNotFoundError: The store does not have it any more.
+        ArtifactStoreError: The store does not answer.
+    """
+    require_unchanged(version)
+    is_readable = is_read_by(parts().store, version.artifact_uri)
+    if not is_readable or entry.size_bytes > MAX_TEXT_BYTES:
+        return None
+    with whole(version, entry) as chunks:
+        content = b"".join(chunks)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text
 
 
 def _watched(

@@ -15,6 +15,7 @@ from registry.services.subscriptions import WebhookParts
 from registry.settings import Settings
 from registry.tracking.client import TrackingServer
 from registry.web.readiness import Readiness
+from registry.web.signatures import Signatures
 from registry.web.single_flight import RecentKeys, SingleFlight
 from webhooks.queue.dispatcher import Dispatcher
 
@@ -92,6 +93,7 @@ class Parts:
         default_factory=SingleFlight
     )
     whole_files: RecentKeys[tuple[str, ...]] = field(default_factory=RecentKeys)
+    signatures: Signatures = field(default_factory=Signatures)
     rooms: Rooms = field(default_factory=Rooms)
 
     @cached_property

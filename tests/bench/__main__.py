@@ -17,6 +17,7 @@ from tests.bench import (
     sizes,
     stalling,
     start,
+    web,
 )
 
 
@@ -42,6 +43,7 @@ for _command in (
     sizes.sizes,
     stalling.stalled_clients,
     start.start,
+    web.web,
 ):
     main.add_command(_command)
 

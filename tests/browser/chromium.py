@@ -152,4 +152,4 @@ def visiting(
     visitor = Visitor(context.new_page(), server.url, has_scripts=scripts)
     yield visitor
     context.close()
-    assert visitor.complaints == []
+    assert visitor.complaints == [], visitor.complaints

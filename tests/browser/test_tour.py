@@ -1,5 +1,6 @@
 """Every page: with what people write in it, and with what would run if it could."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+import registry.ui
 from registry.settings import packaged_config
 from tests.browser.chromium import NARROW, Visitor, visiting
 from tests.browser.injections import NAMES, Hostile
@@ -18,7 +20,8 @@ from tests.server import running_server
 
 #: What answers with a file, or with what only another page leads to.
 NO_PAGES = {"assets.asset", "sign_in.sign_in_once", "versions.download"}
-FOREIGN = "://evil"
+ENDPOINT = re.compile(r"""(?:url_for\(|nav_link\("[^"]*", )["']([\w.]+\w)["']""")
+TEMPLATES = Path(registry.ui.__file__).parent / "templates"
 PLANTED = """
 [...document.querySelectorAll("[data-planted]")].map((each) => each.outerHTML)
 """
@@ -68,6 +71,19 @@ def test_every_page_is_in_the_tour(tmp_path: Path) -> None:
     }
 
     assert pages - NO_PAGES == PAGES.keys()
+
+
+def test_every_link_in_a_template_leads_to_a_route(tmp_path: Path) -> None:
+    app = make_app(tmp_path)
+    close_app(app)
+    named = {
+        (file.name, endpoint)
+        for file in TEMPLATES.glob("*.html")
+        for endpoint in ENDPOINT.findall(file.read_text())
+    }
+
+    assert named
+    assert [each for each in named if each[1] not in app.view_functions] == []
 
 
 def test_every_page_can_be_used_by_everybody_in_light_and_dark_and_narrow(

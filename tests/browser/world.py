@@ -40,6 +40,14 @@ from = "Archived"
 to = "Production"
 via = "rollback"
 """
+#: As MLflow writes it.
+SIGNATURE = """
+signature:
+  inputs: '[{"type": "double", "name": "amount", "required": true}, {"type": "string",
+    "name": "country", "required": false}]'
+  outputs: '[{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 2]}}]'
+  params: null
+"""
 MODELS = ("fraud", "churn", "prices")
 
 
@@ -149,7 +157,7 @@ def _register(world: World, model: str, number: int, directory: Path) -> None:
     artifact = directory / f"{number}"
     artifact.mkdir(exist_ok=True)
     (artifact / "MLmodel").write_text(
-        texts.prose("artifact_path: model\nflavors:\n  sklearn: {}\n")
+        texts.prose("artifact_path: model\nflavors:\n  sklearn: {}\n") + SIGNATURE
     )
     (artifact / "requirements.txt").write_text(f"scikit-learn==1.5.{number}\n")
     (artifact / "model.bin").write_bytes(b"weights" * number)

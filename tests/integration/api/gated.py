@@ -92,7 +92,12 @@ def gated_policy() -> str:
 
 
 def ci_job(
-    api: Driver, role: str = "promoter", publisher: str = "p1", *, human: str = ""
+    api: Driver,
+    role: str = "promoter",
+    publisher: str = "p1",
+    *,
+    human: str = "",
+    run_url: str = "",
 ) -> Driver:
     """The same registry as a CI job sees it, by the token of its publisher."""
     secret = f"of-a-job-{publisher}"
@@ -103,7 +108,7 @@ def ci_job(
         models="*",
         kind=tokens.CI,
         publisher_id=publisher,
-        on_behalf_of={"run_id": "7", "human": human},
+        on_behalf_of={"run_id": "7", "human": human, "run_url": run_url},
         digest=token_digest(secret),
         created_at=utc_now(),
         created_by="acme",

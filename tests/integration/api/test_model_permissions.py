@@ -35,7 +35,7 @@ MLFLOW = ("/api/2.0/", "/ajax-api/2.0/", "/model-versions/")
 CANARY = "canary-of-a-foreign-model"
 #: No model's, whoever calls: each is to be thought about before it stands here.
 OF_NO_MODEL = {
-    *("ui.policy.show", "ui.account.show"),
+    *("ui.policy.show", "ui.account.show", "ui.account.sign_out_everywhere"),
     *("tokens.whoami", "policy.get_policy", "artifacts.check_upload"),
     "sign_in.sign_in_by_token",
     *("event_types.list_event_types", "event_types.get_event_type"),
@@ -44,6 +44,7 @@ OF_NO_MODEL = {
 #: They leave out what may not be read (``test_readable_lists``).
 LISTS = {
     *("ui.now.show", "ui.models.index", "ui.requests.index", "ui.consumers.index"),
+    *("ui.audit.index", "ui.audit.entry", "ui.audit.as_of"),
     *("models.list_models", "audit.list_audit_entries", "audit.export_audit"),
     *("events.list_events", "requests.list_transition_requests"),
     *(f"{tree}.search.search_registered_models" for tree in ("mlflow", "mlflow_ajax")),
@@ -52,7 +53,8 @@ LISTS = {
 #: Whom they refuse is another matter than a role: nobody may, or whose it is.
 NOT_BY_ROLE = (
     *(".refuse_change", "edit_comment", "cancel_transition_request"),
-    "ui.sign_in.sign_in_by_token",
+    *("ui.sign_in.sign_in_by_token", "ui.sign_in.sign_in_once"),
+    "ui.requests.cancel",
 )
 BY_PATTERN = [role for role in Role if not role.is_global]
 CALLERS: dict[str, tuple[frozenset[Action], Document]] = {
