@@ -12,7 +12,7 @@ from registry.persistence.database import db
 from registry.persistence.tables import Token
 from registry.web.commands import parts
 from tests.integration.api.driver import ON_BOTH_DATABASES, Driver, document_of
-from tests.integration.api.test_audit_pages import said
+from tests.integration.ui.test_audit_pages import said
 from tests.integration.api.test_sessions import (
     NAME,
     ORIGINS,
