@@ -434,6 +434,7 @@ class AuditEntry(Base):
         Index("audit_entries_by_chain_and_model", "chain", "model"),
         Index("audit_entries_by_actor", "actor", "id"),
         Index("audit_entries_by_action", "action", "id"),
+        Index("audit_entries_by_actor_and_action", "actor", "action", "id"),
         Index("audit_entries_by_time", "at"),
     )
 

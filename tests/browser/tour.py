@@ -12,9 +12,14 @@ from tests.browser.world import World
 #: By endpoint, without ``ui.``: paths in which ``{…}`` are named by ``names_of``.
 PAGES: Mapping[str, tuple[str, ...]] = {
     "now.show": ("/",),
-    "models.index": ("/models", "/models?q={word}", "/models?q=nothing-like-it"),
+    "models.index": (
+        *("/models", "/models?q={word}", "/models?q=nothing-like-it"),
+        *("/models?order=changed", "/models?kind=prompts"),
+    ),
     "models.show": (
         "/models/{fraud}",
+        "/models/{fraud}?c=stage&c=metric:auc&c=commit&sort=-metric:auc&metric=loss",
+        "/models/{summary}",
         "/models/{churn}",
         "/models/{prices}",
     ),
@@ -80,6 +85,7 @@ def names_of(world: World) -> dict[str, str]:
         "fraud": world.fraud,
         "churn": world.churn,
         "prices": world.prices,
+        "summary": world.summary,
         "word": world.fraud[:3],
         "request": world.request,
         "delivery": delivery.id,
