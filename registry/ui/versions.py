@@ -51,6 +51,7 @@ _CHANGES = 20
 _DEPLOYMENTS = 200
 _FILES = 10
 _DONE = {
+    "moved": "The version has moved. What becomes of that stands in its history below.",
     "description": "The description is saved.",
     "tags": "The tags are changed.",
     "aliases": "The aliases are changed.",

@@ -293,7 +293,8 @@ def test_endpoints_are_paged_without_gap_and_those_in_trouble_are_first(
     ids = [subscribe(api, f"http://127.0.0.1:9/{number}") for number in range(5)]
     send(api, f"/webhooks/{ids[3]}/state", state="paused")
 
-    found, path = [], "/webhooks"
+    found: list[str] = []
+    path = "/webhooks"
     while path:
         text = api.client.get(path).text
         found += dict.fromkeys(re.findall(r'href="/webhooks/(sub_[0-9a-f]+)"', text))
