@@ -28,7 +28,9 @@ PLANTED = """
 ADDRESSES = """
 [...document.querySelectorAll("[href],[src],[action],[formaction]")]
     .map((each) => each.href?.baseVal ?? each.href ?? each.src ?? each.action)
-    .filter((address) => !/^https?:/.test(address) || address.includes("evil.example"))
+    .map((address) => new URL(address, location))
+    .filter(({protocol, host}) => !/^https?:$/.test(protocol) || /evil/.test(host))
+    .map(String)
 """
 
 
