@@ -16,6 +16,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from tests.receiver import Receiver
 from tests.services import keycloak as keycloak_service
+from tests.services import keycloak_distribution
 from tests.services import minio as minio_service
 from tests.services import postgres as postgres_service
 from tests.services.absence import is_required, report_absence
@@ -49,6 +50,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         # Coverage is of the tests' own processes: that of servers doubles their cost.
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    elif "coverage" in sys.modules and config.getoption("numprocesses", None):
+        # This process runs no test: it hands them out and writes what came of them.
+        sys.modules["coverage"].Coverage.current().stop()
     if "TMPDIR" not in os.environ and _has_room(MEMORY):
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
@@ -70,10 +74,33 @@ OF_POSTGRESQL = (
     "tests/integration/api/test_large_pages.py",
 )
 
+#: Others run all lines that these run, or nearly: coverage would only slow them.
+COVERED_BY_OTHERS = (
+    "tests/integration/api/test_audit.py",
+    "tests/integration/api/test_event_types.py",
+    "tests/integration/api/test_largest_events.py",
+    "tests/integration/api/test_model_permissions.py",
+    "tests/integration/api/test_own_address.py",
+    "tests/integration/artifacts/",
+    "tests/integration/cli/test_deployed.py",
+    "tests/integration/cli/test_gates.py",
+    "tests/integration/cli/test_jobs_that_run_again.py",
+    "tests/integration/examples/",
+    "tests/integration/mlflow_api/test_prompts.py",
+    "tests/integration/mlflow_api/test_recorded.py",
+    "tests/integration/openapi/test_http_edges.py",
+    "tests/integration/test_gates_migrate.py",
+    "tests/integration/test_live_deliveries_migrate.py",
+    "tests/integration/test_release_before_migrates.py",
+    "tests/integration/test_statement_counts.py",
+    "tests/integration/webhooks/test_many.py",
+)
+
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Coverage is asked of what needs no service, and of what PostgreSQL alone does."""
     place = item.nodeid.startswith(("tests/unit/", "tests/integration/"))
+    place &= not item.nodeid.startswith(COVERED_BY_OTHERS)
     fixtures = set(getattr(item, "fixturenames", ()))
     has_service = item.get_closest_marker("service") or fixtures & SERVICES
     if place and (not has_service or item.nodeid.startswith(OF_POSTGRESQL)):
@@ -111,7 +138,7 @@ def pytest_report_header() -> list[str]:
     return [
         f"PostgreSQL: {binaries.description if binaries else 'MISSING'}",
         f"S3: {minio_service.describe()}",
-        f"Keycloak: {keycloak_service.describe()}",
+        f"Keycloak: {keycloak_distribution.describe()}",
     ]
 
 
@@ -178,9 +205,9 @@ def minio(
 @pytest.fixture(scope="session")
 def keycloak() -> Iterator[keycloak_service.KeycloakServer]:
     """The one Keycloak of this test run, with the example's realm."""
-    distribution = keycloak_service.provide()
+    distribution = keycloak_distribution.provide()
     if distribution is None:
-        report_absence(keycloak_service.WITHOUT_KEYCLOAK)
+        report_absence(keycloak_distribution.WITHOUT_KEYCLOAK)
     with keycloak_service.run_server(distribution) as server:
         yield server
 

@@ -105,6 +105,16 @@ def list_attempts(
     return (row for (row,) in read_rows(session, query, limit=limit))
 
 
+def newest_attempts(
+    session: Session, delivery_id: str, *, below: int | None, limit: int
+) -> Sequence[Attempt]:
+    """List the attempts of a delivery, last one first, those below a number."""
+    query = select(Attempt).where(Attempt.delivery_id == delivery_id)
+    if below is not None:
+        query = query.where(Attempt.number < below)
+    return session.scalars(query.order_by(Attempt.number.desc()).limit(limit)).all()
+
+
 def redeliver(
     session: Session, delivery_id: str, *, now: datetime, due: datetime | None = None
 ) -> Delivery:

@@ -26,6 +26,7 @@ from sqlalchemy import (
     String,
     and_,
     bindparam,
+    case,
     literal,
     select,
     union,
@@ -40,15 +41,19 @@ from webhooks.statements import fetch, fetch_one, is_among, read_rows
 _ABOVE_ALL = 2**63 - 1  #: no entry has that number
 _SLACK = timedelta(hours=1)
 _ENTRY = AuditEntry.__table__.c
-_ENTRIES = (
-    select(*_ENTRY)
-    .where(_ENTRY.id < bindparam("below", type_=BigInteger))
-    .order_by(_ENTRY.id.desc())
-    .limit(bindparam("most"))
-)
+_ENTRIES = select(*_ENTRY).order_by(_ENTRY.id.desc()).limit(bindparam("most"))
+_BELOW = bindparam("below", type_=BigInteger)
+#: In words that no index is found by: the page is read by ids.
+_instant = _ENTRY.at.concat("")
 _ID = AuditEntry.__table__.alias("nearest").c
-_FIRST_ID = select(_ID.id).where(_ID.at >= bindparam("since_early"))
-_LAST_ID = select(_ID.id).where(_ID.at <= bindparam("until_late"))
+_FIRST_ID = select(_ID.id).where(_ID.at >= bindparam("since_early")).order_by(_ID.at)
+#: One bound from above, since SQLite looks for one: where the page begins, or the last
+#: entry of the time that is asked for.
+_END = (
+    select(case((_ID.id >= _BELOW, _BELOW), else_=_ID.id + 1))
+    .where(_ID.at <= bindparam("until_late"))
+    .order_by(_ID.at.desc())
+)
 #: By what the model of the chain is called now; what is no model's is left out.
 _IS_READABLE = _ENTRY.chain.in_(
     select(literal("model:", String) + MODELS.c.id).where(is_readable(MODELS.c.name))
@@ -61,12 +66,12 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
     "n": _ENTRY.n == bindparam("n"),
     "at": _ENTRY.at == bindparam("at"),
     "since": and_(
-        _ENTRY.at >= bindparam("since"),
-        _ENTRY.id >= _FIRST_ID.order_by(_ID.at).limit(1).scalar_subquery(),
+        _instant >= bindparam("since"),
+        _ENTRY.id >= _FIRST_ID.limit(1).scalar_subquery(),
     ),
     "until": and_(
-        _ENTRY.at < bindparam("until"),
-        _ENTRY.id <= _LAST_ID.order_by(_ID.at.desc()).limit(1).scalar_subquery(),
+        _instant < bindparam("until"),
+        _ENTRY.id < _END.limit(1).scalar_subquery(),
     ),
 }
 _CHANGE = (
@@ -81,7 +86,7 @@ def _page_that(
 ) -> Select[Any]:
     page = (
         select(_ENTRY.id)
-        .where(_ENTRY.id < bindparam("below", type_=BigInteger), *conditions)
+        .where(*conditions)
         .order_by(order.desc())
         .limit(bindparam("most"))
     )
@@ -114,6 +119,8 @@ def _hidden(*conditions: ColumnElement[bool]) -> Iterator[Select[Any]]:
 def _statement(asked: frozenset[str]) -> Select[Any]:
     """Return the statement of a way to ask, by what is asked for."""
     conditions = [_CONDITIONS[name] for name in sorted(asked - {"model"})]
+    if "until" not in asked:
+        conditions.append(_ENTRY.id < _BELOW)
     if "model" not in asked:
         return _ENTRIES.where(*conditions)
     of_model = _page_that(_ENTRY.id, _ENTRY.model == bindparam("model"), *conditions)

@@ -10,6 +10,7 @@ Rules:
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -44,7 +45,7 @@ from registry.persistence.statements import (
     row_of,
     selected,
 )
-from webhooks.statements import fetch_one, read_rows
+from webhooks.statements import fetch, fetch_one, is_among, read_rows
 
 _LIVE_MODEL = MODELS.c.deleted_at.is_(None)
 _NAMED = (MODELS.c.name == bindparam("name"), _LIVE_MODEL)
@@ -200,6 +201,25 @@ def model_name(cx: Connection, model_id: str) -> str:
         raise ModelNotFoundError(model_id)
     name: str = row[0]
     return name
+
+
+def model_names(cx: Connection, model_ids: Sequence[str]) -> dict[str, str]:
+    """The names of models by their ids, of those too that were deleted."""
+    statement = _names(cx.dialect.name)
+    return dict(fetch(cx, statement, {"ids": list(model_ids)}))
+
+
+def find_model_id(cx: Connection, name: str) -> str | None:
+    """The id of the model of a name, if there is one."""
+    found = fetch_one(cx, _KIND, {"name": name})
+    return None if found is None else str(found[0])
+
+
+@cache
+def _names(database: str) -> Select[str, str]:
+    return select(MODELS.c.id, MODELS.c.name).where(
+        is_among(MODELS.c.id, "ids", database)
+    )
 
 
 def model_of_version(cx: Connection, version_id: str) -> str | None:

@@ -77,10 +77,16 @@ def _page(*conditions: Any) -> Select[Any]:  # noqa: ANN401  # SQLAlchemy's
     )
 
 
-#: By whether they are a model's, are open, and only some models may be read.
+#: Open ones that nobody closes are left behind: only these can stand.
+_MAY_STAND = and_(
+    REQUESTS.c.policy_digest == bindparam("policy"),
+    REQUESTS.c.expires_at > bindparam("now"),
+)
+_CHOICES = (_OF_MODEL, _IS_OPEN, _MAY_STAND, is_readable(MODELS.c.name))
+#: By whether they are a model's, are open, may stand, and only some may be read.
 _PAGES = {
-    chosen: _page(*compress((_OF_MODEL, _IS_OPEN, is_readable(MODELS.c.name)), chosen))
-    for chosen in product((False, True), repeat=3)
+    chosen: _page(*compress(_CHOICES, chosen))
+    for chosen in product((False, True), repeat=len(_CHOICES))
 }
 _OF_VERSION = (
     and_(MODELS.c.name == bindparam("name"), MODELS.c.deleted_at.is_(None)),
@@ -141,17 +147,21 @@ def list_requests(
     before: str | None,
     limit: int,
     readable: Readable = (),
+    stand: tuple[str, datetime] | None = None,
 ) -> Iterator[FoundRequest]:
     """Transition requests, newest first; those left open, or all.
 
-    Where ``readable`` says which models may be read, those of them alone.
+    Where ``readable`` says which models may be read, those of them alone. Where
+    ``stand`` says the digest of the policy and an instant, those that may stand then.
     """
     values: dict[str, Any] = {"before": before or _BEHIND_ALL, "most": limit}
     if model is not None:
         values["model"] = model
     if readable:
         values |= readable_values(readable)
-    statement = _PAGES[model is not None, is_open, bool(readable)]
+    if stand:
+        values["policy"], values["now"] = stand
+    statement = _PAGES[model is not None, is_open, stand is not None, bool(readable)]
     return map(_found, read_rows(cx, statement, limit=limit, values=values))
 
 

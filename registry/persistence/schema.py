@@ -15,7 +15,7 @@ from registry.persistence.database import writing_problem
 from registry.persistence.sqlite import REPLACED, FileReplacedError
 
 #: The newest revision in ``migrations/versions``; a test holds the two together.
-HEAD = "0022"
+HEAD = "0023"
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 

@@ -79,10 +79,11 @@ _WAS_THERE = (
 
 def _held(models: CTE) -> CTE:
     """Where versions of the models stood, numbered within each stage."""
+    # In words that the index of instants is not found by: the models' are few.
+    at = func.coalesce(_CHANGE.at, _CHANGE.at, type_=_CHANGE.at.type)
     last = (
         select(_CHANGE.version_id, func.max(_CHANGE.sequence).label("sequence"))
-        .join(models, models.c.id == _CHANGE.model_id)
-        .where(_CHANGE.at <= _AT)
+        .where(_CHANGE.model_id.in_(select(models.c.id)), at <= _AT)
         .group_by(_CHANGE.version_id)
         .cte("last")
     )

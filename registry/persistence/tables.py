@@ -380,6 +380,10 @@ class Deployment(Base):
     __table_args__ = (
         Index("deployments_by_version", "version_id", "id"),
         Index("deployments_by_transition", "transition_id"),
+        Index(
+            "deployments_by_environment",
+            *("model_id", "environment", "updated_at", "id"),
+        ),
         #: Those that failed or are under way, by their last word.
         partial_index(
             "deployments_unfinished", "updated_at", where="status <> 'succeeded'"
@@ -430,6 +434,7 @@ class AuditEntry(Base):
         Index("audit_entries_by_chain_and_model", "chain", "model"),
         Index("audit_entries_by_actor", "actor", "id"),
         Index("audit_entries_by_action", "action", "id"),
+        Index("audit_entries_by_actor_and_action", "actor", "action", "id"),
         Index("audit_entries_by_time", "at"),
     )
 

@@ -6,7 +6,7 @@ The package ``webhooks`` calls ``subject_pattern`` what is ``model_pattern`` her
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.orm import Session
 
 from registry.domain.documents import Document
@@ -19,6 +19,7 @@ from registry.services.subscriptions import REDELIVERED, translated
 from registry.services.transaction import Transaction
 from webhooks import record, redelivery
 from webhooks.redelivery import DeliveryFilter
+from webhooks.statements import fetch
 from webhooks.tables import Delivery, ShownState
 
 _INSTANTS = ("since", "until", "again_before")
@@ -52,6 +53,17 @@ def deliveries_of_transition(
         .limit(limit)
         .options(*record.WITHOUT_CONTENT)
     ).all()
+
+
+def events_of(cx: Connection, transition_id: str) -> Sequence[str]:
+    """Return the ids of the events that announced a stage change."""
+    values = {"transition_id": transition_id}
+    return [event_id for (event_id,) in fetch(cx, _EVENTS, values) if event_id]
+
+
+_EVENTS = select(StageChange.event_id).where(
+    StageChange.transition_id == bindparam("transition_id")
+)
 
 
 def count(tx: Transaction, subscription_id: str, members: Mapping[str, Any]) -> int:

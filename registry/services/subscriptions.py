@@ -79,7 +79,7 @@ def create_subscription(
         tx.session,
         parts.box,
         parts.guard,
-        SubscriptionSpec(**_by_field(members)),
+        SubscriptionSpec(**by_field(members)),
         created_by=tx.caller.actor.name,
         now=tx.now,
     )
@@ -105,7 +105,7 @@ def update_subscription(
         tx.session,
         parts.guard,
         subscription_id,
-        _by_field(changes),
+        by_field(changes),
         box=parts.box,
         now=tx.now,
     )
@@ -215,7 +215,8 @@ def _document(tx: Transaction, row: Subscription) -> Document:
     return document
 
 
-def _by_field(members: Mapping[str, Any]) -> dict[str, Any]:
+def by_field(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return members, by our names of fields, by the fields' own."""
     return {_FIELDS.get(name, name): value for name, value in members.items()}
 
 

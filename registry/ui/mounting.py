@@ -30,13 +30,15 @@ from registry.ui import (
     sign_in,
     versions,
     webhooks,
+    webhooks_editing,
+    webhooks_redelivery,
 )
 from registry.ui.pages import i_may, page, see
 
 _MODULES = (
     *(assets, sign_in, account, now),
     *(models, model_forms, versions, files, compare, moves, requests),
-    *(consumers, webhooks, deliveries),
+    *(consumers, webhooks, webhooks_editing, webhooks_redelivery, deliveries),
     *(audit, policy, access),
 )
 

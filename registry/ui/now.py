@@ -59,15 +59,15 @@ def show() -> Response:
 
 
 def freezes_in_force(policy: StagePolicy, now: datetime) -> list[InForce]:
-    """Return the freezes that hold at an instant."""
-    rules = [(None, policy), *policy.overrides]
-    found = (
+    """Return the freezes that hold at an instant; what an override takes over, once."""
+    rules: list[tuple[str | None, StagePolicy]] = [(None, policy), *policy.overrides]
+    return [
         InForce(models, freeze, until)
-        for models, each in rules
-        for freeze in each.freezes
+        for models, own in rules
+        for freeze in own.freezes
+        if models is None or freeze not in policy.freezes
         if (until := freeze.ends_at(now)) is not None
-    )
-    return list(dict.fromkeys(found))
+    ]
 
 
 class Trouble(NamedTuple):

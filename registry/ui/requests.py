@@ -116,6 +116,7 @@ def _window(
         before=before,
         limit=_WINDOW,
         readable=list(patterns_for(actor, action)),
+        stand=None if show == "past" else (policy.digest, now),
     )
     return [Listed(each, each.state(policy.digest, now)) for each in found]
 

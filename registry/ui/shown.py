@@ -1,9 +1,11 @@
 """How values are put before people: numbers, sizes, commands, words for states."""
 
+import json
 import math
 import shlex
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from registry.domain.timestamps import rfc3339
 
@@ -94,6 +96,22 @@ def command(*words: object) -> str:
     return shlex.join(["stagegate", *map(str, words)])
 
 
+def address(url: str) -> str:
+    """Return host and path of a URL: what follows may be a secret."""
+    split = urlsplit(url)
+    return f"{split.netloc.rpartition('@')[2]}{split.path}"
+
+
+def indented(text: str) -> str:
+    """Return a JSON document in lines; nothing where it is none, or is no longer."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    told = json.dumps(document, ensure_ascii=False, indent=2)
+    return told if "\n" in told else ""
+
+
 FILTERS: Mapping[str, Callable[..., str]] = {
     "stage_mark": stage_mark,
     "stage_class": stage_class,
@@ -103,5 +121,7 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "size": size,
     "number": number,
     "instant": instant,
+    "address": address,
+    "indented": indented,
     "utc": utc,
 }

@@ -51,6 +51,7 @@ _CHANGES = 20
 _DEPLOYMENTS = 200
 _FILES = 10
 _DONE = {
+    "moved": "The version has moved. What becomes of that stands in its history below.",
     "description": "The description is saved.",
     "tags": "The tags are changed.",
     "aliases": "The aliases are changed.",
@@ -134,7 +135,7 @@ def _changed(
         return refused("version.html", error, refused=what, typed=request.form, **known)
     if answer.status_code == HTTPStatus.ACCEPTED:
         asked = done(answer)["request"]["id"]
-        return see(f"{url_for('ui.requests.index')}/{asked}")
+        return see(url_for("ui.requests.show", request_id=asked))
     return see(to or url_for(".show", name=name, number=number, done=what))
 
 
@@ -170,6 +171,7 @@ def _known(name: str, number: int) -> dict[str, Any]:
         "has_more_files": len(files) > _FILES,
         "logged_model_url": _logged_model_url(version),
         "removable_aliases": [*filter(partial(_may_remove, name), version.aliases)],
+        "bound_aliases": _bound_aliases(version),
         **_deletion(version, is_prompt=is_prompt),
         **_story(version),
     }
@@ -200,6 +202,15 @@ def _story(version: VersionRow) -> Mapping[str, object]:
         "is_whole": below >= version_story.ABOVE_ALL,
         "deployments": {row.environment: row for row in reversed(deployments)},
     }
+
+
+def _bound_aliases(version: VersionRow) -> list[str]:
+    """Return the aliases that point here because it alone is in its stage."""
+    return [
+        rule.pattern
+        for rule in parts().policy.for_model(version.model_name).aliases
+        if rule.stage and rule.stage == version.exclusive_stage
+    ]
 
 
 def _may_remove(name: str, alias: str) -> bool:

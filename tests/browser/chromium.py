@@ -55,6 +55,7 @@ class Visitor:
     page: Page
     url: str
     complaints: list[str] = field(default_factory=list)
+    has_scripts: bool = True
 
     def __post_init__(self) -> None:
         self.page.on("console", self._listen)
@@ -148,7 +149,7 @@ def visiting(
             f"{server.url}/auth/session", headers={"Authorization": f"Bearer {token}"}
         )
         assert answer.status == 201, answer.text()
-    visitor = Visitor(context.new_page(), server.url)
+    visitor = Visitor(context.new_page(), server.url, has_scripts=scripts)
     yield visitor
     context.close()
     assert visitor.complaints == [], visitor.complaints

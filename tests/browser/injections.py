@@ -3,6 +3,7 @@
 Each that makes an element marks it ``data-planted``; each that runs calls ``alert``.
 """
 
+import re
 from collections.abc import Iterator
 from itertools import cycle
 
@@ -85,11 +86,23 @@ class Hostile(Texts):
     def __init__(self) -> None:
         self._next: Iterator[str] = cycle(CORPUS)
 
-    def prose(self, text: str) -> str:
-        return "\n".join([text, *CORPUS])[:4000]
+    copies = len(CORPUS)
+
+    def prose(self, text: str, *, most: int = 4_000) -> str:
+        """All of it, or as much as there is room for, going on where it ended."""
+        written = text
+        for _ in CORPUS:
+            longer = f"{written}\n{next(self._next)}"
+            if len(longer) > most:
+                break
+            written = longer
+        return written
 
     def short(self, text: str) -> str:
         return f"{text} {next(self._next)}"[:100]
+
+    def label(self, text: str) -> str:
+        return re.sub(r"[/:\s]", "_", self.short(text))
 
     def tags(self, tags: dict[str, str]) -> dict[str, str]:
         planted = {f"t{number:03}": text for number, text in enumerate(CORPUS)}

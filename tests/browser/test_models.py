@@ -54,7 +54,9 @@ def test_a_model_is_created_once(visit: Visit) -> None:
         visitor.check()
         page = visitor.go("/models") if told != "is taken" else page
 
-    expect(page.get_by_role("textbox", name="Description")).to_have_value("for the tests")
+    expect(page.get_by_role("textbox", name="Description")).to_have_value(
+        "for the tests"
+    )
 
 
 def test_what_became_of_a_model_is_seen_at_a_glance(site: Site, visit: Visit) -> None:

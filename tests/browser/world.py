@@ -52,14 +52,25 @@ MODELS = ("fraud", "churn", "prices")
 
 
 class Texts:
-    """What people write."""
+    """What people write.
 
-    def prose(self, text: str) -> str:
+    Attributes:
+        copies: how many there are of what has a short text of its own.
+    """
+
+    copies = 1
+
+    def prose(self, text: str, *, most: int = 4_000) -> str:
         """A text of some length: a description, a reason, a comment."""
+        del most
         return text
 
     def short(self, text: str) -> str:
         """A text of a line: the value of a tag or parameter, a name."""
+        return text
+
+    def label(self, text: str) -> str:
+        """The name of a token or the like, which has no slash or colon."""
         return text
 
     def tags(self, tags: dict[str, str]) -> dict[str, str]:
@@ -129,7 +140,9 @@ def _listen(world: World, receiver: Receiver) -> None:
         ("fails", "/fails", "Retrains the feature store"),
         ("paused", "/paused", "Mirror in the other region"),
     ):
-        made = world.client.webhooks.create(base + path, description=prose(told))
+        made = world.client.webhooks.create(
+            base + path, description=prose(told, most=1_000)
+        )
         world.endpoints[name] = made.id
     world.client.webhooks.update(world.endpoints["paused"], state="paused")
 
@@ -231,9 +244,9 @@ def _ask(world: World) -> None:
         "bias",
         "passed",
         url="https://ci.example.com/runs/17",
-        description=texts.prose("all groups within 2 %"),
+        description=texts.prose("all groups within 2 %", most=1_000),
     )
-    asker = world.token(texts.short("ana"), "promoter")
+    asker = world.token(texts.label("ana"), "promoter")
     asked = world.post(
         f"/models/{_segment(world.churn)}/versions/2/transitions",
         {"to_stage": "Production", "reason": texts.prose("wins the shadow test")},
@@ -256,27 +269,28 @@ def _report(world: World) -> None:
         "succeeded",
         environment=texts.short("us-east"),
         url=url,
-        description=texts.prose("rollback not picked up yet"),
+        description=texts.prose("rollback not picked up yet", most=1_000),
     )
-    report(
-        world.prices,
-        1,
-        "failed",
-        environment=texts.short("staging"),
-        description=texts.prose("image not found"),
-    )
+    for _ in range(texts.copies):
+        report(
+            world.prices,
+            1,
+            "failed",
+            environment=texts.short("staging"),
+            description=texts.prose("image not found", most=1_000),
+        )
 
 
 def _admit(world: World) -> None:
     texts = world.texts
-    for role, subject in (("promoter", "leads"), ("reader", "analysts")):
+    for role, subject in (("promoter", "leads"), ("reader", "analysts")) * texts.copies:
         body = {"subject_kind": "group", "subject": texts.short(subject), "role": role}
         world.post("/role-bindings", {**body, "models": "*"})
     world.post(
         "/trusted-publishers",
         {
             "provider": "github",
-            "name": texts.short("train"),
+            "name": texts.label("train"),
             "claims": {
                 "repository": "acme/fraud",
                 "repository_owner_id": "42",

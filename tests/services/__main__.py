@@ -1,8 +1,8 @@
 """``python -m tests.services``: which services the tests would use here.
 
 With ``--build`` it also puts what is missing into the cache: MinIO, where Go is
-there to build it, the environment that holds MLflow, and Keycloak, where Maven is
-there to fetch it. The exit code is 1 when
+there to build it, the environment that holds MLflow, and Keycloak with its realm,
+where Maven is there to fetch it. The exit code is 1 when
 CI=true and a required service is missing.
 """
 
@@ -10,7 +10,15 @@ import argparse
 import sys
 
 from tests.mlflow import environment as mlflow_environment
-from tests.services import go_build, keycloak, minio, nginx, pgbouncer, postgres
+from tests.services import (
+    go_build,
+    keycloak,
+    keycloak_distribution,
+    minio,
+    nginx,
+    pgbouncer,
+    postgres,
+)
 from tests.services.absence import is_required
 
 
@@ -31,14 +39,14 @@ def main() -> int:
     say(f"nginx: {nginx.find_program() or 'MISSING'}")
     say(f"S3: {minio.describe()}")
     say(f"MLflow: {mlflow_environment.describe()}")
-    say(f"Keycloak: {keycloak.describe()}")
+    say(f"Keycloak: {keycloak_distribution.describe()}")
     is_complete = (
         binaries is not None
         and pgbouncer.find_program() is not None
         and nginx.find_program() is not None
         and minio.find_program() is not None
         and mlflow_environment.find() is not None
-        and keycloak.find() is not None
+        and keycloak_distribution.find() is not None
     )
     return 1 if is_required() and not is_complete else 0
 
@@ -66,8 +74,11 @@ def install_mlflow() -> None:
 
 
 def fetch_keycloak() -> None:
-    if keycloak.find() is None and keycloak.provide() is None:
-        say(f"Keycloak could not be fetched: {keycloak.WITHOUT_KEYCLOAK}")
+    distribution = keycloak_distribution.provide()
+    if distribution is None:
+        say(f"no Keycloak: {keycloak_distribution.WITHOUT_KEYCLOAK}")
+    else:
+        keycloak.prepare(distribution)
 
 
 def say(line: str) -> None:

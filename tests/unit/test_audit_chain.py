@@ -48,6 +48,10 @@ def make_chain(
 
 
 FILLED = st.lists(TEXTS, min_size=1, max_size=6).map(make_chain)
+#: Where what the entries say is not what matters: to think it up costs most of a test.
+PLAIN = st.dictionaries(st.sampled_from("ab"), st.integers(0, 9))
+LINKED = st.lists(PLAIN, min_size=1, max_size=6).map(make_chain)
+LINKS = st.lists(PLAIN, min_size=2, max_size=6).map(make_chain)
 
 
 def verified(entries: Sequence[SealedEntry], head: Head | None) -> Damage | None:
@@ -129,7 +133,7 @@ def test_edited_text_is_found_where_it_stands(
     assert place(found_in(entries, head)) == (DamageKind.EDITED, at + 1)
 
 
-@given(FILLED, st.data())
+@given(LINKED, st.data())
 def test_entry_that_was_rewritten_and_sealed_anew_is_found(
     chain: tuple[list[SealedEntry], Head | None], data: st.DataObject
 ) -> None:
@@ -143,7 +147,7 @@ def test_entry_that_was_rewritten_and_sealed_anew_is_found(
     assert place(found_in(entries, head)) == (DamageKind.EDITED, at + 1)
 
 
-@given(FILLED, st.data())
+@given(LINKED, st.data())
 def test_changed_hash_is_found(
     chain: tuple[list[SealedEntry], Head | None], data: st.DataObject
 ) -> None:
@@ -159,7 +163,7 @@ def test_changed_hash_is_found(
     assert place(found_in(entries, head)) == (DamageKind.EDITED, at + 1)
 
 
-@given(st.lists(TEXTS, min_size=2, max_size=6).map(make_chain), st.data())
+@given(LINKS, st.data())
 def test_removed_entry_is_found_where_it_is_missing(
     chain: tuple[list[SealedEntry], Head | None], data: st.DataObject
 ) -> None:
@@ -170,7 +174,7 @@ def test_removed_entry_is_found_where_it_is_missing(
     assert place(found_in(entries, head)) == (DamageKind.REMOVED, at + 1)
 
 
-@given(FILLED, st.data())
+@given(LINKED, st.data())
 def test_cut_tail_is_found_against_the_head(
     chain: tuple[list[SealedEntry], Head | None], data: st.DataObject
 ) -> None:
@@ -182,7 +186,7 @@ def test_cut_tail_is_found_against_the_head(
     assert place(damage) == (DamageKind.TRUNCATED, kept + 1)
 
 
-@given(st.lists(TEXTS, min_size=2, max_size=6).map(make_chain), st.data())
+@given(LINKS, st.data())
 def test_reordered_entries_are_found_at_the_first_that_is_out_of_place(
     chain: tuple[list[SealedEntry], Head | None], data: st.DataObject
 ) -> None:
@@ -195,7 +199,7 @@ def test_reordered_entries_are_found_at_the_first_that_is_out_of_place(
     assert place(found_in(shuffled, head)) == (DamageKind.REORDERED, first)
 
 
-@given(FILLED, st.data())
+@given(LINKED, st.data())
 def test_inserted_entry_is_found_by_its_number_standing_twice(
     chain: tuple[list[SealedEntry], Head | None], data: st.DataObject
 ) -> None:
@@ -210,7 +214,7 @@ def test_inserted_entry_is_found_by_its_number_standing_twice(
     assert place(damage) == (DamageKind.INSERTED, at + 1)
 
 
-@given(FILLED)
+@given(LINKED)
 def test_entry_appended_behind_the_head_is_found(
     chain: tuple[list[SealedEntry], Head | None],
 ) -> None:
@@ -222,7 +226,7 @@ def test_entry_appended_behind_the_head_is_found(
     assert place(damage) == (DamageKind.INSERTED, len(entries) + 1)
 
 
-@given(FILLED)
+@given(LINKED)
 def test_entry_moved_from_another_chain_contradicts_itself(
     chain: tuple[list[SealedEntry], Head | None],
 ) -> None:

@@ -30,6 +30,8 @@ from webhooks.events import Event
 from webhooks.formats.contract import (
     PATH,
     Format,
+    Option,
+    OptionKind,
     Options,
     Reader,
     Rendered,
@@ -200,5 +202,12 @@ def _run(text: str) -> dict[str, Any]:
     return {"type": "TextRun", "text": text}
 
 
-SLACK = Format(_check, _render_slack, has_secret_url=True)
-TEAMS = Format(_check, _render_teams, has_secret_url=True)
+_OPTIONS = {
+    "text": Option(
+        OptionKind.TEXT, "The title, with paths: {data.model} is {data.to_stage}"
+    ),
+    "facts": Option(OptionKind.SELECTION, "Facts below it, each by its label"),
+    "link": Option(OptionKind.TEXT, "The path of the link; else data.links.version"),
+}
+SLACK = Format(_check, _render_slack, has_secret_url=True, options=_OPTIONS)
+TEAMS = Format(_check, _render_teams, has_secret_url=True, options=_OPTIONS)

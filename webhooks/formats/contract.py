@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, NoReturn, TypeGuard
 
 from webhooks.errors import InvalidSubscriptionError
@@ -72,6 +73,31 @@ def form_request(members: Mapping[str, str]) -> Rendered:
     return Rendered(form_bytes(members), FORM_CONTENT_TYPE)
 
 
+class OptionKind(StrEnum):
+    """What an option's value is."""
+
+    TEXT = "text"  #: one line
+    FLAG = "flag"  #: true or false
+    CHOICE = "choice"  #: one of its choices, the first by default
+    CHOICES = "choices"  #: some of them
+    SELECTION = "selection"  #: names to paths or constants
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a format, for forms; ``check`` judges its value.
+
+    Args:
+        kind: what its value is.
+        told: what it does.
+        choices: what may be chosen.
+    """
+
+    kind: OptionKind
+    told: str
+    choices: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Format:
     """One format, as functions.
@@ -94,6 +120,9 @@ class Format:
         lends_by_header: whether lent values travel as ``webhook-…`` headers; else
             they are in the body, or the target has no use for them.
         has_secret_url: whether whoever knows the URL may post to it.
+        options: every option that ``check`` knows, by name.
+        credentials: names of credentials that it makes something of.
+        example: what a URL of the target looks like.
     """
 
     check: Callable[[Options], object]
@@ -109,6 +138,9 @@ class Format:
     takes: Callable[[Event, Options], bool] = lambda *_: True
     lends_by_header: bool = False
     has_secret_url: bool = False
+    options: Mapping[str, Option] = field(default_factory=dict)
+    credentials: tuple[str, ...] = ()
+    example: str = "https://ci.example.com/hook"
 
 
 def json_object(body: bytes) -> dict[str, Any]:

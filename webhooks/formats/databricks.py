@@ -24,6 +24,8 @@ from webhooks.errors import RenderError
 from webhooks.events import PING_EVENT_TYPE, Event
 from webhooks.formats.contract import (
     Format,
+    Option,
+    OptionKind,
     Options,
     Reader,
     Rendered,
@@ -176,4 +178,11 @@ FORMAT = Format(
     signature=_signature,
     event_types=tuple(dict.fromkeys(event_type for event_type, _ in NAMES.values())),
     takes=_takes,
+    options={
+        "events": Option(
+            OptionKind.CHOICES, "What is asked for; else all of them", tuple(NAMES)
+        ),
+        "test_mode": Option(OptionKind.FLAG, "Whether tests alone are sent"),
+    },
+    credentials=("secret", "authorization"),
 )

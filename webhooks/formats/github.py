@@ -25,6 +25,8 @@ from webhooks.events import PING_EVENT_TYPE, Event
 from webhooks.formats.contract import (
     EVENT_PAYLOAD,
     Format,
+    Option,
+    OptionKind,
     Options,
     Reader,
     Rendered,
@@ -100,4 +102,24 @@ FORMAT = Format(
     render=_render,
     receipt=receipt_in("html_url", "run_url", "workflow_run_id"),
     authorization=_authorization,
+    options={
+        "dispatch": Option(
+            OptionKind.CHOICE, "What the URL starts", ("repository", "workflow")
+        ),
+        "event_type": Option(
+            OptionKind.TEXT, "repository: the type that it is told; else the event's"
+        ),
+        "payload": Option(
+            OptionKind.SELECTION, "repository: the payload; else all of the event"
+        ),
+        "ref": Option(OptionKind.TEXT, "workflow: the branch or tag"),
+        "inputs": Option(
+            OptionKind.SELECTION, "workflow: its inputs; else event, deployment_token"
+        ),
+        "return_run_details": Option(
+            OptionKind.FLAG, "workflow: whether to ask for the run's address"
+        ),
+    },
+    credentials=("token",),
+    example="https://api.github.com/repos/OWNER/REPO/dispatches",
 )

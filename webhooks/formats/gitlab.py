@@ -17,6 +17,8 @@ from webhooks.events import Event
 from webhooks.formats.contract import (
     EVENT_VARIABLES,
     Format,
+    Option,
+    OptionKind,
     Options,
     Reader,
     Rendered,
@@ -52,4 +54,18 @@ def _render(message_id: str, event: Event, options: Options) -> Rendered:
     return form_request({"token": Template("${token}"), "ref": ref, **form})
 
 
-FORMAT = Format(check=_check, render=_render, receipt=receipt_in("web_url", "id"))
+FORMAT = Format(
+    check=_check,
+    render=_render,
+    receipt=receipt_in("web_url", "id"),
+    options={
+        "ref": Option(OptionKind.TEXT, "The branch or tag whose pipeline runs"),
+        "variables": Option(
+            OptionKind.SELECTION,
+            "Variables of the pipeline; else WEBHOOK_ID, EVENT_TYPE, EVENT and"
+            " DEPLOYMENT_TOKEN",
+        ),
+    },
+    credentials=("token",),
+    example="https://gitlab.com/api/v4/projects/ID/trigger/pipeline",
+)

@@ -24,6 +24,8 @@ from webhooks.formats.contract import (
     EVENT_PAYLOAD,
     EVENT_VARIABLES,
     Format,
+    Option,
+    OptionKind,
     Options,
     Reader,
     Rendered,
@@ -104,5 +106,24 @@ def _authorization(
 
 
 FORMAT = Format(
-    check=_check, render=_render, receipt=_receipt, authorization=_authorization
+    check=_check,
+    render=_render,
+    receipt=_receipt,
+    authorization=_authorization,
+    options={
+        "trigger": Option(
+            OptionKind.CHOICE, "What the URL starts", ("generic", "build")
+        ),
+        "payload": Option(
+            OptionKind.SELECTION, "generic: the payload; else all of the event"
+        ),
+        "user": Option(OptionKind.TEXT, "build: whose API token it is"),
+        "parameters": Option(
+            OptionKind.SELECTION,
+            "build: the job's parameters; else WEBHOOK_ID, EVENT_TYPE, EVENT and"
+            " DEPLOYMENT_TOKEN",
+        ),
+    },
+    credentials=("token",),
+    example="https://HOST/generic-webhook-trigger/invoke",
 )

@@ -28,6 +28,8 @@ from webhooks.errors import RenderError
 from webhooks.events import PING_EVENT_TYPE, Event
 from webhooks.formats.contract import (
     Format,
+    Option,
+    OptionKind,
     Options,
     Reader,
     Rendered,
@@ -176,5 +178,12 @@ def _said(word: Word, data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 FORMAT = Format(
-    check=_check, render=_render, signature=_signature, event_types=tuple(WORDS)
+    check=_check,
+    render=_render,
+    signature=_signature,
+    event_types=tuple(WORDS),
+    options={
+        "name": Option(OptionKind.TEXT, "What MLflow's clients call it; else webhook")
+    },
+    credentials=("secret",),
 )

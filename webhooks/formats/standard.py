@@ -28,6 +28,8 @@ from urllib.parse import quote
 from webhooks.events import Event, standard_body
 from webhooks.formats.contract import (
     Format,
+    Option,
+    OptionKind,
     Options,
     Reader,
     Rendered,
@@ -111,7 +113,27 @@ def _render_cloudevents(message_id: str, event: Event, options: Options) -> Rend
 
 
 _RECEIPT = receipt_in("eventID")
-STANDARD = Format(_check_standard, _render_standard, _RECEIPT, lends_by_header=True)
+_HUB = {
+    HUB_OPTION: Option(
+        OptionKind.TEXT, "${NAME} of a credential to sign with as GitHub does, too"
+    )
+}
+STANDARD = Format(
+    _check_standard, _render_standard, _RECEIPT, lends_by_header=True, options=_HUB
+)
 CLOUDEVENTS = Format(
-    _check_cloudevents, _render_cloudevents, _RECEIPT, lends_by_header=True
+    _check_cloudevents,
+    _render_cloudevents,
+    _RECEIPT,
+    lends_by_header=True,
+    options={
+        "mode": Option(
+            OptionKind.CHOICE, "Where the attributes go", ("binary", "structured")
+        ),
+        "source": Option(OptionKind.TEXT, "The source; else stagegate"),
+        "type_prefix": Option(
+            OptionKind.TEXT, "Before the event's type, such as com.example."
+        ),
+        **_HUB,
+    },
 )

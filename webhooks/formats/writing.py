@@ -31,7 +31,7 @@ from webhooks.events import Event, compact_json
 from webhooks.roster.specs import CREDENTIAL_NAME
 
 PLACEHOLDER = re.compile(rf"\$\{{({CREDENTIAL_NAME.pattern})\}}")
-_MARKED = re.compile(rb"\0([A-Za-z0-9_]+)\0")
+MARKED = re.compile(rb"\0([A-Za-z0-9_]+)\0")
 FORM_CONTENT_TYPE = "application/x-www-form-urlencoded"
 JSON_CONTENT_TYPE = "application/json"
 
@@ -84,7 +84,7 @@ def names_in(text: str) -> set[str]:
 
 def names_in_body(body: bytes) -> set[str]:
     """Name the placeholders of a stored body."""
-    return {name.decode() for name in _MARKED.findall(body)}
+    return {name.decode() for name in MARKED.findall(body)}
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
@@ -103,7 +103,7 @@ def fill_body(body: bytes, content_type: str, values: Mapping[str, str]) -> byte
         KeyError: a name has no value.
     """
     escape = quote_plus if content_type == FORM_CONTENT_TYPE else _json_escape
-    return _MARKED.sub(lambda match: escape(values[match[1].decode()]).encode(), body)
+    return MARKED.sub(lambda match: escape(values[match[1].decode()]).encode(), body)
 
 
 def json_bytes(document: object) -> bytes:

@@ -26,7 +26,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, Update, bindparam, select, update
 from sqlalchemy.orm import Session, aliased, defer
 
-from webhooks import formats
+from webhooks import days, formats
 from webhooks.metrics import note_attempt
 from webhooks.outbox import given_up_as, log_given_up, publish_given_up
 from webhooks.queue import health
@@ -93,6 +93,15 @@ def settle_results(
         failing.add(claim.subscription_id)
     for claim, result in settled:
         _tell(session, claim, result, failed.get(claim.delivery_id), now=now)
+    days.count(
+        cx,
+        [
+            (claim.subscription_id, result.is_delivered)
+            for claim, result in settled
+            if claim.kind != DeliveryKind.TEST
+        ],
+        now,
+    )
     return {claim.delivery_id for claim, _ in settled}
 
 
@@ -133,6 +142,12 @@ def sweep_expired_leases(session: Session, *, now: datetime, limit: int = 100) -
             duration_seconds=None,
             waited=now - delivery.created_at,
         )
+    unknown = [
+        (delivery.subscription_id, False)
+        for _, delivery, _ in rows
+        if delivery.kind != DeliveryKind.TEST
+    ]
+    days.count(session.connection(), unknown, now)
     return len(rows)
 
 

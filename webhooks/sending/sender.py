@@ -51,6 +51,11 @@ MAX_BODY_BYTES = 64 * 1024
 MAX_HEADERS = 100
 MAX_HEADER_LENGTH = 1024
 USER_AGENT = "stagegate-webhooks/1"
+OWN_HEADERS = {
+    "user-agent": USER_AGENT,
+    "accept-encoding": "identity",
+    "connection": "close",
+}
 EXPIRED = "no complete answer before the deadline"
 #: Moved Permanently, Found, See Other, Temporary Redirect, Permanent Redirect.
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -155,12 +160,7 @@ class Sender:
             secrets: clear values that no part of the result may show.
         """
         started = time.monotonic()
-        sent_headers = {
-            **headers,
-            "user-agent": USER_AGENT,
-            "accept-encoding": "identity",
-            "connection": "close",
-        }
+        sent_headers = {**headers, **OWN_HEADERS}
         with Exchange(self.guard, self.timeouts, self._watchdog) as exchange:
             answer = self._exchange(exchange, url, body, sent_headers, tls=tls)
         redactor = Redactor(secrets, sent_headers)

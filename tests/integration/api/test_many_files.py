@@ -1,11 +1,13 @@
 """An artifact of many small files: its list is longer than other bodies may be."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from registry.api.artifacts import MAX_LIST_BYTES
+from registry.app import MAX_BODY_BYTES
 from tests.integration.api.driver import (
     Document,
     Driver,
@@ -18,14 +20,25 @@ from tests.server import running_server
 FINALIZE = "/models/fraud/versions/1/finalize"
 
 
-def small_files(count: int) -> dict[str, bytes]:
+#: Where the paths are so long, few files make a long list.
+DEEP = "/".join(letter * 240 for letter in "abcd") + "/"
+
+
+def small_files(count: int, below: str) -> dict[str, bytes]:
     return {
-        f"part-{number // 500:03}/{number:05}.txt": b"%d" % number
+        f"part-{number // 500:03}/{below}{number:05}.txt": b"%d" % number
         for number in range(count)
     }
 
 
-@pytest.fixture(params=[10_000, pytest.param(20_000, marks=pytest.mark.long)])
+@pytest.fixture(
+    params=[
+        (1_100, DEEP),
+        pytest.param((10_000, ""), marks=pytest.mark.long),
+        pytest.param((20_000, ""), marks=pytest.mark.long),
+    ],
+    ids=lambda param: str(param[0]),
+)
 def uploaded(
     api: Driver,
     monkeypatch: pytest.MonkeyPatch,
@@ -39,12 +52,15 @@ def uploaded(
     api.register()
     api.put("/models/fraud/versions/1/artifacts/part-000/00000.txt", data=b"0")
     (first,) = (tmp_path / "data" / "artifacts").rglob("00000.txt")
-    files = small_files(request.param)
+    first.unlink()
+    files = small_files(*request.param)
     for path, content in files.items():
         file = first.parents[1] / path
-        file.parent.mkdir(exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
-    return api, declared(files)
+    listed = declared(files)
+    assert len(json.dumps(listed)) > MAX_BODY_BYTES
+    return api, listed
 
 
 def test_directory_of_thousands_of_files_is_registered(
@@ -75,9 +91,8 @@ def test_list_of_files_has_a_limit_of_its_own(api: Driver) -> None:
 
 @pytest.mark.long
 def test_client_sends_a_list_that_is_longer_than_other_bodies(tmp_path: Path) -> None:
-    """1,100 files are enough where their paths have 970 characters: 1.1 MiB."""
     source = tmp_path / "source"
-    home = source.joinpath(*(letter * 240 for letter in "abcd"))
+    home = source / DEEP
     home.mkdir(parents=True)
     for number in range(1_100):
         (home / f"{number:05}").write_text(str(number), encoding="utf-8")

@@ -8,6 +8,7 @@ import pytest
 from registry.persistence import queries
 from registry.worker import BackgroundWork
 from tests.integration.api.driver import FILES, ON_BOTH_DATABASES, Driver
+from tests.integration.conftest import close_app, make_app, signed_in
 from tests.receiver import Receiver
 
 pytestmark = ON_BOTH_DATABASES
@@ -19,7 +20,11 @@ WEEK = timedelta(days=7)
 
 @pytest.fixture
 def pending(api: Driver) -> Driver:
-    """A version with a file that was uploaded, and nothing after that."""
+    return begin_upload(api)
+
+
+def begin_upload(api: Driver) -> Driver:
+    """Leave a version with a file that was uploaded, and nothing after that."""
     api.create_model()
     api.register()
     assert api.put(f"{ONE}/artifacts/model.bin", data=b"weights").status_code == 201
@@ -69,8 +74,14 @@ def test_upload_that_is_given_up_is_audited_and_announced(pending: Driver) -> No
 
 
 def test_background_looks_for_unfinished_uploads_by_itself(
-    pending: Driver, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    database: dict[str, str],
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Whether this background still lives is asked of the application ever after.
+    app = make_app(tmp_path, **database)
+    pending = begin_upload(Driver(app, signed_in(app)))
     pending.post(
         "/webhooks", {"url": receiver.url, "event_types": ["model_version.updated"]}
     )
@@ -83,6 +94,7 @@ def test_background_looks_for_unfinished_uploads_by_itself(
         (request,) = receiver.wait_for(1)
     finally:
         background.stop()
+        close_app(app)
 
     assert request.json()["data"]["status"] == "FAILED_REGISTRATION"
 

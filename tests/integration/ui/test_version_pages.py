@@ -266,6 +266,16 @@ def test_alias_that_must_be_approved_leads_to_its_request(api: Driver) -> None:
     assert to == f"/requests/{request['id']}"
 
 
+def test_alias_that_is_bound_to_a_stage_points_at_who_is_in_it(api: Driver) -> None:
+    api.ready_versions(2, "churn")
+    api.moved(1, "Staging", "Production", model="churn")
+
+    first, second = (read(api, f"/models/churn/versions/{n}") for n in (1, 2))
+
+    assert "@production by its stage" in section(first, "aliases")
+    assert "None points here." in section(second, "aliases")
+
+
 def test_artifact_is_verified_when_asked(api: Driver) -> None:
     api.ready_versions(1)
     file = files_of(api, 1) / "model.bin"

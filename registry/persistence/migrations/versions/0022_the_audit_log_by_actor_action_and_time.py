@@ -12,6 +12,7 @@ def upgrade() -> None:
     for name, columns in {
         "audit_entries_by_actor": ["actor", "id"],
         "audit_entries_by_action": ["action", "id"],
+        "audit_entries_by_actor_and_action": ["actor", "action", "id"],
         "audit_entries_by_time": ["at"],
     }.items():
         op.create_index(name, "audit_entries", columns)

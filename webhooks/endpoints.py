@@ -1,0 +1,175 @@
+"""Receivers at a glance: which of them are in trouble, and what waits for them.
+
+Rules:
+
+- Those in trouble come first: disabled, failing or blocked, paused, then all others.
+- What waits is counted up to a bound, and never walked whole.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import NamedTuple
+
+from sqlalchemy import (
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+    tuple_,
+)
+
+from webhooks.statements import fetch, fetch_one, is_among
+from webhooks.tables import (
+    LIVE_STATES,
+    Delivery,
+    Queue,
+    QueueState,
+    Subscription,
+    SubscriptionState,
+    state_in,
+)
+
+#: Up to how many are counted: of one receiver among others, and of one alone.
+COUNTED = 1_000
+COUNTED_ALONE = 10_000
+
+
+class Endpoint(NamedTuple):
+    """A receiver in a list."""
+
+    rank: int
+    id: str
+    url: str
+    description: str
+    format: str
+    event_types: Sequence[str]
+    subject_pattern: str | None
+    targets: Sequence[str] | None
+    state: str
+    failing_since: datetime | None
+    blocked: int
+
+
+class Waiting(NamedTuple):
+    """What waits of one ordering key."""
+
+    ordering_key: str
+    deliveries: int
+
+
+def list_endpoints(
+    cx: Connection, *, after: tuple[int, str] | None, limit: int
+) -> Sequence[Endpoint]:
+    """Return receivers that were not deleted, those in trouble first."""
+    rank, last = after or (-1, "")
+    values = {"after_rank": rank, "after": last, "most": limit}
+    return list(map(Endpoint._make, fetch(cx, _ENDPOINTS, values)))
+
+
+def list_names(cx: Connection) -> Sequence[tuple[str, str, str]]:
+    """Return id, description and URL of all receivers that were not deleted."""
+    return fetch(cx, _NAMES, {})
+
+
+def blocked(cx: Connection, subscription_id: str) -> int:
+    """Count the ordering keys of a subscription that wait for a person."""
+    found = fetch_one(cx, _BLOCKED_OF_ONE, {"subscription": subscription_id})
+    return found[0] if found else 0
+
+
+def waiting(cx: Connection, subscription_ids: Sequence[str]) -> Mapping[str, int]:
+    """Count what waits for each subscription, up to ``COUNTED``."""
+    statement = _waiting(cx.dialect.name)
+    return dict(fetch(cx, statement, {"ids": list(subscription_ids)}))
+
+
+def backlog(cx: Connection, subscription_id: str, *, most: int) -> Sequence[Waiting]:
+    """Count what waits for a subscription by ordering key, most first.
+
+    Of the first ``COUNTED_ALONE`` deliveries.
+    """
+    values = {"subscription": subscription_id, "most": most}
+    return list(map(Waiting._make, fetch(cx, _BACKLOG, values)))
+
+
+_BLOCKED = (
+    select(func.count())
+    .select_from(Queue)
+    .where(
+        Queue.subscription_id == Subscription.id,
+        state_in(Queue.state, QueueState.BLOCKED),
+    )
+    .correlate(Subscription)
+    .scalar_subquery()
+)
+_RANK = case(
+    (Subscription.state == SubscriptionState.DISABLED, 0),
+    (Subscription.failing_since.is_not(None), 1),
+    (_BLOCKED > 0, 1),
+    (Subscription.state == SubscriptionState.PAUSED, 2),
+    else_=3,
+)
+_BLOCKED_OF_ONE = select(_BLOCKED).where(Subscription.id == bindparam("subscription"))
+_ENDPOINTS = (
+    select(
+        _RANK.label("rank"),
+        *(Subscription.id, Subscription.url, Subscription.description),
+        *(Subscription.format, Subscription.event_types),
+        *(Subscription.subject_pattern, Subscription.targets),
+        *(Subscription.state, Subscription.failing_since, _BLOCKED),
+    )
+    .where(
+        Subscription.deleted_at.is_(None),
+        tuple_(_RANK, Subscription.id)
+        > tuple_(bindparam("after_rank"), bindparam("after")),
+    )
+    .order_by(literal_column("rank"), Subscription.id)
+    .limit(bindparam("most"))
+)
+_NAMES = (
+    select(Subscription.id, Subscription.description, Subscription.url)
+    .where(Subscription.deleted_at.is_(None))
+    .order_by(Subscription.id)
+)
+_FIRST = (
+    select(Delivery.ordering_key)
+    .where(
+        Delivery.subscription_id == bindparam("subscription"),
+        state_in(Delivery.state, *LIVE_STATES),
+    )
+    .order_by(Delivery.ordering_key)
+    .limit(COUNTED_ALONE)
+    .subquery()
+)
+_COUNT = func.count().label("waiting")
+_BACKLOG = (
+    select(_FIRST.c.ordering_key, _COUNT)
+    .group_by(_FIRST.c.ordering_key)
+    .order_by(_COUNT.desc(), _FIRST.c.ordering_key)
+    .limit(bindparam("most"))
+)
+
+
+@cache
+def _waiting(database: str) -> Select[str, int]:
+    some = (
+        select(Delivery.ordering_key)
+        .where(
+            and_(
+                Delivery.subscription_id == Subscription.id,
+                state_in(Delivery.state, *LIVE_STATES),
+            )
+        )
+        .limit(COUNTED)
+        .correlate(Subscription)
+        .subquery()
+    )
+    count = select(func.count()).select_from(some).scalar_subquery()
+    return select(Subscription.id, count).where(
+        is_among(Subscription.id, "ids", database)
+    )
