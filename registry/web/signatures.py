@@ -32,8 +32,10 @@ class Signatures:
             read: returns its text; None where it has none.
         """
         known = self._known.get(sha256)
-        if known is not None or time.monotonic() < self._away_until:
-            return known or ()
+        if known is not None:
+            return known
+        if time.monotonic() < self._away_until:
+            return ()
         try:
             text = read()
         except ArtifactStoreError:
