@@ -151,21 +151,25 @@ def test_request_waits_for_those_alone_who_may_approve_it_and_have_not(
 ) -> None:
     path = requested(api, loss)
     one, other = (api.with_role("approver") for _ in range(2))
-    asker = api.with_role("promoter")
+    promoter, admin = (api.with_role(role) for role in ("promoter", "admin"))
+    api.ready_versions(1, "one-1")
+    asked(admin.move(1, "Production", model="one-1"))
 
-    assert "waiting for you" not in said(asker.client.get("/"))
+    assert "waiting for you" not in said(promoter.client.get("/"))
+    assert "1 waiting for you" in said(admin.client.get("/"))  # not what it asked
+    assert "2 waiting for you" in said(one.client.get("/"))
     answer = send(one, f"{path}/approve", {"comment": "fine"}, of=path)
     assert answer.status_code == 303
     assert answer.location == f"{path}?done=approved"
     assert "You have approved this. It takes 1 more" in said(one.client.get(path))
-    assert "Nothing waits for you" in said(one.client.get("/requests"))
+    assert LOSS not in said(one.client.get("/requests"))
     assert LOSS in said(other.client.get("/requests"))
     assert "You have approved" not in said(other.client.get(path))
 
     answer = send(other, f"{path}/approve", {"comment": ""}, of=path)
     assert answer.location == f"{path}?done=moved"
     assert api.stages(loss) == {1: "Production"}
-    assert "Nothing waits for you" in said(other.client.get("/requests"))
+    assert LOSS not in said(other.client.get("/requests"))
 
 
 def test_move_is_refused_when_anything_is_other_than_was_shown(api: Driver) -> None:
