@@ -51,7 +51,7 @@ def show(name: str) -> Response:
         numbers = _numbers(asked)
         if len(numbers) < _FEWEST:
             newest = queries.list_versions(
-                reading(), name, below=None, stage=None, limit=MAX_COMPARED
+                reading(), name, below=None, stage=None, limit=_FEWEST
             )
             known["newest"] = [version.number for version in newest]
             return page("compare.html", versions=[], error=None, **known)

@@ -28,8 +28,10 @@ PLANTED = """
 ADDRESSES = """
 [...document.querySelectorAll("[href],[src],[action],[formaction]")]
     .map((each) => each.href?.baseVal ?? each.href ?? each.src ?? each.action)
-    .map((address) => new URL(address, document.baseURI).href)
-    .filter((address) => !/^https?:/.test(address) || new URL(address).hostname === "evil.example")
+    .map((address) => new URL(address, document.baseURI))
+    .filter((address) => !/^https?:$/.test(address.protocol)
+        || address.hostname === "evil.example")
+    .map((address) => address.href)
 """
 
 

@@ -12,7 +12,6 @@ from registry.persistence.database import db
 from registry.persistence.tables import Token
 from registry.web.commands import parts
 from tests.integration.api.driver import ON_BOTH_DATABASES, Driver, document_of
-from tests.integration.api.test_audit_pages import said
 from tests.integration.api.test_sessions import (
     NAME,
     ORIGINS,
@@ -21,6 +20,7 @@ from tests.integration.api.test_sessions import (
     holding,
     sign_in,
 )
+from tests.integration.ui.test_audit_pages import said
 
 EVERYWHERE = "/account/signout-everywhere"
 

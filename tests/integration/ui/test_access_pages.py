@@ -14,8 +14,8 @@ from registry.services.tokens import CI, DEFAULT_DAYS
 from registry.settings import packaged_config
 from tests.integration.api.driver import ON_BOTH_DATABASES, Driver
 from tests.integration.api.mutations import PUBLISHER
-from tests.integration.api.test_audit_pages import page, said
 from tests.integration.conftest import close_app, make_app, signed_in
+from tests.integration.ui.test_audit_pages import page, said
 
 TOKEN = {"name": "ci", "role": "promoter", "models": "fraud-*", "expires_in_days": "9"}
 GROUP = {"subject_kind": "group", "subject": "leads", "role": "promoter"}
