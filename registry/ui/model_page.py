@@ -25,6 +25,8 @@ from registry.web.paging import decode_cursor, encode_cursor
 _CARDS, _LINES, _ROWS, _POINTS = 5, 30, 50, 500
 #: So many cards of a stage that nothing is in use in.
 _UNUSED_CARDS = 3
+#: So many tags and aliases, unless all are asked for: a model may have thousands.
+_FIRST, _ALL = 100, 10**6
 _PROMPTS = 20
 #: What a page says once something was done.
 _DONE = {
@@ -70,6 +72,7 @@ def _of_both(model: ModelState, policy: StagePolicy) -> dict[str, Any]:
         "tags_shown": own_tags(tags) if is_prompt else tags,
         "stages": policy.stages,
         "bound": {} if is_prompt else _bound(model, policy),
+        "most": _ALL if request.args.get("all") else _FIRST,
         "holds": [
             hold for hold in map(Hold.of, model.row.holds) if hold.stands_at(now)
         ],

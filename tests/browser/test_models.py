@@ -46,15 +46,17 @@ def test_a_model_is_created_once(visit: Visit) -> None:
 
     for told in ("The model is registered", "is taken"):
         page.get_by_text("New model").click()
-        page.get_by_label("Name", exact=True).fill("made-by-hand")
-        page.get_by_label("Description").fill("for the tests")
+        page.get_by_role("textbox", name="Name", exact=True).fill("made-by-hand")
+        page.get_by_role("textbox", name="Description").fill("for the tests")
         visitor.check()
         visitor.press("Create model")
         assert told in visitor.text
         visitor.check()
         page = visitor.go("/models") if told != "is taken" else page
 
-    expect(page.get_by_label("Description")).to_have_value("for the tests")
+    expect(page.get_by_role("textbox", name="Description")).to_have_value(
+        "for the tests"
+    )
 
 
 def test_what_became_of_a_model_is_seen_at_a_glance(site: Site, visit: Visit) -> None:
@@ -92,7 +94,7 @@ def test_the_table_and_the_plot_are_what_their_reader_chose(
     expect(page.get_by_role("heading", name="rows over versions")).to_be_visible()
     page.get_by_text("Columns", exact=True).first.click()
     visitor.check()
-    page.get_by_label("Description").uncheck()
+    page.get_by_role("checkbox", name="Description").uncheck()
     page.get_by_label("Registered").check()
     visitor.press("Apply")
     page.locator("#versions").get_by_role("link", name="auc").click()
@@ -114,7 +116,7 @@ def test_the_table_and_the_plot_are_what_their_reader_chose(
 def describe_all(visitor: Visitor, name: str) -> None:
     page = visitor.page
     open_details(page, within="#description", summary="Edit")
-    page.get_by_label("Description", exact=True).fill("Scores payments.\nAsk risk.")
+    page.get_by_role("textbox", name="Description").fill("Scores payments.\nAsk risk.")
     visitor.press("Save description")
     assert "Scores payments. Ask risk." in visitor.text
 
@@ -125,11 +127,11 @@ def describe_all(visitor: Visitor, name: str) -> None:
     assert "owner ann" in visitor.text
 
     open_details(page, within="#aliases", summary="Edit")
-    page.get_by_label("Alias", exact=True).fill("best")
-    page.get_by_label("Version", exact=True).fill("7")
+    page.get_by_role("textbox", name="Alias").fill("best")
+    page.get_by_role("textbox", name="Version").fill("7")
     visitor.press("Set alias")
     assert "there is no version 7" in visitor.text
-    page.get_by_label("Version", exact=True).fill("1")
+    page.get_by_role("textbox", name="Version").fill("1")
     visitor.press("Set alias")
     assert "@best version 1" in visitor.text
     assert call_model(name, visitor)["aliases"] == {"best": 1}

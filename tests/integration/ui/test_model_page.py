@@ -259,6 +259,19 @@ def test_a_model_that_is_not_there_is_not_found(api: Driver) -> None:
     read(api, "/models/ghost", 404)
 
 
+def test_thousands_of_tags_are_a_link_away(api: Driver) -> None:
+    long = "x" * 5_000
+    api.create_model(tags={f"tag-{number:04}": long for number in range(300)})
+
+    some, every = read(api, PAGE), read(api, f"{PAGE}?all=1")
+
+    assert "All 300" in said(some)
+    assert "tag-0100" not in some
+    assert long not in some
+    assert "tag-0299" in every
+    assert every.count(long) == 300
+
+
 def test_a_prompt_shows_the_texts_of_its_versions(api: Driver) -> None:
     marked = {"mlflow.prompt.is_prompt": "true"}
     api.create_model(MODEL, tags={**marked, "owner": "ann"})
