@@ -4,12 +4,14 @@ Rules:
 
 - Those in trouble come first: disabled, failing or blocked, paused, then all others.
 - What waits is counted up to a bound, and never walked whole.
+- Late is what could go and does not: its retries, its rest and its pause are others.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Connection,
@@ -37,6 +39,7 @@ from webhooks.tables import (
 #: Up to how many are counted: of one receiver among others, and of one alone.
 COUNTED = 1_000
 COUNTED_ALONE = 10_000
+LATE_AFTER = timedelta(minutes=5)
 
 
 class Endpoint(NamedTuple):
@@ -60,6 +63,52 @@ class Waiting(NamedTuple):
 
     ordering_key: str
     deliveries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a receiver stands.
+
+    Attributes:
+        held_back_until: as long as the breaker is open.
+        due_since: when the oldest of what may be sent became due; None without any.
+        blocked: how many ordering keys wait for a person.
+    """
+
+    id: str
+    description: str
+    state: str
+    state_reason: str | None
+    failing_since: datetime | None
+    held_back_until: datetime | None
+    due_since: datetime | None
+    blocked: int
+
+    @property
+    def name(self) -> str:
+        """Return what its owner calls it, else its id; never its address."""
+        return self.description or self.id
+
+    def is_resting(self, now: datetime) -> bool:
+        """Whether the breaker is open."""
+        return self.held_back_until is not None and now < self.held_back_until
+
+    def is_late(self, now: datetime) -> bool:
+        """Whether something waits that should have gone."""
+        is_active = self.state == SubscriptionState.ACTIVE
+        is_due = self.due_since is not None and self.due_since < now - LATE_AFTER
+        return is_active and is_due
+
+    def is_in_trouble(self, now: datetime) -> bool:
+        """Whether a person should look; a pause is somebody's wish."""
+        is_off = self.state == SubscriptionState.DISABLED
+        is_failing = self.failing_since is not None or self.is_resting(now)
+        return is_off or is_failing or bool(self.blocked) or self.is_late(now)
+
+
+def read_standings(cx: Connection) -> Sequence[Standing]:
+    """Return how all receivers stand that were not deleted, the oldest first."""
+    return [Standing(*row) for row in fetch(cx, _STANDINGS, {})]
 
 
 def list_endpoints(
@@ -113,6 +162,27 @@ _RANK = case(
     (_BLOCKED > 0, 1),
     (Subscription.state == SubscriptionState.PAUSED, 2),
     else_=3,
+)
+_DUE_SINCE: Any = (
+    select(func.min(Queue.next_at))
+    .where(
+        Queue.subscription_id == Subscription.id,
+        state_in(Queue.state, QueueState.OPEN),
+        Queue.lease_token.is_(None),
+        Queue.next_at.is_not(None),
+    )
+    .correlate(Subscription)
+    .scalar_subquery()
+)
+_STANDINGS = (
+    select(
+        *(Subscription.id, Subscription.description),
+        *(Subscription.state, Subscription.state_reason),
+        *(Subscription.failing_since, Subscription.held_back_until),
+        *(_DUE_SINCE, _BLOCKED),
+    )
+    .where(Subscription.deleted_at.is_(None))
+    .order_by(Subscription.id)
 )
 _BLOCKED_OF_ONE = select(_BLOCKED).where(Subscription.id == bindparam("subscription"))
 _ENDPOINTS = (

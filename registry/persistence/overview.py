@@ -50,10 +50,16 @@ STUCK_AFTER = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class LastMove:
-    """A stage change of a model; ``superseded`` is the version that moved aside."""
+    """A stage change of a model.
+
+    Attributes:
+        is_deleted: whether the version was deleted since.
+        superseded: the version that moved aside.
+    """
 
     model: str
     change: StageChangeRow
+    is_deleted: bool
     superseded: int | None
 
 
@@ -99,10 +105,16 @@ _LAST = (
     .subquery()
 )
 _LAST_MOVES = (
-    select(MODELS.c.name, _aside(), *selected(StageChangeRow))
+    select(
+        MODELS.c.name,
+        VERSIONS.c.deleted_at.is_not(None),
+        _aside(),
+        *selected(StageChangeRow),
+    )
     .select_from(_LAST)
     .join(CHANGES, CHANGES.c.id == _LAST.c.id)
     .join(MODELS, MODELS.c.id == CHANGES.c.model_id)
+    .join(VERSIONS, VERSIONS.c.id == CHANGES.c.version_id)
     .where(_LIVE)
     .order_by(CHANGES.c.at.desc(), CHANGES.c.id.desc())
     .limit(bindparam("most"))
@@ -174,8 +186,8 @@ def last_moves(
         {"window": window, "most": limit},
     )
     return [
-        LastMove(model, row_of(StageChangeRow, change), aside)
-        for model, aside, *change in found
+        LastMove(model, row_of(StageChangeRow, change), bool(is_deleted), aside)
+        for model, is_deleted, aside, *change in found
     ]
 
 

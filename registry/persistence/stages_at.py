@@ -6,7 +6,7 @@ Rules:
   deleted by then; a model is listed that was there then, by the name that it has now.
 - A page is so many models. Of a stage that several share the last to enter is named,
   with how many there were.
-- What a policy calls idle (None, Archived) is no stage that anybody holds.
+- None and Archived are no stages that anybody holds.
 """
 
 from collections.abc import Sequence
@@ -101,7 +101,7 @@ def _held(models: CTE) -> CTE:
         .join(last, is_last)
         .join(VERSIONS, VERSIONS.c.id == _CHANGE.version_id)
         .where(
-            _CHANGE.to_stage.not_in([NONE, ARCHIVED]),
+            *(_CHANGE.to_stage != idle for idle in (NONE, ARCHIVED)),
             or_(VERSIONS.c.deleted_at.is_(None), VERSIONS.c.deleted_at > _AT),
         )
         .cte("held")

@@ -3,12 +3,13 @@
 from flask import Blueprint, Response, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from registry.api.converters import MAX_NUMBER
 from registry.auth.permissions import Permission, requires
 from registry.domain.commands.moves import MoveVersion, rollback
 from registry.domain.commands.requests import RequestMove
 from registry.domain.documents import Document, RequestDocument, request_document
 from registry.domain.policy import PRODUCTION, StagePolicy
-from registry.errors import RegistryError, StaleExpectationError
+from registry.errors import InvalidInputError, RegistryError, StaleExpectationError
 from registry.persistence import queries
 from registry.persistence.database import end_reading, reading
 from registry.persistence.history import Spell, spells
@@ -81,7 +82,7 @@ def ask(name: str, number: int) -> BaseResponse:
 def show_rollback(name: str) -> Response:
     """Show what served before, and what putting one of them back would do."""
     served = _served(name)
-    number = request.args.get("to", default=served.default, type=int)
+    number = _number(request.args.get("to", "")) or served.default
     prospect = None if number is None else look(rollback(name, number, ""))
     return page("rollback.html", prospect=prospect, served=served, model=name)
 
@@ -90,9 +91,22 @@ def show_rollback(name: str) -> Response:
 @requires(Permission.PROMOTE)
 def roll_back(name: str) -> BaseResponse:
     """Put a version back that served before, or ask for that."""
-    number = request.form.get("number", type=int)
+    number = _number(request.form.get("number", ""))
     move = rollback(name, number, request.form.get("reason", ""))
     return _carry_out(move, "rollback.html", served=_served(name), model=name)
+
+
+def _number(text: str) -> int | None:
+    """Return the number of a version that could be; None for nothing.
+
+    Raises:
+        InvalidInputError: for any other text.
+    """
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:11]) <= MAX_NUMBER):
+        raise InvalidInputError("a version is a whole number", field="to")
+    return int(text)
 
 
 class _Served:

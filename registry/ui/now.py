@@ -17,13 +17,15 @@ from registry.persistence.database import reading
 from registry.ui.pages import page
 from registry.ui.requests import waiting
 from registry.web.commands import parts
+from webhooks.endpoints import COUNTED, Standing, read_standings
+from webhooks.endpoints import waiting as waiting_of
 from webhooks.tables import SubscriptionState
-from webhooks.trouble import Endpoint, read_endpoints
 
 blueprint = Blueprint("now", __name__)
 
 _MOST = 10
 _MOST_MOVES = 15
+_ACTIVE = SubscriptionState.ACTIVE
 
 
 class InForce(NamedTuple):
@@ -49,9 +51,9 @@ def show() -> Response:
         waiting=waiting(),
         endpoints=_endpoints(now),
         deployments=overview.unfinished_deployments(
-            cx, now, limit=_MOST, readable=of_mine
+            cx, now, limit=_MOST + 1, readable=of_mine
         ),
-        held=overview.held_models(cx, now, limit=_MOST, readable=of_mine),
+        held=overview.held_models(cx, now, limit=_MOST + 1, readable=of_mine),
         freezes=freezes_in_force(parts().policy, now),
         moves=overview.last_moves(cx, limit=_MOST_MOVES, readable=of_mine),
         most=_MOST,
@@ -71,29 +73,37 @@ def freezes_in_force(policy: StagePolicy, now: datetime) -> list[InForce]:
 
 
 class Trouble(NamedTuple):
-    """An endpoint that somebody should look at, and why, in a word each."""
+    """A receiver that somebody should look at, and why.
 
-    endpoint: Endpoint
+    Attributes:
+        words: each with its tone.
+        waiting: how many deliveries wait for it, ``COUNTED`` at most.
+    """
+
+    endpoint: Standing
     words: Sequence[tuple[str, str]]
+    waiting: int
 
 
 def _endpoints(now: datetime) -> list[Trouble] | None:
-    """Return the endpoints in trouble; None for who may not see any."""
+    """Return the receivers in trouble; None for who may not see any."""
     if not may(current_caller().actor, Action.ADMINISTER):
         return None
-    found = [each for each in read_endpoints(reading()) if each.is_in_trouble(now)]
-    return [Trouble(each, _words(each, now)) for each in found]
+    cx = reading()
+    found = [each for each in read_standings(cx) if each.is_in_trouble(now)]
+    counts = waiting_of(cx, [each.id for each in found[:_MOST]]) if found else {}
+    return [
+        Trouble(each, _words(each, now), counts.get(each.id, COUNTED)) for each in found
+    ]
 
 
-def _words(endpoint: Endpoint, now: datetime) -> Sequence[tuple[str, str]]:
-    """Return what is wrong, each with its tone."""
-    is_active = endpoint.state == SubscriptionState.ACTIVE
+def _words(endpoint: Standing, now: datetime) -> Sequence[tuple[str, str]]:
     is_off = endpoint.state == SubscriptionState.DISABLED
     said = [
-        (endpoint.state, "bad" if is_off else "warn", not is_active),
+        (endpoint.state, "bad" if is_off else "warn", endpoint.state != _ACTIVE),
         ("resting", "bad", endpoint.is_resting(now)),
         ("failing", "bad", endpoint.failing_since is not None),
         (f"{endpoint.blocked} blocked", "bad", endpoint.blocked > 0),
-        ("late", "warn", is_active and endpoint.is_late(now)),
+        ("late", "warn", endpoint.is_late(now)),
     ]
     return [(text, tone) for text, tone, holds in said if holds]

@@ -29,7 +29,7 @@ from registry.services import previews
 from registry.services.previews import Foreseen
 from registry.ui.comparison import Row, compared, compared_metrics
 from registry.web.commands import parts
-from webhooks.trouble import Endpoint, read_endpoints
+from webhooks.endpoints import Standing, read_standings
 
 _MOST_ENDPOINTS = 20
 #: What is decided on, but by nobody: only who would be told is asked for.
@@ -55,7 +55,7 @@ class Prospect:
     """
 
     foreseen: Foreseen
-    told: Sequence[Endpoint]
+    told: Sequence[Standing]
     is_told_on_broken_glass: bool = False
 
     @property
@@ -199,7 +199,7 @@ def look(move: MoveVersion, *, asked: RequestRow | None = None) -> Prospect:
         broken = replace(plain, breaks_glass=True, reason=_SAID)
         told = previews.listeners(cx, foreseen, broken)
     ids = {member.id for member in told}
-    endpoints = [each for each in read_endpoints(cx) if each.id in ids] if ids else []
+    endpoints = [each for each in read_standings(cx) if each.id in ids] if ids else []
     return Prospect(foreseen, endpoints, is_told_on_broken_glass=is_broken)
 
 
@@ -232,7 +232,7 @@ def _versions(rows: Sequence[VersionRow]) -> str:
     return ", ".join(f"version {row.number}" for row in rows) or "nobody leaves"
 
 
-def _names(endpoints: Sequence[Endpoint]) -> str:
+def _names(endpoints: Sequence[Standing]) -> str:
     names = [f"{each.name} ({each.state})" for each in endpoints[:_MOST_ENDPOINTS]]
     more = len(endpoints) - len(names)
     return ", ".join([*names, *([f"{more} more"] if more else [])]) or "nobody"

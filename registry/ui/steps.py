@@ -73,6 +73,7 @@ def happenings(
     story: Story,
     deployments: Sequence[DeploymentRow],
     states: Mapping[str, RequestState],
+    counted: Mapping[str, int],
 ) -> list[Happening]:
     """Return what happened to a version, newest first.
 
@@ -80,12 +81,13 @@ def happenings(
         story: a window of it.
         deployments: those of the version.
         states: how each request of the story stands.
+        counted: how many approvals count of those that are open, as far as is known.
     """
     used = {line.change.request_id for line in story.lines}
     jobs = _jobs(story.entries)
     found = [_changed(story, line, deployments, jobs) for line in story.lines]
     found += [
-        _asked(row, states[row.id], story.approvals.get(row.id, ()), jobs)
+        _asked(row, states[row.id], counted.get(row.id), jobs)
         for row in story.requests
         if row.id not in used
     ]
@@ -125,13 +127,13 @@ def _changed(
 def _asked(
     request: RequestRow,
     state: RequestState,
-    given: Sequence[ApprovalRow],
+    counted: int | None,
     jobs: Mapping[str, str],
 ) -> Happening:
     return Happening(
         at=request.created_at,
         request=request,
-        steps=(_requested(request, jobs), _left(request, state, given)),
+        steps=(_requested(request, jobs), _left(request, state, counted)),
     )
 
 
@@ -166,13 +168,11 @@ def _approved(
     )
 
 
-def _left(
-    request: RequestRow, state: RequestState, given: Sequence[ApprovalRow]
-) -> Step:
+def _left(request: RequestRow, state: RequestState, counted: int | None) -> Step:
     """Return how a request that led to no change was left."""
     if state is RequestState.OPEN:
-        by = f", by {_names(given)}" if given else ""
-        text = f"{len(given)} of {request.needed}{by}"
+        needed = request.needed
+        text = f"needs {needed}" if counted is None else f"{counted} of {needed}"
         return Step(name="Approved", tone="waiting", text=text)
     is_rejected = state is RequestState.REJECTED
     return Step(

@@ -162,10 +162,11 @@ def _known(name: str, number: int) -> dict[str, Any]:
     version, mlmodel = manifests.find_file(cx, name, number, FILE_NAME)
     is_prompt = prompts.is_prompt(version.tags)
     files = manifests.files_behind(cx, name, number, after=None, limit=_FILES + 1)
+    moves = [] if is_prompt else _moves(version)
     known = {
         "version": version,
         "prompt": prompts.content(version.tags) if is_prompt else None,
-        "moves": [] if is_prompt else _moves(version),
+        "moves": moves,
         "checks": list_checks(cx, name, number),
         "files": files[:_FILES],
         "has_more_files": len(files) > _FILES,
@@ -173,18 +174,17 @@ def _known(name: str, number: int) -> dict[str, Any]:
         "removable_aliases": [*filter(partial(_may_remove, name), version.aliases)],
         "bound_aliases": _bound_aliases(version),
         **_deletion(version, is_prompt=is_prompt),
-        **_story(version),
+        **_story(version, moves),
     }
     end_reading()
     return {**known, "signature": signature(version, mlmodel)}
 
 
-def _story(version: VersionRow) -> Mapping[str, object]:
+def _story(version: VersionRow, moves: Sequence[Preview]) -> Mapping[str, object]:
     cx = reading()
-    below = request.args.get("below", version_story.ABOVE_ALL, type=int)
-    story = version_story.story_of(
-        cx, version, below=min(below, version_story.ABOVE_ALL), most=_CHANGES
-    )
+    above_all = version_story.ABOVE_ALL
+    below = min(max(request.args.get("below", above_all, type=int), 0), above_all)
+    story = version_story.story_of(cx, version, below=below, most=_CHANGES)
     deployments = list_deployments(
         cx,
         version.model_name,
@@ -195,11 +195,16 @@ def _story(version: VersionRow) -> Mapping[str, object]:
     )
     there, now = what_is_there(version), datetime.now(UTC)
     digest = parts().policy.digest
+    counted = {
+        move["request"]["id"]: move["approvals_given"]
+        for move in moves
+        if move["request"]
+    }
     states = {row.id: standing(row, there, digest, now) for row in story.requests}
     return {
-        "happenings": happenings(story, deployments, states),
+        "happenings": happenings(story, deployments, states, counted),
         "older_than": story.older_than,
-        "is_whole": below >= version_story.ABOVE_ALL,
+        "is_newest": below == above_all,
         "deployments": {row.environment: row for row in reversed(deployments)},
     }
 

@@ -92,7 +92,8 @@ class Visitor:
         """Fail for what axe-core finds, for the present page in light and in dark."""
         for scheme in ("light", "dark"):
             self.page.emulate_media(color_scheme=scheme)
-            assert found_by_axe(self.page) == [], (self.page.url, scheme)
+            found = found_by_axe(self.page)
+            assert found == [], (self.page.url, scheme, found)
         self.page.emulate_media(color_scheme="light")
         assert self.complaints == []
 

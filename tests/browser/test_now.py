@@ -35,9 +35,9 @@ def test_the_start_page_says_that_all_is_well_and_then_what_is_not(
     admin.go("/")
     for words in (
         "1 waiting for you",
-        "1 endpoints in trouble",
-        "1 deployments failed or stuck",
-        "1 holds and freezes",
+        "1 endpoint in trouble",
+        "1 deployment failed or stuck",
+        "1 hold or freeze",
         "promoter asks",
         "the pipeline",
         "the pods do not start",

@@ -8,6 +8,8 @@
 """
 
 from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -180,7 +182,7 @@ def _register(world: World, model: str, number: int, directory: Path) -> None:
     world.client.register(
         model,
         artifact,
-        run_id=f"{number:032x}",
+        run_id=sha256(f"run {number}".encode()).hexdigest()[:32],
         description=texts.prose(f"Nightly training, data up to week {20 + number}."),
         tags=texts.tags({"framework": "sklearn", "team": "risk"}),
         params=texts.tags({"max_depth": str(4 + number), "learning_rate": "0.1"}),
@@ -189,7 +191,7 @@ def _register(world: World, model: str, number: int, directory: Path) -> None:
             "recall": 0.7 + 0.02 * number,
             "loss": 1 / number,
         },
-        git_commit=f"{number:040x}",
+        git_commit=sha256(f"commit {number}".encode()).hexdigest()[:40],
         datasets=[{"name": texts.short("payments"), "digest": f"{number:08x}"}],
     )
 
@@ -217,6 +219,10 @@ def _write(world: World) -> None:
 
 def _move(world: World) -> None:
     client, prose = world.client, world.texts.prose
+    people = cycle(
+        RegistryClient(world.server.url, world.token(world.texts.label(name), role))
+        for name, role in (("ana", "promoter"), ("ben", "promoter"))
+    )
     for number, stages in {
         2: ("Staging", "Production"),
         3: ("Staging", "Production"),
@@ -225,10 +231,10 @@ def _move(world: World) -> None:
         6: ("Staging",),
     }.items():
         for stage in stages:
-            client.transition(
+            next(people).transition(
                 world.fraud, number, stage, reason=prose(f"better than {number - 1}")
             )
-    client.rollback(world.fraud, reason=prose("latency doubled in eu-west"))
+    next(people).rollback(world.fraud, reason=prose("latency doubled in eu-west"))
     client.transition(world.prices, 1, "Staging")
     client.transition(world.prices, 1, "Production", reason=prose("first of its kind"))
     client.holds.set(world.prices, "Production", reason=prose("audit of the quarter"))
@@ -246,7 +252,7 @@ def _ask(world: World) -> None:
         url="https://ci.example.com/runs/17",
         description=texts.prose("all groups within 2 %", most=1_000),
     )
-    asker = world.token(texts.label("ana"), "promoter")
+    asker = world.token(texts.label("eve"), "promoter")
     asked = world.post(
         f"/models/{_segment(world.churn)}/versions/2/transitions",
         {"to_stage": "Production", "reason": texts.prose("wins the shadow test")},

@@ -8,10 +8,10 @@ from sqlalchemy import update
 from registry.persistence import overview
 from registry.persistence.database import change
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Driver, document_of
-from webhooks import trouble
+from webhooks import endpoints
 from webhooks.clock import utc_now
+from webhooks.endpoints import Standing
 from webhooks.tables import Queue, Subscription
-from webhooks.trouble import Endpoint
 
 pytestmark = ON_BOTH_DATABASES
 HOUR = timedelta(hours=1)
@@ -88,8 +88,8 @@ def test_holds_are_seen_until_they_end_or_are_lifted(api: Driver) -> None:
     assert held() == []
 
 
-def endpoint(api: Driver, **columns: object) -> Endpoint:
-    """An endpoint for whom three events wait, with these columns."""
+def endpoint(api: Driver, **columns: object) -> Standing:
+    """An endpoint for which an event waits, with these columns."""
     new = {"url": "http://127.0.0.1:9/", "description": "ops"}
     webhook = document_of(api.post("/webhooks", new))["id"]
     api.moved(2, "Archived")
@@ -97,8 +97,8 @@ def endpoint(api: Driver, **columns: object) -> Endpoint:
         with change(api.engine) as cx:
             cx.execute(update(Subscription).values(**columns))
     with api.engine.connect() as cx:
-        (found,) = trouble.read_endpoints(cx)
-    assert (found.id, found.name, found.waiting) == (webhook, "ops", 1)
+        (found,) = endpoints.read_standings(cx)
+    assert (found.id, found.name) == (webhook, "ops")
     return found
 
 
@@ -106,7 +106,7 @@ def test_endpoint_is_well_as_long_as_what_is_due_is_not_late(api: Driver) -> Non
     found, now = endpoint(api), utc_now()
 
     assert not found.is_in_trouble(now)
-    assert found.is_in_trouble(now + trouble.LATE_AFTER + timedelta(minutes=1))
+    assert found.is_in_trouble(now + endpoints.LATE_AFTER + timedelta(minutes=1))
 
 
 def test_pause_is_no_trouble(api: Driver) -> None:
@@ -132,7 +132,7 @@ def test_endpoint_whose_queue_is_blocked_is_in_trouble(api: Driver) -> None:
     with change(api.engine) as cx:
         cx.execute(update(Queue).values(state="blocked"))
     with api.engine.connect() as cx:
-        (found,) = trouble.read_endpoints(cx)
+        (found,) = endpoints.read_standings(cx)
 
     assert found.blocked == 1
     assert found.is_in_trouble(utc_now())

@@ -182,6 +182,15 @@ def test_long_history_goes_on_behind_its_window(api: Driver) -> None:
     assert f'href="{ONE}#history"' in older
 
 
+@pytest.mark.parametrize("below", ["0", "-1", "x", "", f"-1{'0' * 30}", "9" * 30])
+def test_history_that_nobody_has_is_empty_or_the_newest(
+    api: Driver, below: str
+) -> None:
+    api.ready_versions(1)
+
+    assert section(read(api, f"{ONE}?below={below}"), "history")
+
+
 def test_who_may_only_read_is_offered_nothing_else(api: Driver) -> None:
     api.ready_versions(1)
     viewer = api.with_role("viewer")
