@@ -44,7 +44,7 @@ def test_a_model_is_created_once(visit: Visit) -> None:
     visitor = visit("writer")
     page = visitor.go("/models")
 
-    for told in ("The model is registered", "is taken"):
+    for told in ("The model is registered", "exists already"):
         page.get_by_text("New model").click()
         page.get_by_role("textbox", name="Name", exact=True).fill("made-by-hand")
         page.get_by_role("textbox", name="Description").fill("for the tests")
@@ -52,7 +52,7 @@ def test_a_model_is_created_once(visit: Visit) -> None:
         visitor.press("Create model")
         assert told in visitor.text
         visitor.check()
-        page = visitor.go("/models") if told != "is taken" else page
+        page = visitor.go("/models") if told != "exists already" else page
 
     expect(page.get_by_role("textbox", name="Description")).to_have_value(
         "for the tests"
