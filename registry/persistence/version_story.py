@@ -27,7 +27,6 @@ from sqlalchemy import (
 )
 
 from registry.domain.actors import ActorKind
-from registry.domain.events import REQUEST_CREATED, STAGE_CHANGED
 from registry.domain.requests import RequestState
 from registry.domain.rows import ApprovalRow, RequestRow, StageChangeRow, VersionRow
 from registry.domain.timestamps import rfc3339
@@ -177,12 +176,10 @@ _APPROVALS = (
     .where(_OF_WINDOW)
     .order_by(APPROVALS.c.at)
 )
+#: Found by their instants: by the index of chains all that a model has would be read.
 _ENTRIES = {
     database: select(_LOG.canonical).where(
-        _LOG.chain == bindparam("chain"),
-        _LOG.version == bindparam("number"),
-        is_among(_LOG.at, "instants", database),
-        or_(_LOG.action == STAGE_CHANGED, _LOG.action == REQUEST_CREATED),
+        _LOG.chain + "" == bindparam("chain"), is_among(_LOG.at, "instants", database)
     )
     for database in ("sqlite", "postgresql")
 }
@@ -243,7 +240,6 @@ def _entries(
         return ()
     values = {
         "chain": f"model:{version.model_id}",
-        "number": version.number,
         "instants": sorted(map(rfc3339, instants)),
     }
     return [text for (text,) in fetch(cx, _ENTRIES[cx.dialect.name], values)]

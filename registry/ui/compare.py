@@ -86,17 +86,19 @@ def _compared(name: str, numbers: Sequence[int]) -> Mapping[str, Any]:
         comparison.schema(signature(version, mlmodels.get(version.id)))
         for version in versions
     ]
+    sections = {
+        "Metrics": comparison.compared_metrics([v.metrics for v in versions]),
+        "Params": comparison.compared([v.params for v in versions]),
+        "Facts": comparison.compared([*map(comparison.facts, versions)]),
+        "Tags": comparison.compared([v.tags for v in versions]),
+        "Data sets": comparison.compared([*map(comparison.datasets, versions)]),
+        "Schema": comparison.compared(schemas),
+        "Files": files.compared,
+    }
     return {
         "versions": versions,
-        "metrics": comparison.compared_metrics([v.metrics for v in versions]),
-        "sections": {
-            "Params": comparison.compared([v.params for v in versions]),
-            "Facts": comparison.compared([*map(comparison.facts, versions)]),
-            "Tags": comparison.compared([v.tags for v in versions]),
-            "Data sets": comparison.compared([*map(comparison.datasets, versions)]),
-            "Schema": comparison.compared(schemas),
-        },
-        "files": files.compared,
+        # Those that have differences first.
+        "sections": sorted(sections.items(), key=lambda each: not each[1].differing),
         "next_files": files.next
         and url_for(".show", name=name, v=numbers, files=files.next, _anchor="files"),
         "is_first_files": "files" not in request.args,

@@ -1,6 +1,7 @@
 """``/consumers``: what runs where, beside what should run there."""
 
 import json
+from contextlib import suppress
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request, url_for
@@ -60,10 +61,16 @@ def _place() -> Place:
     cursor = decode_cursor(request.args.get("cursor"), str)
     if cursor is None:
         return Place()
-    match json.loads(cursor):
-        case [[str(model_id), str(name)], [int(rank), str(model), str(environment)]]:
-            return Place(window=(model_id, name), last=(rank, model, environment))
+    with suppress(ValueError):
+        match json.loads(cursor):
+            case [[str(of), str(name)], [-1 | 0 | 1 as rank, str(model), str(there)]]:
+                of, name, model, there = map(_storable, (of, name, model, there))
+                return Place(window=(of, name), last=(rank, model, there))
     raise InvalidInputError("is not of this list", field="cursor")
+
+
+def _storable(text: str) -> str:
+    return clean_text(text, field="cursor")
 
 
 def _address(chosen: dict[str, str], place: Place | None) -> str:

@@ -50,10 +50,8 @@ OVERLAPS = {0: "at once", 3600: "in an hour", 86400: "in a day", 604800: "in a w
 def index() -> Response:
     """List receivers, those in trouble first."""
     cursor = decode_cursor(request.args.get("cursor"), str)
-    rank, _, last = (cursor or "-1 ").partition(" ")
     cx, now = reading(), datetime.now(UTC)
-    after = (int(rank), last) if rank.lstrip("-").isdigit() else None
-    rows = endpoints.list_endpoints(cx, after=after, limit=_SHOWN + 1)
+    rows = endpoints.list_endpoints(cx, after=_place(cursor), limit=_SHOWN + 1)
     shown, ids = rows[:_SHOWN], [row.id for row in rows[:_SHOWN]]
     end = shown[-1] if len(rows) > _SHOWN else None
     fared = days.read(cx, ids, now.date())
@@ -139,6 +137,11 @@ def delete(webhook_id: str) -> BaseResponse:
     """Delete a receiver."""
     commit(lambda tx: service.delete_subscription(tx, webhook_id))
     return see(url_for("ui.webhooks.index", done="deleted"))
+
+
+def _place(cursor: str | None) -> tuple[int, str] | None:
+    rank, _, last = (cursor or "").partition(" ")
+    return (int(rank), last) if rank in set("0123") else None
 
 
 def _named(

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from registry.api.event_types import TYPES
 from registry.auth.permissions import Permission, requires
-from registry.errors import InvalidInputError, RegistryError
+from registry.errors import InvalidInputError, RegistryError, StaleExpectationError
 from registry.services import deliveries
 from registry.services.transaction import Transaction
 from registry.ui import instants
@@ -35,23 +35,27 @@ def choose(webhook_id: str) -> Response:
 @requires(Permission.ADMIN)
 def redeliver(webhook_id: str) -> BaseResponse:
     """Count what the filter chooses, or send it again."""
-    context = _context(webhook_id, request.form)
+    context, typed = _context(webhook_id, request.form), request.form
     try:
-        members = _members(request.form)
-        if request.form.get("do") == "send":
-            sent, position = _send(webhook_id, members, _position())
-            context |= {
-                "sent": sent + _count(request.form, "sent"),
-                "position": position,
-            }
-        else:
-            counted = commit(
-                lambda tx: {"count": deliveries.count(tx, webhook_id, members)}
-            )
-            context["count"] = done(counted)["count"]
+        members, position = _members(typed), _number("position") or None
+        is_sent = typed.get("do") == "send"
+        if position is None:
+            context["count"] = _count(webhook_id, members)
+            if is_sent and context["count"] != _number("counted"):
+                raise StaleExpectationError(
+                    "what would be sent is no longer what was counted; look again"
+                )
+        if is_sent:
+            sent, context["position"] = _send(webhook_id, members, position)
+            context["sent"] = sent + _number("sent")
     except RegistryError as error:
         return refused("webhook_redeliver.html", error, **context)
     return page("webhook_redeliver.html", **context)
+
+
+def _count(webhook_id: str, members: Mapping[str, Any]) -> int:
+    counted = commit(lambda tx: {"count": deliveries.count(tx, webhook_id, members)})
+    return int(done(counted)["count"])
 
 
 def _send(
@@ -72,14 +76,8 @@ def _send(
     return total, position
 
 
-def _position() -> int | None:
-    return _count(request.form, "position") or None
-
-
-def _count(typed: Mapping[str, str], name: str) -> int:
-    text = typed.get(name, "")
-    if not text:
-        return 0
+def _number(name: str) -> int:
+    text = request.form.get(name) or "0"
     if not (text.isascii() and text.isdigit()) or int(text) >= 2**63:
         raise InvalidInputError("is not a number of this form", field=name)
     return int(text)

@@ -6,6 +6,7 @@ alone for a while: a page is shown without the signature then, and waits for nob
 
 import time
 from collections.abc import Callable, Sequence
+from threading import Lock
 
 from registry.domain import signatures
 from registry.domain.signatures import Column
@@ -19,6 +20,7 @@ class Signatures:
     """Those that were read last, in this process."""
 
     def __init__(self) -> None:
+        self._lock = Lock()
         self._known: dict[str, Sequence[Column]] = {}
         self._away_until = 0.0
 
@@ -30,8 +32,10 @@ class Signatures:
             read: returns its text; None where it has none.
         """
         known = self._known.get(sha256)
-        if known is not None or time.monotonic() < self._away_until:
-            return known or ()
+        if known is not None:
+            return known
+        if time.monotonic() < self._away_until:
+            return ()
         try:
             text = read()
         except ArtifactStoreError:
@@ -39,7 +43,9 @@ class Signatures:
             return ()
         except RegistryError:  # it is gone, or was changed, which is told elsewhere
             return ()
-        while len(self._known) >= _MOST_KNOWN:
-            self._known.pop(next(iter(self._known)), None)
-        known = self._known[sha256] = signatures.columns(text or "")
+        known = signatures.columns(text or "")
+        with self._lock:
+            self._known[sha256] = known
+            if len(self._known) > _MOST_KNOWN:
+                del self._known[next(iter(self._known))]
         return known

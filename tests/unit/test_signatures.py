@@ -1,8 +1,10 @@
-"""Signatures, as MLflow 3.17 writes them."""
+"""Signatures, as MLflow 3.17 writes them, and as they are remembered."""
 
 import pytest
 
 from registry.domain.signatures import Column, columns
+from registry.errors import ArtifactNotFoundError, ArtifactStoreError, RegistryError
+from registry.web.signatures import Signatures
 
 WRITTEN = r"""artifact_path: m
 flavors: {}
@@ -54,3 +56,47 @@ def test_part_that_is_null_has_no_columns() -> None:
 )
 def test_what_is_no_signature_says_nothing(text: str) -> None:
     assert columns(text) == []
+
+
+class File:
+    """A file that tells how often it was read."""
+
+    def __init__(self, outcome: str | RegistryError | None) -> None:
+        self.outcome = outcome
+        self.reads = 0
+
+    def read(self) -> str | None:
+        self.reads += 1
+        if isinstance(self.outcome, RegistryError):
+            raise self.outcome
+        return self.outcome
+
+
+@pytest.mark.parametrize("text", [WRITTEN, "no signature", None])
+def test_file_is_read_once(text: str | None) -> None:
+    signatures, file = Signatures(), File(text)
+
+    found = [signatures.of("a", file.read) for _ in range(2)]
+
+    assert found == [columns(text or "")] * 2
+    assert file.reads == 1
+
+
+def test_file_that_cannot_be_read_now_is_tried_again() -> None:
+    signatures, file = Signatures(), File(ArtifactNotFoundError())
+    assert signatures.of("a", file.read) == ()
+
+    file.outcome = WRITTEN
+
+    assert signatures.of("a", file.read) == columns(WRITTEN)
+
+
+def test_store_that_is_away_is_left_alone_for_a_while() -> None:
+    signatures, known, away = Signatures(), File(WRITTEN), File(ArtifactStoreError())
+    signatures.of("known", known.read)
+
+    assert signatures.of("a", away.read) == ()
+    assert signatures.of("b", away.read) == ()
+
+    assert away.reads == 1
+    assert signatures.of("known", known.read) == columns(WRITTEN)

@@ -42,6 +42,21 @@ def test_differences_come_first_and_what_is_equal_is_folded(api: Driver) -> None
     assert "same.txt" in after
 
 
+def test_what_has_no_differences_stands_behind_what_has_some(api: Driver) -> None:
+    api.create_model()
+    for auc in (0.5, 0.75):
+        api.register(source="s3://elsewhere/x", metrics={"auc": auc}, params={"a": "1"})
+
+    page = read(api, f"{COMPARE}?v=1&v=2")
+
+    assert page.index('id="metrics"') < page.index('id="params"')
+    assert "No differences. 1 equal" in section(page, "params")
+    with_tag = {"tags": {"note": "new"}}
+    api.patch(f"/models/{MODEL}/versions/1", with_tag)
+    page = read(api, f"{COMPARE}?v=1&v=2")
+    assert page.index('id="tags"') < page.index('id="params"')
+
+
 @ON_BOTH_DATABASES
 def test_files_that_differ_are_told_page_by_page(api: Driver) -> None:
     api.create_model()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from registry.persistence import consumers
+from registry.web.paging import encode_cursor
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Driver
 from tests.integration.statements import statements_of
 
@@ -167,8 +168,9 @@ def test_filters_and_rights_leave_others_out(api: Driver) -> None:
     assert names(other) == ["fraud-us"]
     assert names(other, "model=churn") == []
     api.delete("/models/churn/versions/1")
-    for bad in ("cursor=x", "cursor=WzFd", "model=%00"):
-        assert api.client.get(f"/consumers?{bad}").status_code == 422
+    places = ("x", "{}", '[["", ""], [1e99, "", ""]]', '[["", "\\u0000"], [0, "", ""]]')
+    for bad in ("model=%00", *(f"cursor={encode_cursor(place)}" for place in places)):
+        assert api.client.get(f"/consumers?{bad}").status_code == 422, bad
 
 
 def test_many_environments_cost_no_statement_more(api: Driver) -> None:

@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from registry.persistence.database import end_reading
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Driver, document_of
 from tests.integration.api.gated import LOSS, asked, checked, gated_policy, staged
 from tests.integration.conftest import SharedApps, close_app
@@ -150,21 +151,25 @@ def test_request_waits_for_those_alone_who_may_approve_it_and_have_not(
 ) -> None:
     path = requested(api, loss)
     one, other = (api.with_role("approver") for _ in range(2))
-    asker = api.with_role("promoter")
+    promoter, admin = (api.with_role(role) for role in ("promoter", "admin"))
+    api.ready_versions(1, "one-1")
+    asked(admin.move(1, "Production", model="one-1"))
 
-    assert "waiting for you" not in said(asker.client.get("/"))
+    assert "waiting for you" not in said(promoter.client.get("/"))
+    assert "1 waiting for you" in said(admin.client.get("/"))  # not what it asked
+    assert "2 waiting for you" in said(one.client.get("/"))
     answer = send(one, f"{path}/approve", {"comment": "fine"}, of=path)
     assert answer.status_code == 303
     assert answer.location == f"{path}?done=approved"
     assert "You have approved this. It takes 1 more" in said(one.client.get(path))
-    assert "Nothing waits for you" in said(one.client.get("/requests"))
+    assert LOSS not in said(one.client.get("/requests"))
     assert LOSS in said(other.client.get("/requests"))
     assert "You have approved" not in said(other.client.get(path))
 
     answer = send(other, f"{path}/approve", {"comment": ""}, of=path)
     assert answer.location == f"{path}?done=moved"
     assert api.stages(loss) == {1: "Production"}
-    assert "Nothing waits for you" in said(other.client.get("/requests"))
+    assert LOSS not in said(other.client.get("/requests"))
 
 
 def test_move_is_refused_when_anything_is_other_than_was_shown(api: Driver) -> None:
@@ -189,6 +194,43 @@ def test_move_is_refused_when_anything_is_other_than_was_shown(api: Driver) -> N
     answer = promoter.client.post(path, data={**form, "shown": facts})
     assert answer.location == f"/models/{MODEL}/versions/1?done=moved"
     assert api.stages()[1] == "Archived"
+
+
+@pytest.mark.parametrize(
+    ("overtaken", "told"),
+    [
+        (lambda api: api.moved(2, "Production", model="prices"), "found version 2"),
+        (
+            lambda api: api.patch("/models/prices/versions/3", {"tags": {"a": "b"}}),
+            "version 3 has changed since",
+        ),
+    ],
+    ids=["another incumbent", "another version"],
+)
+def test_move_that_is_overtaken_after_the_look_is_refused_under_the_lock(
+    api: Driver,
+    monkeypatch: pytest.MonkeyPatch,
+    overtaken: Callable[[Driver], object],
+    told: str,
+) -> None:
+    api.ready_versions(3, "prices")
+    for number in (1, 2, 3):
+        api.moved(number, "Staging", model="prices")
+    api.moved(1, "Production", model="prices")
+    path = "/models/prices/versions/3/move?to=Production"
+    promoter = api.with_role("promoter")
+    form = {"to": "Production", "shown": shown(promoter.client.get(path))}
+
+    def end() -> None:
+        end_reading()
+        overtaken(api)
+
+    monkeypatch.setattr("registry.ui.moves.end_reading", end)
+    answer = promoter.client.post(path.partition("?")[0], data=form)
+
+    assert told in said(answer, 412)
+    assert "Different from what you were shown" in said(answer, 412)
+    assert api.stages("prices")[3] == "Staging"
 
 
 @pytest.mark.parametrize("facts", ["", "{", "[]", "[" * 100_000, '{"its stage": 1}'])

@@ -210,6 +210,53 @@ def test_every_type_of_event_has_an_example_in_every_format(api: Driver) -> None
     send(api, "/webhooks/new", 422, **form, preview_event="no.such.type")
 
 
+def test_what_is_sent_again_is_what_was_counted(
+    api: Driver, receiver: Receiver
+) -> None:
+    webhook_id = subscribe(api, receiver.url)
+    for name in ("fraud-eu", "churn"):
+        api.create_model(name)
+    deliver(api)
+    path = f"/webhooks/{webhook_id}/redeliver"
+
+    counted = send(api, path, 200, do="count", model_pattern="fraud*")
+    assert "1 delivery would be sent again." in said(counted)
+    refused = send(api, path, 412, do="send", counted="1")
+    assert "2 deliveries would be sent again." in said(refused)
+    for bad in ("x", "-1", str(2**63)):
+        send(api, path, 422, do="send", counted=bad)
+    send(api, path, 422, do="count", since="soon")
+    send(api, path, 422, do="count", states="pending")
+    assert REDELIVERED not in actions(api)
+
+    sent = send(api, path, 200, do="send", counted="1", model_pattern="fraud*")
+
+    assert "On their way again: 1." in said(sent)
+    assert actions(api)[-1] == REDELIVERED
+    none = send(api, path, 200, do="count", model_pattern="fraud*")
+    assert "No delivery would be sent again." in said(none)
+
+
+def test_very_many_are_sent_again_part_by_part(
+    api: Driver, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webhooks.redelivery.LOOKED_AT_ONCE", 1)
+    monkeypatch.setattr("registry.ui.webhooks_redelivery._PORTIONS", 2)
+    webhook_id = subscribe(api, receiver.url)
+    for number in range(3):
+        api.create_model(f"model-{number}")
+    deliver(api)
+    path = f"/webhooks/{webhook_id}/redeliver"
+
+    first = send(api, path, 200, do="send", counted="3")
+    (position,) = re.findall(r'name="position" value="(\d+)"', first.text)
+    assert "On their way again: 2. There are more." in said(first)
+    rest = send(api, path, 200, do="send", position=position, sent="2")
+
+    assert "On their way again: 3." in said(rest)
+    assert "There are more" not in said(rest)
+
+
 @ON_BOTH_DATABASES
 def test_deliveries_are_filtered_by_what_stands_in_the_address(
     api: Driver, receiver: Receiver

@@ -24,6 +24,7 @@ from registry.errors import (
     PermissionDeniedError,
     PromptStageError,
     SelfApprovalError,
+    StaleExpectationError,
     TransitionRefusedError,
 )
 from tests.unit.commands.every import STAGED, THIRD
@@ -329,6 +330,17 @@ def test_check_that_is_reported_again_ends_the_approvals_before() -> None:
     at = found(asked(TWO, needed=2), approvals=[first_approval()], checks=again)
 
     assert approve().decide(at, approver(TWO, **EVE)).answer[1] is None
+
+
+def test_who_was_shown_something_else_does_not_approve_what_is_there() -> None:
+    shown = first_approval().binding
+    again = {"tests": replace(CHECK, updated_at=NOW)}
+    command = replace(approve(), bound_to=shown)
+
+    noted = command.decide(found(asked(TWO, needed=2)), approver(TWO))
+    assert rows(noted, ApprovalRow) == ([first_approval()], [])
+    with pytest.raises(StaleExpectationError, match="has changed since"):
+        command.decide(found(asked(TWO, needed=2), checks=again), approver(TWO))
 
 
 def test_approvals_are_as_many_as_the_policy_asks_for_the_present_name() -> None:
