@@ -92,6 +92,7 @@ def create_app(settings: Settings) -> Flask:
     measure(app)
     require_sign_in(app, settings, app.extensions["stagegate"].provider)
     register_problem_handlers(app)
+    ui_mounting.show_problems(app)
     app.after_request(_add_security_headers)
     check_every_route(app)
     return app

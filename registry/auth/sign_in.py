@@ -61,6 +61,8 @@ if TYPE_CHECKING:  # it is loaded where one is set
 logger = logging.getLogger(__name__)
 
 _MAX_HEADER_CHARACTERS = 200
+#: What a page sends that asks by itself whether it has changed: nobody is at it.
+REFRESH = "X-Stagegate-Refresh"
 _NOTED_USES = "stagegate-noted-uses"
 _DEPLOYMENT_TOKENS = "stagegate-deployment-tokens"
 _FAILURES = "stagegate-failed-sign-ins"
@@ -163,6 +165,16 @@ def counting_failures() -> Iterator[None]:
         raise
 
 
+def is_person_signed_in() -> bool:
+    """Whether a browser is signed in that asks for what is open to everybody."""
+    ways: people.Ways = current_app.extensions[_WAYS]
+    try:
+        ways.actor("", datetime.now(UTC))
+    except NotSignedInError:
+        return False
+    return True
+
+
 def act_as(actor: Actor) -> None:
     """Let the present request, which no sign-in guards, be made by an actor."""
     g.caller = caller_of(actor)
@@ -208,7 +220,8 @@ def _by_token(secret: str, now: datetime) -> Actor:
 
 def _of_person(ways: people.Ways, jwt: str, now: datetime) -> Actor:
     actor, session = _insisting(lambda: ways.actor(jwt, now))
-    if session and sessions.is_worth_noting(session, now):
+    is_by_itself = REFRESH in request.headers
+    if session and not is_by_itself and sessions.is_worth_noting(session, now):
         g.noting = partial(sessions.note_seen, session_id=session.id, at=now)
     return actor
 

@@ -12,11 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, Response, request, url_for
-from marshmallow import ValidationError
 from werkzeug.wrappers import Response as BaseResponse
 
 from registry.api.schemas.admin import NewToken
-from registry.api.schemas.base import RequestSchema
 from registry.api.schemas.publishers import NewPublisher
 from registry.api.schemas.roles import NewRoleBinding
 from registry.auth.permissions import Permission, requires
@@ -24,13 +22,14 @@ from registry.domain.publishers import ROLES, JobProvider, members_of
 from registry.domain.roles import Grant, Role, Scope
 from registry.domain.rows import TokenRow
 from registry.domain.timestamps import parse_rfc3339, rfc3339
-from registry.errors import InvalidInputError, RegistryError
+from registry.errors import RegistryError
 from registry.persistence.database import reading
 from registry.services import publishers as publisher_service
 from registry.services import roles as role_service
 from registry.services import tokens as token_service
 from registry.services.roles import SubjectKind
 from registry.services.transaction import Transaction
+from registry.ui.forms import typed, whole_number
 from registry.ui.pages import done, page, refused, see
 from registry.web.commands import commit
 from registry.web.paging import decode_cursor, encode_cursor
@@ -78,7 +77,7 @@ def create_token() -> Response:
     form = request.form
     scopes = form.get("scopes", "").split()
     try:
-        body = _typed(
+        body = typed(
             NewToken(),
             **_said("name", "role", "models"),
             scopes=scopes or None,
@@ -138,7 +137,7 @@ def create_publisher() -> BaseResponse:
         said = _said("provider", "name", "issuer", "role", "models")
         members = members_of(said["provider"]) if said.get("provider") else ()
         claims = _said(*members, before=f"{said.get('provider')}.")
-        body = _typed(NewPublisher(), **said, claims=claims)
+        body = typed(NewPublisher(), **said, claims=claims)
         granted = Grant.parse(body["role"], body["models"])
         commit(
             lambda tx: publisher_service.create(
@@ -182,7 +181,7 @@ def grant_role() -> BaseResponse:
     """Give a person or a group a role."""
     try:
         said = _said("subject_kind", "subject", "role", "models")
-        body = _typed(NewRoleBinding(), **said)
+        body = typed(NewRoleBinding(), **said)
         kind, subject = SubjectKind(body["subject_kind"]), body["subject"]
         granted = Grant.parse(body["role"], body["models"])
         commit(lambda tx: role_service.grant(tx, kind, subject, granted))
@@ -223,34 +222,14 @@ def _portion(found: Sequence[Any], endpoint: str) -> dict[str, Any]:
     return {"items": found[:_PAGE], "next": following}
 
 
-def _typed(schema: RequestSchema, **said: object) -> dict[str, Any]:
-    """Return what was typed, as the API takes it.
-
-    Raises:
-        InvalidInputError: for the first member that breaks a rule.
-    """
-    try:
-        body: dict[str, Any] = schema.load(said)
-    except ValidationError as error:
-        name, messages = next(iter(error.messages_dict.items()))
-        while isinstance(messages, Mapping):  # of members, or of a list
-            messages = next(iter(messages.values()))
-        words = name.replace("_", " ").capitalize()
-        raise InvalidInputError(f"{words}: {messages[0]}", field=name) from error
-    return body
-
-
 def _said(*names: str, before: str = "") -> dict[str, str]:
     """Return what was typed in these fields; what was left empty is not said."""
-    typed = {name: request.form.get(before + name, "").strip() for name in names}
-    return {name: text for name, text in typed.items() if text}
+    texts = {name: request.form.get(before + name, "").strip() for name in names}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _number(name: str) -> int:
-    try:
-        return int(request.form.get(name, ""))
-    except ValueError as error:
-        raise InvalidInputError("Days: expected a whole number", field=name) from error
+    return whole_number(request.form.get(name, ""), name)
 
 
 def _key(token: TokenRow) -> str:

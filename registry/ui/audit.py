@@ -9,7 +9,7 @@ Rules:
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, Response, request, url_for
@@ -29,6 +29,7 @@ from registry.persistence.audit_entries import (
 )
 from registry.persistence.database import reading
 from registry.persistence.stages_at import stages_at
+from registry.ui import instants
 from registry.ui.audit_shown import ACTIONS, DAMAGE, ShownEntry, shown_entry
 from registry.ui.pages import page, refused
 from registry.web.paging import decode_cursor, encode_cursor
@@ -166,16 +167,8 @@ def _said(name: str) -> str:
 
 def _instant(asked: Mapping[str, str], name: str) -> datetime | None:
     """Return the instant that was typed, in UTC."""
-    text = asked.get(name)
-    if text is None:
-        return None
-    try:
-        typed = datetime.fromisoformat(text)
-    except ValueError:
-        return parse_rfc3339(text, field=name)
-    return (
-        parse_rfc3339(text, field=name) if typed.tzinfo else typed.replace(tzinfo=UTC)
-    )
+    text = instants.typed(name, asked)
+    return parse_rfc3339(text, field=name) if text else None
 
 
 def _reads_all() -> bool:

@@ -5,8 +5,25 @@ from typing import Any
 
 from marshmallow import ValidationError
 
+from registry.api.converters import MAX_NUMBER
 from registry.api.schemas.base import RequestSchema
 from registry.errors import InvalidInputError
+
+_MAX_DIGITS = 19
+
+
+def whole_number(text: str, field: str, *, most: int = MAX_NUMBER) -> int:
+    """Return the number that a text is, from 1 on.
+
+    Raises:
+        InvalidInputError: it is none, or more than ``most``.
+    """
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
+    if not is_number or not 0 < int(text) <= most:
+        raise InvalidInputError(
+            f"{field.capitalize()}: expected a whole number from 1 on", field=field
+        )
+    return int(text)
 
 
 def typed(schema: RequestSchema, **said: object) -> dict[str, Any]:

@@ -9,7 +9,8 @@ Rules:
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, Response, request, url_for
@@ -24,12 +25,14 @@ from registry.domain.commands.aliases import DeleteAlias, SetAlias
 from registry.domain.commands.change import Command
 from registry.domain.commands.holds import LiftHold, SetHold
 from registry.domain.commands.models import ChangeModel, DeleteModel
+from registry.domain.timestamps import parse_rfc3339
 from registry.errors import InvalidInputError, RegistryError
 from registry.persistence import boards, queries
 from registry.persistence.database import reading
 from registry.services.commands import execute
 from registry.services.transaction import Transaction
-from registry.ui.forms import typed
+from registry.ui import instants
+from registry.ui.forms import typed, whole_number
 from registry.ui.model_page import model_page
 from registry.ui.pages import page, refused, see
 from registry.web.commands import commit, parts
@@ -56,8 +59,9 @@ def tag(name: str) -> BaseResponse:
     is_removed = "remove" in request.form
 
     def command() -> ChangeModel:
-        value = None if is_removed else _text("value")
-        tags = {_text("key"): value}
+        # A key may begin with a space, which nobody types by intention.
+        key = request.form.get("key", "") if is_removed else _text("key")
+        tags = {key: None if is_removed else _text("value")}
         return ChangeModel(model=name, **typed(ModelPatch(), tags=tags))
 
     return _carried_out(name, "tags", command, "untagged" if is_removed else "tagged")
@@ -159,17 +163,12 @@ def _text(field: str) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**31
+    with suppress(InvalidInputError):
+        return bool(whole_number(text, "number"))
+    return False
 
 
 def _until() -> datetime | None:
-    """Return the end that was typed, in UTC; None without one."""
-    text = _text("until")
-    if not text:
-        return None
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
-    except ValueError as error:
-        raise InvalidInputError(
-            "Until: expected a time such as 2026-12-01T12:00", field="until"
-        ) from error
+    """Return the end that was typed; None without one."""
+    text = instants.typed("until", request.form)
+    return parse_rfc3339(text, field="until") if text else None

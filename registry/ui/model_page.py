@@ -38,6 +38,7 @@ _DONE = {
     "unaliased": "The alias is removed.",
     "held": "The stage is held.",
     "lifted": "The hold is lifted.",
+    "version-deleted": "The version is deleted. Its history and audit entries stay.",
 }
 
 

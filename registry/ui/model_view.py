@@ -7,9 +7,11 @@ from typing import Any
 from flask import url_for
 from werkzeug.datastructures import MultiDict
 
+from registry.domain.names import clean_text
 from registry.domain.policy import StagePolicy
 from registry.errors import InvalidInputError
 from registry.persistence.boards import METRIC, ORDERS, Order
+from registry.ui.forms import whole_number
 
 #: Columns of the table of versions besides its number, and their heads.
 COLUMNS = {
@@ -54,15 +56,15 @@ class ModelView:
         Raises:
             InvalidInputError: for what is no column, stage or number.
         """
-        stage, below = arguments.get("stage"), arguments.get("below")
+        stage, below, metric = map(arguments.get, ("stage", "below", "metric"))
         view = cls(
             name=name,
-            c=tuple(dict.fromkeys(arguments.getlist("c")[:_MAX_COLUMNS])),
-            sort=arguments.get("sort", "-number"),
+            c=tuple(dict.fromkeys(map(_clean, arguments.getlist("c")[:_MAX_COLUMNS]))),
+            sort=clean_text(arguments.get("sort", "-number"), field="sort"),
             stage=policy.stage(stage, field="stage") if stage else None,
-            page=_number(arguments.get("page", "1"), "page", most=_MAX_PAGE),
-            metric=arguments.get("metric"),
-            below=_number(below, "below", most=2**62) if below else None,
+            page=whole_number(arguments.get("page", "1"), "page", most=_MAX_PAGE),
+            metric=clean_text(metric, field="metric") if metric else None,
+            below=whole_number(below, "below", most=2**62) if below else None,
         )
         if not _is_column(view.order.by, ORDERS):
             raise InvalidInputError(
@@ -120,6 +122,10 @@ class ModelView:
         return self.address("versions", sort=f"{'-' * is_down}{key}", page=1)
 
 
+def _clean(column: str) -> str:
+    return clean_text(column, field="c")
+
+
 def head(key: str) -> str:
     """Return the head of a column."""
     return COLUMNS.get(key) or key.removeprefix(METRIC)
@@ -127,9 +133,3 @@ def head(key: str) -> str:
 
 def _is_column(key: str, known: Sequence[str] | dict[str, str]) -> bool:
     return key in known or (key.startswith(METRIC) and key != METRIC)
-
-
-def _number(text: str, field: str, *, most: int) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) <= most):
-        raise InvalidInputError("expected a whole number from 1 on", field=field)
-    return int(text)

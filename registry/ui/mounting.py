@@ -1,6 +1,5 @@
 """Where the pages are: one table of modules, and what all their templates know."""
 
-from http import HTTPStatus
 from typing import cast
 
 from flask import Blueprint, Flask, Response, g, request
@@ -34,6 +33,8 @@ from registry.ui import (
     webhooks_redelivery,
 )
 from registry.ui.pages import i_may, page, see
+from registry.web.commands import parts
+from registry.web.own_address import own_address
 
 _MODULES = (
     *(assets, sign_in, account, now),
@@ -57,9 +58,25 @@ def mount(app: Flask) -> None:
         command=shown.command,
         i_may=i_may,
         requests_waiting=requests.count_waiting,
+        server_address=_server_address,
     )
     app.jinja_env.filters.update(shown.FILTERS)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+
+
+def show_problems(app: Flask) -> None:
+    """Show browsers a page where there is none; everybody else hears it as before."""
+    app.register_error_handler(HTTPException, _failed_elsewhere)
+
+
+def _failed_elsewhere(error: HTTPException) -> BaseResponse:
+    kinds = request.accept_mimetypes.best_match(["application/json", "text/html"])
+    is_nowhere = request.url_rule is None
+    return _failed(error) if is_nowhere and kinds == "text/html" else problem_of(error)
+
+
+def _server_address() -> str:
+    return own_address(parts().settings) or request.url_root.rstrip("/")
 
 
 def _known_to_all() -> dict[str, object]:
@@ -75,11 +92,17 @@ def _failed(error: Exception) -> BaseResponse:
         return see(sign_in.address(error))
     told = problem_of(error)
     document = told.get_json()
+    if isinstance(error, NotSignedInError):
+        document["detail"] = (
+            "Nobody is signed in here any more, so nothing was done. Sign in, then go"
+            " back to the form: browsers keep what was typed."
+        )
     answer = page("problem.html", status=told.status_code, problem=document)
     return _with_headers(answer, told)
 
 
 def _with_headers(answer: Response, told: Response) -> Response:
-    if told.status_code != HTTPStatus.UNAUTHORIZED and "Retry-After" in told.headers:
-        answer.headers["Retry-After"] = told.headers["Retry-After"]
+    for name in ("Retry-After", "Allow"):
+        if name in told.headers:
+            answer.headers[name] = told.headers[name]
     return answer

@@ -3,18 +3,18 @@
 from flask import Blueprint, Response, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from registry.api.converters import MAX_NUMBER
 from registry.auth.permissions import Permission, requires
 from registry.domain.commands.moves import MoveVersion, rollback
 from registry.domain.commands.requests import RequestMove
 from registry.domain.documents import Document, RequestDocument, request_document
 from registry.domain.policy import PRODUCTION, StagePolicy
-from registry.errors import InvalidInputError, RegistryError, StaleExpectationError
+from registry.errors import RegistryError, StaleExpectationError
 from registry.persistence import queries
 from registry.persistence.database import end_reading, reading
 from registry.persistence.history import Spell, spells
 from registry.services.commands import execute
 from registry.services.transaction import Transaction
+from registry.ui.forms import whole_number
 from registry.ui.pages import done, page, refused, see
 from registry.ui.prospects import Prospect, look
 from registry.web.commands import asked_status, commit, parts
@@ -102,11 +102,7 @@ def _number(text: str) -> int | None:
     Raises:
         InvalidInputError: for any other text.
     """
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:11]) <= MAX_NUMBER):
-        raise InvalidInputError("a version is a whole number", field="to")
-    return int(text)
+    return whole_number(text, "to") if text else None
 
 
 class _Served:

@@ -9,22 +9,26 @@ Rules:
   bootstrap token. Its ticket is in the query, which nothing here logs.
 """
 
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from flask import Blueprint, Response, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from registry.api import sign_in as browser_sessions
-from registry.auth import cookies, people
+from registry.auth import cookies
 from registry.auth.cross_origin import refuse_cross_origin
 from registry.auth.permissions import Permission, requires
-from registry.auth.sign_in import counting_failures
+from registry.auth.sign_in import counting_failures, is_person_signed_in
 from registry.domain.people import is_local_path
 from registry.domain.sign_in_links import SignInLinks
-from registry.errors import NoCredentialError, NotSignedInError, RegistryError
+from registry.errors import (
+    NoCredentialError,
+    NotFoundError,
+    NotSignedInError,
+    RegistryError,
+)
 from registry.persistence.database import reading
 from registry.services import tokens
 from registry.ui.pages import page, refused, see
@@ -32,12 +36,14 @@ from registry.web.commands import parts
 
 blueprint = Blueprint("sign_in", __name__)
 
+_PLAIN = "/@!$&'()*+,;="  #: what a path needs not have quoted (RFC 3986, 3.3)
+
 
 @blueprint.get("/signin")
 @requires(Permission.PUBLIC)
 def show() -> BaseResponse:
     """Show the ways to sign in."""
-    if _is_signed_in():
+    if is_person_signed_in():
         return see(_next())
     return page("signin.html", **_ways(), ended=request.args.get("ended") is not None)
 
@@ -68,6 +74,8 @@ def sign_in_once() -> BaseResponse:
     if request.method == "HEAD":  # who looks at a link has not opened it
         return Response()
     settings, now = parts().settings, datetime.now(UTC)
+    if not settings.is_embedded or settings.ways_to_sign_in.is_insecure_dev:
+        raise NotFoundError("this server gives out no such links")
     try:
         cookies.require_safe_place(settings)
         with counting_failures():
@@ -97,18 +105,14 @@ def sign_out() -> BaseResponse:
 
 def address(error: NotSignedInError) -> str:
     """Return where to sign in, to come back to the present page afterwards."""
-    asked = {"next": f"{request.script_root}{request.full_path.removesuffix('?')}"}
+    query = request.query_string.decode("ascii", "replace")
+    path = quote(request.script_root + request.path, safe=_PLAIN)
+    if request.method != "GET":
+        path, query = url_for("ui.now.show"), ""
+    asked = {"next": f"{path}?{query}" if query else path}
     if not isinstance(error, NoCredentialError):
         asked["ended"] = "1"
     return f"{url_for('ui.sign_in.show')}?{urlencode(asked)}"
-
-
-def _is_signed_in() -> bool:
-    cookie = cookies.brought(parts().settings, cookies.SESSION)
-    with suppress(NotSignedInError):
-        people.actor_of_cookie(cookie, datetime.now(UTC))
-        return True
-    return False
 
 
 def _ways() -> dict[str, Any]:

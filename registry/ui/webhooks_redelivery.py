@@ -76,9 +76,12 @@ def _send(
     return total, position
 
 
+_MAX_DIGITS = 19
+
+
 def _number(name: str) -> int:
     text = request.form.get(name) or "0"
-    if not (text.isascii() and text.isdigit()) or int(text) >= 2**63:
+    if not (text.isascii() and text.isdigit() and len(text) < _MAX_DIGITS):
         raise InvalidInputError("is not a number of this form", field=name)
     return int(text)
 

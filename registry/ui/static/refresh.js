@@ -32,14 +32,20 @@ function takeOver(old, fresh) {
   }
 }
 
+// What stands where something stood that had the focus.
+function likeIt(old, fresh) {
+  const told = (each) => [each.id, each.getAttribute("href"), each.textContent].join("\n");
+  return [...fresh.querySelectorAll(old.tagName)].find((each) => told(each) === told(old));
+}
+
 export function keepFresh(improve) {
   let main = document.querySelector("main[data-refresh]");
-  if (!main) return;
   let tag = document.querySelector("meta[name=etag]").content;
+  if (!main || !tag) return; // without a tag it is a form that was refused: it stays
 
   async function look() {
     if (document.hidden || isInUse(main)) return;
-    const headers = { "If-None-Match": tag };
+    const headers = { "If-None-Match": tag, "X-Stagegate-Refresh": "1" };
     const answer = await fetch(location.href, { headers, redirect: "error", cache: "no-store" });
     if (answer.status !== 200) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -47,11 +53,13 @@ export function keepFresh(improve) {
     if (!fresh || isInUse(main)) return;
     tag = answer.headers.get("ETag");
     takeOver(main, fresh);
+    const focused = main.contains(document.activeElement) ? document.activeElement : null;
     main.replaceWith(fresh);
     // What waits is counted there.
     document.querySelector(".sections").replaceWith(page.querySelector(".sections"));
     main = fresh;
     improve(main);
+    if (focused) likeIt(focused, main)?.focus({ preventScroll: true });
   }
 
   async function again() {
