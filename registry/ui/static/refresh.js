@@ -36,6 +36,7 @@ export function keepFresh(improve) {
   let main = document.querySelector("main[data-refresh]");
   if (!main) return;
   let tag = document.querySelector("meta[name=etag]").content;
+  if (!tag) return; // what was refused, or is shown once, must not go
 
   async function look() {
     if (document.hidden || isInUse(main)) return;
