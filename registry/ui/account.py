@@ -6,7 +6,6 @@ Rules:
 - To sign out everywhere ends the present session too.
 """
 
-from contextlib import suppress
 from datetime import UTC, datetime
 
 from flask import Blueprint, Response, url_for
@@ -18,7 +17,6 @@ from registry.auth.permissions import NONE, Permission, requires
 from registry.auth.sign_in import current_caller
 from registry.domain.actors import CredentialKind
 from registry.domain.rows import SessionRow
-from registry.errors import NotSignedInError
 from registry.persistence.database import reading
 from registry.services import sessions
 from registry.ui.audit_shown import CREDENTIALS
@@ -61,7 +59,5 @@ def _present(now: datetime) -> SessionRow | None:
     """Return the session of this browser; None for who shows something else."""
     if current_caller().actor.credential is not CredentialKind.SESSION:
         return None
-    with suppress(NotSignedInError):  # it has ended just now
-        cookie = cookies.brought(parts().settings, cookies.SESSION)
-        return sessions.find(reading(), cookie, now=now)
-    return None
+    cookie = cookies.brought(parts().settings, cookies.SESSION)
+    return sessions.find(reading(), cookie, now=now)

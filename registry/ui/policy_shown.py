@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from registry.domain.freezes import DAYS, Freeze, Point
 from registry.domain.gates import MetricThreshold, Requirements
-from registry.domain.policy import ANY, Cause, Move, StagePolicy
+from registry.domain.policy import Cause, Move, StagePolicy
 
 _PITCH, _WIDTH, _HEIGHT = 270, 124, 46
 _SIDE, _LABEL = 12, 36
@@ -159,11 +159,6 @@ def conditions_of(asks: Requirements) -> Iterator[str]:
         yield f"the check {check} has passed"
     if asks.min_time_in_stage:
         yield f"it has been where it is for {_hours(asks.min_time_in_stage)}"
-
-
-def stage_word(stage: str) -> str:
-    """Return a stage of a rule as people read it."""
-    return "any stage" if stage == ANY else stage
 
 
 def cause_word(cause: Cause) -> str:
