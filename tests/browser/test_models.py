@@ -54,6 +54,7 @@ def test_a_model_is_created_once(visit: Visit) -> None:
         visitor.check()
         page = visitor.go("/models") if told != "exists already" else page
 
+    page.wait_for_timeout(6_000)  # a page that follows what changes would have by now
     expect(page.get_by_role("textbox", name="Description")).to_have_value(
         "for the tests"
     )

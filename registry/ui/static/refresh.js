@@ -41,7 +41,7 @@ function likeIt(old, fresh) {
 export function keepFresh(improve) {
   let main = document.querySelector("main[data-refresh]");
   let tag = document.querySelector("meta[name=etag]").content;
-  if (!main || !tag) return; // without a tag it is a form that was refused: it stays
+  if (!main || !tag) return; // what was refused, or is shown once, must not go
 
   async function look() {
     if (document.hidden || isInUse(main)) return;
