@@ -20,9 +20,7 @@ def whole_number(text: str, field: str, *, most: int = MAX_NUMBER) -> int:
     """
     is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
     if not is_number or not 0 < int(text) <= most:
-        raise InvalidInputError(
-            f"{field.capitalize()}: expected a whole number from 1 on", field=field
-        )
+        raise InvalidInputError("expected a whole number from 1 on", field=field)
     return int(text)
 
 

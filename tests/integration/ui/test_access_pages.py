@@ -77,7 +77,7 @@ def test_token_is_made_shown_once_and_revoked(api: Driver) -> None:
         ({"models": "[a]"}, "Models: "),
         ({"role": "admin"}, "role admin is for all models"),
         ({"scopes": "fly:*"}, "Scopes: "),
-        ({"expires_in_days": "soon"}, "Days: expected a whole number"),
+        ({"expires_in_days": "soon"}, "Expires in days: expected a whole number"),
         ({"expires_in_days": "400"}, "Expires in days: Must be"),
     ],
 )

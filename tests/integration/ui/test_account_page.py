@@ -101,7 +101,6 @@ def test_t15_no_form_elsewhere_changes_anything(
         assert browser.get(WHOAMI).status_code == 200
 
 
-@ON_BOTH_DATABASES
 def test_link_signs_in_once(app: Flask, browser: FlaskClient) -> None:
     address = link(app)
 
@@ -255,3 +254,8 @@ def test_revoking_the_token_ends_its_pages(api: Driver) -> None:
     answer = browser.get("/account")
     assert answer.status_code == 303
     assert answer.headers["Location"].startswith("/signin?")
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_link_signs_nobody_in_where_none_is_given_out(app: Flask) -> None:
+    assert app.test_client().get(link(app)).status_code == 404
