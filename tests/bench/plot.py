@@ -4,9 +4,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+if TYPE_CHECKING:  # a test imports the benchmarks, and draws nothing
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Point:
 
 def draw(file: Path, machine: str, panels: Mapping[str, Sequence[Point]]) -> None:
     """Write an SVG or PNG file; what lies right of 1 is ahead."""
+    from matplotlib.figure import Figure  # as above
+
     lengths = [len(points) for points in panels.values()]
     figure = Figure(figsize=(9, 1.2 + sum(1.0 + 0.28 * each for each in lengths)))
     figure.set_layout_engine("constrained")
@@ -32,7 +35,7 @@ def draw(file: Path, machine: str, panels: Mapping[str, Sequence[Point]]) -> Non
     figure.savefig(file)
 
 
-def _draw_bars(axes: Axes, points: Sequence[Point]) -> None:
+def _draw_bars(axes: "Axes", points: Sequence[Point]) -> None:
     medians = [statistics.median(point.ratios) for point in points]
     both = list(zip(points, medians, strict=True))
     below = [middle - min(point.ratios) for point, middle in both]

@@ -6,6 +6,8 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,12 @@ from registry.persistence import schema
 from registry.persistence.database import db
 from registry.settings import Settings
 from tests.integration.world import keep
-from tests.server import RunningServer, running_server, server_environment
+from tests.server import (
+    RunningServer,
+    running_server,
+    server_environment,
+    write_migrated,
+)
 from tests.services.fresh_database import FreshDatabase
 from tests.services.postgres import PostgresServer
 
@@ -59,6 +66,7 @@ def _database(directory: Path) -> Path:
 def _fresh_sqlite() -> bytes:
     """A database with ``TOKEN``, made once: all migrations take as long as 20 tests."""
     with tempfile.TemporaryDirectory() as name:
+        write_migrated(_database(Path(name)))
         app = _build(Path(name))
         _make_ready(app)
         close_app(app)
@@ -182,25 +190,37 @@ def client(app: Flask) -> FlaskClient:
     return signed_in(app)
 
 
-@pytest.fixture(scope="session")
-def lasting_server(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[RunningServer, Callable[[], None]]]:
-    """A real server, and what empties its registry again."""
-    directory = tmp_path_factory.mktemp("server")
-    with running_server(directory) as server:
+@dataclass(frozen=True)
+class LastingServer:
+    """A real server for several tests, one after the other."""
+
+    server: RunningServer
+    _empty: Callable[[], None]
+
+    def emptied(self) -> RunningServer:
+        """The server, with a registry as it was at first."""
+        self._empty()
+        return self.server
+
+
+@contextmanager
+def lasting(directory: Path, **settings: str) -> Iterator[LastingServer]:
+    """Start one on SQLite and a local artifact directory."""
+    with running_server(directory, **settings) as server:
         url = make_url(f"sqlite:///{_database(directory)}")
-        yield server, keep(url, directory / "data" / "artifacts")
+        yield LastingServer(server, keep(url, directory / "data" / "artifacts"))
+
+
+@pytest.fixture(scope="session")
+def lasting_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LastingServer]:
+    with lasting(tmp_path_factory.mktemp("server")) as running:
+        yield running
 
 
 @pytest.fixture
-def server(
-    lasting_server: tuple[RunningServer, Callable[[], None]],
-) -> RunningServer:
-    """A real server on SQLite and a local artifact directory, with nothing in it.
+def server(lasting_server: LastingServer) -> RunningServer:
+    """A real server with nothing in it.
 
     It goes on after the test. A test that ends it starts one of its own.
     """
-    server, empty = lasting_server
-    empty()
-    return server
+    return lasting_server.emptied()

@@ -208,6 +208,8 @@ def test_server_loads_nothing_that_only_others_need(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others have a schema to upgrade, an S3 store, or PostgreSQL."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "stagegate.db").touch()
     with running_server(tmp_path):
         pass  # it has made the schema
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")

@@ -34,7 +34,11 @@ def log_model(model: str, constant: float, commit: str) -> dict[str, str]:
             mlflow.log_metric("loss", value, step=step)
         mlflow.log_metrics({"nan": np.nan, "inf": np.inf, "minus-inf": -np.inf})
         logged = mlflow.sklearn.log_model(
-            estimator, name="model", registered_model_name=model
+            estimator,
+            name="model",
+            registered_model_name=model,
+            # What is not named, MLflow finds out: by loading the model in a process.
+            pip_requirements=["scikit-learn"],
         )
     return {
         "run_id": run.info.run_id,

@@ -9,7 +9,8 @@ import pytest
 import requests
 
 from registry.settings import packaged_config
-from tests.integration.cli.conftest import Run
+from tests.integration.cli.conftest import Run, runner_of
+from tests.integration.conftest import LastingServer, lasting
 from tests.receiver import Answer, ReceivedRequest, Receiver
 from tests.server import RunningServer, running_server
 from tests.waiting import STALL_SECONDS
@@ -18,14 +19,20 @@ TOKEN_HEADER = "webhook-deployment-token"
 Report = Callable[..., requests.Response]
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RunningServer]:
+@pytest.fixture(scope="module")
+def rolling_back(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LastingServer]:
     """A server that rolls Production back when a deployment has failed."""
-    policy = tmp_path / "policy.toml"
+    directory = tmp_path_factory.mktemp("rolling-back")
+    policy = directory / "policy.toml"
     rule = 'automatic_rollback = ["Production"]\n'
     policy.write_text(rule + packaged_config("policy.toml").read_text())
-    with running_server(tmp_path, POLICY_FILE=str(policy)) as server:
-        yield server
+    with lasting(directory, POLICY_FILE=str(policy)) as running:
+        yield running
+
+
+@pytest.fixture
+def server(rolling_back: LastingServer) -> RunningServer:
+    return rolling_back.emptied()
 
 
 class Consumer:
@@ -156,19 +163,21 @@ def test_failed_deployment_ends_the_waiting_and_rolls_back(
 
 
 def test_every_attempt_carries_the_same_token_and_none_is_kept(
-    run: Run, server: RunningServer, tmp_path: Path, receiver: Receiver
+    tmp_path: Path, receiver: Receiver
 ) -> None:
-    subscribe(run, receiver)
     receiver.answers = [500, 200]
-    stage(run, tmp_path, 1)
+    with running_server(tmp_path) as server:
+        run = runner_of(server)
+        subscribe(run, receiver)
+        stage(run, tmp_path, 1)
 
-    first, second = receiver.wait_for(2)
+        first, second = receiver.wait_for(2)
+        token = first.headers[TOKEN_HEADER]
+        address = first.json()["data"]["links"]["deployments"]
+        assert reported(address, token, "succeeded").status_code == 200
 
-    token = first.headers[TOKEN_HEADER]
     assert first.headers[TOKEN_HEADER] == second.headers[TOKEN_HEADER]
     assert first.body == second.body
-    reported(first.json()["data"]["links"]["deployments"], token, "succeeded")
-    server.stop()
     kept = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
     assert token.rpartition(".")[2].encode() not in kept
 

@@ -12,8 +12,9 @@ import pytest
 from registry.client import RegistryClient, TransitionRequest
 from registry.settings import packaged_config
 from tests.integration.cli.conftest import Run, runner_of
+from tests.integration.conftest import LastingServer, lasting
 from tests.receiver import Answer, ReceivedRequest, Receiver
-from tests.server import RunningServer, running_server
+from tests.server import RunningServer
 from tests.waiting import STALL_SECONDS, wait_for
 
 CHECK, PROMOTION = "integration-tests", ("promote", "fraud", "1", "--to", "Production")
@@ -25,17 +26,23 @@ RULES = {
 }
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RunningServer]:
+@pytest.fixture(scope="module")
+def gated_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LastingServer]:
     """A server that wants a check for Staging; for Production an approval, too."""
     text = packaged_config("policy.toml").read_text("utf-8")
     for rule, gates in RULES.items():
         assert rule in text
         text = text.replace(rule, rule + gates)
-    policy = tmp_path / "policy.toml"
+    directory = tmp_path_factory.mktemp("gates")
+    policy = directory / "policy.toml"
     policy.write_text(text, "utf-8")
-    with running_server(tmp_path, POLICY_FILE=str(policy)) as server:
-        yield server
+    with lasting(directory, POLICY_FILE=str(policy)) as running:
+        yield running
+
+
+@pytest.fixture
+def server(gated_server: LastingServer) -> RunningServer:
+    return gated_server.emptied()
 
 
 @pytest.fixture

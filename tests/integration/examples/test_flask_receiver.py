@@ -15,9 +15,10 @@ import requests
 
 from registry.client import DeliveryRecord, RegistryClient
 from registry.client.registration import wait_for
+from tests.integration.conftest import LastingServer, lasting
 from tests.integration.examples import places
 from tests.receiver import Receiver
-from tests.server import RunningServer, running_server
+from tests.server import RunningServer
 from tests.services.processes import free_port, stop, wait_until_ready
 from tests.waiting import STALL_SECONDS
 from webhooks.sending.signing import sign
@@ -102,11 +103,25 @@ class Consumer:
         return items
 
 
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[Receiver]:
+    with Receiver() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def elusive_server(
+    tmp_path_factory: pytest.TempPathFactory, elsewhere: Receiver
+) -> Iterator[LastingServer]:
+    """A server whose events say that it is ``elsewhere``."""
+    directory = tmp_path_factory.mktemp("server")
+    with lasting(directory, PUBLIC_URL=elsewhere.url) as running:
+        yield running
+
+
 @pytest.fixture
-def server(tmp_path: Path, receiver: Receiver) -> Iterator[RunningServer]:
-    """A server whose events say that it is somewhere else: at ``receiver``."""
-    with running_server(tmp_path, PUBLIC_URL=receiver.url) as server:
-        yield server
+def server(elusive_server: LastingServer) -> RunningServer:
+    return elusive_server.emptied()
 
 
 @pytest.fixture
@@ -129,7 +144,7 @@ def subscribe(consumer: Consumer) -> tuple[str, str]:
 
 
 def test_receiver_deploys_what_is_promoted_and_reports_it_at_its_own_url(
-    consumer: Consumer, receiver: Receiver
+    consumer: Consumer, elsewhere: Receiver
 ) -> None:
     webhook_id, secret = subscribe(consumer)
 
@@ -148,8 +163,8 @@ def test_receiver_deploys_what_is_promoted_and_reports_it_at_its_own_url(
         assert deployment["status"] == "succeeded"
         assert deployment["environment"] == "production"
     *_, event = consumer.client.events()
-    assert event.data["links"]["deployments"].startswith(receiver.url)
-    assert not receiver.requests
+    assert event.data["links"]["deployments"].startswith(elsewhere.url)
+    assert not elsewhere.requests
 
 
 def test_replay_of_the_past_does_not_turn_the_present_back(
