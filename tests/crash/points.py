@@ -64,6 +64,7 @@ _STATEMENTS = {
         "update webhook_queues",
         "select webhook_roster",
         "insert webhook_events",
+        "insert webhook_attempt_days",
     ),
     "sweep": (
         _CLOCK,
@@ -72,6 +73,7 @@ _STATEMENTS = {
         "update webhook_attempts",
         "update webhook_deliveries",
         "update webhook_queues",
+        "insert webhook_attempt_days",
     ),
 }
 #: Passed only when an endpoint recovers, which the seeds decide, and when a token was
