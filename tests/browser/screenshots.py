@@ -6,9 +6,10 @@ the demo alone has neither requests nor anything that fails.
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TypedDict
 
 import click
 from playwright.sync_api import Browser
@@ -23,6 +24,14 @@ from tests.browser.tour import paths
 from tests.browser.world import GATES, Texts, World, fill, refuse_failing
 from tests.receiver import Receiver
 from tests.server import RunningServer
+
+
+class Way(TypedDict):
+    """How wide the window is, and what the system wishes."""
+
+    width: int
+    scheme: Scheme
+
 
 WAYS: tuple[tuple[str, int, Scheme], ...] = (
     ("light", WIDE, "light"),
@@ -47,10 +56,9 @@ def main(*, directory: Path, only: str) -> None:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         browser = stack.enter_context(chromium())
         world = stack.enter_context(toured(place))
-        for path in ["/models/digits", *paths(world)]:
-            if only in path:
-                for file in render(browser, world, path, directory):
-                    click.echo(file)
+        wanted = [path for path in ["/models/digits", *paths(world)] if only in path]
+        for file in render(browser, world, wanted, directory):
+            click.echo(str(file))
 
 
 class _DemoServer(DemoServer):
@@ -80,19 +88,27 @@ def toured(directory: Path) -> Iterator[World]:
         demo.stop()
 
 
-def render(browser: Browser, world: World, path: str, directory: Path) -> Iterator[str]:
-    """Render a page in every way; returns the files."""
+def render(
+    browser: Browser, world: World, paths: Sequence[str], directory: Path
+) -> Iterator[Path]:
+    """Render pages in every way, as one who is signed in; returns the files."""
     directory.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"[^a-z0-9]+", "-", path.lower()).strip("-") or "now"
-    token = None if path == "/signin" else world.server.token
     for way, width, scheme in WAYS:
-        with visiting(
-            browser, world.server, token, width=width, scheme=scheme
-        ) as visitor:
-            visitor.go(path)
-            file = directory / f"{name}.{way}.png"
-            visitor.page.screenshot(path=file, full_page=True)
-            yield str(file)
+        how = Way(width=width, scheme=scheme)
+        with (
+            visiting(browser, world.server, world.server.token, **how) as somebody,
+            visiting(browser, world.server, None, **how) as nobody,
+        ):
+            for path in paths:
+                visitor = nobody if path == "/signin" else somebody
+                visitor.go(path)
+                file = directory / f"{_name(path)}.{way}.png"
+                visitor.page.screenshot(path=file, full_page=True)
+                yield file
+
+
+def _name(path: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", path.lower()).strip("-") or "now"
 
 
 if __name__ == "__main__":
