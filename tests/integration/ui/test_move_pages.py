@@ -273,6 +273,27 @@ def facts_without_a_form(api: Driver) -> str:
     return json.dumps(facts)
 
 
+def test_reasons_and_comments_have_the_limit_of_the_api(api: Driver) -> None:
+    staged(api, 2)
+    path, request = move(2, "Archived"), requested(api)
+    asker, approver = api.with_role("writer"), api.with_role("approver")
+    too_long = {"reason": "x" * 20_001, "comment": "x" * 20_001}
+    to = {"to": "Archived", **too_long}
+    ask = f"{path.partition('?')[0]}/request"
+
+    refused = [
+        send(api, path, to),
+        asker.client.post(ask, data={**to, "shown": shown(asker.client.get(path))}),
+        send(approver, f"{request}/approve", too_long, of=request),
+        approver.client.post(f"{request}/reject", data=too_long),
+    ]
+
+    for answer in refused:
+        assert "must not have more than 20000 characters" in said(answer, 422)
+    assert api.stages() == {1: "Staging", 2: "Staging"}
+    assert api.read("/transition-requests?model=fraud&state=open")["items"]
+
+
 def test_glass_is_broken_by_who_may_alone_and_with_a_reason(api: Driver) -> None:
     staged(api)
     checked(api, 1, "failed")
