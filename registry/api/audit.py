@@ -143,20 +143,25 @@ def _sees_all() -> bool:
 
 
 def entry_document(row: Row[Any]) -> dict[str, Any]:
-    """Return an entry as the present caller may see it."""
+    """Return an entry as the present caller may see it.
+
+    What is sealed may have been edited: a member of another type is as none.
+    """
     entry = audit.sealed_entry(row)
     if not _sees_all():
         entry = audit_privacy.public(entry)
-    text = entry.text
+    text = {name: value for name, value in entry.text.items() if isinstance(value, str)}
+    actor, version = member(entry.text, "actor.name"), entry.text.get("version")
+    is_number = type(version) is int and version > 0
     return {
         "id": row.id,
         "chain": entry.chain,
         "n": entry.n,
         "at": text.get("at"),
         "action": text.get("action"),
-        "actor": member(text, "actor.name"),
+        "actor": actor if isinstance(actor, str) else None,
         "model": text.get("model"),
-        "version": text.get("version"),
+        "version": version if is_number else None,
         "source_ip": audit_privacy.source_ip(entry),
         "prev_hash": entry.prev_hash,
         "hash": entry.hash,

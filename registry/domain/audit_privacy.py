@@ -81,13 +81,14 @@ def _is_sealed(entry: SealedEntry) -> bool:
 def public_webhook(document: Members) -> dict[str, Any]:
     """A webhook as everybody may see it in an entry."""
     place, rest = _parts_of(document.get("url"))
+    options = document.get("options")
     return {
         **document,
         "url": place + (LEFT_OUT if rest else ""),
         "headers": _values_left_out(document.get("headers")),
         "options": {
             name: _values_left_out(value)
-            for name, value in (document.get("options") or {}).items()
+            for name, value in (options if isinstance(options, dict) else {}).items()
         },
     }
 

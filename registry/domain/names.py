@@ -60,6 +60,15 @@ def clean_text(text: str, *, field: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def prose(text: str, *, field: str) -> str:
+    """Return a description, a reason or a comment in NFC."""
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise InvalidInputError(
+            f"must not have more than {MAX_TEXT_CHARACTERS} characters", field=field
+        )
+    return clean_text(text, field=field)
+
+
 def told_text(text: str) -> str:
     """Return a text of ours as it can be stored, whatever it quotes; not endless."""
     try:

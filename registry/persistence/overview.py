@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
+    Integer,
     Select,
     Text,
     and_,
@@ -43,6 +44,8 @@ from webhooks.statements import fetch
 #: Moves that are looked at, for who may read all models and for others.
 _WINDOW, _WINDOW_OF_SOME = 200, 2_000
 _UNFINISHED_WINDOW = 200
+#: Models with holds that are looked at: some of those have ended.
+_HELD_WINDOW = 200
 UNFINISHED_DAYS = timedelta(days=30)
 #: Who has not said anything of a deployment for so long is not expected to.
 STUCK_AFTER = timedelta(hours=1)
@@ -161,7 +164,7 @@ _HELD = (
     select(MODELS.c.name, MODELS.c.holds)
     .where(_LIVE, cast(MODELS.c.holds, Text) != literal_column("'[]'"))
     .order_by(MODELS.c.name)
-    .limit(bindparam("most"))
+    .limit(literal_column(str(_HELD_WINDOW), Integer))
 )
 
 
@@ -215,13 +218,13 @@ def held_models(
     cx: Connection, now: datetime, *, limit: int, readable: Readable = ()
 ) -> list[HeldModel]:
     """Models whose stages are held, by name."""
-    found = _fetch(cx, (_HELD, _HELD_OF_SOME), readable, {"most": limit})
+    found = _fetch(cx, (_HELD, _HELD_OF_SOME), readable, {})
     held = [(model, [Hold.of(each) for each in holds]) for model, holds in found]
     standing = [
         HeldModel(model, [hold for hold in holds if hold.stands_at(now)])
         for model, holds in held
     ]
-    return [each for each in standing if each.holds]
+    return [each for each in standing if each.holds][:limit]
 
 
 def _fetch(

@@ -149,6 +149,12 @@ class ShownEntry(NamedTuple):
         return _object(self.text.get("actor"))
 
     @property
+    def roles(self) -> list[Any]:
+        """Return the roles that they had."""
+        found = self.actor.get("roles")
+        return found if isinstance(found, list) else []
+
+    @property
     def credential(self) -> str:
         """Return the kind of credential, in words; nothing where there was none."""
         kind = str(_object(self.text.get("credential")).get("kind"))

@@ -112,7 +112,7 @@ class Asked:
             to_stage=self.to_stage,
             is_rollback=self.is_rollback,
             archives_others=self.archives_others,
-            reason=names.clean_text(self.reason, field="reason"),
+            reason=names.prose(self.reason, field="reason"),
             state=RequestState.OPEN.value,
             needed=self.needed,
             policy_digest=context.policy.digest,

@@ -66,7 +66,7 @@ class ReportCheck:
             name=name,
             status=self.status.value,
             url=self.url,
-            description=names.clean_text(self.description, field="description"),
+            description=names.prose(self.description, field="description"),
             reported_by=context.caller.actor.name,
             created_at=before.created_at if before else model.updated_at,
             updated_at=_later(model.updated_at, before),

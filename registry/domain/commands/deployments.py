@@ -267,7 +267,7 @@ class ReportDeployment:
     ) -> DeploymentRow:
         text = row.description
         if self.description is not None:
-            text = names.clean_text(self.description, field="description")
+            text = names.prose(self.description, field="description")
         return replace(
             row,
             status=self.status,

@@ -118,7 +118,7 @@ class LiftHold:
             Change(
                 action=HOLD_LIFTED,
                 before=dict(holds[0]),
-                reason=names.clean_text(self.reason, field="reason"),
+                reason=names.prose(self.reason, field="reason"),
                 details={"besides": holds[1:]} if holds[1:] else {},
             ),
             data=dict(told[0]),

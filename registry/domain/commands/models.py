@@ -80,7 +80,7 @@ class CreateModel:
             id=self.id,
             name=names.model_name(self.model),
             is_prompt=prompts.is_prompt(self.tags),
-            description=names.clean_text(self.description, field="description"),
+            description=names.prose(self.description, field="description"),
             created_at=context.now,
             created_by=context.caller.actor.name,
             updated_at=context.now,
@@ -173,9 +173,7 @@ class ChangeModel:
         before = seen.model
         changes: dict[str, Any] = {}
         if self.description is not None:
-            changes["description"] = names.clean_text(
-                self.description, field="description"
-            )
+            changes["description"] = names.prose(self.description, field="description")
         if self.name is not None:
             changes.update(self._named(seen, context, names.model_name(self.name)))
         row = before.touched(context.now)

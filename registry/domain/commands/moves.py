@@ -350,7 +350,7 @@ class MoveVersion:
         steps: Sequence[_Step],
         rows: Sequence[VersionRow],
     ) -> list[StageChangeRow]:
-        reason = names.clean_text(self.reason, field="reason")
+        reason = names.prose(self.reason, field="reason")
         moved = enumerate(zip(steps, rows, strict=True), start=model.last_history + 1)
         return [
             history_line(

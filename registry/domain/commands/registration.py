@@ -186,7 +186,7 @@ class RegisterVersion:
             run=None if details.run is None else dict(details.run),
             logged_model_id=_clean_optional(details.logged_model_id, "logged_model_id"),
             git_commit=_clean_optional(details.git_commit, "git_commit"),
-            description=names.clean_text(details.description, field="description"),
+            description=names.prose(details.description, field="description"),
             params=_clean_texts(details.params, "params"),
             metrics={
                 names.clean_text(name, field="metrics"): value

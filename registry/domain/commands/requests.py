@@ -141,7 +141,7 @@ class ApproveRequest:
             human=person.human,
             made_by=person.made_by,
             name=actor.name,
-            comment=names.clean_text(self.comment, field="comment"),
+            comment=names.prose(self.comment, field="comment"),
             at=seen.at(context),
             binding=bound_to,
         )
@@ -230,7 +230,7 @@ class CloseRequest:
             state=self.state.value,
             closed_at=seen.at(context),
             closed_by=context.caller.actor.name,
-            comment=names.clean_text(self.comment, field="comment"),
+            comment=names.prose(self.comment, field="comment"),
         )
         change = Change(
             action=REQUEST_REJECTED if is_rejected else REQUEST_CANCELLED,

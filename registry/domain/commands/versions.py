@@ -97,7 +97,7 @@ class ChangeVersion(_OfVersion):
         model = seen.model.touched(context.now)
         after = replace(before.touched(model.updated_at), tags=tags.after)
         if self.description is not None:
-            text = names.clean_text(self.description, field="description")
+            text = names.prose(self.description, field="description")
             after = replace(after, description=text, mlflow_updated_at=after.updated_at)
         about = about_version(context, model, after)
         removed, added = tags.rows(partial(VersionTagRow, version_id=after.id))

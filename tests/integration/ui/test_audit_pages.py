@@ -1,8 +1,11 @@
 """The pages of the audit log: filtered, entry by entry, verified, as of an instant."""
 
 import html
+import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -237,6 +240,47 @@ def test_damage_is_said_in_words_and_leads_to_the_entry(served: Driver) -> None:
     assert f'href="/audit/entries/{chain}/3"' in answer.text
     assert "The log is intact" in page(served, "/audit/verify?model=churn")
     page(served, f"/audit/entries/{chain}/3")
+
+
+@pytest.mark.parametrize("value", ["seven", 5, True, ["m"], {"m": 1}])
+def test_entry_with_an_edited_member_is_shown_still(api: Driver, value: object) -> None:
+    api.create_model(MODEL)
+    reader, entry = api.with_role("viewer"), api.audit(MODEL)[-1]
+    whole = json.loads(entry["entry"])
+    with api.engine.begin() as cx:
+        cx.execute(text("DROP TRIGGER audit_entries_no_update"))
+
+    for name in [*whole, "on_behalf_of", "before"]:
+        edit(api, entry, {**whole, name: value})
+        show_everywhere(api, entry)
+        show_everywhere(reader, entry)
+    for name in whole["actor"]:
+        edit(api, entry, {**whole, "actor": {**whole["actor"], name: value}})
+        show_everywhere(api, entry)
+
+
+def test_webhook_entry_with_edited_options_is_shown_still(api: Driver) -> None:
+    reader, entry = api.with_role("viewer"), api.audit()[0]
+    with api.engine.begin() as cx:
+        cx.execute(text("DROP TRIGGER audit_entries_no_update"))
+
+    edit(api, entry, {"action": "webhook.x", "after": {"url": 5, "options": 5}})
+
+    show_everywhere(reader, entry)
+
+
+def show_everywhere(by: Driver, entry: Mapping[str, Any]) -> None:
+    page(by, "/audit")
+    page(by, f"/audit/entries/{entry['chain']}/{entry['n']}")
+    assert by.read("/audit")["items"]
+
+
+def edit(api: Driver, entry: Mapping[str, Any], sealed: Mapping[str, Any]) -> None:
+    with api.engine.begin() as cx:
+        cx.execute(
+            text("UPDATE audit_entries SET canonical = :sealed WHERE id = :id"),
+            {"sealed": json.dumps(sealed), "id": entry["id"]},
+        )
 
 
 def test_verifying_has_a_few_places(api: Driver) -> None:

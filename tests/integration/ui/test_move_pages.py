@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from registry.persistence.database import end_reading
+from registry.persistence.overview import held_models
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Driver, document_of
 from tests.integration.api.gated import LOSS, asked, checked, gated_policy, staged
 from tests.integration.conftest import SharedApps, close_app
@@ -146,6 +148,25 @@ def test_start_page_shows_nothing_of_models_that_may_not_be_read(api: Driver) ->
         assert words in mine
 
 
+@ON_BOTH_DATABASES
+def test_hold_is_found_behind_many_that_have_ended(api: Driver) -> None:
+    until = datetime.now(UTC) + timedelta(hours=1)
+    hold = {"reason": "over", "until": until.isoformat().replace("+00:00", "Z")}
+    for number in range(12):
+        api.create_model(f"a{number:02}")
+        api.put(f"/models/a{number:02}/holds/Production", json=hold)
+    api.create_model("zz")
+    api.put("/models/zz/holds/Production", json={"reason": "an audit"})
+
+    with api.engine.connect() as cx:
+        found = [
+            [each.model for each in held_models(cx, at, limit=11)]
+            for at in (until - timedelta(minutes=1), until)
+        ]
+
+    assert found == [[f"a{number:02}" for number in range(11)], ["zz"]]
+
+
 def test_request_waits_for_those_alone_who_may_approve_it_and_have_not(
     api: Driver, loss: str
 ) -> None:
@@ -271,6 +292,27 @@ def facts_without_a_form(api: Driver) -> str:
         "who is told": "nobody",
     }
     return json.dumps(facts)
+
+
+def test_reasons_and_comments_have_the_limit_of_the_api(api: Driver) -> None:
+    staged(api, 2)
+    path, request = move(2, "Archived"), requested(api)
+    asker, approver = api.with_role("writer"), api.with_role("approver")
+    too_long = {"reason": "x" * 20_001, "comment": "x" * 20_001}
+    to = {"to": "Archived", **too_long}
+    ask = f"{path.partition('?')[0]}/request"
+
+    refused = [
+        send(api, path, to),
+        asker.client.post(ask, data={**to, "shown": shown(asker.client.get(path))}),
+        send(approver, f"{request}/approve", too_long, of=request),
+        approver.client.post(f"{request}/reject", data=too_long),
+    ]
+
+    for answer in refused:
+        assert "must not have more than 20000 characters" in said(answer, 422)
+    assert api.stages() == {1: "Staging", 2: "Staging"}
+    assert api.read("/transition-requests?model=fraud&state=open")["items"]
 
 
 def test_glass_is_broken_by_who_may_alone_and_with_a_reason(api: Driver) -> None:

@@ -221,6 +221,17 @@ def test_description_is_changed_as_it_was_shown(api: Driver) -> None:
     assert api.audit(MODEL)[-1]["action"] == "model_version.updated"
 
 
+def test_description_has_the_limit_of_the_api(api: Driver) -> None:
+    api.ready_versions(1)
+    form = {"etag": hidden(read(api, ONE), "etag"), "description": "x" * 20_001}
+
+    refused = send(api, f"{ONE}/description", form)
+
+    assert refused.status_code == 422
+    assert "must not have more than 20000 characters" in said(refused.text)
+    assert api.version(1)["description"] == ""
+
+
 def test_form_that_does_not_say_what_it_was_made_for_is_out_of_date(
     api: Driver,
 ) -> None:
