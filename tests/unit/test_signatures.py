@@ -100,3 +100,9 @@ def test_store_that_is_away_is_left_alone_for_a_while() -> None:
 
     assert away.reads == 1
     assert signatures.of("known", known.read) == columns(WRITTEN)
+
+
+def test_property_that_is_no_object_is_shown_as_it_stands() -> None:
+    text = 'signature:\n  inputs: \'[{"type": "object", "properties": {"a": "b"}}]\'\n'
+
+    assert columns(text) == [Column("inputs", "(unnamed)", "object {a: b}")]
