@@ -57,6 +57,7 @@ def mount(app: Flask) -> None:
         asset_url=assets.asset_url,
         command=shown.command,
         i_may=i_may,
+        may_remove_alias=versions.may_remove_alias,
         requests_waiting=requests.count_waiting,
         server_address=_server_address,
     )

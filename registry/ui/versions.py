@@ -171,7 +171,6 @@ def _known(name: str, number: int) -> dict[str, Any]:
         "files": files[:_FILES],
         "has_more_files": len(files) > _FILES,
         "logged_model_url": _logged_model_url(version),
-        "removable_aliases": [*filter(partial(_may_remove, name), version.aliases)],
         "bound_aliases": _bound_aliases(version),
         **_deletion(version, is_prompt=is_prompt),
         **_story(version, moves),
@@ -218,7 +217,8 @@ def _bound_aliases(version: VersionRow) -> list[str]:
     ]
 
 
-def _may_remove(name: str, alias: str) -> bool:
+def may_remove_alias(name: str, alias: str) -> bool:
+    """Whether who looks at the present page may remove an alias."""
     rule = parts().policy.for_model(name).alias_rule(alias)
     return i_may(rule.action if rule else Action.WRITE, name)
 

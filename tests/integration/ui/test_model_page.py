@@ -143,6 +143,15 @@ def test_earlier_parts_of_a_long_history_are_a_page_away(api: Driver) -> None:
     assert newest.count('<rect class="bar') == 16
 
 
+def test_an_alias_is_offered_for_removal_to_those_who_may(api: Driver) -> None:
+    api.ready_versions(1)
+    api.put(f"/models/{MODEL}/aliases/best", json={"version": 1})
+    writer, reader = api.with_role("writer"), api.with_role("reader")
+
+    assert 'aria-label="Remove alias best"' in read(writer, PAGE)
+    assert 'aria-label="Remove alias best"' not in read(reader, PAGE)
+
+
 def test_a_version_that_is_gone_is_told_of_and_leads_nowhere(api: Driver) -> None:
     (one,) = api.ready_versions(1)
     api.moved(one, "Staging", "Archived")

@@ -13,9 +13,10 @@ from werkzeug.test import TestResponse
 
 from registry.persistence.database import end_reading
 from registry.persistence.overview import held_models
+from registry.settings import packaged_config
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Driver, document_of
 from tests.integration.api.gated import LOSS, asked, checked, gated_policy, staged
-from tests.integration.conftest import SharedApps, close_app
+from tests.integration.conftest import SharedApps, close_app, signed_in
 from tests.integration.statements import statements_of
 
 # A page of a move: the sign-in; the model, the version, who would leave and who entered
@@ -336,6 +337,34 @@ def test_glass_is_broken_by_who_may_alone_and_with_a_reason(api: Driver) -> None
     answer = send(breaker, path, form)
     assert answer.status_code == 303
     assert api.stages() == {1: "Production"}
+
+
+def test_glass_is_not_offered_for_a_rollback(api: Driver) -> None:
+    api.ready_versions(2, "prices")
+    for number in (1, 2):
+        api.moved(number, "Staging", "Production", model="prices")
+    held = api.put("/models/prices/holds/Production", json={"reason": "audit"})
+    assert held.status_code == 200
+
+    text = said(api.with_role("break-glass").client.get("/models/prices/rollback"))
+
+    assert "audit" in text
+    assert "Break the glass" not in text
+
+
+def test_a_model_that_serves_is_rolled_back_however_long_ago_it_moved(
+    tmp_path: Path, shared_apps: SharedApps
+) -> None:
+    policy = str(packaged_config("policy-open.toml"))
+    app = shared_apps.lend(tmp_path, {"POLICY_FILE": policy})
+    api = Driver(app, signed_in(app))
+    api.ready_versions(33)
+    api.moved(1, "Production")
+    for number in range(2, 34):
+        api.moved(number, "Archived")
+
+    assert ">Roll back</a>" in api.client.get(f"/models/{MODEL}").text
+    close_app(app)
 
 
 def test_changed_artifact_is_told_on_the_page_of_the_move(
