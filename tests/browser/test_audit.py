@@ -85,6 +85,7 @@ def test_auditor_needs_no_script_and_no_width(site: Site, visit: Visit) -> None:
 
 def test_log_that_somebody_wrote_into_is_seen_as_such(site: Site, visit: Visit) -> None:
     serve(site, "tampered", 1, 2)
+    serve(site, "untouched", 1)
     visitor = visit("viewer")
     visitor.go("/audit?model=tampered")
     visitor.follow("Verify this model")
@@ -110,5 +111,5 @@ def test_log_that_somebody_wrote_into_is_seen_as_such(site: Site, visit: Visit) 
     assert "no the <i>shadow</i> test" in visitor.text
     visitor.go("/audit/verify")
     assert "1 place is not as it was sealed" in visitor.text
-    visitor.go("/audit/verify?model=fraud")
+    visitor.go("/audit/verify?model=untouched")
     assert "The log is intact" in visitor.text

@@ -162,6 +162,13 @@ def test_webhook_is_made_with_a_preview_and_its_secret_is_shown_once(
 ) -> None:
     deployer.is_down = False
     name = model(site, 0.9, prefix="made")
+    wait_for(  # an event has its place in the feed a moment after its change
+        lambda: call(site, "GET", "/events?limit=200")["items"],
+        lambda items: (
+            (name, "model_version.registered")
+            in [(each["data"].get("model"), each["type"]) for each in items]
+        ),
+    )
     visitor = visit(name="owner")
     page = visitor.go("/webhooks/new")
     fill_form(visitor, f"{receiver.url}?key=${{KEY}}")
