@@ -23,6 +23,7 @@ from registry.ui import (
     models,
     moves,
     now,
+    plot,
     policy,
     requests,
     shown,
@@ -58,6 +59,7 @@ def mount(app: Flask) -> None:
         command=shown.command,
         i_may=i_may,
         may_remove_alias=versions.may_remove_alias,
+        plot_marks=plot.drawn,
         requests_waiting=requests.count_waiting,
         server_address=_server_address,
     )

@@ -11,8 +11,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup, escape
+
 from registry.domain.policy import ARCHIVED, NONE, PRODUCTION, STAGING
 from registry.persistence.boards import Point
+from registry.ui.shown import number, stage_class
 
 WIDTH, HEIGHT = 1180, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 16, 14, 30
@@ -111,6 +114,26 @@ def plot(points: Sequence[Point]) -> Plot | None:
         along=along.ticks(_TICKS_ALONG, least=1),
         up=up.ticks(_TICKS_UP),
     )
+
+
+def drawn(picture: Plot, version_at: str) -> Markup:
+    """Return the marks as SVG, each a link to its version.
+
+    Five hundred of them through a template take ten milliseconds: it escapes each
+    number. Here the stages' names are escaped, once each, and the address.
+    """
+    address = escape(version_at)
+    stages = {mark.point.stage for mark in picture.marks}
+    names = {stage: (stage_class(stage), escape(stage)) for stage in stages}
+    links = []
+    for mark in picture.marks:
+        point, (kind, name) = mark.point, names[mark.point.stage]
+        links.append(
+            f'<a href="{address}{point.number}" tabindex="-1" class="mark {kind}">'
+            f"<title>Version {point.number}, {name}: {number(point.value)}</title>"
+            f'<use href="#{mark.shape}" x="{mark.x}" y="{mark.y}"/></a>'
+        )
+    return Markup("\n".join(links))  # noqa: S704  # escaped above
 
 
 def shape(stage: str) -> str:

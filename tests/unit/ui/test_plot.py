@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.persistence.boards import Point
-from registry.ui.plot import HEIGHT, WIDTH, Plot, plot, shape
+from registry.ui.plot import HEIGHT, WIDTH, Plot, drawn, plot, shape
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -69,3 +69,15 @@ def test_stages_differ_by_shape() -> None:
 
 def test_nothing_is_drawn_of_nothing() -> None:
     assert plot([]) is None
+
+
+def test_stage_and_address_are_quoted_where_marks_are_drawn() -> None:
+    points = [Point(number=1, stage='"><b>', value=0.5)]
+    picture = plot(points)
+    assert picture is not None
+
+    markup = drawn(picture, '/models/a"b/versions/')
+
+    assert '"><b>' not in markup
+    assert "&#34;&gt;&lt;b&gt;" in markup
+    assert 'href="/models/a&#34;b/versions/1"' in markup
