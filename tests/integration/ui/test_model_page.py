@@ -136,11 +136,11 @@ def test_earlier_parts_of_a_long_history_are_a_page_away(api: Driver) -> None:
     assert path is not None
     earlier = read(api, unescape(path[1]))
 
-    assert len(changes(newest)) == 30
-    assert len(changes(earlier)) == 5
+    assert len(changes(newest)) == 20
+    assert len(changes(earlier)) == 15
     assert "promotion by bootstrap" in earlier
     # Who stood there before the part begins is drawn from its left edge on.
-    assert newest.count('<rect class="bar') == 16
+    assert newest.count('<rect class="bar') == 11
 
 
 def test_an_alias_is_offered_for_removal_to_those_who_may(api: Driver) -> None:
@@ -217,12 +217,12 @@ def test_the_table_goes_by_its_other_columns(api: Driver, by: str) -> None:
 
 def test_the_table_goes_on_from_page_to_page(api: Driver) -> None:
     api.create_model()
-    for _ in range(52):
+    for _ in range(42):
         linked(api)
 
-    assert table(api) == [*range(52, 2, -1)]
+    assert table(api) == [*range(42, 2, -1)]
     assert table(api, page=2) == [2, 1]
-    assert table(api, page=2, sort="number") == [51, 52]
+    assert table(api, page=2, sort="number") == [41, 42]
     assert "page=2" in read(api, PAGE)
     assert "No version here" in read(api, f"{PAGE}?page=7")
 
