@@ -159,3 +159,27 @@ def test_nothing_is_sent_again_to_a_deleted_subscription(world: World) -> None:
 
     with pytest.raises(DeliveryStateError, match="deleted"):
         redeliver(world, original)
+
+
+def test_newest_attempts_are_listed_first_and_gone_on_with_below_a_number(
+    world: World,
+) -> None:
+    world.subscribe(schedule_seconds=[0, 10, 10])
+    world.enqueue()
+    for number in range(3):
+        now = NOW + timedelta(minutes=number)
+        (claim,) = world.claim(now=now)
+        world.record(claim, FAILED, now=now)
+
+    with world.begin() as session:
+        numbers = [
+            [
+                attempt.number
+                for attempt in record.newest_attempts(
+                    session, claim.delivery_id, below=below, limit=2
+                )
+            ]
+            for below in (None, 2)
+        ]
+
+    assert numbers == [[3, 2], [1]]
