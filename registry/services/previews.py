@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
-from registry.domain.actors import ActorKind, Caller, may
+from registry.domain.actors import Caller, may
 from registry.domain.commands.change import Context, Snapshot
 from registry.domain.commands.moves import MoveVersion
 from registry.domain.documents import Preview, gate_document, request_document
@@ -112,24 +112,13 @@ def foresee(
     context = Context(
         caller=caller, policy=policy, now=datetime.now(UTC), new_event_id=new_event_id
     )
-    rules = policy.for_model(move.model)
-    stage = rules.stage(move.to_stage)
+    stage = policy.for_model(move.model).stage(move.to_stage)
     want = replace(move.want(policy), request=asked.id if asked else None, asked=stage)
     seen = snapshot.gather(cx, snapshot.find(cx, move.model), want)
     version = move.version_in(seen, stage)
     if seen.model.is_prompt:
         raise PromptStageError(stage)
-    evidence = seen.evidence(context)
-    if asked:
-        is_automation = asked.requester_kind == ActorKind.CI
-        evidence = replace(evidence, is_automation=is_automation)
-    found = rules.consider(
-        version,
-        stage,
-        evidence,
-        stages_before=seen.stages_before if move.is_rollback else None,
-        is_approved=asked is not None,
-    )
+    found = move.consider(seen, context, version, asked)
     request = _standing(seen, context, version)
     return Foreseen(
         move=move,

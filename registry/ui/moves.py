@@ -58,18 +58,21 @@ def ask(name: str, number: int) -> BaseResponse:
     """Ask others to approve the move, as who may not make it."""
     to_stage = request.form.get("to", "")
     move = MoveVersion(model=name, number=number, to_stage=to_stage)
-    command = RequestMove(
-        model=name,
-        number=number,
-        to_stage=to_stage,
-        reason=request.form.get("reason", ""),
-    )
+    reason = request.form.get("reason", "")
 
     def work(tx: Transaction) -> RequestDocument:
+        command = RequestMove(
+            model=name,
+            number=number,
+            to_stage=to_stage,
+            reason=reason,
+            if_match=prospect.version.etag,
+        )
         return request_document(name, execute(tx, command))
 
     try:
-        _require_unchanged(look(move))
+        prospect = look(move)
+        _require_unchanged(prospect)
         end_reading()
         asked = done(commit(work))
     except RegistryError as error:

@@ -5,7 +5,7 @@ Rules:
 - A form carries the facts that its page showed. One that comes back when they are
   others is refused, and shown anew with what is different.
 - What changes between that look and the lock is refused by the command: it is told the
-  entity tag, the incumbent, and what an approval is for.
+  entity tag, the incumbent, the gates, and what an approval is for.
 - Who would be told is what the command itself decides, on what was looked at.
 """
 
@@ -172,6 +172,7 @@ class Prospect:
             if_match=self.version.etag,
             expects_incumbent=True,
             expected_incumbent=self.foreseen.seen.last_in,
+            expected_gates=self.foreseen.found.gates,
         )
 
     @property

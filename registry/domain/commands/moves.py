@@ -40,13 +40,14 @@ from registry.domain.events import (
     BrokenGlass,
     StageChange,
 )
-from registry.domain.gates import Evidence, failing
+from registry.domain.gates import Evidence, Gate, failing
 from registry.domain.holds import Hold, with_hold
 from registry.domain.policy import (
     ARCHIVED,
     NONE,
     PRODUCTION,
     Cause,
+    Considered,
     Decision,
     StagePolicy,
 )
@@ -116,6 +117,8 @@ class MoveVersion:
         number: None leaves the choice to the serving history (rollback).
         expects_incumbent: whether ``expected_incumbent`` is to be compared.
         expected_incumbent: the version expected in the stage; None for none.
+        expected_gates: each as it was shown, whatever glass is broken; None where
+            they were not.
         verified_digest: the artifact's digest as hashed for this move; None when it
             was not.
         archives_others: whether who is in a shared stage moves to Archived; who is
@@ -133,6 +136,7 @@ class MoveVersion:
     expects_incumbent: bool = False
     expected_incumbent: int | None = None
     if_match: str | None = None
+    expected_gates: Sequence[Gate] | None = None
     verified_digest: str | None = None
     archives_others: bool = False
     may_be_there: bool = False
@@ -166,7 +170,8 @@ class MoveVersion:
             InvalidInputError: for an unknown stage.
             VersionNotFoundError: when there is no such version.
             TransitionRefusedError: when the policy refuses.
-            StaleExpectationError: when incumbent or entity tag are not as expected.
+            StaleExpectationError: when incumbent, entity tag or gates are not as
+                expected.
             VerificationNeededError: when the artifact is to be hashed first.
             CrowdedStageError: when room is to be made first.
             ConflictError: when there is nothing to roll back to, or the artifact is
@@ -184,13 +189,14 @@ class MoveVersion:
         decision = rules.decide(
             version,
             stage,
-            self._evidence(seen, context),
+            _evidence(seen, context, self._asked),
             stages_before=seen.stages_before if self.is_rollback else None,
             breaks_glass=self.breaks_glass,
             is_approved=self.approved is not None,
         )
         seen.require_version(version.number, if_match=self.if_match)
         self._expect_incumbent(seen, stage)
+        self._expect_gates(seen, context, version)
         is_exempt = self.approved or self.breaks_glass or self.makes_room
         if decision.approvals and not is_exempt:
             return self._ask(seen, context, version=version, decision=decision)
@@ -211,12 +217,26 @@ class MoveVersion:
         if not self.reason.strip():
             raise InvalidInputError("say why the glass is broken", field="reason")
 
-    def _evidence(self, seen: Snapshot, context: Context) -> Evidence:
-        evidence = seen.evidence(context)
-        if self.approved is None:
-            return evidence
-        is_automation = self.approved.request.requester_kind == ActorKind.CI
-        return replace(evidence, is_automation=is_automation)
+    def consider(
+        self,
+        seen: Snapshot,
+        context: Context,
+        version: VersionRow,
+        asked: RequestRow | None,
+    ) -> Considered:
+        """Return what is to be said of it; of what a request asked for, if approved."""
+        rules = context.policy.for_model(self.model)
+        return rules.consider(
+            version,
+            rules.stage(self.to_stage),
+            _evidence(seen, context, asked),
+            stages_before=seen.stages_before if self.is_rollback else None,
+            is_approved=asked is not None,
+        )
+
+    @property
+    def _asked(self) -> RequestRow | None:
+        return self.approved.request if self.approved else None
 
     def _ask(
         self,
@@ -267,6 +287,15 @@ class MoveVersion:
                 f"found {_named(seen.last_in)}"
             )
 
+    def _expect_gates(
+        self, seen: Snapshot, context: Context, version: VersionRow
+    ) -> None:
+        if self.expected_gates is None:
+            return
+        gates = self.consider(seen, context, version, self._asked).gates
+        if list(gates) != list(self.expected_gates):
+            raise StaleExpectationError("what the gates say has changed since")
+
     def _expect_verified(self, version: VersionRow, decision: Decision) -> None:
         digest = version.artifact_digest
         if not decision.verify_artifact or digest == self.verified_digest:
@@ -309,7 +338,7 @@ class MoveVersion:
         hold = self._hold(context, history)
         history[-1] = replace(
             history[-1],
-            request_id=self.approved.request.id if self.approved else None,
+            request_id=self._asked.id if self._asked else None,
             broke_glass=bool(broken),
             held=hold is not None,
         )
@@ -522,6 +551,14 @@ def _stage_change(
         "request_id": line.request_id,
         "held": line.held,
     }
+
+
+def _evidence(seen: Snapshot, context: Context, asked: RequestRow | None) -> Evidence:
+    """Return what gates look at; who asked is who moves it."""
+    evidence = seen.evidence(context)
+    if asked is None:
+        return evidence
+    return replace(evidence, is_automation=asked.requester_kind == ActorKind.CI)
 
 
 def _broken(decision: Decision) -> list[str]:

@@ -60,6 +60,7 @@ class RequestMove:
     number: int
     to_stage: str
     reason: str = ""
+    if_match: str | None = None
 
     def want(self, policy: StagePolicy) -> Want:
         """Ask for the version, and for what was asked of it before."""
@@ -72,8 +73,9 @@ class RequestMove:
         Raises:
             VersionNotFoundError: when there is no such version.
             TransitionRefusedError: when no rule allows the move.
+            StaleExpectationError: when its entity tag is another.
         """
-        version = seen.require_version(self.number)
+        version = seen.require_version(self.number, if_match=self.if_match)
         rules = context.policy.for_model(self.model)
         stage = rules.stage(self.to_stage)
         if seen.model.is_prompt:
@@ -131,7 +133,7 @@ class ApproveRequest:
         person = Person.of(actor)
         if person.is_also(Person.asking(request)):
             raise SelfApprovalError(request.requested_by)
-        found = self._consider(seen, context, request, version)
+        found = self._consider(seen, context, version, request)
         bound_to = binding(request, found.gates)
         if self.bound_to not in {None, bound_to}:
             raise StaleExpectationError("what is to be approved has changed since")
@@ -167,9 +169,11 @@ class ApproveRequest:
         )
         # To make room uses nothing up: the move itself is still to come.
         makes_room, transition_id = self.move.makes_room, self.move.transition_id
-        moved = replace(self.move, approved=None if makes_room else approved).decide(
-            seen, context
-        )
+        moved = replace(
+            self.move,
+            approved=None if makes_room else approved,
+            expected_gates=None,  # all pass, and look at what was shown
+        ).decide(seen, context)
         used = request if makes_room else approved.used_up(transition_id)
         return Outcome(effects=moved.effects, answer=(used, moved.answer))
 
@@ -177,22 +181,12 @@ class ApproveRequest:
         self,
         seen: Snapshot,
         context: Context,
-        request: RequestRow,
         version: VersionRow,
+        request: RequestRow,
     ) -> Considered:
-        rules = context.policy.for_model(self.model)
-        evidence = replace(
-            seen.evidence(context),
-            is_automation=request.requester_kind == ActorKind.CI,
-        )
-        found = rules.consider(
-            version,
-            request.to_stage,
-            evidence,
-            stages_before=seen.stages_before if request.is_rollback else None,
-            is_approved=True,
-        )
+        found = self.move.consider(seen, context, version, request)
         if found.reasons:
+            rules = context.policy.for_model(self.model)
             raise rules.refused(version, request.to_stage, found.reasons)
         return found
 

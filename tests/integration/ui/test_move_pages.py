@@ -255,6 +255,35 @@ def test_move_that_is_overtaken_after_the_look_is_refused_under_the_lock(
     assert api.stages("prices")[3] == "Staging"
 
 
+def test_glass_and_requests_are_bound_under_the_lock_too(
+    api: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged(api)
+    checked(api, 1, "failed")
+    version = f"/models/{MODEL}/versions/1"
+    breaker, asker = api.with_role("break-glass"), api.with_role("writer")
+    overtaking: list[Callable[[], object]] = []
+
+    def end() -> None:
+        end_reading()
+        overtaking.pop()()
+
+    monkeypatch.setattr("registry.ui.moves.end_reading", end)
+    form = {"to": "Production", "reason": "down"}
+
+    overtaking.append(lambda: checked(api, 1, "failed"))
+    answer = send(breaker, move(1), {**form, "break_glass": "on"})
+    assert "what the gates say has changed since" in said(answer, 412)
+
+    overtaking.append(lambda: api.patch(version, {"tags": {"owner": "risk"}}))
+    facts = shown(asker.client.get(move(1)))
+    answer = asker.client.post(f"{version}/move/request", data={**form, "shown": facts})
+    assert "version 1 has changed since" in said(answer, 412)
+
+    assert api.stages() == {1: "Staging"}
+    assert not api.read("/transition-requests?model=fraud")["items"]
+
+
 @pytest.mark.parametrize("facts", ["", "{", "[]", "[" * 100_000, '{"its stage": 1}'])
 def test_form_that_no_page_has_shown_moves_nothing(api: Driver, facts: str) -> None:
     staged(api)

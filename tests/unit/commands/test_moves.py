@@ -355,6 +355,22 @@ def test_glass_that_nothing_stood_behind_is_not_broken() -> None:
     assert [told for told, _ in events(outcome)] == ["model_version.stage_changed"]
 
 
+@pytest.mark.parametrize("glass", [{}, GLASS], ids=["", "glass"])
+def test_gates_that_are_others_than_were_shown_stop_the_move(
+    glass: dict[str, Any],
+) -> None:
+    found = seen(version=STAGED, checks={CHECK.name: CHECK})
+    asked = context(Role.BREAK_GLASS, rules=GATED)
+    shown = promotion().consider(found, asked, STAGED, None).gates
+
+    move = promotion(**glass, expected_gates=shown)
+
+    assert move.decide(found, asked).effects
+    later = replace(CHECK, updated_at=NOW + timedelta(minutes=1))
+    with pytest.raises(StaleExpectationError, match="what the gates say has changed"):
+        move.decide(replace(found, checks={CHECK.name: later}), asked)
+
+
 def test_room_behind_broken_glass_is_told_of_the_version_that_it_is_for() -> None:
     found = seen(version=STAGED, in_stage=crowd(MAX_LEAVING + 1))
 

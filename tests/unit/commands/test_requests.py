@@ -202,6 +202,13 @@ def test_gates_need_not_pass_when_a_move_is_asked_for() -> None:
     assert outcome.answer.needed == 2
 
 
+def test_move_of_another_version_than_was_shown_is_not_asked_for() -> None:
+    ask = RequestMove(**THIRD, to_stage="Production", if_match="old")
+
+    with pytest.raises(StaleExpectationError, match="version 3 has changed since"):
+        ask.decide(seen(version=STAGED), context(rules=TWO))
+
+
 def test_move_that_no_rule_allows_is_not_asked_for() -> None:
     with pytest.raises(TransitionRefusedError, match="is not an allowed move"):
         RequestMove(**THIRD, to_stage="Production").decide(seen(), context())
