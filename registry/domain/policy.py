@@ -40,6 +40,7 @@ STAGING = "Staging"
 PRODUCTION = "Production"
 ARCHIVED = "Archived"
 BUILT_IN_STAGES = (NONE, STAGING, PRODUCTION, ARCHIVED)
+UNUSED_STAGES = frozenset({NONE, ARCHIVED})  #: nobody reads a version by these
 ANY = "*"
 DEFAULT_APPROVAL_HOURS = 30 * 24  #: as GitHub's deployments wait for their reviewers
 
@@ -189,6 +190,11 @@ class StagePolicy:
             if fnmatchcase(name, pattern):
                 return policy
         return self
+
+    @property
+    def stages_in_use(self) -> list[str]:
+        """Return the stages by which versions are read, the last to be reached last."""
+        return [stage for stage in self.stages if stage not in UNUSED_STAGES]
 
     def stage(self, text: str, *, field: str = "to_stage") -> str:
         """Return the stage that ``text`` names, whatever its case.

@@ -19,7 +19,7 @@ from registry.domain.commands.moves import (
     MoveVersion,
     must_be_archived_alone,
 )
-from registry.domain.policy import ARCHIVED, NONE, StagePolicy
+from registry.domain.policy import ARCHIVED, UNUSED_STAGES, StagePolicy
 from registry.domain.rows import VersionRow
 from registry.errors import (
     CrowdedStageError,
@@ -149,12 +149,11 @@ def archives_others(fields: Fields, policy: StagePolicy, stage: str) -> bool:
         InvalidInputError: in MLflow's words, for a stage that nobody is archived from.
     """
     is_asked = fields.flag("archive_existing_versions")
-    if is_asked and stage in {NONE, ARCHIVED}:
-        active = [known for known in policy.stages if known not in {NONE, ARCHIVED}]
+    if is_asked and stage in UNUSED_STAGES:
         raise InvalidInputError(
             "Model version transition cannot archive existing model versions "
             f"because '{stage}' is not an Active stage. Valid stages are "
-            f"{', '.join(active)}"
+            f"{', '.join(policy.stages_in_use)}"
         )
     return is_asked
 

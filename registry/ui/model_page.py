@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from registry.domain.commands.models import ModelState
 from registry.domain.holds import Hold
-from registry.domain.policy import ARCHIVED, NONE, StagePolicy
+from registry.domain.policy import ARCHIVED, NONE, UNUSED_STAGES, StagePolicy
 from registry.domain.prompts import content, own_tags
 from registry.persistence import boards, queries
 from registry.persistence.boards import METRIC, VersionLine
@@ -95,10 +95,10 @@ def _bound(model: ModelState, policy: StagePolicy) -> dict[str, int]:
 
 def _board(cx: Connection, model: ModelState, policy: StagePolicy) -> dict[str, Any]:
     cards = boards.board(cx, model.row.id, policy.stages, most=_CARDS)
-    order = [*_in_use(policy), NONE, ARCHIVED]
+    order = [*reversed(policy.stages_in_use), NONE, ARCHIVED]
     by_stage: dict[str, list[VersionLine]] = {stage: [] for stage in order}
     for card in cards:
-        most = _UNUSED_CARDS if card.stage in {NONE, ARCHIVED} else _CARDS
+        most = _UNUSED_CARDS if card.stage in UNUSED_STAGES else _CARDS
         if len(by_stage[card.stage]) < most:
             by_stage[card.stage].append(card)
     aliases: dict[int, list[str]] = {}
@@ -112,11 +112,6 @@ def _board(cx: Connection, model: ModelState, policy: StagePolicy) -> dict[str, 
     }
 
 
-def _in_use(policy: StagePolicy) -> list[str]:
-    """Return the stages of what is in use, the last to be reached first."""
-    return [each for each in reversed(policy.stages) if each not in {NONE, ARCHIVED}]
-
-
 def _history(
     cx: Connection, model: ModelState, view: ModelView, policy: StagePolicy
 ) -> dict[str, Any]:
@@ -125,7 +120,7 @@ def _history(
     )
     lines = list(found)
     shown, is_more = lines[:_LINES], len(lines) > _LINES
-    stages = _in_use(policy)
+    stages = policy.stages_in_use[::-1]
     if not shown:
         return {"lines": [], "timeline": None, "gone": {}, "earlier": None}
     changes = [line.change for line in reversed(shown)]

@@ -22,7 +22,6 @@ from registry.domain import prompts
 from registry.domain.actors import readable
 from registry.domain.commands.models import CreateModel
 from registry.domain.names import clean_text
-from registry.domain.policy import ARCHIVED, NONE
 from registry.errors import InvalidInputError, RegistryError
 from registry.persistence.database import reading
 from registry.persistence.overviews import ModelOverview, overviews
@@ -162,7 +161,7 @@ def _found(asked: _Asked) -> dict[str, Any]:
             readable=list(readable(current_caller().actor)),
         )
     shown, is_more = found[:_A_PAGE], len(found) > _A_PAGE
-    stages = _stages()
+    stages = parts().policy.stages_in_use[::-1]
     models = overviews(reading(), [id_ for id_, _ in shown], stages)
     following = write_token(_KIND, search, shown[-1][1]) if is_more else ""
     return {
@@ -177,18 +176,12 @@ def _nothing(asked: _Asked) -> dict[str, Any]:
     """Return what the page knows before anything is found."""
     return {
         "asked": asked,
-        "stages": _stages(),
+        "stages": parts().policy.stages_in_use[::-1],
         "models": [],
         "done": _DONE.get(request.args.get("done", "")),
         "delivery": delivery,
         "deployment": deployment,
     }
-
-
-def _stages() -> list[str]:
-    """Return the stages of what is in use, the last to be reached first."""
-    stages = parts().policy.stages
-    return [stage for stage in reversed(stages) if stage not in {NONE, ARCHIVED}]
 
 
 def delivery(model: ModelOverview) -> Health | None:

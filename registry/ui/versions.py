@@ -23,11 +23,11 @@ from registry.auth.permissions import Permission, requires
 from registry.auth.sign_in import current_caller
 from registry.domain import prompts
 from registry.domain.commands.aliases import DeleteAlias, SetAlias
-from registry.domain.commands.change import UNUSED_STAGES
 from registry.domain.commands.moves import MoveVersion
 from registry.domain.commands.versions import ChangeVersion, DeleteVersion
 from registry.domain.documents import Preview
 from registry.domain.manifests import FileEntry
+from registry.domain.policy import UNUSED_STAGES
 from registry.domain.requests import standing, what_is_there
 from registry.domain.roles import Action
 from registry.domain.rows import VersionRow

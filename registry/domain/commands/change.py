@@ -29,7 +29,7 @@ from registry.domain.events import (
 )
 from registry.domain.gates import Evidence
 from registry.domain.holds import Hold
-from registry.domain.policy import ARCHIVED, NONE, StagePolicy
+from registry.domain.policy import StagePolicy
 from registry.domain.roles import Action
 from registry.domain.rows import (
     AliasRow,
@@ -52,7 +52,6 @@ from registry.errors import (
 Answer = TypeVar("Answer")
 Told = tuple[str, Mapping[str, object]]  #: an event's type, and what it says
 
-UNUSED_STAGES = frozenset({NONE, ARCHIVED})  #: nobody reads a version by these
 MAX_NAMED = 20  #: versions that a refusal names
 
 

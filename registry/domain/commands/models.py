@@ -9,7 +9,6 @@ from registry.domain import names, prompts
 from registry.domain.audit_chain import GENESIS_HASH
 from registry.domain.commands.change import (
     MAX_NAMED,
-    UNUSED_STAGES,
     Context,
     Outcome,
     Snapshot,
@@ -39,7 +38,7 @@ from registry.domain.events import (
     Renamed,
 )
 from registry.domain.names import Tags
-from registry.domain.policy import StagePolicy
+from registry.domain.policy import UNUSED_STAGES, StagePolicy
 from registry.domain.rows import ModelRow, ModelTagRow
 from registry.errors import ConflictError, DeletionRefusedError, InvalidInputError
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from registry.domain import names, prompts
 from registry.domain.commands.change import (
-    UNUSED_STAGES,
     Context,
     Outcome,
     Snapshot,
@@ -34,7 +33,7 @@ from registry.domain.events import (
 )
 from registry.domain.manifests import Manifest
 from registry.domain.names import Tags
-from registry.domain.policy import StagePolicy
+from registry.domain.policy import UNUSED_STAGES, StagePolicy
 from registry.domain.rows import (
     AliasRow,
     DeclaredRow,
