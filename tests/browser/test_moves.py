@@ -79,6 +79,23 @@ def test_a_move_that_the_policy_refuses_is_not_offered_and_refused_when_tried(
     assert stage_of(site, name, 1) == "None"
 
 
+def test_a_button_that_is_pressed_twice_moves_once_and_says_so(
+    site: Site, visit: Visit
+) -> None:
+    name = served(site, 0.91, 0.93)
+    visitor = visit("promoter")
+
+    moving(visitor, name, 2)
+    reason(visitor, "eager")
+    with visitor.page.expect_navigation(url="**/models/**"):
+        visitor.page.get_by_role("button", name="Move to Production").evaluate(
+            "(it) => [0, 20, 40].forEach((ms) => setTimeout(() => it.click(), ms))"
+        )
+
+    assert visitor.page.url.endswith("?done=moved")
+    assert stage_of(site, name, 2) == "Production"
+
+
 def call_page(
     visitor: Visitor, address: str, form: dict[str, str | float | bool]
 ) -> int:

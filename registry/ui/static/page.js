@@ -2,7 +2,7 @@
 import { localise } from "./times.js";
 import { offerCopies } from "./copy.js";
 import { keepFresh } from "./refresh.js";
-import { listenToKeys } from "./keys.js";
+import { listenToKeys, sendFormsOnce } from "./input.js";
 
 function improve(root) {
   localise(root);
@@ -11,6 +11,7 @@ function improve(root) {
 
 improve(document);
 listenToKeys();
+sendFormsOnce();
 keepFresh(improve);
 // Relative times grow old while a page stays open.
 setInterval(() => localise(document), 30_000);
