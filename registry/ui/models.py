@@ -24,7 +24,7 @@ from registry.domain.commands.models import CreateModel
 from registry.domain.names import clean_text
 from registry.errors import InvalidInputError, RegistryError
 from registry.persistence.database import reading
-from registry.persistence.overviews import ModelOverview, overviews
+from registry.persistence.model_overviews import ModelOverview, overviews
 from registry.search import language
 from registry.search.language import Attribute, Comparison, Operator, Search
 from registry.search.page_tokens import read_token, write_token

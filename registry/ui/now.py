@@ -12,7 +12,7 @@ from registry.domain.actors import may, readable
 from registry.domain.freezes import Freeze
 from registry.domain.policy import StagePolicy
 from registry.domain.roles import Action
-from registry.persistence import overview
+from registry.persistence import across_models
 from registry.persistence.database import reading
 from registry.ui.pages import page
 from registry.ui.requests import waiting
@@ -50,12 +50,12 @@ def show() -> Response:
         "now.html",
         waiting=waiting(),
         endpoints=_endpoints(now),
-        deployments=overview.unfinished_deployments(
+        deployments=across_models.unfinished_deployments(
             cx, now, limit=_MOST + 1, readable=of_mine
         ),
-        held=overview.held_models(cx, now, limit=_MOST + 1, readable=of_mine),
+        held=across_models.held_models(cx, now, limit=_MOST + 1, readable=of_mine),
         freezes=freezes_in_force(parts().policy, now),
-        moves=overview.last_moves(cx, limit=_MOST_MOVES, readable=of_mine),
+        moves=across_models.last_moves(cx, limit=_MOST_MOVES, readable=of_mine),
         most=_MOST,
     )
 

@@ -11,8 +11,8 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from registry.persistence.across_models import held_models
 from registry.persistence.database import end_reading
-from registry.persistence.overview import held_models
 from registry.settings import packaged_config
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Driver, document_of
 from tests.integration.api.gated import LOSS, asked, checked, gated_policy, staged

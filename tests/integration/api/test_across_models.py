@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from registry.persistence import overview
+from registry.persistence import across_models
 from registry.persistence.database import change
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Driver, document_of
 from webhooks import endpoints
@@ -35,7 +35,7 @@ def report(api: Driver, number: int, status: str, environment: str = "eu") -> No
 
 def unfinished(api: Driver, *, later: timedelta = timedelta()) -> list[tuple[int, str]]:
     with api.engine.connect() as cx:
-        found = overview.unfinished_deployments(cx, utc_now() + later, limit=10)
+        found = across_models.unfinished_deployments(cx, utc_now() + later, limit=10)
     return [(each.row.number, each.row.status) for each in found]
 
 
@@ -65,7 +65,7 @@ def test_deployment_that_nothing_is_heard_of_is_stuck_after_an_hour(
 
 def test_last_moves_name_who_moved_aside_and_not_twice(api: Driver) -> None:
     with api.engine.connect() as cx:
-        found = overview.last_moves(cx, limit=2)
+        found = across_models.last_moves(cx, limit=2)
 
     moves = [(each.change.number, each.change.to_stage) for each in found]
     assert moves == [(2, "Production"), (2, "Staging")]
@@ -79,7 +79,7 @@ def test_holds_are_seen_until_they_end_or_are_lifted(api: Driver) -> None:
 
     def held(later: timedelta = timedelta()) -> list[str]:
         with api.engine.connect() as cx:
-            found = overview.held_models(cx, utc_now() + later, limit=10)
+            found = across_models.held_models(cx, utc_now() + later, limit=10)
         return [each.model for each in found]
 
     assert held() == [MODEL]
