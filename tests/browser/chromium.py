@@ -15,7 +15,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from tests.server import RunningServer
 from tests.services.absence import report_absence
@@ -43,6 +49,7 @@ def chromium() -> Iterator[Browser]:
     program = find_chromium()
     if program is None:
         report_absence("Chromium is not installed (apt-get install chromium)")
+    expect.set_options(timeout=STALL_SECONDS * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=program, args=["--disable-dev-shm-usage"]
@@ -113,14 +120,15 @@ class Visitor:
 
 def found_by_axe(page: Page, *, only_colours: bool = False) -> list[str]:
     """What axe-core finds: rule, element, and what it says of it."""
-    page.evaluate(_axe())
-    options = _COLOURS if only_colours else {}
-    found: dict[str, Any] = page.evaluate(
-        "(options) => axe.run(document, options)", options
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(_axe())
+    options = {**(_COLOURS if only_colours else {}), "resultTypes": ["violations"]}
+    found: list[dict[str, Any]] = page.evaluate(
+        "async (options) => (await axe.run(document, options)).violations", options
     )
     return [
         f"{violation['id']}: {node['target']} {node['failureSummary']}"
-        for violation in found["violations"]
+        for violation in found
         for node in violation["nodes"]
     ]
 
@@ -130,8 +138,7 @@ def _axe() -> str:
     package = find_spec("axe_core_python")
     assert package is not None
     assert package.origin is not None
-    script = (Path(package.origin).parent / "axe.min.js").read_text()
-    return f"if (!window.axe) {{ {script} }}"
+    return (Path(package.origin).parent / "axe.min.js").read_text()
 
 
 @contextmanager
