@@ -93,14 +93,11 @@ test: lint services
 	@# Without the carets of tracebacks, for which CPython 3.11 parses: its parser
 	@# fails now and then while another thread parses too.
 	@PYTHONNODEBUGRANGES=1 .venv/bin/coverage run -m pytest $(SIDE_BY_SIDE) \
-		-m 'measured and not long' tests/unit tests/integration $(PYTEST_ARGS)
+		-m 'not long' $(PYTEST_ARGS)
 	@echo '==> coverage: 95 % in all, 100 % for registry/domain and webhooks'
 	@.venv/bin/coverage combine --quiet
 	@.venv/bin/coverage report
 	@.venv/bin/coverage report --include='registry/domain/*,registry/search/[gl]*,webhooks/*' --fail-under=100
-	@echo '==> tests on PostgreSQL and MinIO, with MLflow, and after crashes'
-	@.venv/bin/python -m pytest $(SIDE_BY_SIDE) --ignore=tests/unit \
-		-m 'not measured and not long' $(PYTEST_ARGS)
 
 check: services
 	@.venv/bin/python -m pytest $(PYTEST_ARGS)

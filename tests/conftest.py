@@ -1,5 +1,6 @@
 """What every test may ask for: the services, a receiver, Hypothesis profiles."""
 
+import gc
 import os
 import signal
 import sys
@@ -27,8 +28,6 @@ MEMORY = Path("/dev/shm")  # noqa: S108  # What tests make there has names of it
 ENOUGH_BYTES = 4 * 1024**3
 #: Few tests, each of which takes long.
 SLOW = ("tests/mlflow/", "tests/service/", "tests/browser/", "tests/crash/")
-#: The fixtures of services; what asks for one only sometimes is marked ``service``.
-SERVICES = {"postgres_server", "minio", "keycloak"}
 
 # "ci" is what every run uses: the same examples each time, few enough for a
 # machine of two cores. "long" looks for new ones: --hypothesis-profile=long.
@@ -50,11 +49,18 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         # Coverage is of the tests' own processes: that of servers doubles their cost.
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
-    elif "coverage" in sys.modules and config.getoption("numprocesses", None):
+    elif (measuring := _coverage()) and config.getoption("numprocesses", None):
         # This process runs no test: it hands them out and writes what came of them.
-        sys.modules["coverage"].Coverage.current().stop()
+        measuring.stop()
     if "TMPDIR" not in os.environ and _has_room(MEMORY):
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
+
+def _coverage() -> Any:  # noqa: ANN401  # the tool may not be there
+    """What measures coverage in this process; None where nothing does."""
+    if "coverage" not in sys.modules:
+        return None
+    return sys.modules["coverage"].Coverage.current()
 
 
 def _has_room(directory: Path) -> bool:
@@ -78,52 +84,85 @@ OF_POSTGRESQL = (
 COVERED_BY_OTHERS = (
     "tests/integration/api/test_audit.py",
     "tests/integration/api/test_event_types.py",
+    "tests/integration/api/test_identity_headers.py",
     "tests/integration/api/test_largest_events.py",
     "tests/integration/api/test_model_permissions.py",
+    "tests/integration/api/test_opt_in_events.py",
     "tests/integration/api/test_own_address.py",
     "tests/integration/artifacts/",
+    "tests/integration/cli/test_database_trouble.py",
     "tests/integration/cli/test_deployed.py",
     "tests/integration/cli/test_gates.py",
+    "tests/integration/cli/test_import.py",
     "tests/integration/cli/test_jobs_that_run_again.py",
+    "tests/integration/cli/test_output_trouble.py",
     "tests/integration/examples/",
     "tests/integration/mlflow_api/test_prompts.py",
     "tests/integration/mlflow_api/test_recorded.py",
     "tests/integration/openapi/test_http_edges.py",
+    "tests/integration/serving/",
     "tests/integration/test_gates_migrate.py",
     "tests/integration/test_live_deliveries_migrate.py",
     "tests/integration/test_release_before_migrates.py",
+    "tests/integration/test_start.py",
     "tests/integration/test_statement_counts.py",
     "tests/integration/webhooks/test_many.py",
+    "tests/integration/webhooks/test_processes.py",
+    "tests/unit/test_dependencies.py",
 )
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Coverage is asked of what needs no service, and of what PostgreSQL alone does."""
-    place = item.nodeid.startswith(("tests/unit/", "tests/integration/"))
-    place &= not item.nodeid.startswith(COVERED_BY_OTHERS)
-    fixtures = set(getattr(item, "fixturenames", ()))
-    has_service = item.get_closest_marker("service") or fixtures & SERVICES
-    if place and (not has_service or item.nodeid.startswith(OF_POSTGRESQL)):
-        item.add_marker("measured")
+def is_measured(nodeid: str) -> bool:
+    """Whether coverage is asked of a test: of what PostgreSQL does too, only once."""
+    is_once = "postgresql" not in nodeid or nodeid.startswith(OF_POSTGRESQL)
+    is_here = nodeid.startswith(("tests/unit/", "tests/integration/"))
+    return is_here and is_once and not nodeid.startswith(COVERED_BY_OTHERS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that no process ends long after the others."""
+    """Begin with what is measured, then with what takes long.
+
+    So no process ends long after the others.
+    """
     sizes = Counter(item.path for item in items)
-    items.sort(key=lambda item: (not item.nodeid.startswith(SLOW), -sizes[item.path]))
+    items.sort(
+        key=lambda item: (
+            not is_measured(item.nodeid),
+            not item.nodeid.startswith(SLOW),
+            -sizes[item.path],
+        )
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the ten thousand tests, which stay to the end."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_runtest_logstart(nodeid: str) -> None:
+    """End the measuring, which makes tests half as slow again, with what it is for."""
+    measuring = _coverage()
+    if measuring is not None and not is_measured(nodeid):
+        measuring.stop()
+        measuring.save()
 
 
 class _ByFile(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
     """Keep a file in one process, and all that looks at the one built image.
 
-    Of the conformance cases each server has its own.
+    What is measured of a file comes by itself, and before the rest. Of the conformance
+    cases each server has its own.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith("tests/mlflow/test_conformance.py"):
             return nodeid
-        is_deploy = nodeid.startswith("tests/deploy/")
-        return "tests/deploy" if is_deploy else nodeid.split("::", 1)[0]
+        if nodeid.startswith("tests/deploy/"):
+            return "tests/deploy"
+        file = nodeid.split("::", 1)[0]
+        return f"{file}, measured" if is_measured(nodeid) else file
 
 
 def pytest_xdist_make_scheduler(
@@ -144,11 +183,10 @@ def pytest_report_header() -> list[str]:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Hand on what one of several processes knows."""
-    if "coverage" in sys.modules and hasattr(session.config, "workerinput"):
+    measuring = _coverage()
+    if measuring is not None and hasattr(session.config, "workerinput"):
         # At its end it may be killed for being slow, and would leave nothing.
-        measured = sys.modules["coverage"].Coverage.current()
-        if measured is not None:
-            measured.save()
+        measuring.save()
     used = session.config.stash.get(OBJECT_STORE, None)
     if used is not None and hasattr(session.config, "workeroutput"):
         session.config.workeroutput["object_store"] = used

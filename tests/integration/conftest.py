@@ -224,3 +224,10 @@ def server(lasting_server: LastingServer) -> RunningServer:
     It goes on after the test. A test that ends it starts one of its own.
     """
     return lasting_server.emptied()
+
+
+@pytest.fixture
+def failures_last(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine, no failed sign-in is forgiven meanwhile."""
+    with app.app_context():
+        monkeypatch.setattr(failed_sign_ins(), "_clock", lambda: 0.0)

@@ -5,6 +5,7 @@ More than a hundred who leave do so in parts, between which the lock is free.
 
 import json
 import threading
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from registry.domain.commands.change import Want
 from registry.domain.commands.moves import MAX_LEAVING
 from registry.mlflow_api.stages import MAX_AT_ONCE
 from registry.persistence import queries, snapshot
-from registry.persistence.tables import ModelVersion, StageChange
+from registry.persistence.tables import ModelVersion, RegisteredModel, StageChange
 from registry.settings import packaged_config
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Document
 from tests.integration.conftest import close_app, make_app
@@ -34,6 +35,8 @@ from tests.waiting import wait_for
 
 TRANSITION = "/model-versions/transition-stage"
 STAGED_CHANGED = "model_version.stage_changed"
+#: Leaves in parts between which others have their turn, and a process may be killed.
+CROWD = 7 * MAX_LEAVING
 
 
 @pytest.fixture
@@ -51,11 +54,14 @@ def emptying(number: int) -> dict[str, object]:
     return entering(number, archive_existing_versions=True)
 
 
-def counts(engine: Engine) -> Counter[str]:
-    """How many versions are in each stage."""
+def counts(engine: Engine, model: str = MODEL) -> Counter[str]:
+    """How many versions of the model are in each stage."""
     with engine.connect() as connection:
         rows = connection.execute(
-            select(ModelVersion.stage, func.count()).group_by(ModelVersion.stage)
+            select(ModelVersion.stage, func.count())
+            .join(RegisteredModel, RegisteredModel.id == ModelVersion.model_id)
+            .where(RegisteredModel.name == model)
+            .group_by(ModelVersion.stage)
         )
         return Counter(dict(rows.all()))
 
@@ -371,16 +377,17 @@ def test_rollback_by_name_makes_room_in_production(
 
 
 class Live:
-    """A server with a model that has a crowd in Staging, and one that wants in."""
+    """A model on a server, with a crowd in Staging, and one that wants in."""
 
     def __init__(self, server: RunningServer, engine: Engine) -> None:
         self.server = server
         self.engine = engine
         self.http = server.http()
-        self.post("registered-models/create", name=MODEL)
-        crowd(engine, 1000, "Staging")
+        self.model = f"crowded-{uuid.uuid4().hex}"
+        self.post("registered-models/create", name=self.model)
+        crowd(engine, CROWD, "Staging", model=self.model)
         self.number = int(
-            self.post("model-versions/create", name=MODEL, source=SOURCE).json()[
+            self.post("model-versions/create", name=self.model, source=SOURCE).json()[
                 "model_version"
             ]["version"]
         )
@@ -395,41 +402,53 @@ class Live:
         http = self.server.http()
         return http.post(
             f"{self.server.url}/api/2.0/mlflow{TRANSITION}",
-            json=emptying(self.number),
+            json={**emptying(self.number), "name": self.model},
             timeout=120,
         )
 
+    def counts(self) -> Counter[str]:
+        return counts(self.engine, self.model)
+
 
 @pytest.fixture(
-    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)]
+    scope="module",
+    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)],
 )
-def live(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Live]:
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[RunningServer, Engine]]:
+    place = tmp_path_factory.mktemp("server")
     if request.param == "sqlite":
-        with running_server(tmp_path) as server:
-            engine = create_engine(f"sqlite:///{tmp_path}/data/stagegate.db")
-            yield Live(server, engine)
+        with running_server(place) as server:
+            engine = create_engine(f"sqlite:///{place}/data/stagegate.db")
+            yield server, engine
             engine.dispose()
         return
     postgres: PostgresServer = request.getfixturevalue("postgres_server")
+    template = request.getfixturevalue("migrated_postgres")
     with (
-        postgres.fresh_database() as url,
-        running_server(tmp_path, DATABASE_URL=url) as server,
+        postgres.fresh_database(template) as url,
+        running_server(place, DATABASE_URL=url) as server,
     ):
         engine = create_engine(url)
-        yield Live(server, engine)
+        yield server, engine
         engine.dispose()
+
+
+@pytest.fixture
+def live(served: tuple[RunningServer, Engine]) -> Live:
+    return Live(*served)
 
 
 def test_others_have_their_turn_while_a_stage_is_emptied(live: Live) -> None:
     ended = threading.Event()
+    url = f"{live.server.url}/api/v1"
 
     def describe() -> int:
         done = 0
         while not ended.is_set():
-            answer = live.http.patch(
-                f"{live.server.url}/api/v1/models/{MODEL}",
-                json={"description": f"{done}"},
-            )
+            body = {"description": f"{done}"}
+            answer = live.http.patch(f"{url}/models/{live.model}", json=body)
             assert answer.status_code == 200, answer.text
             done += 1
         return done
@@ -441,11 +460,12 @@ def test_others_have_their_turn_while_a_stage_is_emptied(live: Live) -> None:
 
     assert answer.status_code == 200, answer.text
     assert describing.result() > 0
-    assert counts(live.engine) == {"Archived": 1000, "Staging": 1}
-    items = live.http.get(f"{live.server.url}/api/v1/audit?limit=200").json()["items"]
+    assert live.counts() == {"Archived": CROWD, "Staging": 1}
+    audit = f"{url}/audit?limit=200&model={live.model}"
+    items = live.http.get(audit).json()["items"]
     actions = [json.loads(each["entry"])["action"] for each in reversed(items)]
     parts = [n for n, action in enumerate(actions) if action == STAGED_CHANGED]
-    assert len(parts) == 10
+    assert len(parts) == CROWD / MAX_LEAVING
     between = actions[parts[0] : parts[-1]]
     assert between.count("registered_model.updated") >= 3
 
@@ -455,17 +475,17 @@ def test_request_that_was_killed_in_between_is_finished_by_the_next(
 ) -> None:
     with ThreadPoolExecutor() as pool:
         killed = pool.submit(live.empty_the_stage)
-        wait_for(lambda: counts(live.engine)["Archived"] >= 200)
+        wait_for(lambda: live.counts()["Archived"] >= MAX_LEAVING)
         live.server.kill()
         assert isinstance(killed.exception(), requests.ConnectionError)
-    left = counts(live.engine)
+    left = live.counts()
     assert left["Archived"] % MAX_LEAVING == 0
-    assert 0 < left["Staging"] < 1000
+    assert 0 < left["Staging"] < CROWD
     live.server.start()
 
     answer = live.empty_the_stage()
 
     assert answer.status_code == 200, answer.text
-    assert counts(live.engine) == {"Archived": 1000, "Staging": 1}
+    assert live.counts() == {"Archived": CROWD, "Staging": 1}
     url = f"{live.server.url}/api/v1/audit/verify"
     assert is_chained(live.http.get(url).json())

@@ -526,6 +526,7 @@ def test_t3_wrong_logout_token_ends_nothing(
     assert browser.get(WHOAMI).status_code == 200
 
 
+@pytest.mark.usefixtures("failures_last")
 def test_who_fails_to_sign_in_too_often_is_told_when_to_come_back(
     app: Flask, provider: IdentityProvider
 ) -> None:

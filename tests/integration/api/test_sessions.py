@@ -385,6 +385,7 @@ def count(app: Flask) -> int:
         return len(cx.scalars(select(BrowserSession.id)).all())
 
 
+@pytest.mark.usefixtures("failures_last")
 def test_who_fails_too_often_is_told_when_to_come_back(
     app: Flask, browser: FlaskClient
 ) -> None:

@@ -423,6 +423,7 @@ def test_idempotency_key_opens_nothing_twice(
     problem_of(second, 401, "unauthenticated")
 
 
+@pytest.mark.usefixtures("failures_last")
 def test_who_fails_too_often_is_told_when_to_come_back(
     api: Driver, provider: IdentityProvider
 ) -> None:

@@ -190,6 +190,7 @@ def test_link_of_a_revoked_token_signs_nobody_in(
     assert "has been revoked" in said(answer)
 
 
+@pytest.mark.usefixtures("failures_last")
 def test_trying_links_is_bounded_as_trying_tokens_is(browser: FlaskClient) -> None:
     answers = [browser.get("/signin/once?ticket=none") for _ in range(31)]
 
