@@ -60,7 +60,7 @@ def edited(line: str, **members: object) -> str:
     return json.dumps({**json.loads(line), **members})
 
 
-@given(st.lists(st.lists(TEXTS, min_size=1, max_size=4), max_size=3))
+@given(st.lists(st.lists(TEXTS, min_size=1, max_size=2), max_size=2))
 def test_export_of_clean_chains_verifies(texts: list[list[dict[str, object]]]) -> None:
     chains = [chain_of(each, f"c{n}") for n, each in enumerate(texts)]
     chains.append(chain_of([{}], "system"))

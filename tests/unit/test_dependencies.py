@@ -1,6 +1,5 @@
 """What the code imports is what pyproject.toml declares, no less and no more."""
 
-import ast
 import functools
 import re
 import sys
@@ -23,6 +22,12 @@ USED_BY_NAME = {
 
 #: What runs in MLflow's own environment, beside what that environment names.
 WITH_MLFLOW = {"numpy"}
+
+#: The linter lets each stand on a line of its own.
+IMPORT = re.compile(
+    r"^\s*(?:from (\w+)[\w.]* import |import (\w+)[\w.]*(?: as \w+)?(?:  #.*)?$)",
+    re.MULTILINE,
+)
 
 #: Asked for once there is a test to run: it takes a fifth of a second.
 distributions = functools.cache(packages_distributions)
@@ -65,11 +70,8 @@ def imports_in(file: Path) -> frozenset[str]:
 
 
 def imports_of(source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.partition(".")[0]
+    """By their lines: to parse a thousand files takes seconds."""
+    return (match[1] or match[2] for match in IMPORT.finditer(source))
 
 
 def owners(package: str) -> set[str]:

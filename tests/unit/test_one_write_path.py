@@ -1,6 +1,7 @@
 """What a model is made of is written in one place (``persistence.apply``)."""
 
 import ast
+import re
 from pathlib import Path
 
 import registry
@@ -22,19 +23,24 @@ WRITERS = {
 #: SQLAlchemy's ways to write, as functions, of a table and of the ORM's session.
 FUNCTIONS = {"insert", "update", "delete"}
 OF_SESSIONS = {"add", "add_all", "merge", "flush"}
+#: Without any of these there is nothing of the kind, and nothing to be parsed.
+WORDS = re.compile(r"\b(?:insert|update|delete)\b|session")
 
 
 def test_nothing_else_writes_the_registrys_tables() -> None:
     writers = {
         path.relative_to(ROOT).as_posix()
         for path in ROOT.rglob("*.py")
-        if "migrations" not in path.parts and writes(ast.parse(path.read_text()))
+        if "migrations" not in path.parts and writes(path.read_text())
     }
 
     assert writers == WRITERS
 
 
-def writes(module: ast.Module) -> bool:
+def writes(source: str) -> bool:
+    if not WORDS.search(source):
+        return False
+    module = ast.parse(source)
     imported = {
         alias.name
         for node in ast.walk(module)
