@@ -149,16 +149,25 @@ def pytest_runtest_logstart(nodeid: str) -> None:
         measuring.save()
 
 
+#: Their server takes longer to start than most of their tests.
+USE_MLFLOWS_OWN = (
+    "tests/mlflow/test_import.py",
+    "tests/mlflow/test_tracked_artifacts.py",
+)
+
+
 class _ByFile(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
     """Keep a file in one process, and all that looks at the one built image.
 
     What is measured of a file comes by itself, and before the rest. Of the conformance
-    cases each server has its own.
+    cases each server has its own; others share MLflow's own server.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith("tests/mlflow/test_conformance.py"):
             return nodeid
+        if nodeid.startswith(USE_MLFLOWS_OWN):
+            return USE_MLFLOWS_OWN[0]
         if nodeid.startswith("tests/deploy/"):
             return "tests/deploy"
         file = nodeid.split("::", 1)[0]

@@ -25,7 +25,7 @@ from registry.domain.token_format import new_token
 from registry.persistence import schema
 from registry.persistence.database import db
 from registry.settings import Settings
-from tests.services.processes import free_port, stop, wait_until_ready
+from tests.services.processes import free_port, is_listening, stop, wait_until_ready
 
 ANSWER_SECONDS = 2.0
 KEY = "test-key-" * 4  # seals webhook secrets of databases that tests throw away
@@ -95,6 +95,8 @@ class RunningServer:
 
     def is_answering(self) -> bool:
         """Whether ``/healthz`` answers 200 now."""
+        if not is_listening(self.port):
+            return False
         try:
             answer = requests.get(f"{self.url}/healthz", timeout=ANSWER_SECONDS)
         except requests.RequestException:

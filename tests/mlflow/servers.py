@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
 
 from tests.mlflow.environment import VERSION, MLflowEnvironment
 from tests.server import RunningServer, running_server
-from tests.services.processes import free_port, stop, wait_until_ready
+from tests.services.processes import free_port, is_listening, stop, wait_until_ready
 
 START_SECONDS = 300.0  # on PostgreSQL it migrates through its whole history
 ANSWER_SECONDS = 2.0
@@ -34,6 +35,11 @@ class MLflowServer:
     process: subprocess.Popen[bytes]
     log_file: Path
     token: str = ""  # it asks nobody for one
+
+    @property
+    def directory(self) -> Path:
+        """Where its database and its artifacts are, unless they are elsewhere."""
+        return self.log_file.parent
 
 
 @contextmanager
@@ -108,6 +114,8 @@ def _wait(server: MLflowServer) -> None:
 
 
 def _is_answering(server: MLflowServer) -> bool:
+    if not is_listening(urlsplit(server.url).port or 0):
+        return False
     try:
         return requests.get(f"{server.url}/health", timeout=ANSWER_SECONDS).ok
     except requests.RequestException:

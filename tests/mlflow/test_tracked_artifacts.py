@@ -17,7 +17,7 @@ from registry.client import ModelVersion
 from registry.errors import ArtifactChangedError, InvalidInputError
 from tests.mlflow.environment import MLflowEnvironment
 from tests.mlflow.notebook import Notebook, notebook
-from tests.mlflow.servers import mlflow_server, stagegate_server
+from tests.mlflow.servers import MLflowServer, mlflow_server, stagegate_server
 from tests.server import RunningServer
 from tests.services.minio import ObjectStoreServer
 
@@ -52,6 +52,7 @@ def team(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Team]:
     directory = tmp_path_factory.mktemp("proxied")
+    tracking: MLflowServer
     with ExitStack() as stack:
         if request.param == "bucket":
             minio: ObjectStoreServer = request.getfixturevalue("minio")
@@ -64,7 +65,7 @@ def team(
                 )
             )
         else:
-            tracking = stack.enter_context(mlflow_server(mlflow_environment, directory))
+            tracking = request.getfixturevalue("mlflows_own")
         registry = stack.enter_context(
             stagegate_server(directory, policy="strict", TRACKING_URI=tracking.url)
         )

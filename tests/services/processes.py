@@ -26,6 +26,12 @@ def free_port() -> int:
     return port
 
 
+def is_listening(port: int) -> bool:
+    """Whether somebody listens on this TCP port of 127.0.0.1; to ask costs nothing."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def wait_until_ready(
     process: subprocess.Popen[bytes],
     is_ready: Callable[[], bool],

@@ -1,8 +1,8 @@
 """``python -m tests.mlflow.conformance``: the score of one server.
 
 ``--against stagegate|mlflow --policy strict|open --database sqlite|postgresql``;
-``--only TEXT`` runs the cases with the text in their names. The exit code is 1
-when a case fails.
+``--only TEXT …`` runs the cases with one of the texts in their names. The exit code
+is 1 when a case fails.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main() -> int:
             server = stack.enter_context(postgres.run_server(binaries))
             url = stack.enter_context(server.fresh_database())
         report = run_cell(
-            cell, environment, directory, database_url=url, only=options.only
+            cell, environment, directory, database_url=url, only=options.only or ()
         )
     return _show(cell, report)
 
@@ -49,7 +49,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--database", choices=["sqlite", "postgresql"], default="sqlite"
     )
-    parser.add_argument("--only", default="", help="text in the names of the cases")
+    parser.add_argument("--only", nargs="*", help="texts in the names of the cases")
     return parser.parse_args()
 
 

@@ -1,5 +1,7 @@
 """All cases, in the order in which they run."""
 
+from collections.abc import Sequence
+
 from tests.mlflow.conformance import (
     aliases,
     copying,
@@ -45,6 +47,13 @@ ALL_MODULES = (
 )
 
 
+#: Whose answers may depend on the policy or the database.
+BY_POLICY_OR_DATABASE = (
+    *("models/", "renaming/", "versions/", "tags/", "aliases/", "stages/", "latest/"),
+    *("timestamps/", "copying/", "search_models/", "search_versions/", "paging/"),
+)
+
+
 def all_cases() -> list[Case]:
     """Every case there is."""
     found: list[Case] = []
@@ -52,3 +61,12 @@ def all_cases() -> list[Case]:
         declared: Section = module.CASES
         found.extend(declared.cases)
     return found
+
+
+def cases_with(texts: Sequence[str]) -> list[Case]:
+    """Those with one of the texts in their names, or all where there is none."""
+    return [
+        case
+        for case in all_cases()
+        if not texts or any(text in case.identity for text in texts)
+    ]

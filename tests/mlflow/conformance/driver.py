@@ -22,7 +22,7 @@ import requests
 from mlflow.exceptions import MlflowException  # type: ignore[import-not-found]
 
 from tests.mlflow.conformance.cases import Case
-from tests.mlflow.conformance.catalogue import all_cases
+from tests.mlflow.conformance.catalogue import cases_with
 from tests.mlflow.conformance.receiving import Endpoint, listening
 from tests.mlflow.conformance.world import Exchange, World, is_sent_again
 
@@ -34,7 +34,7 @@ def main() -> int:
     options = _options()
     mlflow.set_tracking_uri(options.url)
     mlflow.set_registry_uri(options.url)
-    chosen = [case for case in all_cases() if options.only in case.identity]
+    chosen = cases_with(options.only or ())
     with listening(options.receiver_port) as endpoint:
         world = _world(options, endpoint)
         delivering = dataclasses.replace(
@@ -71,7 +71,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--receiver-port", type=int, required=True)
     parser.add_argument("--server", choices=["mlflow", "stagegate"], required=True)
     parser.add_argument("--policy", choices=["strict", "open"], required=True)
-    parser.add_argument("--only", default="", help="text in the names of the cases")
+    parser.add_argument("--only", nargs="*", help="texts in the names of the cases")
     parser.add_argument("--report", type=Path, required=True)
     return parser.parse_args()
 

@@ -10,12 +10,12 @@ import base64
 import contextlib
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mlflow.conformance.catalogue import all_cases
+from tests.mlflow.conformance.catalogue import cases_with
 from tests.mlflow.environment import MLflowEnvironment
 from tests.mlflow.servers import MLflowServer, mlflow_server, stagegate_server
 from tests.server import RunningServer
@@ -116,14 +116,14 @@ def run_cell(
     directory: Path,
     *,
     database_url: str | None = None,
-    only: str = "",
+    only: Sequence[str] = (),
 ) -> Report:
-    """Run the cases, or those with ``only`` in their names.
+    """Run the cases, or those with one of ``only`` in their names.
 
     ``database_url`` is that of an empty PostgreSQL database; without it the
     server has SQLite in ``directory``.
     """
-    delivers = any(case.delivers for case in all_cases() if only in case.identity)
+    delivers = any(case.delivers for case in cases_with(only))
     with _serving(
         cell, environment, directory, database_url, delivers=delivers
     ) as served:
@@ -139,7 +139,8 @@ def run_cell(
                     *("--url", url, "--delivering-url", delivering_url),
                     *("--receiver-port", str(free_port())),
                     *("--server", cell.server, "--policy", cell.policy),
-                    *("--report", report, "--only", only),
+                    *("--report", report, "--only"),
+                    *only,
                 ],
                 # Whatever MLflow makes beside itself stays out of the checkout.
                 cwd=directory,
