@@ -51,6 +51,7 @@ ALL_MODULES = (
 BY_POLICY_OR_DATABASE = (
     *("models/", "renaming/", "versions/", "tags/", "aliases/", "stages/", "latest/"),
     *("timestamps/", "copying/", "search_models/", "search_versions/", "paging/"),
+    *("prompts/prompts_are_searched", "prompts/searches"),
 )
 
 
