@@ -5,6 +5,7 @@ for an answer hears nothing, not even that nobody is there.
 """
 
 import contextlib
+import math
 import socket
 import threading
 from types import TracebackType
@@ -14,10 +15,16 @@ _PIECE = 65_536
 
 
 class SilentProxy:
-    """Passes connections on to a port of 127.0.0.1, until it is told to be silent."""
+    """Passes connections on to a port of 127.0.0.1, until it is told to be silent.
 
-    def __init__(self, port: int) -> None:
+    Args:
+        port: where to.
+        most_bytes: when it has passed on so many, it falls silent by itself.
+    """
+
+    def __init__(self, port: int, *, most_bytes: float = math.inf) -> None:
         self._target = ("127.0.0.1", port)
+        self._bytes_left = most_bytes
         self._speaking = threading.Event()
         self._speaking.set()
         self._ending = threading.Event()
@@ -53,6 +60,7 @@ class SilentProxy:
 
     def speak(self) -> None:
         """Pass on again, what was held back first."""
+        self._bytes_left = math.inf
         self._speaking.set()
 
     def _start(self, work: object, *arguments: socket.socket) -> None:
@@ -66,7 +74,11 @@ class SilentProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(self._target)
+            try:
+                server = socket.create_connection(self._target)
+            except ConnectionRefusedError:
+                client.close()
+                continue
             self._sockets += [client, server]
             self._start(self._pass_on, client, server)
             self._start(self._pass_on, server, client)
@@ -78,5 +90,8 @@ class SilentProxy:
                 if self._ending.is_set():
                     return
                 target.sendall(piece)
+                self._bytes_left -= len(piece)
+                if self._bytes_left < 0:
+                    self.fall_silent()
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)

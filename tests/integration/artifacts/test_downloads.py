@@ -1,10 +1,10 @@
 """Downloads beside each other, and such as break off, from real servers."""
 
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,13 +12,19 @@ import pytest
 from registry import errors
 from registry.client import RegistryClient
 from registry.client.staging import SUFFIX
+from tests.deploy.places import CHECKOUT
 from tests.integration.artifacts.test_names import files_of
 from tests.integration.cli.conftest import runner_of
 from tests.server import RunningServer, running_server
+from tests.silent_proxy import SilentProxy
 from tests.waiting import STALL_SECONDS, wait_for
 
+AT_ONCE = "tests.integration.artifacts.downloads_at_once"
 MEBIBYTE = 1024 * 1024
-LARGE = {"weights.bin": os.urandom(MEBIBYTE) * 96}
+#: Far more than a connection holds of what nobody has read yet.
+LARGE = {"weights.bin": os.urandom(MEBIBYTE) * 32}
+#: So much of it arrives before a download breaks off.
+SOME_BYTES = 2 * MEBIBYTE
 TINY = {f"part-{number:03}.txt": b"%d" % number for number in range(100)}
 
 
@@ -31,16 +37,39 @@ def registered(
     client.register(model, directory)
 
 
-def begin_download(
-    server: RunningServer, model: str, to: Path
+def begin(
+    server: RunningServer, *command: str, url: str = ""
 ) -> subprocess.Popen[bytes]:
-    command = (sys.executable, "-m", "registry.cli.main", "versions", "download")
-    ours = {"STAGEGATE_URL": server.url, "STAGEGATE_TOKEN": server.token}
+    """Start a module of ours as the admin of ``server``."""
+    ours = {"STAGEGATE_URL": url or server.url, "STAGEGATE_TOKEN": server.token}
     return subprocess.Popen(
-        [*command, model, "1", "--to", str(to)],
+        [sys.executable, "-m", *command],
         env={**os.environ, **ours},
+        cwd=CHECKOUT,
         stdout=subprocess.DEVNULL,
     )
+
+
+@contextmanager
+def download_halfway(
+    server: RunningServer, model: str, to: Path
+) -> Iterator[tuple[subprocess.Popen[bytes], SilentProxy]]:
+    """A process that has got some bytes, and hears of no more."""
+    with SilentProxy(server.port, most_bytes=SOME_BYTES) as proxy:
+        url = f"http://127.0.0.1:{proxy.port}"
+        arguments = ("versions", "download", model, "1", "--to", str(to))
+        process = begin(server, "registry.cli.main", *arguments, url=url)
+        wait_for(lambda: bytes_in(to.with_name(f"{to.name}{SUFFIX}")))
+        yield process, proxy
+
+
+@pytest.fixture(scope="module")
+def mortal_server(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[RunningServer]:
+    """One that tests kill and start again."""
+    with running_server(tmp_path_factory.mktemp("mortal")) as server:
+        yield server
 
 
 @pytest.mark.parametrize(
@@ -62,27 +91,30 @@ def test_downloads_to_one_place_at_once_all_succeed_and_leave_nothing_else(
     shared = tmp_path / "to" / "shared"
     (shared if is_there else shared.parent).mkdir(parents=True)
 
-    running = [begin_download(local_server, model, shared) for _ in range(at_once)]
-    codes = [process.wait(STALL_SECONDS) for process in running]
+    arguments = ("versions", "download", model, "1", "--to", str(shared))
+    process = begin(local_server, AT_ONCE, str(at_once), *arguments)
 
-    assert codes == [0] * at_once
+    assert process.wait(STALL_SECONDS) == 0
     assert files_of(shared) == files
     assert list(shared.parent.iterdir()) == [shared]
 
 
-def test_download_outlives_a_restart_of_the_server(tmp_path: Path) -> None:
-    with running_server(tmp_path) as server, server.client() as client:
-        client.create_model("m")
-        registered(client, "m", LARGE, tmp_path / "sent")
+def test_download_outlives_a_restart_of_the_server(
+    mortal_server: RunningServer, tmp_path: Path
+) -> None:
+    model = tmp_path.name
+    with mortal_server.client() as client:
+        client.create_model(model)
+        registered(client, model, LARGE, tmp_path / "sent")
         restarts: list[int] = []
 
         def restart_once(done: int, _total: int) -> None:
             if done and not restarts:
                 restarts.append(done)
-                server.kill()
-                server.start()
+                mortal_server.kill()
+                mortal_server.start()
 
-        client.download("m", 1, tmp_path / "got", on_progress=restart_once)
+        client.download(model, 1, tmp_path / "got", on_progress=restart_once)
 
     assert restarts
     assert files_of(tmp_path / "got") == LARGE
@@ -96,11 +128,10 @@ def test_download_that_was_killed_goes_on_when_it_is_repeated(
     with local_server.client() as client:
         client.create_model(model)
         registered(client, model, LARGE, tmp_path / "sent")
-        process = begin_download(local_server, model, tmp_path / "got")
         left = tmp_path / f"got{SUFFIX}"
-        wait_for_bytes(left)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        with download_halfway(local_server, model, tmp_path / "got") as (process, _):
+            process.kill()
+            process.wait()
         had = bytes_in(left)
 
         assert 0 < had < len(LARGE["weights.bin"])
@@ -117,32 +148,29 @@ def test_download_that_was_killed_goes_on_when_it_is_repeated(
     assert not left.exists()
 
 
-def wait_for_bytes(directory: Path) -> None:
-    """Until something has arrived; all of it takes only moments more."""
-    wait_for(lambda: bytes_in(directory))
-
-
 def bytes_in(directory: Path) -> int:
     return sum(one.stat().st_size for one in directory.rglob("*") if one.is_file())
 
 
-def test_command_whose_server_went_away_says_where_to_go_on(tmp_path: Path) -> None:
-    with running_server(tmp_path) as server:
-        with server.client() as client:
-            client.create_model("m")
-            registered(client, "m", LARGE, tmp_path / "sent")
-        left = tmp_path / f"got{SUFFIX}"
-        process = begin_download(server, "m", tmp_path / "got")
-        wait_for_bytes(left)
+def test_command_whose_server_went_away_says_where_to_go_on(
+    mortal_server: RunningServer, tmp_path: Path
+) -> None:
+    server, model, got = mortal_server, tmp_path.name, tmp_path / "got"
+    with server.client() as client:
+        client.create_model(model)
+        registered(client, model, LARGE, tmp_path / "sent")
+    left = tmp_path / f"got{SUFFIX}"
+
+    with download_halfway(server, model, got) as (process, proxy):
         server.kill()
-        assert process.wait(STALL_SECONDS) == 8
-        assert bytes_in(left) > 0
+        proxy.speak()
+        code = process.wait(STALL_SECONDS)
+    had = bytes_in(left)
+    server.start()
+    done = runner_of(server)("versions", "download", model, "1", "--to", str(got))
 
-        server.start()
-        done = runner_of(server)(
-            "versions", "download", "m", "1", "--to", str(tmp_path / "got")
-        )
-
+    assert code == 8
+    assert 0 < had < len(LARGE["weights.bin"])
     assert done.exit_code == 0, done.output
     assert files_of(tmp_path / "got") == LARGE
     assert not left.exists()
@@ -150,13 +178,15 @@ def test_command_whose_server_went_away_says_where_to_go_on(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_artifact_that_is_not_what_was_registered_leaves_nothing(
-    tmp_path: Path, *, is_there: bool
+    local_server: RunningServer, tmp_path: Path, *, is_there: bool
 ) -> None:
     """Also of the files that came before it."""
-    with running_server(tmp_path) as server, server.client() as client:
-        client.create_model("m")
-        registered(client, "m", {"a": b"fine", "b": b"good"}, tmp_path / "sent")
-        (file,) = (tmp_path / "data" / "artifacts" / "artifacts").rglob("b")
+    model = tmp_path.name
+    last = f"last-of-{model}"
+    with local_server.client() as client:
+        client.create_model(model)
+        registered(client, model, {"a": b"fine", last: b"good"}, tmp_path / "sent")
+        (file,) = (local_server.directory / "data" / "artifacts").rglob(last)
         file.chmod(0o644)
         file.write_bytes(b"evil")
         if is_there:
@@ -164,7 +194,7 @@ def test_artifact_that_is_not_what_was_registered_leaves_nothing(
         before = sorted(tmp_path.iterdir())
 
         with pytest.raises(errors.RegistryError):
-            client.download("m", 1, tmp_path / "got")
+            client.download(model, 1, tmp_path / "got")
 
     assert sorted(tmp_path.iterdir()) == before
     assert list((tmp_path / "got").rglob("*")) == []
