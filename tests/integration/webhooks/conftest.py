@@ -185,18 +185,40 @@ def postgres_url(fresh_postgres: FreshDatabase) -> str:
     return fresh_postgres.url
 
 
+# What an engine has compiled of statements serves all tests: it takes longer than to
+# execute them.
+
+
+@pytest.fixture(scope="session")
+def sqlite_engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    return embedded_engine(tmp_path_factory.mktemp("embedded") / "outbox.db")
+
+
+@pytest.fixture(scope="session")
+def postgres_engine(fresh_postgres: FreshDatabase) -> Iterator[Engine]:
+    """With a pool, as the registry has it: to connect takes longer than to read."""
+    engine = create_engine(
+        fresh_postgres.url, pool_size=20, max_overflow=-1, pool_pre_ping=True
+    )
+    yield engine
+    engine.dispose()
+
+
 @pytest.fixture(
     params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)]
 )
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+def world(request: pytest.FixtureRequest) -> World:
+    engine: Engine = request.getfixturevalue(
+        "sqlite_engine" if request.param == "sqlite" else "postgres_engine"
+    )
     if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("outbox_file"), tmp_path / "outbox.db")
-        engine = embedded_engine(tmp_path / "outbox.db")
+        file = Path(str(engine.url.database))
+        for left in file.parent.iterdir():
+            left.unlink()
+        shutil.copy(request.getfixturevalue("outbox_file"), file)
     else:
-        url = request.getfixturevalue("postgres_url")
-        engine = create_engine(url, poolclass=NullPool)
-    yield World(engine)
-    engine.dispose()
+        request.getfixturevalue("postgres_url")
+    return World(engine)
 
 
 @pytest.fixture

@@ -44,6 +44,11 @@ def pooled(postgres_url: str) -> Iterator[World]:
     engine.dispose()
 
 
+def file_of(world: World) -> Path:
+    """Where SQLite has it."""
+    return Path(str(world.engine.url.database))
+
+
 @contextmanager
 def running(dispatcher: Dispatcher) -> Iterator[None]:
     dispatcher.start()
@@ -123,9 +128,9 @@ def test_statements_that_time_out_are_made_again(
 
 @ON_SQLITE
 def test_a_database_that_is_locked_for_long_is_waited_for(
-    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    impatient = embedded_engine(tmp_path / "outbox.db")
+    impatient = embedded_engine(file_of(world))
 
     @event.listens_for(impatient, "connect")
     def give_up_soon(connection: sqlite3.Connection, _record: object) -> None:
@@ -134,7 +139,7 @@ def test_a_database_that_is_locked_for_long_is_waited_for(
     with Receiver() as receiver:
         world.subscribe(receiver.url)
         rows = [world.enqueue(now=utc_now()) for _ in range(3)]
-        locking = sqlite3.connect(tmp_path / "outbox.db", isolation_level=None)
+        locking = sqlite3.connect(file_of(world), isolation_level=None)
         locking.execute("BEGIN IMMEDIATE")
         dispatcher = world.dispatcher(begin=World(impatient).begin)
         with running(dispatcher):
@@ -159,6 +164,7 @@ def test_a_full_disk_undoes_the_change_and_delivery_goes_on_afterwards(
     world: World,
 ) -> None:
     disk = Disk()
+    world.engine = embedded_engine(file_of(world))
 
     @event.listens_for(world.engine, "connect")
     def limit(connection: sqlite3.Connection, _record: object) -> None:
@@ -227,7 +233,7 @@ def test_what_a_power_cut_leaves_is_whole_and_goes_on(
         patient = Timeouts(30, 30, 60)
         with running(world.dispatcher(timeouts=patient)):
             assert gate.reached.wait(STALL_SECONDS)
-            copy_as_after_a_power_cut(tmp_path / "outbox.db", tmp_path / "copy.db")
+            copy_as_after_a_power_cut(file_of(world), tmp_path / "copy.db")
             gate.opened.set()
         receiver.clear()
 
