@@ -9,8 +9,9 @@ import json
 import shutil
 import subprocess
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 import pytest
@@ -52,15 +53,39 @@ def files_of(directory: Path) -> dict[str, bytes]:
     }
 
 
+class Sent(NamedTuple):
+    """A version 1 with all the names, and what each file holds."""
+
+    model: str
+    files: dict[str, bytes]
+
+
+Send = Callable[[RunningServer, int], Sent]
+
+
+@pytest.fixture(scope="module")
+def send_once(tmp_path_factory: pytest.TempPathFactory) -> Send:
+    """Register files of a size, unless the server has them: tests only read them."""
+    had: dict[tuple[str, int], Sent] = {}
+
+    def send(server: RunningServer, size_bytes: int) -> Sent:
+        if (server.url, size_bytes) not in had:
+            directory = tmp_path_factory.mktemp("sent")
+            write(directory, NAMES, size_bytes=size_bytes)
+            with server.client() as client:
+                model = client.create_model(uuid.uuid4().hex).name
+                client.register(model, directory, on_hidden=lambda _: None)
+            had[server.url, size_bytes] = Sent(model, files_of(directory))
+        return had[server.url, size_bytes]
+
+    return send
+
+
 @pytest.fixture
 def sent(
-    client: RegistryClient, model: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> dict[str, bytes]:
-    """Version 1 of the model, with all the names; what each file holds."""
-    directory = tmp_path / "sent"
-    write(directory, NAMES, size_bytes=getattr(request, "param", 0))
-    client.register(model, directory, on_hidden=lambda _: None)
-    return files_of(directory)
+    serving: RunningServer, send_once: Send, request: pytest.FixtureRequest
+) -> Sent:
+    return send_once(serving, getattr(request, "param", 0))
 
 
 SIZES = pytest.mark.parametrize("sent", [0, LARGE_BYTES], indirect=True)
@@ -68,27 +93,27 @@ SIZES = pytest.mark.parametrize("sent", [0, LARGE_BYTES], indirect=True)
 
 @SIZES
 def test_our_client_downloads_every_name_byte_for_byte(
-    client: RegistryClient, model: str, sent: Mapping[str, bytes], tmp_path: Path
+    client: RegistryClient, sent: Sent, tmp_path: Path
 ) -> None:
-    client.download(model, 1, tmp_path / "new")
+    client.download(sent.model, 1, tmp_path / "new")
     (tmp_path / "there").mkdir()
-    client.download(model, 1, tmp_path / "there")
+    client.download(sent.model, 1, tmp_path / "there")
 
-    assert files_of(tmp_path / "new") == sent
-    assert files_of(tmp_path / "there") == sent
+    assert files_of(tmp_path / "new") == sent.files
+    assert files_of(tmp_path / "there") == sent.files
 
 
 @SIZES
 def test_curl_downloads_every_name_and_is_told_it(
-    serving: RunningServer, model: str, sent: Mapping[str, bytes], tmp_path: Path
+    serving: RunningServer, sent: Sent, tmp_path: Path
 ) -> None:
     curl = shutil.which("curl")
     if curl is None:
         pytest.skip("there is no curl here")
     head, body = tmp_path / "head", tmp_path / "body"
 
-    for name, content in sent.items():
-        path = f"/api/v1/models/{model}/versions/1/artifacts/{quote(name)}"
+    for name, content in sent.files.items():
+        path = f"/api/v1/models/{sent.model}/versions/1/artifacts/{quote(name)}"
         command = [curl, "--silent", "--show-error", "--fail", "--location"]
         command += ["--dump-header", str(head), "--output", str(body)]
         command += ["--user", f"x:{serving.token}", serving.url + path]
@@ -110,17 +135,17 @@ def told_name(heads: str) -> str:
 
 
 def test_mlflow_s_proxy_hands_out_every_name(
-    serving: RunningServer, model: str, sent: Mapping[str, bytes]
+    serving: RunningServer, sent: Sent
 ) -> None:
     proxy = f"{serving.url}/api/2.0/mlflow-artifacts/artifacts"
     page = f"{serving.url}/model-versions/get-artifact"
-    version_id = id_of(serving, model)
+    version_id = id_of(serving, sent.model)
     with serving.http() as http:
-        for name, content in sent.items():
+        for name, content in sent.files.items():
             by_proxy = http.get(
                 f"{proxy}/{version_id}/{quote(name)}", timeout=STALL_SECONDS
             )
-            query = {"name": model, "version": "1", "path": name}
+            query = {"name": sent.model, "version": "1", "path": name}
             by_page = http.get(page, params=query, timeout=STALL_SECONDS)
             directory, _, last = name.rpartition("/")
             query = {"path": f"{version_id}/{directory}".rstrip("/")}
@@ -138,11 +163,11 @@ def id_of(serving: RunningServer, model: str) -> str:
 
 
 def test_names_are_listed_as_they_were_given(
-    client: RegistryClient, model: str, sent: Mapping[str, bytes]
+    client: RegistryClient, sent: Sent
 ) -> None:
-    listed = [one.path for one in client.artifact_files(model, 1)]
+    listed = [one.path for one in client.artifact_files(sent.model, 1)]
 
-    assert listed == sorted(sent)
+    assert listed == sorted(sent.files)
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\\b", "a\x1b[31mb", "c:x", "..%2f..%2fx"])
