@@ -6,7 +6,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, event, insert, select, text
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Engine,
+    String,
+    cast,
+    event,
+    insert,
+    literal,
+    select,
+    text,
+)
 from sqlalchemy.orm import Session
 
 from registry.persistence.tables import Base, ModelVersion, RegisteredModel, StageChange
@@ -26,18 +37,22 @@ def crowd(engine: Engine, count: int, stage: str, *, model: str = MODEL) -> rang
             select(RegisteredModel).where(RegisteredModel.name == model)
         ).one()
         numbers = range(row.last_number + 1, row.last_number + 1 + count)
-        versions = [version_row(row.id, number, stage) for number in numbers]
-        session.execute(insert(ModelVersion), versions)
-        session.execute(
-            insert(StageChange),
-            [
-                _entry(version, sequence, to_stage)
-                for place, version in enumerate(versions)
-                for sequence, to_stage in (
-                    (row.last_history + 2 * place + 1, "None"),
-                    (row.last_history + 2 * place + 2, stage),
-                )
-            ],
+        first = add_versions(session, row.id, numbers, stage)
+        entries = [
+            _entry(first, row.last_history + 1, "None"),
+            _entry(first, row.last_history + 2, stage),
+        ]
+        session.execute(insert(StageChange), entries)
+        number = _each_but_the_first(numbers)
+        version_id = _id_of(first["id"], number)
+        _repeat(
+            session,
+            StageChange.__table__,
+            StageChange.version_id == first["id"],
+            number=number,
+            version_id=version_id,
+            sequence=StageChange.sequence + 2 * (number - numbers.start),
+            transition_id="trn_" + version_id + "_" + StageChange.to_stage,
         )
         row.last_number += count
         row.last_history += 2 * count
@@ -45,6 +60,53 @@ def crowd(engine: Engine, count: int, stage: str, *, model: str = MODEL) -> rang
         session.execute(text("ANALYZE"))
         session.commit()
     return numbers
+
+
+def add_versions(
+    session: Session, model_id: str, numbers: range, stage: str
+) -> dict[str, Any]:
+    """Versions with these numbers.
+
+    Returns:
+        The first; the ids of the others begin as its own.
+    """
+    first = version_row(model_id, numbers.start, stage)
+    session.execute(insert(ModelVersion), [first])
+    number = _each_but_the_first(numbers)
+    _repeat(
+        session,
+        ModelVersion.__table__,
+        ModelVersion.id == first["id"],
+        number=number,
+        id=_id_of(first["id"], number),
+    )
+    return first
+
+
+def _each_but_the_first(numbers: range) -> Column[int]:
+    """As a column of a table that holds nothing else."""
+    first = select(literal(numbers.start).label("n")).cte(recursive=True)
+    each = first.union_all(select(first.c.n + 1).where(first.c.n < numbers[-1]))
+    return select(each.c.n).where(each.c.n > numbers.start).subquery().c.n
+
+
+def _id_of(first: str, number: Column[int]) -> ColumnElement[str]:
+    return literal(first[:24]) + cast(number + 10_000_000, String)
+
+
+def _repeat(
+    session: Session,
+    table: Any,  # noqa: ANN401  # a class of tables is said to have less
+    which: ColumnElement[bool],
+    *,
+    number: Column[int],
+    **replaced: ColumnElement[Any],
+) -> None:
+    """Write rows once more for each number: to send them takes a second."""
+    values = {c.name: c for c in table.columns if c is not table.autoincrement_column}
+    values |= {"number": number, **replaced}
+    rows = select(*values.values()).join_from(table, number.table, which)
+    session.execute(insert(table).from_select(list(values), rows))
 
 
 def version_row(model_id: str, number: int, stage: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,9 +36,11 @@ from tests.integration.releases.filling import (
     move_with_key,
 )
 from tests.integration.test_mlflow_times_migrate import upgrade_to
+from tests.integration.world import keep
 from tests.receiver import Receiver
 from tests.server import server_environment
 from tests.services.fresh_database import Contents, connect
+from tests.services.postgres import PostgresServer
 
 BEFORE = "0011"
 #: Members of documents that it did not have.
@@ -73,24 +75,44 @@ class Upgraded:
     chains: dict[str, tuple[int, str]]
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What the tests begin with, each as it was after the upgrade."""
+
+    place: Path
+    settings: dict[str, str]
+    answers: dict[str, Any]
+    canonical: dict[tuple[str, int], tuple[str, str]]
+    chains: dict[str, tuple[int, str]]
+    put_back: Callable[[], None]
+
+
 @pytest.fixture(
-    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)]
+    scope="module",
+    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)],
 )
-def upgraded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Upgraded]:
+def kept(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Kept]:
     kind: str = request.param
+    place = tmp_path_factory.mktemp(kind)
     if kind == "sqlite":
-        settings, file = {}, tmp_path / "data" / "stagegate.db"
-        file.parent.mkdir()
-        url = f"sqlite:///{file}"
-    else:
-        url = request.getfixturevalue("postgres_url")
-        settings = {"DATABASE_URL": url}
+        (place / "data").mkdir()
+        yield upgrade(kind, f"sqlite:///{place}/data/stagegate.db", place, {})
+        return
+    postgres: PostgresServer = request.getfixturevalue("postgres_server")
+    with postgres.fresh_database() as url:
+        yield upgrade(kind, url, place, {"DATABASE_URL": url})
+
+
+def upgrade(kind: str, url: str, place: Path, settings: dict[str, str]) -> Kept:
+    """Write the rows of the release before, and upgrade their schema."""
     told = json.loads((HERE / f"{BEFORE}-{kind}.json").read_text(encoding="utf-8"))
     engine = create_engine(url, poolclass=NullPool)
     prepare_engine(engine)
     upgrade_to(engine, BEFORE)
     write_rows(url, told)
-    old, new = (place / "data/artifacts" for place in (PLACE / kind, tmp_path))
+    old, new = (each / "data/artifacts" for each in (PLACE / kind, place))
     place_artifacts(engine, old.as_uri(), new)
     with engine.connect() as connection:
         found = connection.execute(_MANIFESTS).all()
@@ -98,17 +120,30 @@ def upgraded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Upgrade
         chains = {chain: (n, head) for chain, n, head in heads}
     schema.upgrade(engine)
     engine.dispose()
-    app = make_app(tmp_path, **settings)
     said = json.dumps({**told["answers"], EVENTS: None})
-    yield Upgraded(
-        api=Driver(app, signed_in(app)),
-        environment=server_environment(tmp_path, **settings),
+    return Kept(
+        place=place,
+        settings=settings,
         answers=json.loads(said.replace(old.as_uri(), new.as_uri()))
         | {EVENTS: told["answers"][EVENTS]},
         canonical={
             (name, number): (digest, text) for name, number, digest, text in found
         },
         chains=chains,
+        put_back=keep(engine.url, new),
+    )
+
+
+@pytest.fixture
+def upgraded(kept: Kept) -> Iterator[Upgraded]:
+    kept.put_back()
+    app = make_app(kept.place, **kept.settings)
+    yield Upgraded(
+        api=Driver(app, signed_in(app)),
+        environment=server_environment(kept.place, **kept.settings),
+        answers=kept.answers,
+        canonical=kept.canonical,
+        chains=kept.chains,
     )
     close_app(app)
 

@@ -36,6 +36,8 @@ from tests.integration.statements import statements_of
 
 MODEL = "churn"
 MANY = 200
+#: Enough for what is done once for each to be counted.
+SOME = 20
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 READS = (
@@ -133,12 +135,12 @@ def subscribe(client: FlaskClient, count: int) -> None:
     post(client, "/models", {"name": "read-them"})
 
 
-def fill(app: Flask) -> None:
-    """Two hundred of everything that a list may hold, with tags and aliases."""
+def fill(app: Flask, count: int) -> None:
+    """So many of everything that a list may hold, with tags and aliases."""
     with app.app_context(), Session(db.engine) as session:
         model_id = get_model(session.connection(), MODEL).row.id
-        models = [new_model(number) for number in range(1000, 1000 + MANY)]
-        versions = [new_version(model_id, 1000 + number) for number in range(MANY)]
+        models = [new_model(number) for number in range(1000, 1000 + count)]
+        versions = [new_version(model_id, 1000 + number) for number in range(count)]
         # At once: what is flushed one by one takes longer than all the test counts.
         session.add_all((*models, *versions))
         session.flush()
@@ -212,7 +214,7 @@ def test_a_read_issues_two_statements_for_one_row_and_for_many(
     app: Flask, client: FlaskClient
 ) -> None:
     with_few = statements_by_read(app, client)
-    fill(app)
+    fill(app, MANY)
     with_many = statements_by_read(app, client)
 
     assert with_few == dict.fromkeys(READS, 2)
@@ -240,7 +242,7 @@ def confined(app: Flask, client: FlaskClient) -> FlaskClient:
 def test_a_read_issues_no_more_for_who_may_read_some_models(
     app: Flask, client: FlaskClient
 ) -> None:
-    fill(app)
+    fill(app, MANY)
     of_some = confined(app, client)
 
     for path in (*READS, "/audit", "/events"):
@@ -285,7 +287,7 @@ def test_a_promotion_issues_a_fixed_number_of_statements(
 
 def lengthen_history(app: Flask, client: FlaskClient) -> None:
     """More versions, stage changes, audit entries, events and deliveries."""
-    fill(app)
+    fill(app, SOME)
     for _ in range(5):
         post(client, f"/models/{MODEL}/rollback", {"to_version": 1})
         post(client, f"/models/{MODEL}/rollback", {"to_version": 2})
@@ -300,7 +302,7 @@ def test_registering_issues_a_fixed_number_of_statements(
 
     with statements_of(app) as early:
         register_and_move(client, [])
-    fill(app)
+    fill(app, SOME)
     with statements_of(app) as late:
         register_and_move(client, [])
 

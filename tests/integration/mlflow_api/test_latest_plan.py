@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import Connection, Engine, event, insert, text
+from sqlalchemy import Connection, Engine, event, text, update
 from sqlalchemy.orm import Session
 
 from registry.persistence import latest
 from registry.persistence.database import db
 from registry.persistence.tables import ModelVersion
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES
-from tests.integration.crowds import version_row
+from tests.integration.crowds import add_versions
 from tests.integration.mlflow_api.driver import Mlflow
 
 VERSIONS = 3000
@@ -23,12 +23,9 @@ def fill(app: Flask) -> None:
     """Thousands of versions of one model, nearly all of them archived."""
     with app.app_context(), Session(db.engine) as session:
         model_id = session.scalars(text("SELECT id FROM registered_models")).one()
+        add_versions(session, model_id, range(1, VERSIONS + 1), "Archived")
         session.execute(
-            insert(ModelVersion),
-            [
-                version_row(model_id, number, "Staging" if number == 7 else "Archived")
-                for number in range(1, VERSIONS + 1)
-            ],
+            update(ModelVersion).where(ModelVersion.number == 7).values(stage="Staging")
         )
         session.commit()
         session.execute(text("ANALYZE"))
