@@ -83,7 +83,7 @@ def add_versions(
     return first
 
 
-def _each_but_the_first(numbers: range) -> Column[int]:
+def _each_but_the_first(numbers: range) -> Any:  # noqa: ANN401  # a column, of a subquery
     """As a column of a table that holds nothing else."""
     first = select(literal(numbers.start).label("n")).cte(recursive=True)
     each = first.union_all(select(first.c.n + 1).where(first.c.n < numbers[-1]))

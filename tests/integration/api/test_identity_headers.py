@@ -2,16 +2,16 @@
 
 import json
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from flask import Flask
 from flask.testing import FlaskClient
 
+from registry.cli.main import stagegate
 from tests.integration.api.driver import ROOT, document_of, problem_of
 from tests.integration.conftest import TOKEN, close_app, make_app
 from tests.server import RunningServer, running_server, server_environment
@@ -289,15 +289,8 @@ def test_t23_everybody_an_admin_is_refused_where_others_reach_it(
 ) -> None:
     environment = server_environment(tmp_path, INSECURE_DEV="true")
 
-    result = subprocess.run(
-        [sys.executable, "-m", "registry.cli.main", "serve", "--host", host],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = CliRunner().invoke(stagegate, ["serve", "--host", host], env=environment)
 
-    assert result.returncode == 2
+    assert result.exit_code == 2
     assert "STAGEGATE_INSECURE_DEV makes everybody an admin" in result.stderr
     assert not (tmp_path / "data" / "stagegate.db").exists()

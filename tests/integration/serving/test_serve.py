@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.server import RunningServer, running_server
+from tests.server import (
+    RunningServer,
+    running_server,
+    server_environment,
+    write_migrated,
+)
 from tests.services.processes import free_port
 from tests.stalled_clients import FILE, FILE_BYTES, MODEL, SORTS, Target, prepare
 from tests.stalled_clients import stalled as stalled_clients
@@ -105,18 +110,16 @@ def test_several_processes_serve_and_end_together(tmp_path: Path) -> None:
 
 
 def test_an_address_that_is_taken_is_said(tmp_path: Path) -> None:
-    with (
-        socket.create_server(("127.0.0.1", 0)) as taken,
-        running_server(tmp_path) as server,
-    ):
+    write_migrated(tmp_path / "data" / "stagegate.db")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         second = subprocess.run(
-            [*server.command, "serve", "--port", str(port)],
-            env=dict(server.environment),
+            [*RunningServer.command, "serve", "--port", str(port)],
+            env=server_environment(tmp_path),
             capture_output=True,
             text=True,
             check=False,
-            cwd=server.directory,
+            cwd=tmp_path,
         )
 
     assert second.returncode == 1

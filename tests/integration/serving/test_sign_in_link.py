@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.server import RunningServer, server_environment
+from tests.server import RunningServer, server_environment, write_migrated
 from tests.services.processes import free_port, stop
 from tests.waiting import wait_for
 
@@ -39,6 +39,7 @@ class Terminal:
 @contextmanager
 def started_on_a_terminal(directory: Path, **settings: str) -> Iterator[Terminal]:
     """A server whose stderr is a terminal, once it serves."""
+    write_migrated(directory / "data" / "stagegate.db")
     ours, theirs = pty.openpty()
     terminal = Terminal()
     process = subprocess.Popen(
