@@ -198,7 +198,12 @@ def sqlite_engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 def postgres_engine(fresh_postgres: FreshDatabase) -> Iterator[Engine]:
     """With a pool, as the registry has it: to connect takes longer than to read."""
     engine = create_engine(
-        fresh_postgres.url, pool_size=20, max_overflow=-1, pool_pre_ping=True
+        fresh_postgres.url,
+        # Else a test would go by what was planned for the tables of another.
+        connect_args={"prepare_threshold": None},
+        pool_size=20,
+        max_overflow=-1,
+        pool_pre_ping=True,
     )
     yield engine
     engine.dispose()
