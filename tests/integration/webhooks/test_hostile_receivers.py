@@ -53,5 +53,15 @@ def test_a_send_ends_and_believes_complete_heads_alone(
     assert len(result.response_body) <= MAX_BODY_BYTES
 
 
+def test_a_request_that_nobody_reads_is_given_up_long_before_the_deadline(
+    certificates: Certificates,
+) -> None:
+    (case,) = (each for each in HOSTILITIES if each.name == "request never read")
+
+    result = send_to(case, make_sender(Timeouts(0.2, 0.2, 600)), certificates)
+
+    assert result.error == "the connection broke or the answer was not HTTP"
+
+
 def test_the_names_of_the_cases_are_different() -> None:
     assert len({case.name for case in HOSTILITIES}) == len(HOSTILITIES) >= 40
