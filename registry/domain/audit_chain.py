@@ -25,6 +25,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Protocol
 
 import rfc8785
@@ -77,7 +78,7 @@ class SealedEntry:
     is_withheld: bool = False
     is_redacted: bool = False
 
-    @property
+    @cached_property
     def text(self) -> Mapping[str, Any]:
         """The members of the sealed text; none when it cannot be read."""
         return members_of(self.canonical)

@@ -36,7 +36,7 @@ from registry.web.paging import decode_cursor, encode_cursor
 
 blueprint = Blueprint("audit", __name__)
 
-_PAGE = 50
+_PAGE = 25
 #: What the entries of a page say in all, until it ends early.
 _MAX_CHARACTERS = 200_000
 _MODELS = 25

@@ -22,7 +22,7 @@ from registry.web.commands import parts
 from registry.web.paging import decode_cursor, encode_cursor
 
 #: So many cards a stage, lines of the history, rows of the table, points of the plot.
-_CARDS, _LINES, _ROWS, _POINTS = 5, 20, 40, 500
+_CARDS, _LINES, _ROWS, _POINTS = 5, 20, 25, 500
 #: So many cards of a stage that nothing is in use in.
 _UNUSED_CARDS = 3
 #: So many tags and aliases, unless all are asked for: a model may have thousands.
