@@ -17,6 +17,8 @@ from flask import Flask, Request
 from werkzeug.exceptions import SecurityError
 from werkzeug.routing import MapAdapter
 
+from registry.web.rules import LateRule
+
 PROBE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -25,6 +27,8 @@ class HostCheckingFlask(Flask):
 
     Flask's own ``TRUSTED_HOSTS`` knows no exception, so it stays unset.
     """
+
+    url_rule_class = LateRule
 
     def __init__(self, import_name: str, *, allowed_hosts: Sequence[str]) -> None:
         super().__init__(import_name, static_folder=None)
