@@ -1,7 +1,8 @@
 """A PostgreSQL database that is made again what it was faster than it is made anew.
 
-To drop and copy one takes 0.2 s, to write its rows again 10 ms. Where a test has
-changed the schema, it is copied all the same.
+To drop and copy one takes 0.2 s, to truncate its tables half of that, to delete their
+rows and write the first ones again 20 ms. Where a test has changed the schema, made
+statistics or filled whole megabytes, it is copied all the same.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from psycopg.rows import tuple_row
 
 from tests.services.postgres import PostgresServer
 
-#: What a test may have changed of the schema: tables, columns, indexes, triggers.
+#: What a test may have changed of the schema, tables, columns, indexes, triggers, and
+#: what the planner knows of the rows.
 _SHAPE = """
     SELECT (SELECT string_agg(relname, ',' ORDER BY relname) FROM pg_class
              WHERE relnamespace = 'public'::regnamespace),
@@ -22,8 +24,16 @@ _SHAPE = """
              WHERE relnamespace = 'public'::regnamespace),
            (SELECT string_agg(tgname || tgenabled::text, ',' ORDER BY tgname)
               FROM pg_trigger WHERE NOT tgisinternal),
-           (SELECT count(*) FROM pg_constraint)
+           (SELECT count(*) FROM pg_constraint),
+           (SELECT count(*) FROM pg_statistic JOIN pg_class ON pg_class.oid = starelid
+             WHERE relnamespace = 'public'::regnamespace)
 """
+#: Deleted rows are read over until they are vacuumed, which ones so few are not worth.
+_BYTES = """
+    SELECT sum(pg_relation_size(oid)) FROM pg_class
+     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+"""
+_MANY_BYTES = 2**20
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -62,8 +72,10 @@ class Contents:
         connection.execute("SET lock_timeout = '5s'")
         # Else triggers forbid it of the audit log.
         connection.execute("SET session_replication_role = replica")
-        tables = sql.SQL(", ").join(map(sql.Identifier, self.rows))
-        connection.execute(sql.SQL("TRUNCATE {}").format(tables))
+        deletes = (
+            sql.SQL("DELETE FROM {}").format(sql.Identifier(name)) for name in self.rows
+        )
+        connection.execute(sql.SQL("; ").join(deletes))
         for name, content in self.rows.items():
             if content:
                 command = sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(name))
@@ -90,20 +102,25 @@ class FreshDatabase:
         self._template = template
         self._copy = copy
         self.url = server.url(copy)
-        server.create_database(copy, template=template)
-        with connect(self.url) as connection:
-            self._shape = connection.execute(_SHAPE).fetchone()
-            self._contents = Contents.of(connection)
+        self._make_copy()
 
     def restore(self) -> None:
         """Make it what it was at first."""
         try:
             with connect(self.url) as connection:
-                is_whole = connection.execute(_SHAPE).fetchone() == self._shape
+                (size,) = connection.execute(_BYTES).fetchone() or (0,)
+                shape = connection.execute(_SHAPE).fetchone()
+                is_whole = shape == self._shape and size < _MANY_BYTES
                 if is_whole:
                     self._contents.write(connection)
         except psycopg.Error:  # somebody holds a table still
             is_whole = False
         if not is_whole:
             self._server.drop_database(self._copy)
-            self._server.create_database(self._copy, template=self._template)
+            self._make_copy()
+
+    def _make_copy(self) -> None:
+        self._server.create_database(self._copy, template=self._template)
+        with connect(self.url) as connection:
+            self._shape = connection.execute(_SHAPE).fetchone()
+            self._contents = Contents.of(connection)

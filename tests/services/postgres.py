@@ -261,7 +261,7 @@ def _initialise(setup: _Setup) -> None:
         [
             *(setup.programs / "initdb", "--pgdata", setup.directory / "data"),
             *("--username", "stagegate", "--pwfile", password_file, "--no-sync"),
-            *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"),
+            *("--auth", "md5", "--encoding", "UTF8", "--locale", "C"),
         ],
         cwd=setup.directory,
         capture_output=True,
