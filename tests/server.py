@@ -1,5 +1,6 @@
-"""A real ``stagegate serve``, as its users start it, for tests that talk HTTP.
+"""A real ``stagegate serve``, for tests that talk HTTP.
 
+- It is forked from a process that has loaded it, or started as its users start it.
 - Each server has a directory, a port and a bootstrap token of its own.
 - Webhooks may reach 127.0.0.1, where the tests' receivers are.
 - It is stopped, or killed, by its own process id.
@@ -25,9 +26,11 @@ from registry.domain.token_format import new_token
 from registry.persistence import schema
 from registry.persistence.database import db
 from registry.settings import Settings
+from tests.fork_server import Forked
 from tests.services.processes import free_port, is_listening, stop, wait_until_ready
 
 ANSWER_SECONDS = 2.0
+COMMAND = (sys.executable, "-m", "registry.cli.main")
 KEY = "test-key-" * 4  # seals webhook secrets of databases that tests throw away
 
 
@@ -57,9 +60,9 @@ class RunningServer:
     token: str
     port: int
     below: str = ""
-    command: tuple[str, ...] = (sys.executable, "-m", "registry.cli.main")
+    command: tuple[str, ...] | None = COMMAND  #: None: forked, loaded already
     options: tuple[str, ...] = ()  #: of ``serve``
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Forked | None = None
     log_file: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,15 +81,25 @@ class RunningServer:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self.command, "serve", "--port", str(self.port), *self.options],
-                env=dict(self.environment),
-                stdout=log,
-                stderr=subprocess.STDOUT,
+        serve = ["serve", "--port", str(self.port), *self.options]
+        self.log_file.touch()
+        if self.command is None:
+            self.process = Forked.start(
+                serve,
+                env=self.environment,
                 cwd=self.directory,
-                start_new_session=True,
+                log_file=self.log_file,
             )
+        else:
+            with self.log_file.open("ab") as log:
+                self.process = subprocess.Popen(
+                    [*self.command, *serve],
+                    env=dict(self.environment),
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    cwd=self.directory,
+                    start_new_session=True,
+                )
         wait_until_ready(
             self.process,
             self.is_answering,
@@ -138,6 +151,30 @@ def running_server(
         below: the path at which it is, or nothing.
         settings: ``STAGEGATE_`` names without the prefix.
     """
+    with _serving(directory, options, below=below, settings=settings) as server:
+        yield server
+
+
+@contextmanager
+def started_server(
+    directory: Path, *options: str, below: str = "", **settings: str
+) -> Iterator[RunningServer]:
+    """As ``running_server``, for those who ask how it starts or what it needs."""
+    with _serving(
+        directory, options, below=below, settings=settings, command=COMMAND
+    ) as server:
+        yield server
+
+
+@contextmanager
+def _serving(
+    directory: Path,
+    options: tuple[str, ...],
+    *,
+    below: str,
+    settings: Mapping[str, str],
+    command: tuple[str, ...] | None = None,
+) -> Iterator[RunningServer]:
     token = new_token()
     environment = server_environment(directory, BOOTSTRAP_TOKEN=token, **settings)
     server = RunningServer(
@@ -145,6 +182,7 @@ def running_server(
         environment=environment | {"SCRIPT_NAME": below},
         token=token,
         port=free_port(),
+        command=command,
         options=options,
         below=below,
     )

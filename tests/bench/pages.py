@@ -17,7 +17,7 @@ import requests
 
 from tests.bench.databases import on_database, own_database
 from tests.bench.figures import describe_machine
-from tests.server import RunningServer, running_server
+from tests.server import RunningServer, started_server
 
 _TAGS = {f"note-{number}": "n" * 100_000 for number in range(9)}
 _LISTS = (
@@ -51,7 +51,7 @@ def _server(database: str) -> Iterator[RunningServer]:
     with (
         own_database(database) as settings,
         tempfile.TemporaryDirectory(prefix="stagegate-bench-") as directory,
-        running_server(Path(directory), **settings) as server,
+        started_server(Path(directory), **settings) as server,
     ):
         yield server
 

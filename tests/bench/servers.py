@@ -16,8 +16,8 @@ from tests.bench.operations import Registry
 from tests.bench.receiving import BenchReceiver
 from tests.bench.turns import Side
 from tests.mlflow import environment
-from tests.mlflow.servers import mlflow_server, stagegate_server
-from tests.server import RunningServer
+from tests.mlflow.servers import POLICY_FILES, mlflow_server
+from tests.server import RunningServer, started_server
 from tests.services.postgres import PostgresServer
 from tests.waiting import wait_for
 
@@ -66,10 +66,10 @@ def our_server(url: str | None, *, workers: int) -> Iterator[RunningServer]:
     settings = {"DATABASE_URL": url} if url else {}
     with (
         tempfile.TemporaryDirectory(prefix="stagegate-bench-") as directory,
-        stagegate_server(
+        started_server(
             Path(directory),
             *("--workers", str(workers)),
-            policy="open",
+            POLICY_FILE=str(POLICY_FILES["open"]),
             **settings,
         ) as running,
     ):

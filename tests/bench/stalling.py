@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from tests.bench.figures import describe_machine, percentile
-from tests.server import RunningServer, running_server
+from tests.server import RunningServer, started_server
 from tests.stalled_clients import SORTS, Target, prepare, stalled
 
 READERS = 4
@@ -31,7 +31,7 @@ def stalled_clients(*, clients: int, seconds: float, rounds: int, only: str) -> 
     click.echo(describe_machine())
     with (
         tempfile.TemporaryDirectory() as directory,
-        running_server(Path(directory)) as server,
+        started_server(Path(directory)) as server,
     ):
         with server.http() as http:
             prepare(http, server.url)

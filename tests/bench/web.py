@@ -26,7 +26,7 @@ from tests.bench import registries
 from tests.bench.databases import on_database, own_database, vacuum
 from tests.bench.figures import Table, describe_machine, percentile
 from tests.browser.chromium import WIDE, chromium
-from tests.server import RunningServer, running_server
+from tests.server import RunningServer, started_server
 
 BIG = "bench-big"
 PAGES = {
@@ -75,7 +75,7 @@ def _registry(database: str, models: int, versions: int) -> Iterator[RunningServ
     with (
         tempfile.TemporaryDirectory(prefix="stagegate-bench-") as directory,
         own_database(database) as settings,
-        running_server(
+        started_server(
             Path(directory),
             POLICY_FILE=str(packaged_config("policy-open.toml")),
             **settings,

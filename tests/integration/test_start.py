@@ -26,7 +26,7 @@ from registry.worker import BackgroundWork, run_worker
 from tests.integration.api.driver import Driver, document_of
 from tests.integration.conftest import close_app, make_app, signed_in
 from tests.receiver import Receiver
-from tests.server import running_server, server_environment
+from tests.server import running_server, server_environment, started_server
 
 
 def settings_of(directory: Path, **settings: str) -> Settings:
@@ -214,7 +214,7 @@ def test_server_loads_nothing_that_only_others_need(
         pass  # it has made the schema
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
 
-    with running_server(tmp_path) as server:
+    with started_server(tmp_path) as server:
         assert server.is_answering()
 
     loaded = {

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.fork_server import Forked
 from tests.waiting import STALL_SECONDS, wait_for
 
 
@@ -33,7 +34,7 @@ def is_listening(port: int) -> bool:
 
 
 def wait_until_ready(
-    process: subprocess.Popen[bytes],
+    process: subprocess.Popen[bytes] | Forked,
     is_ready: Callable[[], bool],
     *,
     log_file: Path,
@@ -62,7 +63,7 @@ def wait_until_ready(
 
 
 def stop(
-    process: subprocess.Popen[bytes], *, stop_signal: int = signal.SIGTERM
+    process: subprocess.Popen[bytes] | Forked, *, stop_signal: int = signal.SIGTERM
 ) -> None:
     """Ask the process to end, and kill it when it does not."""
     with contextlib.suppress(ProcessLookupError):

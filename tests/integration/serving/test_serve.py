@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.fork_server import Forked
 from tests.server import (
+    COMMAND,
     RunningServer,
-    running_server,
     server_environment,
+    started_server,
     write_migrated,
 )
-from tests.services.processes import free_port
 from tests.stalled_clients import FILE, FILE_BYTES, MODEL, SORTS, Target, prepare
 from tests.stalled_clients import stalled as stalled_clients
 from tests.waiting import STALL_SECONDS
@@ -29,7 +30,7 @@ FILE_PATH = f"/api/v1/models/{MODEL}/versions/1/artifacts/{FILE}"
 def prepared_server(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningServer]:
-    with running_server(tmp_path_factory.mktemp("serve")) as server:
+    with started_server(tmp_path_factory.mktemp("serve")) as server:
         with server.http() as http:
             prepare(http, server.url)
         yield server
@@ -60,7 +61,7 @@ def test_others_are_answered_beside_clients_that_stall(
 def test_whoever_stalls_deliveries_are_drained_and_the_server_ends(
     tmp_path: Path, sort: str
 ) -> None:
-    with running_server(tmp_path, "--grace", "2") as server:
+    with started_server(tmp_path, "--grace", "2") as server:
         with server.http() as http:
             prepare(http, server.url)
         with stalled_clients(sort, target_of(server), count=20):
@@ -72,7 +73,7 @@ def test_whoever_stalls_deliveries_are_drained_and_the_server_ends(
 
 @pytest.mark.long
 def test_a_download_ends_within_the_grace(tmp_path: Path) -> None:
-    with running_server(tmp_path, "--grace", "60") as server:
+    with started_server(tmp_path, "--grace", "60") as server:
         with server.http() as http:
             prepare(http, server.url)
             with http.get(f"{server.url}{FILE_PATH}", stream=True) as answer:
@@ -86,7 +87,7 @@ def test_a_download_ends_within_the_grace(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_a_download_that_takes_longer_is_seen_to_break_off(tmp_path: Path) -> None:
-    with running_server(tmp_path, "--grace", "1") as server, server.http() as http:
+    with started_server(tmp_path, "--grace", "1") as server, server.http() as http:
         prepare(http, server.url)
         with http.get(f"{server.url}{FILE_PATH}", stream=True) as answer:
             next(answer.iter_content(1000))
@@ -96,7 +97,7 @@ def test_a_download_that_takes_longer_is_seen_to_break_off(tmp_path: Path) -> No
 
 
 def test_several_processes_serve_and_end_together(tmp_path: Path) -> None:
-    with running_server(tmp_path, "--workers", "2") as server:
+    with started_server(tmp_path, "--workers", "2") as server:
         with server.http() as http:
             for _ in range(20):
                 answer = http.get(
@@ -114,7 +115,7 @@ def test_an_address_that_is_taken_is_said(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         second = subprocess.run(
-            [*RunningServer.command, "serve", "--port", str(port)],
+            [*COMMAND, "serve", "--port", str(port)],
             env=server_environment(tmp_path),
             capture_output=True,
             text=True,
@@ -128,11 +129,8 @@ def test_an_address_that_is_taken_is_said(tmp_path: Path) -> None:
 
 
 def test_a_wrong_number_of_processes_is_said(tmp_path: Path) -> None:
-    server = RunningServer(
-        directory=tmp_path, environment={}, token="", port=free_port()
-    )
     wrong = subprocess.run(
-        [*server.command, "serve"],
+        [*COMMAND, "serve"],
         env={"WEB_CONCURRENCY": "many", "PATH": "/usr/bin"},
         capture_output=True,
         text=True,
@@ -144,7 +142,7 @@ def test_a_wrong_number_of_processes_is_said(tmp_path: Path) -> None:
     assert "WEB_CONCURRENCY" in wrong.stderr
 
 
-def terminated(server: RunningServer) -> "subprocess.Popen[bytes]":
+def terminated(server: RunningServer) -> subprocess.Popen[bytes] | Forked:
     assert server.process is not None
     server.process.send_signal(signal.SIGTERM)
     return server.process
