@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import pytest
@@ -196,15 +197,25 @@ class Driver:
         BackgroundWork(self.app).complete_registrations()
 
     def dump(self) -> Dump:
-        """Everything that is stored."""
+        """Everything that is stored, as the driver reads it."""
         rows: Dump = {}
-        metadata: tuple[MetaData, ...] = (Base.metadata, WebhooksBase.metadata)
         with self.engine.connect() as connection:
-            for table in (t for each in metadata for t in each.sorted_tables):
-                columns = [c for c in table.columns if c.name != "last_used_at"]
-                query = select(*columns).order_by(*table.primary_key.columns)
-                rows[table.name] = [tuple(row) for row in connection.execute(query)]
+            cursor = connection.connection.cursor()
+            for name, query in _all_rows().items():
+                cursor.execute(query)
+                rows[name] = [tuple(row) for row in cursor.fetchall()]
         return rows
+
+
+@cache
+def _all_rows() -> Mapping[str, str]:
+    """The query of each table's rows."""
+    queries = {}
+    metadata: tuple[MetaData, ...] = (Base.metadata, WebhooksBase.metadata)
+    for table in (t for each in metadata for t in each.sorted_tables):
+        columns = [c for c in table.columns if c.name != "last_used_at"]
+        queries[table.name] = str(select(*columns).order_by(*table.primary_key.columns))
+    return queries
 
 
 def problem_of(answer: TestResponse, status: int, slug: str) -> Document:
