@@ -7,7 +7,8 @@ import sys
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.services import postgres as postgres_service
 from tests.services.absence import is_required, report_absence
 
 OBJECT_STORE = pytest.StashKey[str]()
+MEASURED = pytest.StashKey[frozenset[str]]()
 #: Where files cost no waiting for a disk, if that much is free there.
 MEMORY = Path("/dev/shm")  # noqa: S108  # What tests make there has names of its own.
 ENOUGH_BYTES = 4 * 1024**3
@@ -112,22 +114,40 @@ COVERED_BY_OTHERS = (
 )
 
 
-def is_measured(nodeid: str) -> bool:
-    """Whether coverage is asked of a test: of what PostgreSQL does too, only once."""
+#: Each case runs other lines there. Elsewhere one of a test's cases stands for all.
+BY_CASE = ("tests/unit/", "tests/integration/webhooks/")
+
+
+def measured(nodeids: Iterable[str]) -> frozenset[str]:
+    """The tests that coverage is asked of: what runs the same lines, only once."""
+    chosen = set()
+    cases: dict[str, str] = {}
+    for nodeid in sorted(filter(_may_be_measured, nodeids)):
+        if nodeid.startswith(BY_CASE):
+            chosen.add(nodeid)
+        cases.setdefault(nodeid.partition("[")[0], nodeid)
+    return frozenset(chosen.union(cases.values()))
+
+
+def _may_be_measured(nodeid: str) -> bool:
     is_once = "postgresql" not in nodeid or nodeid.startswith(OF_POSTGRESQL)
     is_here = nodeid.startswith(("tests/unit/", "tests/integration/"))
     return is_here and is_once and not nodeid.startswith(COVERED_BY_OTHERS)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
     """Begin with what is measured, then with what takes long.
 
     So no process ends long after the others.
     """
+    chosen = config.stash[MEASURED] = measured(item.nodeid for item in items)
     sizes = Counter(item.path for item in items)
     items.sort(
         key=lambda item: (
-            not is_measured(item.nodeid),
+            item.nodeid not in chosen,
             not item.nodeid.startswith(SLOW),
             -sizes[item.path],
         )
@@ -141,10 +161,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_runtest_logstart(nodeid: str) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """End the measuring, which makes tests half as slow again, with what it is for."""
     measuring = _coverage()
-    if measuring is not None and not is_measured(nodeid):
+    if measuring is not None and item.nodeid not in item.config.stash[MEASURED]:
         measuring.stop()
         measuring.save()
 
@@ -163,6 +184,10 @@ class _ByFile(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
     cases each server has its own; others share MLflow's own server.
     """
 
+    @cached_property
+    def _measured(self) -> frozenset[str]:
+        return measured(self.collection)
+
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith("tests/mlflow/test_conformance.py"):
             return nodeid
@@ -171,7 +196,7 @@ class _ByFile(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
         if nodeid.startswith("tests/deploy/"):
             return "tests/deploy"
         file = nodeid.split("::", 1)[0]
-        return f"{file}, measured" if is_measured(nodeid) else file
+        return f"{file}, measured" if nodeid in self._measured else file
 
 
 def pytest_xdist_make_scheduler(

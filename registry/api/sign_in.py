@@ -209,7 +209,7 @@ def _begun() -> tuple[Attempt, str]:
         NotSignedInError: it did not begin here, or too long ago.
     """
     sealed = cookies.brought(parts().settings, cookies.SIGN_IN)
-    with suppress(UnsealError, ValueError):  # the latter: it is no ASCII
+    with suppress(UnsealError):
         begun: dict[str, Any] = json.loads(parts().webhooks.box.open(sealed))
         attempt = Attempt(**begun["attempt"])
         state = request.args.get("state", "")

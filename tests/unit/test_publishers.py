@@ -8,13 +8,14 @@ from registry.domain.ci_jobs import MAX_CHARACTERS, jti_sha256, on_behalf_of
 from registry.domain.publishers import (
     JobProvider,
     algorithms_of,
+    checked_members,
     job_claims,
     place_of,
     publisher_of,
     usual_issuer,
 )
 from registry.domain.rows import PublisherRow
-from registry.errors import NotSignedInError
+from registry.errors import InvalidInputError, NotSignedInError
 from tests.ci_jobs import ASKED, Claims, claims_of
 
 ISSUERS = {
@@ -70,6 +71,22 @@ def publisher(provider: str, claims: Claims, *rows: PublisherRow) -> PublisherRo
     place = place_of(JobProvider(provider), found)
     of_place = [each for each in rows if each.place == place]
     return publisher_of(of_place, found)
+
+
+@PROVIDERS
+def test_what_is_said_of_jobs_is_checked(provider: str) -> None:
+    kind, said = JobProvider(provider), ASKED[provider]
+    name = next(iter(said))
+
+    assert checked_members(kind, said) == said
+    for wrong, field in (
+        ({**said, "colour": "red"}, "colour"),
+        ({key: value for key, value in said.items() if key != name}, name),
+        ({**said, name: "a b"}, name),
+    ):
+        with pytest.raises(InvalidInputError) as refusal:
+            checked_members(kind, wrong)
+        assert refusal.value.field == f"claims.{field}"
 
 
 @PROVIDERS

@@ -57,7 +57,7 @@ class SecretBox:
         """
         try:
             return self._fernet.decrypt(sealed).decode()
-        except InvalidToken:
+        except (InvalidToken, ValueError):  # the latter: it is no ASCII
             raise UnsealError from None
 
 

@@ -222,6 +222,11 @@ def test_name_that_breaks_a_rule_is_none(name: str) -> None:
         CreateModel(model=name).decide(context())
 
 
+def test_tag_that_breaks_a_rule_is_none() -> None:
+    with pytest.raises(InvalidInputError, match="tag"):
+        CreateModel(model="churn", tags={"": "x"}).decide(context())
+
+
 def test_model_goes_with_all_that_belongs_to_it() -> None:
     effects = written(DeleteModel(model="churn").decide(seen(), context()))
 

@@ -34,7 +34,7 @@ def test_an_older_key_still_opens_and_the_new_one_seals() -> None:
         old.open(both.seal("x"))
 
 
-@pytest.mark.parametrize("sealed", ["", "nonsense", "gAAAAA=="])
+@pytest.mark.parametrize("sealed", ["", "nonsense", "gAAAAA==", "é"])
 def test_what_was_not_sealed_here_does_not_open(sealed: str) -> None:
     with pytest.raises(UnsealError):
         SecretBox(["first"]).open(sealed)

@@ -88,6 +88,7 @@ REFUSED = [
     refused("signatures", signatures=["v2"]),
     refused("schedule_seconds", schedule_seconds=[]),
     refused("schedule_seconds", schedule_seconds=[0, -1]),
+    refused("schedule_seconds", schedule_seconds=[1, 30 * 24 * 3600]),
     refused(
         "schedule_seconds", schedule_seconds=[int(timedelta(days=31).total_seconds())]
     ),
