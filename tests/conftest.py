@@ -29,7 +29,18 @@ MEASURED = pytest.StashKey[frozenset[str]]()
 MEMORY = Path("/dev/shm")  # noqa: S108  # What tests make there has names of its own.
 ENOUGH_BYTES = 4 * 1024**3
 #: Few tests, each of which takes long.
-SLOW = ("tests/mlflow/", "tests/service/", "tests/browser/", "tests/crash/")
+SLOW = (
+    "tests/browser/",
+    "tests/crash/",
+    "tests/integration/cli/",
+    "tests/integration/examples/",
+    "tests/integration/serving/",
+    "tests/integration/webhooks/test_many.py",
+    "tests/integration/webhooks/test_processes.py",
+    "tests/mlflow/",
+    "tests/service/",
+    "tests/stateful/",
+)
 
 # "ci" is what every run uses: the same examples each time, few enough for a
 # machine of two cores. "long" looks for new ones: --hypothesis-profile=long.

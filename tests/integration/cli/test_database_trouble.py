@@ -1,7 +1,5 @@
 """A database that cannot be used: one line says why, and what to do."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from registry.domain.token_format import new_token
+from tests.fork_server import Forked
 from tests.server import server_environment
 from tests.services.postgres import PostgresServer
 from tests.services.processes import free_port
@@ -20,17 +19,15 @@ SERVE = ("serve", "--port", "0")
 
 def failure_of(directory: Path, command: tuple[str, ...], **settings: str) -> str:
     """The one line that the command ends with, and that it ends as failed."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "registry.cli.main", *command],
+    output = directory / "output"
+    program = Forked.start(
+        command,
         env=server_environment(directory, BOOTSTRAP_TOKEN=new_token(), **settings),
         cwd=directory,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=STALL_SECONDS,
+        log_file=output,
     )
-    assert ended.returncode == 1, ended.stderr
-    (line,) = ended.stderr.splitlines()
+    assert program.wait(STALL_SECONDS) == 1, output.read_text("utf-8")
+    (line,) = output.read_text("utf-8").splitlines()
     return line
 
 

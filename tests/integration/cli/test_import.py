@@ -371,7 +371,10 @@ def test_only_models_of_the_given_names_come(here: Here, pages: MlflowPages) -> 
         }
 
 
-@pytest.mark.parametrize("change", [1, 2, 4, 5, 8, 10, 12, 13])
+@pytest.mark.parametrize(
+    "change",
+    [2, 4, 10, 13, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 5, 8, 12))],
+)
 def test_a_run_that_is_killed_at_a_change_is_continued(
     here: Here, pages: MlflowPages, change: int
 ) -> None:
