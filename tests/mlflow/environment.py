@@ -3,7 +3,8 @@
 - MLflow is no dependency of Stagegate, and its requirements are not ours: it lives
   in a virtual environment that only child processes of the tests use.
 - It is made once (about two minutes, 900 MB) and made anew when the requirements
-  below change. The stamp file is written last: without it, nothing is there.
+  below change, or our Python: `make bench` compares programs on the same one. The
+  stamp file is written last: without it, nothing is there.
 - Beside it lies an empty database, on which a server begins without the migrations of
   MLflow's whole history.
 - Several processes may ask for it at once: one makes it, the others wait.
