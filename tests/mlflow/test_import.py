@@ -283,7 +283,9 @@ def test_a_second_run_changes_nothing_and_a_dry_run_never_does(
     assert here.entries() == before
 
 
-@pytest.mark.parametrize("change", [3, 5, 11, 13])
+@pytest.mark.parametrize(
+    "change", [5, *(pytest.param(n, marks=pytest.mark.long) for n in (3, 11, 13))]
+)
 def test_an_import_that_was_killed_is_continued(
     filled: Filler, here: Here, change: int
 ) -> None:
