@@ -178,7 +178,11 @@ class Exchange:
         except TimeoutError as error:
             raise ConnectionError from error
         connection.settimeout(self._timeouts.read_seconds)
-        answer = _Response(connection, on_first_byte=lambda: self._mark("first_byte"))
+        answer = _Response(
+            connection,
+            on_first_byte=lambda: self._mark("first_byte"),
+            is_over=lambda: self.is_expired,
+        )
         self._open.append(answer)
         answer.begin()
         return answer
@@ -247,12 +251,23 @@ def _head(url: SplitResult, headers: Mapping[str, str]) -> bytes:
     return head + b"\r\n"
 
 
-class _HeadReader(io.BufferedReader):
-    """Remembers that a line was cut off by the end of the connection."""
+class HeadReader(io.BufferedReader):
+    """Remembers that a line was cut off by the end of the connection.
+
+    A connection that was shut still gives what has come. That may be megabytes of
+    short lines, which take a slow machine minutes: none is read once time is over.
+    """
 
     has_cut_line = False
 
+    def __init__(self, raw: io.RawIOBase, is_over: Callable[[], bool]) -> None:
+        super().__init__(raw)
+        self._is_over = is_over
+
     def readline(self, size: int | None = -1, /) -> bytes:
+        """Read a line, unless time is over (TimeoutError)."""
+        if self._is_over():
+            raise TimeoutError
         line = super().readline(size)
         self.has_cut_line = not line.endswith(b"\n")
         return line
@@ -262,10 +277,14 @@ class _Response(http.client.HTTPResponse):
     """An answer whose head must be complete."""
 
     def __init__(
-        self, connection: socket.socket, on_first_byte: Callable[[], None]
+        self,
+        connection: socket.socket,
+        *,
+        on_first_byte: Callable[[], None],
+        is_over: Callable[[], bool],
     ) -> None:
         super().__init__(connection, method="POST")
-        self._reader = _HeadReader(self.fp.detach())
+        self._reader = HeadReader(self.fp.detach(), is_over)
         self.fp = self._reader
         self._on_first_byte = on_first_byte
 

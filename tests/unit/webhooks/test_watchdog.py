@@ -1,11 +1,13 @@
 """Deadlines of many sends, watched by one thread."""
 
+import io
+import os
 import threading
 
 import pytest
 
 from tests.waiting import STALL_SECONDS
-from webhooks.sending.exchange import Watchdog
+from webhooks.sending.exchange import HeadReader, Watchdog
 
 
 def watching_threads() -> int:
@@ -73,3 +75,23 @@ def test_it_goes_on_after_a_pause_and_after_a_callback_that_raised(
         assert is_over.wait(STALL_SECONDS)
 
     assert "webhook_watchdog_failed" in caplog.text
+
+
+def test_what_has_come_is_not_read_once_time_is_over() -> None:
+    is_over = threading.Event()
+    reader = HeadReader(io.FileIO(_lines(), "rb"), is_over.is_set)
+    assert reader.readline() == b"HTTP/1.1 100 Continue\r\n"
+
+    is_over.set()
+
+    with pytest.raises(TimeoutError):
+        reader.readline()
+    reader.close()
+
+
+def _lines() -> int:
+    """A pipe with lines in it that nobody writes to any more."""
+    reading, writing = os.pipe()
+    os.write(writing, b"HTTP/1.1 100 Continue\r\n\r\n" * 3)
+    os.close(writing)
+    return reading
