@@ -94,7 +94,7 @@ services: .venv/.dev
 	@.venv/bin/python -m tests.services --build
 
 test: style services
-	@# Side by side: mypy alone leaves a core idle for half its time.
+	@# Side by side: mypy keeps one core busy, the tests wait for servers now and then.
 	@$(MAKE) --no-print-directory --jobs=2 types tests
 
 tests: .venv/.dev
