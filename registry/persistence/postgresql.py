@@ -30,6 +30,7 @@ from typing import Any, Final, TypeVar
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.errors import DataError, ReadOnlySqlTransaction
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 
@@ -103,6 +104,11 @@ class ImpatientConnection(psycopg.Connection[Any]):
         seconds = PING_SECONDS if self.is_newly_lent else self.patience_seconds
         self.is_newly_lent = False
         return super().wait(self._bounded(gen, seconds), *args, **kwargs)
+
+    def rollback(self) -> None:
+        """Roll back what was begun: nothing, where each statement was by itself."""
+        if self.pgconn.transaction_status != TransactionStatus.IDLE:
+            super().rollback()
 
     def _bounded(self, gen: PQGen[Answer], seconds: float) -> PQGen[Answer]:
         """Yield the same exchange, which the driver resumes ten times a second."""
