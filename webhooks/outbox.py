@@ -5,7 +5,7 @@ Rules:
 - ``store`` runs in the caller's transaction and issues a fixed number of
   statements: one asks whether a subscription changed, one stores the events, one is for
   all queues and one for all deliveries that have the same bytes; where subscriptions
-  want the latest only, two more.
+  want the latest only, two more. The first alone is waited for.
 - Numbers of a queue are allocated under its row's lock, so their order is the order of
   the commits.
 - Nothing here depends on whether a delivery may go: what is paused, resting or
@@ -25,7 +25,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from itertools import count
 from typing import Any
 
 from sqlalchemy import (
@@ -44,7 +43,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.dml import ReturningInsert
 
 from webhooks import formats
 from webhooks.errors import RenderError
@@ -64,11 +62,11 @@ from webhooks.events import (
     operational_key,
 )
 from webhooks.metrics import note_dead
-from webhooks.queue.row import advance
+from webhooks.queue.row import advance_named
 from webhooks.rendering import nothing_rendered, render
 from webhooks.roster.members import Member, read_members
 from webhooks.roster.specs import OnPoison
-from webhooks.statements import Rows, fetch, is_among, write
+from webhooks.statements import Rows, is_among, write
 from webhooks.tables import (
     REASON_SUPERSEDED,
     Delivery,
@@ -372,12 +370,13 @@ def _shared(event: Event, now: datetime, due_at: datetime) -> dict[str, Any]:
 def _store_deliveries(
     cx: Connection, planned: Sequence[_Planned], now: datetime
 ) -> None:
-    ids, numbers = _lengthen(cx, planned)
+    behind = _lengthen(cx, planned)
     latest = [delivery for delivery in planned if delivery.is_latest_only]
     _supersede(cx, latest, now)
     alike: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
     for delivery in planned:
-        own = (delivery.id, delivery.owner, next(numbers[delivery.queue]))
+        own = (delivery.id, delivery.owner, behind[delivery.queue])
+        behind[delivery.queue] -= 1
         alike[id(delivery.shared)].append(own)
     shared = {id(delivery.shared): delivery.shared for delivery in planned}
     values = [
@@ -386,13 +385,11 @@ def _store_deliveries(
     ]
     write(cx, _storing(cx.dialect.name), values)
     if latest:
-        advance(cx, sorted({ids[delivery.queue] for delivery in latest}))
+        advance_named(cx, {delivery.queue for delivery in latest})
 
 
-def _lengthen(
-    cx: Connection, planned: Sequence[_Planned]
-) -> tuple[dict[tuple[str, str], int], dict[tuple[str, str], "count[int]"]]:
-    """Lock the queues, and take the numbers that each has deliveries for."""
+def _lengthen(cx: Connection, planned: Sequence[_Planned]) -> Counter[tuple[str, str]]:
+    """Lock the queues, and take the numbers that each has deliveries for: how many."""
     counts = Counter(delivery.queue for delivery in planned)
     heads = {
         delivery.queue: delivery for delivery in reversed(planned) if delivery.is_live
@@ -410,13 +407,8 @@ def _lengthen(
                 None if head is None else head.shared["next_attempt_at"],
             )
         )
-    values = _LENGTHENED.parameters(cx.dialect, rows)
-    numbered = fetch(cx, _lengthening(cx.dialect.name), values)
-    ids = {(owner, key): queue_id for queue_id, owner, key, _ in numbered}
-    return ids, {
-        (owner, key): count(following - counts[owner, key])
-        for _, owner, key, following in numbered
-    }
+    write(cx, _lengthening(cx.dialect.name), [_LENGTHENED.parameters(cx.dialect, rows)])
+    return counts
 
 
 _LENGTHENED = Rows(
@@ -430,7 +422,7 @@ _LENGTHENED = Rows(
 
 
 @cache
-def _lengthening(database: str) -> ReturningInsert[int, str, str, int]:
+def _lengthening(database: str) -> postgresql.Insert | sqlite.Insert:
     """Add to the numbers of queues, beginning those that are new."""
     insert = postgresql.insert if database == "postgresql" else sqlite.insert
     # The condition is for SQLite, which takes ON for that of a join without it.
@@ -445,12 +437,11 @@ def _lengthening(database: str) -> ReturningInsert[int, str, str, int]:
             "next_at": func.coalesce(Queue.next_at, new.excluded.next_at),
             "state": case((had_head, Queue.state), else_=new.excluded.state),
         },
-    ).returning(
-        Queue.id, Queue.subscription_id, Queue.ordering_key, Queue.next_sequence
     )
 
 
-_OWN = Rows(id=Text(), subscription_id=Text(), sequence=Integer())
+#: ``behind``: how far before the number that its queue gives next.
+_OWN = Rows(id=Text(), subscription_id=Text(), behind=Integer())
 _LATER = {"replay_of", "receipt"}
 
 
@@ -458,6 +449,15 @@ _LATER = {"replay_of", "receipt"}
 def _storing(database: str) -> Insert:
     """Store deliveries that have all in common but ``_OWN``, the body sent once."""
     own = dict(zip(_OWN.types, _OWN.columns(database), strict=True))
+    following = (
+        select(Queue.next_sequence)
+        .where(
+            Queue.subscription_id == own["subscription_id"],
+            Queue.ordering_key == bindparam("ordering_key"),
+        )
+        .scalar_subquery()
+    )
+    own["sequence"] = following - own.pop("behind")
     columns = {
         column.name: own.get(column.name, bindparam(column.name, type_=column.type))
         for column in _DELIVERIES.c

@@ -13,10 +13,20 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Update, bindparam, case, select, true, update
+from sqlalchemy import (
+    Connection,
+    Text,
+    Update,
+    bindparam,
+    case,
+    select,
+    true,
+    tuple_,
+    update,
+)
 from sqlalchemy.orm import aliased
 
-from webhooks.statements import fetch, is_among, write
+from webhooks.statements import Rows, fetch, is_among, write
 from webhooks.tables import (
     LIVE_STATES,
     Delivery,
@@ -31,12 +41,18 @@ from webhooks.tables import (
 
 def advance(cx: Connection, ids: Collection[int]) -> None:
     """Have the queues know their first live deliveries."""
-    write(cx, _advance(cx.dialect.name, is_released=False), [{"ids": list(ids)}])
+    write(cx, _advance(cx.dialect.name), [{"ids": list(ids)}])
+
+
+def advance_named(cx: Connection, queues: Collection[tuple[str, str]]) -> None:
+    """As ``advance``, by subscription and ordering key."""
+    values = _NAMED.parameters(cx.dialect, sorted(queues))
+    write(cx, _advance_named(cx.dialect.name), [values])
 
 
 def release(cx: Connection, ids: Collection[int]) -> None:
     """End the leases of queues, and advance them."""
-    write(cx, _advance(cx.dialect.name, is_released=True), [{"ids": list(ids)}])
+    write(cx, _release(cx.dialect.name), [{"ids": list(ids)}])
 
 
 def try_now(
@@ -58,21 +74,33 @@ def try_now(
     write(cx, _follow_heads(), [values])
 
 
+_NAMED = Rows(subscription_id=Text(), ordering_key=Text())
+
+
 @cache
-def _advance(database: str, *, is_released: bool) -> Update:
-    lease: dict[str, Any] = {"lease_token": None, "lease_until": None}
-    return (
-        update(Queue)
-        .where(is_among(Queue.id, "ids", database))
-        .values(
-            head_id=first_live("id"),
-            next_at=first_live("next_attempt_at"),
-            state=case(
-                (first_live("reason").is_not(None), QueueState.BLOCKED),
-                else_=QueueState.OPEN,
-            ),
-            **(lease if is_released else {}),
-        )
+def _advance(database: str) -> Update:
+    return _advancing().where(is_among(Queue.id, "ids", database))
+
+
+@cache
+def _advance_named(database: str) -> Update:
+    name = tuple_(Queue.subscription_id, Queue.ordering_key)
+    return _advancing().where(name.in_(select(*_NAMED.columns(database))))
+
+
+@cache
+def _release(database: str) -> Update:
+    return _advance(database).values(lease_token=None, lease_until=None)
+
+
+def _advancing() -> Update:
+    return update(Queue).values(
+        head_id=first_live("id"),
+        next_at=first_live("next_attempt_at"),
+        state=case(
+            (first_live("reason").is_not(None), QueueState.BLOCKED),
+            else_=QueueState.OPEN,
+        ),
     )
 
 
