@@ -1,8 +1,15 @@
-"""What the README has to tell before anybody reads further."""
+"""What the READMEs tell is there, and what has to be told first is."""
 
-from pathlib import Path
+import re
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+import pytest
+
+from tests.deploy.places import CHECKOUT
+
+README = (CHECKOUT / "README.md").read_text("utf-8")
+PACKAGES = ("registry", "webhooks", "tests")
+#: A path below a package, as READMEs name it; after a dot a name in it, or its ending.
+NAMED = re.compile(r"`((?:[a-z_]+/)+\w+)(\.[a-z]+)?(?:\.\w+)*`")
 
 
 def test_what_databricks_clients_may_not_expect_is_said_where_they_begin() -> None:
@@ -18,3 +25,21 @@ def test_what_databricks_clients_may_not_expect_is_said_where_they_begin() -> No
 
 def test_the_open_registry_of_a_tracking_server_is_warned_of() -> None:
     assert "The tracking server still has a registry and a page of its own" in README
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_modules_that_its_readme_names_are_there(package: str) -> None:
+    text = (CHECKOUT / package / "README.md").read_text("utf-8")
+    named = {(path, ending) for path, ending in NAMED.findall(text)}
+    roots = [CHECKOUT, *(CHECKOUT / name for name in PACKAGES)]
+
+    assert named
+    assert {
+        path
+        for path, ending in named
+        if not any(
+            (root / f"{path}{end}").exists()
+            for root in (*roots, CHECKOUT / "tests/integration")
+            for end in ("", ".py", ending)
+        )
+    } == set()
