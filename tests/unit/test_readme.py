@@ -10,6 +10,8 @@ README = (CHECKOUT / "README.md").read_text("utf-8")
 PACKAGES = ("registry", "webhooks", "tests")
 #: A path below a package, as READMEs name it; after a dot a name in it, or its ending.
 NAMED = re.compile(r"`((?:[a-z_]+/)+\w+)(\.[a-z]+)?(?:\.\w+)*`")
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+IN_DRAWING = re.compile(r"(?<![\w/.])((?:[a-z_]+/)+[a-z_]+)(\.[a-z]+)?")
 
 
 def test_what_databricks_clients_may_not_expect_is_said_where_they_begin() -> None:
@@ -30,7 +32,10 @@ def test_the_open_registry_of_a_tracking_server_is_warned_of() -> None:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_modules_that_its_readme_names_are_there(package: str) -> None:
     text = (CHECKOUT / package / "README.md").read_text("utf-8")
-    named = {(path, ending) for path, ending in NAMED.findall(text)}
+    drawn = "".join(
+        block for language, block in BLOCK.findall(text) if language in {"", "text"}
+    )
+    named = {*NAMED.findall(text), *IN_DRAWING.findall(drawn)}
     roots = [CHECKOUT, *(CHECKOUT / name for name in PACKAGES)]
 
     assert named
