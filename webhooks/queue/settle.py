@@ -422,7 +422,8 @@ def _held_query(database: str) -> Select[int, str | None, str, int]:
             Subscription.consecutive_failures,
         )
         .join(Subscription, Subscription.id == Queue.subscription_id)
-        .where(is_among(Queue.id, "ids", database), Queue.lease_token.is_not(None))
+        # Leased or not: PostgreSQL might look for them among all that ever were.
+        .where(is_among(Queue.id, "ids", database))
         .order_by(Queue.subscription_id, Queue.ordering_key)
         .with_for_update(of=Queue)
     )
