@@ -17,16 +17,16 @@ from typing import Any
 
 from webhooks.errors import InvalidSubscriptionError, RenderError
 from webhooks.events import Event, matches_event_type
-from webhooks.formats import chat, databricks, github, gitlab, jenkins, mlflow, standard
+from webhooks.formats import chat, ci, databricks, mlflow, standard
 from webhooks.formats.contract import Format, Options, Rendered
 from webhooks.formats.writing import MAX_BODY_BYTES, fit, require_size
 
 FORMATS: Mapping[str, Format] = {
     "standard": standard.STANDARD,
     "cloudevents": standard.CLOUDEVENTS,
-    "github": github.FORMAT,
-    "gitlab": gitlab.FORMAT,
-    "jenkins": jenkins.FORMAT,
+    "github": ci.GITHUB,
+    "gitlab": ci.GITLAB,
+    "jenkins": ci.JENKINS,
     "slack": chat.SLACK,
     "teams": chat.TEAMS,
     "mlflow": mlflow.FORMAT,

@@ -40,17 +40,6 @@ PATH = re.compile(r"(event|id|type|timestamp|deployment_token|data(\.[^.\s{}]+)*
 Options = Mapping[str, Any]
 Selection = Mapping[str, str | Mapping[str, str]]
 
-#: The whole event for a job, as one document or as variables.
-EVENT_PAYLOAD: Selection = {
-    name: name for name in ("id", "type", "timestamp", "data", DEPLOYMENT_TOKEN)
-}
-EVENT_VARIABLES: Selection = {
-    "WEBHOOK_ID": "id",
-    "EVENT_TYPE": "type",
-    "EVENT": "event",
-    "DEPLOYMENT_TOKEN": DEPLOYMENT_TOKEN,
-}
-
 
 @dataclass(frozen=True)
 class Rendered:

@@ -21,7 +21,7 @@
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote_plus
@@ -44,8 +44,6 @@ LENT_NAMES = frozenset({DEPLOYMENT_TOKEN, SUBSCRIPTION_ID})
 
 #: What nginx and Argo Events take unless they are told otherwise, 1 MiB, and a margin.
 MAX_BODY_BYTES = 1_000_000
-#: What a job can be given in one variable: Linux takes 128 KiB of it, name and all.
-MAX_VARIABLE_BYTES = 100_000
 #: How much longer than its mark a filled placeholder may be, for size limits.
 PLACEHOLDER_BYTES = 512
 
@@ -129,18 +127,6 @@ def require_size(body: bytes, maximum: int, target: str) -> None:
     size = len(body) + PLACEHOLDER_BYTES * len(names_in_body(body))
     if size > maximum:
         raise OversizeError(size, maximum, target)
-
-
-def require_variables(texts: Iterable[str]) -> None:
-    """Refuse a text that no job could be given as a variable.
-
-    Raises:
-        OversizeError: one has too many bytes.
-    """
-    for text in texts:
-        size = len(text.encode())
-        if size > MAX_VARIABLE_BYTES:
-            raise OversizeError(size, MAX_VARIABLE_BYTES, "a variable of a job")
 
 
 def _json(value: object) -> str:
