@@ -28,7 +28,7 @@ from registry.web.commands import commit, parts
 from registry.web.paging import decode_cursor, encode_cursor, fill
 from webhooks import subscriptions
 from webhooks.errors import UnknownSubscriptionError
-from webhooks.formats.mlflow import SECRET
+from webhooks.formats.registries import SECRET
 from webhooks.sending.sender import SendResult
 from webhooks.tables import Subscription, SubscriptionState
 

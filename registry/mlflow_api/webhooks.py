@@ -36,7 +36,7 @@ from registry.services.transaction import Transaction
 from registry.web.commands import parts
 from webhooks import subscriptions
 from webhooks.events import matches_event_type
-from webhooks.formats.mlflow import FIRED, NAME, SECRET, WORDS
+from webhooks.formats.registries import FIRED, MLFLOW_NAME, SECRET, WORDS
 from webhooks.queue.schedule import SCHEDULE_SECONDS as OUR_SCHEDULE_SECONDS
 from webhooks.tables import Subscription
 
@@ -179,7 +179,7 @@ def _update(tx: Transaction, webhook_id: str, changes: Document) -> Document:
 
 
 def _name(name: str) -> str:
-    if not NAME.fullmatch(name):
+    if not MLFLOW_NAME.fullmatch(name):
         raise InvalidInputError(
             f"Webhook name {name[:80]!r} is invalid. It must start and end with a"
             " letter or digit, have at most 63 characters, and contain only letters,"

@@ -17,7 +17,7 @@ from typing import Any
 
 from webhooks.errors import InvalidSubscriptionError, RenderError
 from webhooks.events import Event, matches_event_type
-from webhooks.formats import chat, ci, databricks, mlflow, standard
+from webhooks.formats import chat, ci, registries, standard
 from webhooks.formats.contract import Format, Options, Rendered
 from webhooks.formats.writing import MAX_BODY_BYTES, fit, require_size
 
@@ -29,8 +29,8 @@ FORMATS: Mapping[str, Format] = {
     "jenkins": ci.JENKINS,
     "slack": chat.SLACK,
     "teams": chat.TEAMS,
-    "mlflow": mlflow.FORMAT,
-    "databricks": databricks.FORMAT,
+    "mlflow": registries.MLFLOW,
+    "databricks": registries.DATABRICKS,
 }
 NO_OPTIONS: Options = {}
 

@@ -41,8 +41,7 @@ from registry.services.transaction import Transaction
 from registry.web.commands import parts
 from webhooks import subscriptions
 from webhooks.events import matches_event_type
-from webhooks.formats.databricks import NAMES
-from webhooks.formats.mlflow import SECRET
+from webhooks.formats.registries import NAMES, SECRET
 from webhooks.tables import Subscription
 
 blueprint = Blueprint(

@@ -14,7 +14,7 @@ import pytest
 from webhooks import formats
 from webhooks.errors import InvalidSubscriptionError, RenderError
 from webhooks.events import Event
-from webhooks.formats import FORMATS, databricks, mlflow
+from webhooks.formats import FORMATS, registries
 from webhooks.roster.spec_checks import check_spec
 from webhooks.roster.specs import SubscriptionSpec
 from webhooks.sending.guard import AddressGuard
@@ -106,9 +106,9 @@ def test_a_versions_description_goes_along_where_there_is_one() -> None:
     assert said("mlflow", told)["data"]["description"] == "x"
 
 
-@pytest.mark.parametrize("event_type", mlflow.WORDS)
+@pytest.mark.parametrize("event_type", registries.WORDS)
 def test_a_ping_shows_mlflow_an_example_of_what_is_asked_for(event_type: str) -> None:
-    word = mlflow.WORDS[event_type]
+    word = registries.WORDS[event_type]
 
     found = said("mlflow", ping(event_type))
 
@@ -146,7 +146,7 @@ def test_mlflows_signature_covers_id_time_and_body() -> None:
     headers = FORMATS["mlflow"].signature("msg_a", NOON, b"{}", {"secret": "schlüssel"})
 
     seconds = str(int(NOON.timestamp()))
-    message = f"{mlflow.delivery_id('msg_a')}.{seconds}.{{}}".encode()
+    message = f"{registries.mlflow_delivery_id('msg_a')}.{seconds}.{{}}".encode()
     digest = hmac.new("schlüssel".encode(), message, hashlib.sha256).digest()
     assert headers == {
         "x-mlflow-timestamp": seconds,
@@ -384,6 +384,6 @@ def test_a_format_that_is_gone_takes_everything() -> None:
 
 
 def test_every_name_of_databricks_is_of_a_type_it_has_words_for() -> None:
-    types = {event_type for event_type, _ in databricks.NAMES.values()}
+    types = {event_type for event_type, _ in registries.NAMES.values()}
 
     assert set(FORMATS["databricks"].event_types or ()) == types
