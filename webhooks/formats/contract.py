@@ -166,7 +166,7 @@ class Reader:
         """Refuse options that the format does not have, so that no typo is lost."""
         for name in self._options:
             if name not in known:
-                listed = ", ".join(known) or "none"
+                listed = ", ".join(known)
                 refuse(name, f"is not an option of this format; it has {listed}")
 
     def text(self, name: str, default: str | None = None, *, maximum: int = 255) -> str:

@@ -1,26 +1,21 @@
 """The formats ``standard`` and ``cloudevents``, and the signature for Tekton.
 
 ``standard`` is the Standard Webhooks 1.0 body, unchanged. ``cloudevents`` is
-CloudEvents 1.0 over HTTP; its id is the ``webhook-id``. Options of both:
+CloudEvents 1.0 over HTTP; its id is the ``webhook-id``.
 
-- ``hub_signature``: a text with a credential, such as ``${HUB_SECRET}``, with which
-  the body is signed besides, as ``X-Hub-Signature-256``: HMAC-SHA256 over the body
-  alone, as hexadecimal after ``sha256=``. Neither id nor time is covered, so it is
-  opt-in and never replaces the standard signature.
+With ``hub_signature``, a credential such as ``${HUB_SECRET}``, the body of either is
+signed besides, as ``X-Hub-Signature-256``: HMAC-SHA256 over the body alone, as
+hexadecimal after ``sha256=``. Neither id nor time is covered, so it is opt-in and
+never replaces the standard signature.
 
-Options of ``cloudevents``:
-
-- ``mode``: ``binary`` (default: attributes in ``ce-`` headers, the data as body) or
-  ``structured`` (all in one JSON document).
-- ``source``: a URI reference (default ``stagegate``); ``type_prefix``: put before the
-  event's type, such as ``com.example.``.
+The ``mode`` of ``cloudevents`` is ``binary`` (default: attributes in ``ce-`` headers,
+the data as body) or ``structured`` (all in one JSON document).
 
 Receipt: the ``eventID`` of a Tekton event listener. Sources: CloudEvents 1.0.2, "HTTP
 Protocol Binding" and "JSON Event Format"; GitHub, "Validating webhook deliveries";
 Tekton's ``github`` interceptor.
 """
 
-import hashlib
 import hmac
 import re
 from urllib.parse import quote
@@ -65,7 +60,7 @@ def read_hub_signature(options: Options) -> str | None:
 
 def hub_signature(secret: str, body: bytes) -> str:
     """Sign a body with the characters of the secret."""
-    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    return "sha256=" + hmac.digest(secret.encode(), body, "sha256").hex()
 
 
 def _check_standard(options: Options) -> None:

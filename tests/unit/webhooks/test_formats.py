@@ -13,7 +13,7 @@ from webhooks import formats
 from webhooks.errors import InvalidSubscriptionError, RenderError
 from webhooks.events import Event, standard_body
 from webhooks.formats import FORMATS, chat
-from webhooks.formats.contract import MAX_RECEIPT_LENGTH, Reader
+from webhooks.formats.contract import MAX_RECEIPT_LENGTH
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 PING = Event("webhook.ping", "k", "s", None, {}, NOW)
@@ -112,11 +112,6 @@ def test_what_a_format_cannot_use_is_refused_by_name(
         formats.check(name, options)
 
     assert caught.value.field == field
-
-
-def test_a_format_without_options_says_so() -> None:
-    with pytest.raises(InvalidSubscriptionError, match="it has none"):
-        Reader({"a": 1}).require_known()
 
 
 def test_githubs_event_types_have_a_hundred_characters() -> None:
