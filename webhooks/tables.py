@@ -32,8 +32,8 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
+    SQLColumnExpression,
     Table,
     Text,
     UniqueConstraint,
@@ -122,10 +122,11 @@ def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
 class Base(DeclarativeBase):
     """The declarative base of this package alone."""
 
-    type_annotation_map: ClassVar = {
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
         str: Text(),
+        datetime: UTCDateTime,
         **dict.fromkeys(
-            (list[str], list[int], dict[str, str], dict[str, Any]),
+            (list[str], list[int], dict[str, str], dict[str, float], dict[str, Any]),
             JSON(none_as_null=True),
         ),
     }
@@ -168,22 +169,20 @@ class Subscription(Base):
     rate_per_minute: Mapped[int | None]
     schedule_seconds: Mapped[list[int] | None]
     #: When the next request may be sent (``webhooks.queue.fairness``).
-    open_from: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    state: Mapped[str] = mapped_column(Text, default=SubscriptionState.ACTIVE)
-    state_reason: Mapped[str | None] = mapped_column(Text)
+    open_from: Mapped[datetime | None]
+    state: Mapped[str] = mapped_column(default=SubscriptionState.ACTIVE)
+    state_reason: Mapped[str | None]
     consecutive_failures: Mapped[int] = mapped_column(default=0)
-    failing_since: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    held_back_until: Mapped[datetime | None] = mapped_column(
-        "breaker_until", UTCDateTime
-    )
+    failing_since: Mapped[datetime | None]
+    held_back_until: Mapped[datetime | None] = mapped_column("breaker_until")
     #: How often the breaker opened since the last success.
     breaker_trips: Mapped[int] = mapped_column(default=0, server_default="0")
     #: How many warnings were announced since the last success.
     warnings: Mapped[int] = mapped_column(default=0, server_default="0")
-    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    created_by: Mapped[str] = mapped_column(Text)
-    updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
+    updated_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
 
     @property
     def is_open(self) -> bool:
@@ -196,16 +195,16 @@ class SubscriptionSecret(Base):
 
     __tablename__ = "webhook_subscription_secrets"
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
     subscription_id: Mapped[str] = mapped_column(
         ForeignKey(Subscription.id), index=True
     )
-    scheme: Mapped[str] = mapped_column(Text, default="v1", server_default="v1")
-    sealed: Mapped[str] = mapped_column(Text)
+    scheme: Mapped[str] = mapped_column(default="v1", server_default="v1")
+    sealed: Mapped[str]
     #: What a receiver verifies with, where the scheme is asymmetric.
-    public_key: Mapped[str | None] = mapped_column(Text)
-    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    not_after: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    public_key: Mapped[str | None]
+    created_at: Mapped[datetime]
+    not_after: Mapped[datetime | None]
 
 
 class EventRow(Base):
@@ -223,22 +222,22 @@ class EventRow(Base):
         ),
     )
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True)
-    type: Mapped[str] = mapped_column(Text)
-    ordering_key: Mapped[str] = mapped_column(Text)
-    subject: Mapped[str] = mapped_column(Text)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    type: Mapped[str]
+    ordering_key: Mapped[str]
+    subject: Mapped[str]
     #: A JSON list of the other names that filters find it by.
-    former_subjects: Mapped[str | None] = mapped_column(Text)
-    target: Mapped[str | None] = mapped_column(Text)
-    data: Mapped[dict[str, Any]] = mapped_column(JSON)
+    former_subjects: Mapped[str | None]
+    target: Mapped[str | None]
+    data: Mapped[dict[str, Any]]
     #: How many deliveries of kind ``event`` were stored with it.
     fanout: Mapped[int]
     #: The caller's number of the event within its ordering key.
     sequence: Mapped[int] = mapped_column(default=0, server_default="0")
     #: Its place in the feed, given after the commit (``webhooks.feed``).
     position: Mapped[int | None] = mapped_column(BigInteger)
-    occurred_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    occurred_at: Mapped[datetime]
+    created_at: Mapped[datetime]
 
 
 class Feed(Base):
@@ -255,11 +254,6 @@ class Feed(Base):
     )
 
 
-@event.listens_for(Feed.__table__, "after_create")
-def _store_the_row(table: Table, connection: Connection, **_: object) -> None:
-    connection.execute(insert(table).values(id=1, last_position=0, removed_position=0))
-
-
 class Roster(Base):
     """Another revision after each change of a subscription or of its secrets."""
 
@@ -268,12 +262,13 @@ class Roster(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     #: Random, so that it is nobody else's, not even after a restored backup.
-    revision: Mapped[str] = mapped_column(Text)
+    revision: Mapped[str] = mapped_column(default="")
 
 
+@event.listens_for(Feed.__table__, "after_create")
 @event.listens_for(Roster.__table__, "after_create")
-def _store_the_revision(table: Table, connection: Connection, **_: object) -> None:
-    connection.execute(insert(table).values(id=1, revision=""))
+def _store_the_row(table: Table, connection: Connection, **_: object) -> None:
+    connection.execute(insert(table).values(id=1))
 
 
 class Queue(Base):
@@ -310,37 +305,39 @@ class Queue(Base):
         BigInteger().with_variant(Integer, "sqlite"), primary_key=True
     )
     subscription_id: Mapped[str] = mapped_column(ForeignKey(Subscription.id))
-    ordering_key: Mapped[str] = mapped_column(Text)
+    ordering_key: Mapped[str]
     #: The number of the next delivery.
     next_sequence: Mapped[int]
-    state: Mapped[str] = mapped_column(Text, default=QueueState.OPEN)
-    head_id: Mapped[str | None] = mapped_column(Text)
-    next_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    lease_token: Mapped[str | None] = mapped_column(Text)
-    lease_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    state: Mapped[str] = mapped_column(default=QueueState.OPEN)
+    head_id: Mapped[str | None]
+    next_at: Mapped[datetime | None]
+    lease_token: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
 
 
-def state_in(column: Any, *states: StrEnum) -> ColumnElement[bool]:  # noqa: ANN401  # SQLAlchemy's attribute types differ between a table and its alias.
+def _literal(state: StrEnum) -> ColumnElement[str]:
+    return literal_column(f"'{state}'")
+
+
+def state_in(column: SQLColumnExpression[str], *states: StrEnum) -> ColumnElement[bool]:
     """Compare a state with literals, so that partial indexes serve the query."""
     if len(states) == 1:  # as the index has it
-        condition: ColumnElement[bool] = column == literal_column(f"'{states[0]}'")
-        return condition
-    listed: ColumnElement[bool] = column.in_(
-        [literal_column(f"'{state}'") for state in states]
-    )
-    return listed
+        return column == _literal(states[0])
+    return column.in_([_literal(state) for state in states])
 
 
-def is_given_up(state: Any, reason: Any) -> ColumnElement[bool]:  # noqa: ANN401  # as above
+def is_given_up(
+    state: SQLColumnExpression[str], reason: SQLColumnExpression[str | None]
+) -> ColumnElement[bool]:
     """Whether a delivery was given up and waits for a person."""
     return and_(state_in(state, DeliveryState.PENDING), reason.is_not(None))
 
 
 def shown_state(
-    state: Any,  # noqa: ANN401  # as above
-    reason: Any,  # noqa: ANN401
-    queue_state: Any,  # noqa: ANN401
-    subscription_state: Any,  # noqa: ANN401
+    state: SQLColumnExpression[str],
+    reason: SQLColumnExpression[str | None],
+    queue_state: SQLColumnExpression[str],
+    subscription_state: SQLColumnExpression[str],
 ) -> ColumnElement[str]:
     """Return a delivery's ``ShownState``, with those of its queue and subscription."""
     is_held = or_(
@@ -348,20 +345,22 @@ def shown_state(
         subscription_state != SubscriptionState.ACTIVE,
     )
     return case(
-        (is_given_up(state, reason), literal_column(f"'{ShownState.BLOCKED}'")),
+        (is_given_up(state, reason), _literal(ShownState.BLOCKED)),
         (
             and_(state_in(state, DeliveryState.PENDING), is_held),
-            literal_column(f"'{ShownState.HELD}'"),
+            _literal(ShownState.HELD),
         ),
         (
             and_(state_in(state, DeliveryState.DEAD), reason == REASON_SUPERSEDED),
-            literal_column(f"'{ShownState.SUPERSEDED}'"),
+            _literal(ShownState.SUPERSEDED),
         ),
         else_=state,
     )
 
 
-def _queue_state(subscription_id: Any, ordering_key: Any) -> ColumnElement[str]:  # noqa: ANN401  # as above
+def _queue_state(
+    subscription_id: SQLColumnExpression[str], ordering_key: SQLColumnExpression[str]
+) -> ColumnElement[str]:
     return (
         select(Queue.state)
         .where(
@@ -373,7 +372,9 @@ def _queue_state(subscription_id: Any, ordering_key: Any) -> ColumnElement[str]:
     )
 
 
-def _of_subscription(column: Any, subscription_id: Any) -> ColumnElement[Any]:  # noqa: ANN401  # as above
+def _of_subscription(
+    column: SQLColumnExpression[Any], subscription_id: SQLColumnExpression[str]
+) -> ColumnElement[Any]:
     return (
         select(column)
         .where(Subscription.id == subscription_id)
@@ -425,34 +426,34 @@ class Delivery(Base):
         ),
     )
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
     subscription_id: Mapped[str] = mapped_column(ForeignKey(Subscription.id))
     event_id: Mapped[str] = mapped_column(ForeignKey(EventRow.id), index=True)
-    event_type: Mapped[str] = mapped_column(Text)
-    target: Mapped[str | None] = mapped_column(Text)
-    kind: Mapped[str] = mapped_column(Text, default=DeliveryKind.EVENT)
-    replay_of: Mapped[str | None] = mapped_column(Text)
+    event_type: Mapped[str]
+    target: Mapped[str | None]
+    kind: Mapped[str] = mapped_column(default=DeliveryKind.EVENT)
+    replay_of: Mapped[str | None]
+    # With types where the expressions below are made of them: at that time nobody has
+    # read the annotations.
     ordering_key: Mapped[str] = mapped_column(Text)
     sequence: Mapped[int]
     state: Mapped[str] = mapped_column(Text)
     #: Why it is dead; of one that is pending, why it was given up.
     reason: Mapped[str | None] = mapped_column(Text)
-    body: Mapped[bytes] = mapped_column(LargeBinary)
-    content_type: Mapped[str] = mapped_column(Text)
+    body: Mapped[bytes]
+    content_type: Mapped[str]
     #: Headers that the format rendered, frozen with the body.
-    headers: Mapped[dict[str, str]] = mapped_column(
-        JSON, default=dict, server_default="{}"
-    )
+    headers: Mapped[dict[str, str]] = mapped_column(default=dict, server_default="{}")
     #: Format and options that rendered it; its subscription may have others by now.
-    rendered_as: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    rendered_as: Mapped[dict[str, Any] | None]
     #: What the receiver started because of it: an address or an id.
-    receipt: Mapped[str | None] = mapped_column(Text)
+    receipt: Mapped[str | None]
     attempt_count: Mapped[int] = mapped_column(default=0)
     #: The attempts made before the present budget began.
     attempts_forgiven: Mapped[int] = mapped_column(default=0)
-    next_attempt_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    next_attempt_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
     shown_state: Mapped[str] = column_property(
         shown_state(
             state,
@@ -482,23 +483,19 @@ class Attempt(Base):
 
     delivery_id: Mapped[str] = mapped_column(ForeignKey(Delivery.id), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
-    started_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    finished_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    outcome: Mapped[str] = mapped_column(Text)
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    outcome: Mapped[str]
     #: The address that was connected to.
-    address: Mapped[str | None] = mapped_column(Text)
+    address: Mapped[str | None]
     status: Mapped[int | None]
-    error: Mapped[str | None] = mapped_column(Text)
+    error: Mapped[str | None]
     duration_seconds: Mapped[float | None]
     #: Seconds of each part: name, connect, tls, first_byte.
-    timings: Mapped[dict[str, float] | None] = mapped_column(JSON(none_as_null=True))
-    request_headers: Mapped[dict[str, str] | None] = mapped_column(
-        JSON(none_as_null=True)
-    )
-    response_headers: Mapped[dict[str, str] | None] = mapped_column(
-        JSON(none_as_null=True)
-    )
-    response_body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    timings: Mapped[dict[str, float] | None]
+    request_headers: Mapped[dict[str, str] | None]
+    response_headers: Mapped[dict[str, str] | None]
+    response_body: Mapped[bytes | None]
 
 
 class AttemptDay(Base):
@@ -526,7 +523,7 @@ def is_shown_as(*states: ShownState) -> ColumnElement[bool]:
     """Whether a delivery stands in one of these states, by its own columns first."""
     stored = {_STORED.get(state, state) for state in states}
     return and_(
-        Delivery.state.in_([literal_column(f"'{state}'") for state in sorted(stored)]),
+        Delivery.state.in_(map(_literal, sorted(stored))),
         Delivery.shown_state.in_(states),
     )
 
