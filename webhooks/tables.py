@@ -19,7 +19,7 @@ Rules:
   index only with what it sees when it plans, which a bound value is not.
 """
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -29,6 +29,8 @@ from sqlalchemy import (
     CheckConstraint,
     ColumnElement,
     Connection,
+    DateTime,
+    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -45,10 +47,11 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
+from sqlalchemy.types import TypeDecorator
 
-from webhooks.columns import UTCDateTime, partial_index
 from webhooks.roster.specs import OnPoison
 
 
@@ -109,6 +112,54 @@ LIVE_STATES = (DeliveryState.PENDING, DeliveryState.SENDING)
 FINAL_STATES = (DeliveryState.DELIVERED, DeliveryState.DEAD)
 REASON_SUPERSEDED = "a newer event took its place"
 REASON_BEHIND = "an earlier delivery is blocked"
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An aware UTC instant; refuses a naive one.
+
+    PostgreSQL stores ``timestamptz``; SQLite stores naive UTC text of fixed width, so
+    that comparing the text compares the instants.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(
+        self, value: datetime | None, dialect: Dialect
+    ) -> datetime | None:
+        """Turn any aware instant into UTC.
+
+        Raises:
+            ValueError: the datetime is naive.
+        """
+        del dialect  # SQLite's type writes no zone.
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a stored instant must be aware, got {value!r}")
+        return value.astimezone(UTC)
+
+    def process_result_value(
+        self, value: datetime | None, dialect: Dialect
+    ) -> datetime | None:
+        """Return an aware instant in UTC."""
+        if value is None:
+            return None
+        if dialect.name == "postgresql":
+            return value.astimezone(UTC)
+        return value.replace(tzinfo=UTC)
+
+
+def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """Return an index of the rows for which ``where``, as literal SQL, holds."""
+    condition = text(where)
+    return Index(
+        name,
+        *columns,
+        unique=unique,
+        sqlite_where=condition,
+        postgresql_where=condition,
+    )
 
 
 def _sql_list(values: type[StrEnum] | tuple[StrEnum, ...]) -> str:

@@ -37,7 +37,7 @@ from sqlalchemy.orm import (
 
 from registry.domain.audit_chain import GENESIS_HASH
 from registry.domain.policy import NONE
-from webhooks.columns import UTCDateTime, partial_index
+from webhooks.tables import UTCDateTime, partial_index
 
 OfModel = Annotated[str, mapped_column(ForeignKey("registered_models.id"))]
 OfVersion = Annotated[str, mapped_column(ForeignKey("model_versions.id"))]

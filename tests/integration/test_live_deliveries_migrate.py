@@ -30,10 +30,17 @@ from tests.integration.test_mlflow_times_migrate import upgrade_to
 from tests.integration.webhooks.conftest import FAILED, World, embedded_engine
 from tests.receiver import Receiver
 from webhooks import feed, record, redelivery, subscriptions
-from webhooks.columns import UTCDateTime
 from webhooks.queue.schedule import MAX_ATTEMPTS
 from webhooks.redelivery import DeliveryFilter
-from webhooks.tables import Base, Delivery, EventRow, Feed, Queue, Subscription
+from webhooks.tables import (
+    Base,
+    Delivery,
+    EventRow,
+    Feed,
+    Queue,
+    Subscription,
+    UTCDateTime,
+)
 
 FIRST, BEFORE_THE_FEEDS_END, BEFORE_FILTERS = "0001", "0003", "0013"
 WITHOUT_ORDER, WITHOUT_QUEUES = "0014", "0015"

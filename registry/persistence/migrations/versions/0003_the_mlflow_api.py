@@ -7,7 +7,7 @@ processes of the release before go on writing while it runs.
 import sqlalchemy as sa
 from alembic import op
 
-from webhooks.columns import UTCDateTime
+from webhooks.tables import UTCDateTime
 
 revision = "0003"
 down_revision = "0002"

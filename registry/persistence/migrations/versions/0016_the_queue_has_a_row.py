@@ -12,7 +12,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from webhooks.columns import UTCDateTime
+from webhooks.tables import UTCDateTime
 
 revision = "0016"
 down_revision = "0015"

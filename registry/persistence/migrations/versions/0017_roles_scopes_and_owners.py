@@ -6,7 +6,7 @@ A process of the release before makes tokens that are what the columns' defaults
 import sqlalchemy as sa
 from alembic import op
 
-from webhooks.columns import UTCDateTime
+from webhooks.tables import UTCDateTime
 
 revision = "0017"
 down_revision = "0016"

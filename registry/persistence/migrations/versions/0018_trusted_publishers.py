@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from webhooks.columns import UTCDateTime
+from webhooks.tables import UTCDateTime
 
 revision = "0018"
 down_revision = "0017"

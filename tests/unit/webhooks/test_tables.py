@@ -7,7 +7,7 @@ from sqlalchemy import Column, MetaData, Table, create_engine, insert, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import StatementError
 
-from webhooks.columns import UTCDateTime
+from webhooks.tables import UTCDateTime
 
 TABLE = Table("instants", MetaData(), Column("at", UTCDateTime))
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
