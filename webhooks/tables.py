@@ -38,6 +38,7 @@ from sqlalchemy import (
     SQLColumnExpression,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
     and_,
     case,
@@ -50,7 +51,6 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
-from sqlalchemy.types import TypeDecorator
 
 from webhooks.roster.specs import OnPoison
 
