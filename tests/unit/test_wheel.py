@@ -52,7 +52,7 @@ def test_wheel_holds_the_packages_and_their_configuration_alone(wheel: Path) -> 
     assert sorted(config) == sorted(CONFIG)
     assert [name for name in names if "/test" in f"/{name}"] == []
     assert {"registry/py.typed", "webhooks/py.typed"} <= set(names)
-    assert "webhooks/receiver/__init__.py" in names
+    assert "webhooks/receiver.py" in names
     assert [name for name in names if "/examples/" in name] == []
     assert "registry/persistence/migrations/script.py.mako" in names
 
