@@ -28,7 +28,6 @@ Source: Standard Webhooks 1.0, "Verifying webhook authenticity"; ``v1`` and ``v1
 
 import base64
 import binascii
-import hashlib
 import hmac
 import json
 import re
@@ -354,8 +353,7 @@ def _hmac_check(key: bytes) -> _SignatureCheck:
         raise ValueError(f"a signing secret has at least {_MIN_SECRET_BYTES} bytes")
 
     def check(signature: str, signed: bytes) -> bool:
-        digest = hmac.new(key, signed, hashlib.sha256).digest()
-        expected = b"v1," + base64.b64encode(digest)
+        expected = b"v1," + base64.b64encode(hmac.digest(key, signed, "sha256"))
         return hmac.compare_digest(expected, signature.encode(errors="replace"))
 
     return check
