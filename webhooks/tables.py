@@ -484,8 +484,7 @@ class Delivery(Base):
     target: Mapped[str | None]
     kind: Mapped[str] = mapped_column(default=DeliveryKind.EVENT)
     replay_of: Mapped[str | None]
-    # With types where the expressions below are made of them: at that time nobody has
-    # read the annotations.
+    # Some say their type: the expressions below are made before annotations are read.
     ordering_key: Mapped[str] = mapped_column(Text)
     sequence: Mapped[int]
     state: Mapped[str] = mapped_column(Text)
