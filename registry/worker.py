@@ -27,7 +27,7 @@ from registry.persistence.database import db, session_factory
 from registry.services import exchange, idempotency, sessions, tokens, uploads
 from registry.services.transaction import Transaction, begin
 from registry.web.parts import Parts
-from webhooks import days, feed, record, subscriptions
+from webhooks import feed, metrics, record, subscriptions
 from webhooks.clock import utc_now
 
 logger = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ class BackgroundWork:
             for remove in (record.remove_deliveries, record.remove_events)
         )
         with self._transaction() as tx:
-            days.remove(tx.session, before=(tx.now - self._keep).date())
+            metrics.remove_days(tx.cx, before=(tx.now - self._keep).date())
         if removed:
             logger.info("webhook_records_removed count=%d", removed)
 

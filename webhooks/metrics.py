@@ -1,24 +1,43 @@
-"""What happened to attempts, as Prometheus counters of this process.
+"""What came of attempts and of deliveries, counted, and what still waits.
 
 Rules:
 
 - What happens counts once it is committed; what is rolled back and done again counts
   once.
-- Each process counts what it sent itself: sum over processes. What stands in the
-  database is no counter, but read when it is asked for (``read_backlogs``).
-- Labels have few values: outcomes, and ids of subscriptions.
+- Prometheus' counters are of this process, which counts what it sent itself: sum over
+  processes. Their labels have few values: outcomes, and ids of subscriptions.
+- Days are counted in the database. One is a day of UTC, and what counts is an attempt
+  at an event or at a resend of it; one whose end nobody saw counts as failed. Their
+  rows are written last in their transaction and in one order, so that nobody waits
+  for anybody in a circle.
+- What waits is no counter, but read when it is asked for (``read_backlogs``).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import collections
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import cache
 
 from prometheus_client import Counter, Histogram
-from sqlalchemy import and_, event, func, select
+from sqlalchemy import (
+    Connection,
+    Insert,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    event,
+    func,
+    select,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from webhooks.statements import fetch, is_among, write
 from webhooks.tables import (
     LIVE_STATES,
+    AttemptDay,
     AttemptOutcome,
     Delivery,
     DeliveryKind,
@@ -51,6 +70,7 @@ DEAD = Counter(
     "Deliveries that were given up",
     ["webhook"],
 )
+SHOWN_DAYS = 14
 
 _NOTED = "webhook_counts_noted"
 
@@ -103,6 +123,81 @@ def _count(session: Session) -> None:
 
 def _forget(session: Session) -> None:
     session.info.pop(_NOTED, None)
+
+
+@dataclass(frozen=True)
+class Day:
+    """The attempts of one day."""
+
+    day: date
+    delivered: int = 0
+    failed: int = 0
+
+
+def count_by_day(
+    cx: Connection, ended: Collection[tuple[str, bool]], now: datetime
+) -> None:
+    """Count attempts, each by its subscription and whether it was acknowledged."""
+    counted = collections.Counter(ended)
+    rows = [
+        {
+            "subscription_id": subscription_id,
+            "day": now.date(),
+            "delivered": counted[subscription_id, True],
+            "failed": counted[subscription_id, False],
+        }
+        for subscription_id in sorted({subscription_id for subscription_id, _ in ended})
+    ]
+    if rows:
+        write(cx, _adding(cx.dialect.name), rows)
+
+
+def read_days(
+    cx: Connection, subscription_ids: Sequence[str], today: date
+) -> Mapping[str, Sequence[Day]]:
+    """Return the last days of each subscription, oldest first, days of rest too."""
+    span = [today - timedelta(days=back) for back in reversed(range(SHOWN_DAYS))]
+    values = {"ids": list(subscription_ids), "since": span[0]}
+    found = {
+        (row[0], row[1]): Day(*row[1:])
+        for row in fetch(cx, _since(cx.dialect.name), values)
+    }
+    return {
+        subscription_id: [found.get((subscription_id, day), Day(day)) for day in span]
+        for subscription_id in subscription_ids
+    }
+
+
+def remove_days(cx: Connection, *, before: date) -> None:
+    """Remove what was counted on days before that one."""
+    cx.execute(delete(AttemptDay).where(AttemptDay.day < before))
+
+
+@cache
+def _adding(database: str) -> Insert:
+    insert = postgresql.insert if database == "postgresql" else sqlite.insert
+    columns = AttemptDay.__table__.c
+    new = insert(AttemptDay).values({c.name: bindparam(c.name) for c in columns})
+    return new.on_conflict_do_update(
+        index_elements=["subscription_id", "day"],
+        set_={
+            "delivered": AttemptDay.delivered + new.excluded.delivered,
+            "failed": AttemptDay.failed + new.excluded.failed,
+        },
+    )
+
+
+@cache
+def _since(database: str) -> Select[str, date, int, int]:
+    return select(
+        AttemptDay.subscription_id,
+        AttemptDay.day,
+        AttemptDay.delivered,
+        AttemptDay.failed,
+    ).where(
+        is_among(AttemptDay.subscription_id, "ids", database),
+        AttemptDay.day >= bindparam("since"),
+    )
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from registry.ui.day_charts import day_chart
 from registry.ui.pages import page, see
 from registry.web.commands import commit, parts
 from registry.web.paging import decode_cursor, encode_cursor
-from webhooks import days, deliveries, endpoints, subscriptions
+from webhooks import deliveries, endpoints, metrics, subscriptions
 from webhooks.endpoints import COUNTED, COUNTED_ALONE, Waiting
 from webhooks.events import OPERATIONAL_PREFIX
 
@@ -54,7 +54,7 @@ def index() -> Response:
     rows = endpoints.list_endpoints(cx, after=_place(cursor), limit=_SHOWN + 1)
     shown, ids = rows[:_SHOWN], [row.id for row in rows[:_SHOWN]]
     end = shown[-1] if len(rows) > _SHOWN else None
-    fared = days.read(cx, ids, now.date())
+    fared = metrics.read_days(cx, ids, now.date())
     return page(
         "webhooks.html",
         endpoints=shown,
@@ -73,7 +73,7 @@ def index() -> Response:
 def show(webhook_id: str) -> Response:
     """Show a receiver: how it is, what waits for it, what it was sent lately."""
     document, cx = find_webhook(webhook_id), reading()
-    fared = days.read(cx, [webhook_id], datetime.now(UTC).date())[webhook_id]
+    fared = metrics.read_days(cx, [webhook_id], datetime.now(UTC).date())[webhook_id]
     waiting = endpoints.backlog(cx, webhook_id, most=_MODELS_SHOWN)
     recent = deliveries.find(
         cx,

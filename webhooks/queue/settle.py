@@ -26,8 +26,8 @@ from typing import Any
 from sqlalchemy import Connection, Select, Update, bindparam, select, update
 from sqlalchemy.orm import Session, aliased, defer
 
-from webhooks import days, formats
-from webhooks.metrics import note_attempt
+from webhooks import formats
+from webhooks.metrics import count_by_day, note_attempt
 from webhooks.outbox import given_up_as, log_given_up, publish_given_up
 from webhooks.queue import health
 from webhooks.queue.row import release
@@ -93,7 +93,7 @@ def settle_results(
         failing.add(claim.subscription_id)
     for claim, result in settled:
         _tell(session, claim, result, failed.get(claim.delivery_id), now=now)
-    days.count(
+    count_by_day(
         cx,
         [
             (claim.subscription_id, result.is_delivered)
@@ -147,7 +147,7 @@ def sweep_expired_leases(session: Session, *, now: datetime, limit: int = 100) -
         for _, delivery, _ in rows
         if delivery.kind != DeliveryKind.TEST
     ]
-    days.count(session.connection(), unknown, now)
+    count_by_day(session.connection(), unknown, now)
     return len(rows)
 
 

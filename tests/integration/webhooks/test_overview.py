@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import select
 
 from tests.integration.webhooks.conftest import DELIVERED, FAILED, NOW, World
-from webhooks import days, deliveries, endpoints, preview, subscriptions
-from webhooks.days import Day
+from webhooks import deliveries, endpoints, metrics, preview, subscriptions
 from webhooks.deliveries import Page, Wanted
 from webhooks.feed import place
+from webhooks.metrics import Day
 from webhooks.queue.settle import sweep_expired_leases
 from webhooks.roster.specs import OnPoison
 from webhooks.tables import AttemptDay, Delivery, ShownState
@@ -20,7 +20,7 @@ TODAY = NOW.date()
 
 def fared(world: World, subscription_id: str, today: date = TODAY) -> list[Day]:
     with world.engine.connect() as cx:
-        return list(days.read(cx, [subscription_id], today)[subscription_id])
+        return list(metrics.read_days(cx, [subscription_id], today)[subscription_id])
 
 
 def found(world: World, before: str | None = None, **wanted: Any) -> Page:  # noqa: ANN401  # Any of Wanted
@@ -57,7 +57,7 @@ def test_attempts_are_counted_on_the_day_they_end(world: World) -> None:
 
     first, second = fared(world, subscription_id), fared(world, other)
     assert [day.day for day in first] == [
-        TODAY - timedelta(days=back) for back in reversed(range(days.SHOWN_DAYS))
+        TODAY - timedelta(days=back) for back in reversed(range(metrics.SHOWN_DAYS))
     ]
     assert first[-1].delivered + second[-1].delivered == 5
     assert first[-1].failed + second[-1].failed == 1
@@ -86,10 +86,10 @@ def test_old_days_are_removed(world: World) -> None:
     world.record(claim)
 
     with world.begin() as session:
-        days.remove(session, before=NOW.date())
+        metrics.remove_days(session.connection(), before=NOW.date())
     assert fared(world, subscription_id)[-1].delivered == 1
     with world.begin() as session:
-        days.remove(session, before=NOW.date() + timedelta(days=1))
+        metrics.remove_days(session.connection(), before=NOW.date() + timedelta(days=1))
         assert session.scalars(select(AttemptDay)).all() == []
 
 

@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 
 from registry.ui.day_charts import day_chart
-from webhooks.days import Day
+from webhooks.metrics import Day
 
 FIRST = date(2026, 11, 15)
 
