@@ -151,7 +151,7 @@ class BackgroundWork:
         """Remove deliveries and events that were settled long ago."""
 
         def removing(remove: Callable[..., int]) -> Callable[[Transaction], int]:
-            return lambda tx: remove(tx.session, before=tx.now - self._keep)
+            return lambda tx: remove(tx.cx, before=tx.now - self._keep)
 
         removed = sum(
             self._in_batches(removing(remove), record.REMOVED_AT_ONCE)

@@ -1,17 +1,22 @@
-"""Sending again, in portions, what a filter chooses of one subscription's deliveries.
+"""Sending again: one delivery by hand, or in portions what a filter chooses.
 
 Rules:
 
-- What is settled is copied as one that is sent again by hand is: same id, same bytes,
-  outside the order of what is new. The copies of one ordering key are in an order of
-  their own. What is blocked goes on where it stands (``record.redeliver``).
-- What has a copy that arrived, or is still on its way, is passed over. So a request
-  that is made again, after a crash or without one, sends nothing twice; and a copy
-  that was given up may be followed by another.
+- A final delivery is sent again with the same id and bytes, as a new row of kind
+  ``replay`` outside the order of what is new. A blocked head goes back to pending
+  with a fresh budget instead: it is still its queue's turn. What was never rendered is
+  rendered now, as its subscription has it now.
+- ``skip`` gives a blocked head up, so that its queue goes on.
+- A filter chooses of one subscription's deliveries. The copies of one ordering key are
+  in an order of their own; one that is sent by hand waits for nothing.
+- What has a copy that arrived, or is still on its way, is passed over by a filter. So a
+  request that is made again, after a crash or without one, sends nothing twice; and a
+  copy that was given up may be followed by another.
 - Copies are due one after the other, at the rate that the owner allows, so that what
   is new need not wait behind all of them.
 - A portion is one transaction under the lock of its subscription's row: of two
   requests at a time the second sees what the first has stored.
+- Functions work in the caller's transaction, flush, and never commit.
 
 Locks are taken in one order: feed, subscription, queue, delivery.
 """
@@ -27,6 +32,7 @@ from sqlalchemy import (
     ColumnElement,
     Insert,
     Row,
+    Select,
     bindparam,
     false,
     func,
@@ -37,11 +43,12 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from webhooks import feed
-from webhooks.errors import DeliveryStateError, UnknownSubscriptionError
-from webhooks.events import matches_subject, new_sortable_id
+from webhooks.errors import DeliveryStateError, RenderError, UnknownSubscriptionError
+from webhooks.events import HOP_HEADER, Event, matches_subject, new_sortable_id
 from webhooks.queue.fairness import MINUTE
 from webhooks.queue.row import advance
-from webhooks.record import redeliver, render_now
+from webhooks.record import get
+from webhooks.rendering import render
 from webhooks.tables import (
     LIVE_STATES,
     Delivery,
@@ -57,25 +64,153 @@ from webhooks.tables import (
     state_in,
 )
 
+REASON_SKIPPED = "skipped on request"
 #: Where the owner allows any number: ten a second.
 DEFAULT_RATE_PER_MINUTE = 600
-#: What a filter may ask for; all but the last are settled.
-STATES = (
-    *(ShownState.DELIVERED, ShownState.DEAD, ShownState.SUPERSEDED),
-    ShownState.BLOCKED,
-)
+_SETTLED = (ShownState.DELIVERED, ShownState.DEAD, ShownState.SUPERSEDED)
+#: What a filter may ask for.
+STATES = (*_SETTLED, ShownState.BLOCKED)
 LOOKED_AT_ONCE = 500
 _COPIED = (
     *("subscription_id", "event_id", "event_type", "target"),
     *("body", "content_type", "headers", "rendered_as"),
 )
-_NEW = (
-    *("id", "kind", "replay_of", "ordering_key", "sequence", "state"),
-    *("next_attempt_at", "created_at", "updated_at"),
-)
 Original = Row[*tuple[Any, ...]]
 #: What is sent again, and when.
 _Due = tuple[Original, datetime]
+
+
+def redeliver(
+    session: Session, delivery_id: str, *, now: datetime, due: datetime | None = None
+) -> Delivery:
+    """Send again, at ``due`` or at once; return the delivery that will be sent.
+
+    Raises:
+        UnknownDeliveryError: there is none.
+        DeliveryStateError: it is still on its way, its subscription is gone, or its
+            format cannot express the event.
+    """
+    delivery, subscription = _lock_delivery(session, delivery_id)
+    if subscription.deleted_at is not None:
+        raise DeliveryStateError("the subscription was deleted")
+    is_blocked = delivery.shown_state == ShownState.BLOCKED
+    if delivery.state in LIVE_STATES and not is_blocked:
+        raise DeliveryStateError(
+            f"the delivery is still on its way: it is {delivery.shown_state}"
+        )
+    if not delivery.content_type:
+        _render_now(session, delivery, subscription)
+    if is_blocked:
+        delivery.attempts_forgiven = delivery.attempt_count
+        delivery.reason = None
+        delivery.next_attempt_at = due or now
+        delivery.updated_at = now
+        return _settled(session, delivery)
+    copy_id = new_sortable_id("dlv", now)
+    # A queue of its own: the copy waits for nothing and stops nothing.
+    queue = Queue(
+        subscription_id=subscription.id, ordering_key=copy_id, next_sequence=1
+    )
+    own = _own_columns(copy_id, delivery.id, queue, due=due or now, now=now)
+    copy = Delivery(**{name: getattr(delivery, name) for name in _COPIED}, **own)
+    session.add_all([copy, queue])
+    return _settled(session, copy)
+
+
+def skip(session: Session, delivery_id: str, *, now: datetime) -> Delivery:
+    """Give a blocked head up and let its key go on.
+
+    Raises:
+        UnknownDeliveryError: there is none.
+        DeliveryStateError: it is not blocked.
+    """
+    delivery, _ = _lock_delivery(session, delivery_id)
+    if delivery.shown_state != ShownState.BLOCKED:
+        raise DeliveryStateError(
+            "only a blocked delivery can be skipped, this one is"
+            f" {delivery.shown_state}"
+        )
+    delivery.state = DeliveryState.DEAD
+    delivery.reason = REASON_SKIPPED
+    delivery.updated_at = now
+    return _settled(session, delivery)
+
+
+def _lock_delivery(session: Session, delivery_id: str) -> tuple[Delivery, Subscription]:
+    """Lock as enqueuing does: whom it goes to, its key, the delivery itself."""
+    delivery = get(session, delivery_id)
+    subscription = session.get_one(
+        Subscription,
+        delivery.subscription_id,
+        populate_existing=True,
+        with_for_update={"read": True, "key_share": True},
+    )
+    session.execute(_queue_of(delivery).with_for_update())
+    session.refresh(delivery, with_for_update=True)
+    return delivery, subscription
+
+
+def _queue_of(delivery: Delivery) -> Select[int]:
+    return select(Queue.id).where(
+        Queue.subscription_id == delivery.subscription_id,
+        Queue.ordering_key == delivery.ordering_key,
+    )
+
+
+def _settled(session: Session, delivery: Delivery) -> Delivery:
+    """Have its queue know what changed, and return it as it stands then."""
+    session.flush()
+    advance(session.connection(), session.scalars(_queue_of(delivery)).all())
+    session.refresh(delivery)
+    return delivery
+
+
+def _render_now(
+    session: Session, delivery: Delivery, subscription: Subscription
+) -> None:
+    """Give the delivery the bytes that it never had: none of them has been sent.
+
+    Raises:
+        DeliveryStateError: the subscription's format cannot express the event.
+    """
+    row = session.get_one(EventRow, delivery.event_id)
+    event = Event(
+        type=row.type,
+        ordering_key=row.ordering_key,
+        subject=row.subject,
+        target=row.target,
+        data=row.data,
+        occurred_at=row.occurred_at,
+        sequence=row.sequence,
+        hop=int(delivery.headers.get(HOP_HEADER, "1")),
+    )
+    try:
+        columns = render(subscription, row.id, event)
+    except RenderError as error:
+        raise DeliveryStateError(
+            f"the delivery still cannot be rendered: {error.message}"
+        ) from error
+    for name, value in columns.items():
+        setattr(delivery, name, value)
+
+
+def _own_columns(
+    copy_id: str, original_id: str, queue: Queue, *, due: datetime, now: datetime
+) -> dict[str, Any]:
+    """Return a copy's own columns, the next number of its queue among them."""
+    sequence = queue.next_sequence
+    queue.next_sequence += 1
+    return {
+        "id": copy_id,
+        "kind": DeliveryKind.REPLAY,
+        "replay_of": original_id,
+        "ordering_key": queue.ordering_key,
+        "sequence": sequence,
+        "state": DeliveryState.PENDING,
+        "next_attempt_at": due,
+        "created_at": now,
+        "updated_at": now,
+    }
 
 
 @dataclass(frozen=True)
@@ -110,7 +245,7 @@ def count(session: Session, subscription_id: str, chosen: DeliveryFilter) -> int
     Raises:
         UnknownSubscriptionError: there is none.
     """
-    _lock(session, subscription_id)
+    _lock_subscription(session, subscription_id)
     by_subject = session.execute(
         select(EventRow.subject, EventRow.former_subjects, func.count())
         .select_from(Delivery)
@@ -140,7 +275,7 @@ def send_portion(
     Raises:
         UnknownSubscriptionError: there is none.
     """
-    subscription = _lock(session, subscription_id)
+    subscription = _lock_subscription(session, subscription_id)
     rows = session.execute(
         select(
             *(Delivery.id, Delivery.content_type),
@@ -166,7 +301,7 @@ def send_portion(
     )
 
 
-def _lock(session: Session, subscription_id: str) -> Subscription:
+def _lock_subscription(session: Session, subscription_id: str) -> Subscription:
     """Lock it once every event that is committed has its position."""
     while feed.has_unplaced(session):
         feed.place(session)
@@ -192,7 +327,7 @@ def _conditions(
     conditions = [
         _unindexed(session, Delivery.subscription_id) == subscription_id,
         Delivery.kind == DeliveryKind.EVENT,
-        is_shown_as(*(chosen.states or STATES[:-1])),
+        is_shown_as(*(chosen.states or _SETTLED)),
         EventRow.position.is_not(None),
         _was_never_sent_again(session, chosen),
     ]
@@ -247,8 +382,14 @@ def _send(
     sent: list[_Due] = []
     for row in rows:
         due = first + pause * len(sent)
-        if _can_be_sent(session, subscription, row, now=now, due=due):
-            sent.append((row, due))
+        try:
+            if row.is_blocked:
+                redeliver(session, row.id, now=now, due=due)
+            elif not row.content_type:
+                _render_now(session, session.get_one(Delivery, row.id), subscription)
+        except DeliveryStateError:
+            continue
+        sent.append((row, due))
     session.flush()  # What was rendered just now is copied, too.
     copied = [(row, due) for row, due in sent if not row.is_blocked]
     if copied:
@@ -275,53 +416,18 @@ def _first_due(
     return now if last is None else max(now, last + pause)
 
 
-def _can_be_sent(
-    session: Session,
-    subscription: Subscription,
-    row: Original,
-    *,
-    now: datetime,
-    due: datetime,
-) -> bool:
-    """Whether it can be sent: a blocked one goes on, one without a body is rendered."""
-    try:
-        if row.is_blocked:
-            redeliver(session, row.id, now=now, due=due)
-        elif not row.content_type:
-            render_now(session, session.get_one(Delivery, row.id), subscription)
-    except DeliveryStateError:
-        return False
-    return True
-
-
 def _copy(
     session: Session,
     subscription: Subscription,
     copied: Sequence[_Due],
     now: datetime,
 ) -> None:
-    common = {
-        "new_kind": DeliveryKind.REPLAY,
-        "new_state": DeliveryState.PENDING,
-        "new_created_at": now,
-        "new_updated_at": now,
-    }
     queues = _lock_queues(session, subscription, {_key_of(row) for row, _ in copied})
-    values = []
+    rows = []
     for row, due in copied:
-        queue = queues[_key_of(row)]
-        values.append(
-            common
-            | {
-                "new_id": new_sortable_id("dlv", now),
-                "new_replay_of": row.id,
-                "new_ordering_key": queue.ordering_key,
-                "new_sequence": queue.next_sequence,
-                "new_next_attempt_at": due,
-            }
-        )
-        queue.next_sequence += 1
-    session.connection().execute(_copy_statement(), values)
+        copy_id, queue = new_sortable_id("dlv", now), queues[_key_of(row)]
+        rows.append(_own_columns(copy_id, row.id, queue, due=due, now=now))
+    session.connection().execute(_copy_statement(tuple(rows[0])), rows)
     session.flush()
     advance(session.connection(), [queue.id for queue in queues.values()])
 
@@ -355,10 +461,13 @@ def _lock_queues(
 
 
 @cache
-def _copy_statement() -> Insert:
-    """Return the copying, by the database itself: a body may have a megabyte."""
+def _copy_statement(names: Sequence[str]) -> Insert:
+    """Return the copying, by the database itself: a body may have a megabyte.
+
+    ``names`` are of the copies' own columns.
+    """
     columns = Delivery.__table__.c
-    new = {name: bindparam(f"new_{name}", type_=columns[name].type) for name in _NEW}
-    values = new | {name: columns[name] for name in _COPIED}
-    original = select(*values.values()).where(columns.id == new["replay_of"])
+    own = {name: bindparam(name, type_=columns[name].type) for name in names}
+    values = own | {name: columns[name] for name in _COPIED}
+    original = select(*values.values()).where(columns.id == own["replay_of"])
     return insert(Delivery).from_select(list(values), original)

@@ -5,7 +5,6 @@ from typing import Any, Protocol
 
 from webhooks import formats
 from webhooks.events import HOP_HEADER, Event
-from webhooks.tables import EventRow
 
 
 class Formatted(Protocol):
@@ -44,17 +43,3 @@ def nothing_rendered(event: Event) -> dict[str, Any]:
         "rendered_as": None,
         "headers": {HOP_HEADER: str(event.hop)},
     }
-
-
-def stored_event(row: EventRow, headers: dict[str, str]) -> Event:
-    """Return an event as it was when it was stored; ``headers`` are of its delivery."""
-    return Event(
-        type=row.type,
-        ordering_key=row.ordering_key,
-        subject=row.subject,
-        target=row.target,
-        data=row.data,
-        occurred_at=row.occurred_at,
-        sequence=row.sequence,
-        hop=int(headers.get(HOP_HEADER, "1")),
-    )

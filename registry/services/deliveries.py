@@ -33,7 +33,7 @@ def redeliver(tx: Transaction, delivery_id: str) -> Delivery:
         NotFoundError: when there is none.
         ConflictError: while it is still on its way.
     """
-    delivery = record.redeliver(tx.session, delivery_id, now=tx.now)
+    delivery = redelivery.redeliver(tx.session, delivery_id, now=tx.now)
     after = {"delivery": delivery_id, "sent_as": delivery.id}
     audit.log(tx, Change(action=REDELIVERED, after=after))
     return delivery

@@ -23,9 +23,9 @@ from registry.ui.pages import done, page, refused, see
 from registry.ui.shown import address
 from registry.web.commands import commit
 from registry.web.paging import decode_cursor, encode_cursor
-from webhooks import deliveries, endpoints, record
-from webhooks.deliveries import Wanted
+from webhooks import endpoints, record
 from webhooks.formats.writing import MARKED
+from webhooks.record import Wanted
 from webhooks.sending.sender import MAX_BODY_BYTES
 from webhooks.tables import Attempt, Delivery, EventRow, ShownState
 
@@ -56,7 +56,7 @@ def index() -> Response:
     }
     try:
         before = decode_cursor(request.args.get("cursor"), str)
-        found = deliveries.find(cx, _wanted(cx, chosen), before=before, limit=_SHOWN)
+        found = record.find(cx, _wanted(cx, chosen), before=before, limit=_SHOWN)
     except RegistryError as error:
         nothing = {"deliveries": (), "looked_back_to": None, "next": None}
         return refused("deliveries.html", error, **context, **nothing)

@@ -24,7 +24,7 @@ from registry.ui.day_charts import day_chart
 from registry.ui.pages import page, see
 from registry.web.commands import commit, parts
 from registry.web.paging import decode_cursor, encode_cursor
-from webhooks import deliveries, endpoints, metrics, subscriptions
+from webhooks import endpoints, metrics, record, subscriptions
 from webhooks.endpoints import COUNTED, COUNTED_ALONE, Waiting
 from webhooks.events import OPERATIONAL_PREFIX
 
@@ -75,9 +75,9 @@ def show(webhook_id: str) -> Response:
     document, cx = find_webhook(webhook_id), reading()
     fared = metrics.read_days(cx, [webhook_id], datetime.now(UTC).date())[webhook_id]
     waiting = endpoints.backlog(cx, webhook_id, most=_MODELS_SHOWN)
-    recent = deliveries.find(
+    recent = record.find(
         cx,
-        deliveries.Wanted(subscription_id=webhook_id),
+        record.Wanted(subscription_id=webhook_id),
         before=None,
         limit=_RECENT,
     )

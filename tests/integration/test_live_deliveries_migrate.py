@@ -172,7 +172,7 @@ def test_deliveries_in_every_state_go_on_in_order(
         with upgraded.begin() as session:
             subscriptions.resume(session, paused, now=now)
             (head,) = record.list_page(session, event_id=blocked, limit=2)
-            record.redeliver(session, head.id, now=now)
+            redelivery.redeliver(session, head.id, now=now)
         drain(upgraded)
         rest = arrived(receiver)[2:]
     assert after == before
@@ -309,7 +309,7 @@ def run_replay(source: World, old: Engine, url: str) -> tuple[str, list[str]]:
         source.record(claim, now=then)
     first = source.deliveries()[0]
     with source.begin() as session:
-        copy = record.redeliver(session, first.id, now=then)
+        copy = redelivery.redeliver(session, first.id, now=then)
         copy.ordering_key = f"rpl_1:{first.ordering_key}"
     upgrade_to(old, BEFORE_FILTERS)
     copy_rows(source.engine, old)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from tests.integration.webhooks.conftest import FAILED, NOW, World
-from webhooks import record, subscriptions
+from webhooks import redelivery, subscriptions
 from webhooks.queue.schedule import MAX_ATTEMPTS
 from webhooks.tables import REASON_BEHIND, Delivery
 
@@ -51,7 +51,7 @@ def test_what_is_there_and_what_comes_is_held_behind_a_blocked_head(
     assert other.event_id == another.id
 
 
-@pytest.mark.parametrize("way", [record.redeliver, record.skip])
+@pytest.mark.parametrize("way", [redelivery.redeliver, redelivery.skip])
 def test_they_are_let_go_with_it(world: World, way: object) -> None:
     world.subscribe()
     head = block(world)
@@ -78,7 +78,7 @@ def test_pausing_and_resuming_lets_nothing_past_a_blocked_head(world: World) -> 
 
     assert followers(world) == [("held", REASON_BEHIND)] * 2
     with world.begin() as session:
-        record.skip(session, head, now=LATER)
+        redelivery.skip(session, head, now=LATER)
     assert followers(world) == [("pending", None)] * 2
 
 
@@ -89,7 +89,7 @@ def test_what_is_let_go_while_paused_waits_for_the_resumption(world: World) -> N
 
     with world.begin() as session:
         subscriptions.pause(session, identity, now=LATER)
-        record.skip(session, head, now=LATER)
+        redelivery.skip(session, head, now=LATER)
 
     assert followers(world) == [("held", "paused")]
     with world.begin() as session:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from tests.integration.webhooks.conftest import DELIVERED, FAILED, NOW, World
-from webhooks import record, subscriptions
+from webhooks import record, redelivery, subscriptions
 from webhooks.errors import DeliveryStateError, UnknownDeliveryError
 from webhooks.tables import Delivery, Queue, ShownState
 
@@ -15,7 +15,7 @@ LATER = NOW + timedelta(hours=1)
 
 def redeliver(world: World, delivery_id: str) -> Delivery:
     with world.begin() as session:
-        return record.redeliver(session, delivery_id, now=LATER)
+        return redelivery.redeliver(session, delivery_id, now=LATER)
 
 
 def deliver_one(world: World) -> str:
@@ -66,7 +66,7 @@ def test_an_unknown_delivery_is_said_to_be_unknown(world: World) -> None:
         with pytest.raises(UnknownDeliveryError):
             record.list_attempts(session, "dlv_never")
         with pytest.raises(UnknownDeliveryError):
-            record.redeliver(session, "dlv_never", now=NOW)
+            redelivery.redeliver(session, "dlv_never", now=NOW)
 
 
 def test_a_delivered_one_is_sent_again_outside_the_order(world: World) -> None:
@@ -128,9 +128,9 @@ def test_skipping_a_blocked_head_lets_its_key_go_on(world: World) -> None:
     following = world.enqueue()
 
     with world.begin() as session:
-        skipped = record.skip(session, blocked, now=LATER)
+        skipped = redelivery.skip(session, blocked, now=LATER)
 
-    assert (skipped.state, skipped.reason) == ("dead", record.REASON_SKIPPED)
+    assert (skipped.state, skipped.reason) == ("dead", redelivery.REASON_SKIPPED)
     (claim,) = world.claim(now=LATER)
     assert claim.event_id == following.id
 
@@ -140,7 +140,7 @@ def test_only_a_blocked_delivery_can_be_skipped(world: World) -> None:
     delivered = deliver_one(world)
 
     with world.begin() as session, pytest.raises(DeliveryStateError):
-        record.skip(session, delivered, now=LATER)
+        redelivery.skip(session, delivered, now=LATER)
 
 
 def test_what_is_still_on_its_way_is_not_sent_again(world: World) -> None:

@@ -17,7 +17,7 @@ from tests.integration.webhooks.conftest import World
 from tests.integration.webhooks.receiving import verify_by_svix
 from tests.receiver import Answer, Receiver
 from tests.waiting import wait_for
-from webhooks import record, subscriptions
+from webhooks import record, redelivery, subscriptions
 from webhooks.clock import utc_now
 from webhooks.errors import UnknownSubscriptionError
 from webhooks.queue import dispatcher, recorder
@@ -112,7 +112,7 @@ def test_a_replay_is_marked_and_keeps_its_id(world: World, receiver: Receiver) -
     sender = world.dispatcher()
     sender.run_once()
     with world.begin() as session:
-        record.redeliver(session, world.deliveries()[0].id, now=utc_now())
+        redelivery.redeliver(session, world.deliveries()[0].id, now=utc_now())
 
     sender.run_once()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.integration.webhooks.conftest import World
 from tests.receiver import ReceivedRequest, Receiver
-from webhooks import record, redelivery, subscriptions
+from webhooks import redelivery, subscriptions
 from webhooks.redelivery import DeliveryFilter
 from webhooks.tables import Delivery, Subscription
 
@@ -89,7 +89,7 @@ def test_what_is_sent_again_is_signed_as_it_was_rendered(world: World) -> None:
         turn_into(world, identity, "standard")
 
         with world.begin() as session:
-            record.redeliver(session, original.id, now=datetime.now(UTC))
+            redelivery.redeliver(session, original.id, now=datetime.now(UTC))
         send_all(world)
         again = DeliveryFilter(again_before=datetime.now(UTC))
         with world.begin() as session:

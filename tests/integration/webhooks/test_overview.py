@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import select
 
 from tests.integration.webhooks.conftest import DELIVERED, FAILED, NOW, World
-from webhooks import deliveries, endpoints, metrics, preview, subscriptions
-from webhooks.deliveries import Page, Wanted
+from webhooks import endpoints, metrics, preview, record, subscriptions
 from webhooks.feed import place
 from webhooks.metrics import Day
 from webhooks.queue.settle import sweep_expired_leases
+from webhooks.record import Page, Wanted
 from webhooks.roster.specs import OnPoison
 from webhooks.tables import AttemptDay, Delivery, ShownState
 
@@ -25,7 +25,7 @@ def fared(world: World, subscription_id: str, today: date = TODAY) -> list[Day]:
 
 def found(world: World, before: str | None = None, **wanted: Any) -> Page:  # noqa: ANN401  # Any of Wanted
     with world.engine.connect() as cx:
-        return deliveries.find(cx, Wanted(**wanted), before=before, limit=2)
+        return record.find(cx, Wanted(**wanted), before=before, limit=2)
 
 
 def ids(world: World, **wanted: Any) -> list[str]:  # noqa: ANN401  # as above
@@ -147,7 +147,7 @@ def test_deliveries_of_an_event_are_found_with_what_it_is_about(world: World) ->
 def test_a_look_for_something_rare_ends_and_says_how_far_it_went(
     world: World, state: ShownState | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliveries, "LOOKED_AT", 3)
+    monkeypatch.setattr(record, "LOOKED_AT", 3)
     subscription_id, _ = world.subscribe()
     with world.begin() as session:
         subscriptions.pause(session, subscription_id, now=NOW)
@@ -169,7 +169,7 @@ def test_a_look_for_something_rare_ends_and_says_how_far_it_went(
 def test_blocked_deliveries_are_found_however_many_wait(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliveries, "LOOKED_AT", 1)
+    monkeypatch.setattr(record, "LOOKED_AT", 1)
     subscription_id, _ = world.subscribe(schedule_seconds=[0])
     for number in range(5):
         world.enqueue(now=NOW + timedelta(seconds=number))

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from tests.integration.webhooks.conftest import NOW, World
-from webhooks import feed, record
+from webhooks import feed, record, redelivery
 from webhooks.tables import Attempt, Delivery, EventRow
 
 OLD = NOW - timedelta(days=100)
@@ -35,10 +35,10 @@ def remaining(world: World) -> tuple[int, int, int]:
 
 
 def remove(world: World, *, limit: int = 100) -> tuple[int, int]:
-    with world.begin() as session:
+    with world.engine.begin() as cx:
         return (
-            record.remove_deliveries(session, before=BEFORE, limit=limit),
-            record.remove_events(session, before=BEFORE, limit=limit),
+            record.remove_deliveries(cx, before=BEFORE, limit=limit),
+            record.remove_events(cx, before=BEFORE, limit=limit),
         )
 
 
@@ -97,7 +97,7 @@ def test_an_event_that_is_sent_again_stays(world: World) -> None:
     world.subscribe()
     deliver(world)
     with world.begin() as session:
-        record.redeliver(session, world.deliveries()[0].id, now=NOW)
+        redelivery.redeliver(session, world.deliveries()[0].id, now=NOW)
 
     assert remove(world) == (1, 0)
     assert world.states() == ["pending"]

@@ -18,7 +18,7 @@ from tests.integration.webhooks.conftest import (
 from tests.integration.webhooks.failing import WATCHED, announced, operational
 from tests.integration.webhooks.test_metrics import backlogs, dead
 from tests.receiver import Receiver
-from webhooks import outbox, record, subscriptions
+from webhooks import outbox, redelivery, subscriptions
 from webhooks.clock import utc_now
 from webhooks.errors import DeliveryStateError
 from webhooks.queue.schedule import MAX_ATTEMPTS
@@ -59,7 +59,7 @@ def mend(world: World, identity: str, url: str | None = None) -> None:
 
 def redeliver(world: World, delivery_id: str) -> Delivery:
     with world.begin() as session:
-        return record.redeliver(session, delivery_id, now=LATER)
+        return redelivery.redeliver(session, delivery_id, now=LATER)
 
 
 def of(world: World, identity: str) -> list[Delivery]:
@@ -249,17 +249,17 @@ def test_of_two_blocked_ones_the_first_lets_go_what_is_between_them(
     first, second, third, fourth, _ = of(world, identity)
 
     with world.begin() as session:
-        record.skip(session, first.id, now=LATER)
+        redelivery.skip(session, first.id, now=LATER)
     assert states(world, identity) == ["dead", "blocked", "held", "blocked", "held"]
     with world.begin() as session:
-        record.skip(session, second.id, now=LATER)
+        redelivery.skip(session, second.id, now=LATER)
     world.enqueue()
     assert states(world, identity) == [
         *("dead", "dead", "pending", "blocked", "pending", "pending")
     ]
     assert [claim.delivery_id for claim in world.claim()] == [third.id]
     with world.begin() as session:
-        record.skip(session, fourth.id, now=LATER)
+        redelivery.skip(session, fourth.id, now=LATER)
     world.enqueue()
 
     assert states(world, identity) == [
