@@ -14,9 +14,9 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Select,
-    and_,
     bindparam,
     case,
     func,
@@ -43,7 +43,7 @@ LATE_AFTER = timedelta(minutes=5)
 
 
 class Endpoint(NamedTuple):
-    """A receiver in a list."""
+    """A receiver in a list; what is between its rank and ``blocked`` is stored."""
 
     rank: int
     id: str
@@ -56,13 +56,6 @@ class Endpoint(NamedTuple):
     state: str
     failing_since: datetime | None
     blocked: int
-
-
-class Waiting(NamedTuple):
-    """What waits of one ordering key."""
-
-    ordering_key: str
-    deliveries: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,24 +130,44 @@ def waiting(cx: Connection, subscription_ids: Sequence[str]) -> Mapping[str, int
     return dict(fetch(cx, statement, {"ids": list(subscription_ids)}))
 
 
-def backlog(cx: Connection, subscription_id: str, *, most: int) -> Sequence[Waiting]:
+def backlog(
+    cx: Connection, subscription_id: str, *, most: int
+) -> Sequence[tuple[str, int]]:
     """Count what waits for a subscription by ordering key, most first.
 
     Of the first ``COUNTED_ALONE`` deliveries.
     """
-    values = {"subscription": subscription_id, "most": most}
-    return list(map(Waiting._make, fetch(cx, _BACKLOG, values)))
+    return fetch(cx, _BACKLOG, {"subscription": subscription_id, "most": most})
 
 
-_BLOCKED = (
-    select(func.count())
-    .select_from(Queue)
-    .where(
-        Queue.subscription_id == Subscription.id,
-        state_in(Queue.state, QueueState.BLOCKED),
+def _of_queues(value: Any, state: QueueState, *further: ColumnElement[bool]) -> Any:  # noqa: ANN401  # of any type
+    """Return what is asked of the queues in a state, with their subscription."""
+    return (
+        select(value)
+        .select_from(Queue)
+        .where(
+            Queue.subscription_id == Subscription.id,
+            state_in(Queue.state, state),
+            *further,
+        )
+        .correlate(Subscription)
+        .scalar_subquery()
     )
-    .correlate(Subscription)
-    .scalar_subquery()
+
+
+def _waiting_for(subscription_id: Any) -> Select[str]:  # noqa: ANN401  # a column or a parameter
+    return select(Delivery.ordering_key).where(
+        Delivery.subscription_id == subscription_id,
+        state_in(Delivery.state, *LIVE_STATES),
+    )
+
+
+_BLOCKED = _of_queues(func.count(), QueueState.BLOCKED)
+_DUE_SINCE = _of_queues(
+    func.min(Queue.next_at),
+    QueueState.OPEN,
+    Queue.lease_token.is_(None),
+    Queue.next_at.is_not(None),
 )
 _RANK = case(
     (Subscription.state == SubscriptionState.DISABLED, 0),
@@ -162,17 +175,6 @@ _RANK = case(
     (_BLOCKED > 0, 1),
     (Subscription.state == SubscriptionState.PAUSED, 2),
     else_=3,
-)
-_DUE_SINCE: Any = (
-    select(func.min(Queue.next_at))
-    .where(
-        Queue.subscription_id == Subscription.id,
-        state_in(Queue.state, QueueState.OPEN),
-        Queue.lease_token.is_(None),
-        Queue.next_at.is_not(None),
-    )
-    .correlate(Subscription)
-    .scalar_subquery()
 )
 _STANDINGS = (
     select(
@@ -188,10 +190,8 @@ _BLOCKED_OF_ONE = select(_BLOCKED).where(Subscription.id == bindparam("subscript
 _ENDPOINTS = (
     select(
         _RANK.label("rank"),
-        *(Subscription.id, Subscription.url, Subscription.description),
-        *(Subscription.format, Subscription.event_types),
-        *(Subscription.subject_pattern, Subscription.targets),
-        *(Subscription.state, Subscription.failing_since, _BLOCKED),
+        *(getattr(Subscription, name) for name in Endpoint._fields[1:-1]),
+        _BLOCKED,
     )
     .where(
         Subscription.deleted_at.is_(None),
@@ -207,11 +207,7 @@ _NAMES = (
     .order_by(Subscription.id)
 )
 _FIRST = (
-    select(Delivery.ordering_key)
-    .where(
-        Delivery.subscription_id == bindparam("subscription"),
-        state_in(Delivery.state, *LIVE_STATES),
-    )
+    _waiting_for(bindparam("subscription"))
     .order_by(Delivery.ordering_key)
     .limit(COUNTED_ALONE)
     .subquery()
@@ -227,19 +223,8 @@ _BACKLOG = (
 
 @cache
 def _waiting(database: str) -> Select[str, int]:
-    some = (
-        select(Delivery.ordering_key)
-        .where(
-            and_(
-                Delivery.subscription_id == Subscription.id,
-                state_in(Delivery.state, *LIVE_STATES),
-            )
-        )
-        .limit(COUNTED)
-        .correlate(Subscription)
-        .subquery()
-    )
-    count = select(func.count()).select_from(some).scalar_subquery()
+    some = _waiting_for(Subscription.id).limit(COUNTED).correlate(Subscription)
+    count = select(func.count()).select_from(some.subquery()).scalar_subquery()
     return select(Subscription.id, count).where(
         is_among(Subscription.id, "ids", database)
     )

@@ -25,7 +25,7 @@ from registry.ui.pages import page, see
 from registry.web.commands import commit, parts
 from registry.web.paging import decode_cursor, encode_cursor
 from webhooks import endpoints, metrics, record, subscriptions
-from webhooks.endpoints import COUNTED, COUNTED_ALONE, Waiting
+from webhooks.endpoints import COUNTED, COUNTED_ALONE
 from webhooks.events import OPERATIONAL_PREFIX
 
 blueprint = Blueprint("webhooks", __name__)
@@ -145,14 +145,14 @@ def _place(cursor: str | None) -> tuple[int, str] | None:
 
 
 def _named(
-    cx: Connection, waiting: Sequence[Waiting]
+    cx: Connection, waiting: Sequence[tuple[str, int]]
 ) -> list[tuple[str | None, str, int]]:
     """Return what waits by model, or by what it is of, and how much."""
-    ids = [each.ordering_key.removeprefix(_REPLAYS) for each in waiting]
+    ids = [key.removeprefix(_REPLAYS) for key, _ in waiting]
     names = queries.model_names(cx, ids)
     return [
-        (names.get(of), _what(each.ordering_key), each.deliveries)
-        for of, each in zip(ids, waiting, strict=True)
+        (names.get(of), _what(key), deliveries)
+        for of, (key, deliveries) in zip(ids, waiting, strict=True)
     ]
 
 

@@ -207,7 +207,7 @@ def test_receivers_in_trouble_come_first(world: World) -> None:
     assert ("well", "https://example.com/well") in [tuple(row[1:]) for row in names]
     assert len(names) == 3
     assert waiting == {well: 0, blocked: 1, paused: 1}
-    assert [tuple(each) for each in backlog] == [("fraud", 1)]
+    assert backlog == [("fraud", 1)]
 
 
 def test_the_last_event_of_a_type_is_found_among_the_last_ones(
