@@ -24,13 +24,13 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
-from webhooks.events import compact_json
+from webhooks.events import OPERATIONAL_PREFIX, compact_json
 from webhooks.statements import read_rows
 from webhooks.tables import EventRow, Feed
 
 PLACED_AT_ONCE = 1000
 MAX_CHARACTERS = 2_000_000
-_OURS = "webhook."
+_HAS_UNPLACED = select(EventRow.id).where(EventRow.position.is_(None)).exists()
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def place(session: Session, *, limit: int = PLACED_AT_ONCE) -> int:
 
 def has_unplaced(session: Session) -> bool:
     """Whether committed events wait for a position."""
-    return bool(session.scalar(select(_unplaced())))
+    return bool(session.scalar(select(_HAS_UNPLACED)))
 
 
 def read(
@@ -106,7 +106,7 @@ def read(
         select(EventRow.position)
         .where(
             EventRow.position > (removed if after is None else after),
-            ~EventRow.type.startswith(_OURS),
+            ~EventRow.type.startswith(OPERATIONAL_PREFIX),
         )
         .order_by(EventRow.position)
         .limit(limit)
@@ -114,12 +114,15 @@ def read(
     if event_type is not None:
         query = query.where(is_of_types([event_type]))
     if subject is not None:
-        query = query.where(_is_about(subject))
+        former = EventRow.former_subjects
+        # By replacing, since SQLite's LIKE does not tell capitals from small letters.
+        is_former = func.replace(former, compact_json(subject), "") != former
+        query = query.where(or_(EventRow.subject == subject, is_former))
     if shown_if is not None:
         query = query.where(shown_if)
     shown = query.subquery()
     page = (
-        select(*(Feed.last_position, Feed.removed_position, _unplaced()), EventRow)
+        select(*(Feed.last_position, Feed.removed_position, _HAS_UNPLACED), EventRow)
         .select_from(Feed)
         .outerjoin(shown, true())
         .outerjoin(EventRow, EventRow.position == shown.c.position)
@@ -160,16 +163,3 @@ def _is_of_type(entry: str) -> ColumnElement[bool]:
     if entry.endswith(".*"):
         return EventRow.type.startswith(entry[:-1], autoescape=True)
     return EventRow.type == entry
-
-
-def _is_about(subject: str) -> ColumnElement[bool]:
-    former = EventRow.former_subjects
-    # By replacing, since SQLite's LIKE does not tell capitals from small letters.
-    return or_(
-        EventRow.subject == subject,
-        func.replace(former, compact_json(subject), "") != former,
-    )
-
-
-def _unplaced() -> ColumnElement[bool]:
-    return select(EventRow.id).where(EventRow.position.is_(None)).exists()
