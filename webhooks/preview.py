@@ -37,8 +37,6 @@ from webhooks.statements import fetch_one
 from webhooks.tables import DeliveryKind, EventRow
 
 LOOKED_AT = 1_000
-
-
 _NEW = {Scheme.V1: new_secret, Scheme.V1A: new_private_key}
 
 
