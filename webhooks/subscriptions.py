@@ -2,9 +2,13 @@
 
 Rules:
 
-- Functions work in the caller's transaction, flush, and never commit.
+- Functions work in the caller's transaction, flush, and never commit. Those that take
+  an id raise ``UnknownSubscriptionError`` when there is none of it.
 - Credentials, client keys and signing secrets are sealed in the database; a signing
-  secret is returned in clear once, when it is made.
+  secret is returned in clear once, when it is made. The public half of a key is stored
+  beside it in clear.
+- A subscription has a symmetric secret always, and an ed25519 key once it asks for
+  ``v1a``. Which of them sign is its choice (``signatures``).
 - What may be chosen, ``webhooks.roster.specs`` and ``spec_checks`` say.
 - Whoever changes a subscription locks its row first, and has everybody read it anew
   (``webhooks.roster.members``). Events wait for none of this.
@@ -20,11 +24,12 @@ Rules:
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
@@ -35,18 +40,12 @@ from webhooks.errors import (
 )
 from webhooks.events import new_sortable_id
 from webhooks.queue.row import try_now
-from webhooks.roster.members import change
-from webhooks.roster.secrets import (
-    SecretBox,
-    apply_changes,
-    columns_of,
-    place_of,
-    spec_of,
-)
-from webhooks.roster.signing_keys import add_key, add_missing_keys, rotate_keys
+from webhooks.roster.members import NEWEST_FIRST, change
+from webhooks.roster.secrets import SecretBox, apply_changes, columns_of, place_of
 from webhooks.roster.spec_checks import check_spec
 from webhooks.roster.specs import FACTS, Scheme, SubscriptionSpec
 from webhooks.sending.guard import AddressGuard
+from webhooks.sending.signing import new_private_key, new_secret, public_key_of
 from webhooks.statements import read_rows
 from webhooks.tables import (
     LIVE_STATES,
@@ -64,9 +63,12 @@ logger = logging.getLogger(__name__)
 #: Every event is held against each of them, in the transaction of the change.
 MAX_SUBSCRIPTIONS = 1000
 MAX_OVERLAP = timedelta(days=30)
-DEFAULT_OVERLAP = timedelta(hours=24)
+#: Of each scheme.
+MAX_LIVE_SECRETS = 10
 REASON_DELETED = "the subscription was deleted"
 BURIED_AT_ONCE = 1_000
+
+_PRESENT = select(Subscription).where(Subscription.deleted_at.is_(None))
 
 
 def create(
@@ -96,18 +98,14 @@ def create(
     )
     session.add(subscription)
     session.flush()
-    secret, _ = add_key(session, box, subscription.id, Scheme.V1, now=now)
-    add_missing_keys(session, box, subscription, now=now)
+    secret, _ = _add_key(session, box, subscription.id, Scheme.V1, now=now)
+    _add_missing_keys(session, box, subscription, now=now)
     change(session)
     return subscription, secret
 
 
 def get(session: Session, subscription_id: str) -> Subscription:
-    """Find a subscription that was not deleted.
-
-    Raises:
-        UnknownSubscriptionError: there is none.
-    """
+    """Find a subscription that was not deleted."""
     subscription = session.get(Subscription, subscription_id)
     if subscription is None or subscription.deleted_at is not None:
         raise UnknownSubscriptionError
@@ -118,7 +116,7 @@ def list_page(
     session: Session, *, limit: int, after: str | None = None
 ) -> Iterator[Subscription]:
     """List subscriptions by id, oldest first, those after ``after``."""
-    query = select(Subscription).where(Subscription.deleted_at.is_(None))
+    query = _PRESENT
     if after is not None:
         query = query.where(Subscription.id > after)
     return _rows(session, query.order_by(Subscription.id), limit)
@@ -132,9 +130,7 @@ def list_of_format(
     before: str | None = None,
 ) -> Iterator[Subscription]:
     """List those of a format by id, newest first, those before ``before``."""
-    query = select(Subscription).where(
-        Subscription.deleted_at.is_(None), Subscription.format == name
-    )
+    query = _PRESENT.where(Subscription.format == name)
     if before is not None:
         query = query.where(Subscription.id < before)
     return _rows(session, query.order_by(Subscription.id.desc()), limit)
@@ -161,7 +157,6 @@ def update_fields(
     certificate, a client key is removed too.
 
     Raises:
-        UnknownSubscriptionError: there is none.
         InvalidSubscriptionError: names the field at fault.
     """
     subscription = _lock(session, subscription_id)
@@ -170,7 +165,7 @@ def update_fields(
     for name in changes:
         if name not in FACTS:
             raise InvalidSubscriptionError(name, f"there is no field {name!r}")
-    before = spec_of(box, subscription)
+    before = apply_changes(box, subscription, {})
     spec = check_spec(guard, apply_changes(box, subscription, changes))
     for name, value in columns_of(box, spec).items():
         setattr(subscription, name, value)
@@ -178,7 +173,7 @@ def update_fields(
         subscription.open_from = None
     subscription.updated_at = now
     session.flush()
-    add_missing_keys(session, box, subscription, now=now)
+    _add_missing_keys(session, box, subscription, now=now)
     if place_of(spec) != place_of(before):
         _start_anew(session, subscription, now)
     change(session)
@@ -195,11 +190,7 @@ def repoint(
 
 
 def pause(session: Session, subscription_id: str, *, now: datetime) -> Subscription:
-    """Hold every waiting delivery, and the ones to come.
-
-    Raises:
-        UnknownSubscriptionError: there is none.
-    """
+    """Hold every waiting delivery, and the ones to come."""
     subscription = _lock(session, subscription_id)
     subscription.state = SubscriptionState.PAUSED
     subscription.state_reason = None
@@ -213,9 +204,6 @@ def resume(session: Session, subscription_id: str, *, now: datetime) -> Subscrip
 
     What waits for a retry is due now too. What waits behind a blocked one goes on
     waiting for it.
-
-    Raises:
-        UnknownSubscriptionError: there is none.
     """
     subscription = _lock(session, subscription_id)
     subscription.state = SubscriptionState.ACTIVE
@@ -232,9 +220,6 @@ def delete(session: Session, subscription_id: str, *, now: datetime) -> None:
     rest. None of it is sent.
 
     Its record stays readable. Its secrets are removed.
-
-    Raises:
-        UnknownSubscriptionError: there is none.
     """
     subscription = _lock(session, subscription_id)
     subscription.deleted_at = now
@@ -308,9 +293,9 @@ def rotate_secret(
     subscription_id: str,
     *,
     now: datetime,
-    overlap: timedelta = DEFAULT_OVERLAP,
+    overlap: timedelta,
 ) -> tuple[str, str]:
-    """Make a new secret; the present ones go on signing for the overlap.
+    """Make a new secret of each scheme; the present ones sign along for the overlap.
 
     The overlap is at most 30 days; zero revokes the old secrets now.
 
@@ -318,15 +303,88 @@ def rotate_secret(
         The new symmetric secret in clear, and its key id.
 
     Raises:
-        UnknownSubscriptionError: there is none.
         InvalidSubscriptionError: the overlap is out of range.
     """
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         raise InvalidSubscriptionError("overlap", "must be 0 to 30 days")
     subscription = _lock(session, subscription_id)
-    made = rotate_keys(session, box, subscription, now=now, overlap=overlap)
+    live = _live_keys(session, [subscription_id], now)
+    for scheme in Scheme:
+        of_scheme = [row for row in live if row.scheme == scheme]
+        for index, row in enumerate(of_scheme):
+            is_kept = index < MAX_LIVE_SECRETS - 1
+            ends_at = now + overlap if is_kept else now
+            row.not_after = min(row.not_after or ends_at, ends_at)
+    if Scheme.V1A in subscription.signatures:
+        _add_key(session, box, subscription_id, Scheme.V1A, now=now)
+    made = _add_key(session, box, subscription_id, Scheme.V1, now=now)
     change(session)
     return made
+
+
+def public_keys(
+    session: Session, subscriptions: Sequence[Subscription], now: datetime
+) -> Mapping[str, list[str]]:
+    """Return what ``v1a`` signatures are verified with now, newest first, by id.
+
+    Asks the database only when one of the subscriptions signs so.
+    """
+    keys: defaultdict[str, list[str]] = defaultdict(list)
+    signing = [row.id for row in subscriptions if Scheme.V1A in row.signatures]
+    if signing:
+        for row in _live_keys(session, signing, now):
+            if row.public_key is not None:
+                keys[row.subscription_id].append(row.public_key)
+    return keys
+
+
+def _live_keys(
+    session: Session, subscription_ids: Sequence[str], now: datetime
+) -> Sequence[SubscriptionSecret]:
+    """Return the secrets that may sign now, newest first."""
+    not_after = SubscriptionSecret.not_after
+    return session.scalars(
+        select(SubscriptionSecret)
+        .where(
+            SubscriptionSecret.subscription_id.in_(subscription_ids),
+            or_(not_after.is_(None), not_after > now),
+        )
+        .order_by(*NEWEST_FIRST)
+    ).all()
+
+
+def _add_missing_keys(
+    session: Session, box: SecretBox, subscription: Subscription, *, now: datetime
+) -> None:
+    """Make a key for each scheme that the subscription asks for and has none of."""
+    present = {row.scheme for row in _live_keys(session, [subscription.id], now)}
+    for scheme in subscription.signatures:
+        if scheme not in present:
+            _add_key(session, box, subscription.id, Scheme(scheme), now=now)
+
+
+def _add_key(
+    session: Session,
+    box: SecretBox,
+    subscription_id: str,
+    scheme: Scheme,
+    *,
+    now: datetime,
+) -> tuple[str, str]:
+    """Make and store a secret of the scheme; return it in clear, and its id."""
+    is_pair = scheme is Scheme.V1A
+    secret = new_private_key() if is_pair else new_secret()
+    row = SubscriptionSecret(
+        id=new_sortable_id("key", now),
+        subscription_id=subscription_id,
+        scheme=scheme,
+        sealed=box.seal(secret),
+        public_key=public_key_of(secret) if is_pair else None,
+        created_at=now,
+    )
+    session.add(row)
+    session.flush()
+    return secret, row.id
 
 
 def _require_room(session: Session) -> None:
@@ -344,8 +402,7 @@ def _require_room(session: Session) -> None:
 
 def _lock(session: Session, subscription_id: str) -> Subscription:
     query = (
-        select(Subscription)
-        .where(Subscription.id == subscription_id, Subscription.deleted_at.is_(None))
+        _PRESENT.where(Subscription.id == subscription_id)
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )

@@ -32,7 +32,6 @@ from webhooks.errors import (
     UnknownSubscriptionError,
 )
 from webhooks.roster.secrets import SecretBox, credential_names
-from webhooks.roster.signing_keys import public_keys
 from webhooks.roster.specs import FACTS, SHOWN, SubscriptionSpec
 from webhooks.sending.guard import AddressGuard
 from webhooks.tables import Subscription
@@ -186,7 +185,7 @@ def subscription_documents(
     """Subscriptions as the API shows them; few are read at a time."""
     rest = iter(rows)
     while portion := list(islice(rest, _SHOWN_AT_ONCE)):
-        keys = public_keys(session, portion, now)
+        keys = subscriptions.public_keys(session, portion, now)
         for row in portion:
             yield _with_keys(row, keys.get(row.id, []))
 

@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from functools import cache
 from typing import Any
 from uuid import uuid4
 from weakref import WeakKeyDictionary
@@ -25,16 +24,11 @@ from webhooks.tables import Roster, Subscription, SubscriptionSecret
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """A sealed signing secret, live until ``not_after``."""
-
-    sealed: str
-    not_after: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class Member:
-    """A subscription that was not deleted; ``keys`` are the newest first."""
+    """A subscription that was not deleted.
+
+    ``keys``: its sealed signing secrets, the newest first, each with when it ends.
+    """
 
     id: str
     url: str
@@ -52,19 +46,35 @@ class Member:
     ca_certificate: str | None
     client_certificate: str | None
     sealed_client_key: str | None
-    keys: Sequence[Key] = ()
+    keys: Sequence[tuple[str, datetime | None]] = ()
 
     def sealed_secrets(self, now: datetime) -> tuple[str, ...]:
         """Return the signing secrets that are live."""
         return tuple(
-            key.sealed
-            for key in self.keys
-            if key.not_after is None or key.not_after > now
+            sealed
+            for sealed, not_after in self.keys
+            if not_after is None or not_after > now
         )
 
 
 Members = Mapping[str, Member]  #: by id, in the order of their ids
-_COLUMNS = [field.name for field in fields(Member)][:-1]
+
+NEWEST_FIRST = (
+    SubscriptionSecret.not_after.is_not(None),
+    SubscriptionSecret.created_at.desc(),
+    SubscriptionSecret.id.desc(),
+)
+_REVISION = select(Roster.revision)
+_SUBSCRIPTIONS: Any = (
+    select(*(getattr(Subscription, field.name) for field in fields(Member)[:-1]))
+    .where(Subscription.deleted_at.is_(None))
+    .order_by(Subscription.id)
+)
+_KEYS = select(
+    SubscriptionSecret.subscription_id,
+    SubscriptionSecret.sealed,
+    SubscriptionSecret.not_after,
+).order_by(*NEWEST_FIRST)
 _read: WeakKeyDictionary[Engine, tuple[str, Members]] = WeakKeyDictionary()
 
 
@@ -84,29 +94,9 @@ def change(session: Session) -> None:
 
 
 def _read_all(cx: Connection) -> Members:
-    keys: defaultdict[str, list[Key]] = defaultdict(list)
-    for subscription_id, *key in fetch(cx, _keys(), {}):
-        keys[subscription_id].append(Key(*key))
+    keys = defaultdict(list)
+    for subscription_id, sealed, not_after in fetch(cx, _KEYS, {}):
+        keys[subscription_id].append((sealed, not_after))
     return {
-        row[0]: Member(*(*row, keys[row[0]])) for row in fetch(cx, _subscriptions(), {})
+        row[0]: Member(*(*row, keys[row[0]])) for row in fetch(cx, _SUBSCRIPTIONS, {})
     }
-
-
-_REVISION = select(Roster.revision)
-
-
-@cache
-def _subscriptions() -> Any:  # noqa: ANN401  # a Select of sixteen columns
-    return (
-        select(*(getattr(Subscription, name) for name in _COLUMNS))
-        .where(Subscription.deleted_at.is_(None))
-        .order_by(Subscription.id)
-    )
-
-
-@cache
-def _keys() -> Any:  # noqa: ANN401  # as above
-    secret = SubscriptionSecret
-    return select(secret.subscription_id, secret.sealed, secret.not_after).order_by(
-        secret.not_after.is_not(None), secret.created_at.desc(), secret.id.desc()
-    )

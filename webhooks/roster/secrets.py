@@ -103,15 +103,10 @@ def _as_json(value: Any) -> Any:  # noqa: ANN401  # of any field
     return list(value) if is_list else value
 
 
-def spec_of(box: SecretBox, subscription: Subscription) -> SubscriptionSpec:
-    """Return what is stored as a specification, its secrets opened."""
-    return apply_changes(box, subscription, {})
-
-
 def apply_changes(
     box: SecretBox, subscription: Subscription, changes: Mapping[str, Any]
 ) -> SubscriptionSpec:
-    """Lay changes, by names of fields, over what is stored.
+    """Lay changes, by names of fields, over what is stored, its secrets opened.
 
     Credentials are merged by name, and one that is None is left out. What cannot be
     opened is as if it had not been stored, and must be said again.

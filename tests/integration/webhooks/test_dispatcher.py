@@ -70,7 +70,7 @@ def test_both_secrets_sign_while_they_overlap(world: World, receiver: Receiver) 
     identity, old = world.subscribe(receiver.url)
     with world.begin() as session:
         new, _ = subscriptions.rotate_secret(
-            session, world.box, identity, now=utc_now()
+            session, world.box, identity, now=utc_now(), overlap=timedelta(hours=24)
         )
     world.enqueue(now=utc_now())
 

@@ -14,13 +14,13 @@ from tests.integration.webhooks.hostile import hostile_receiver, say
 from webhooks import subscriptions
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.roster.secrets import SecretBox, credential_names, open_credentials
-from webhooks.roster.signing_keys import MAX_LIVE_SECRETS, public_keys
 from webhooks.sending.guard import AddressGuard
 from webhooks.sending.signing import public_key_of
 from webhooks.tables import Subscription, SubscriptionSecret
 
 LOCAL = "127.0.0.1"
 LATER = NOW + timedelta(hours=1)
+OVERLAP = timedelta(hours=24)
 CLIENT = Authority().issue("client")
 
 
@@ -50,7 +50,7 @@ def keys_of(world: World, identity: str, scheme: str) -> list[str]:
 def shown_keys(world: World, identity: str) -> list[str]:
     with world.begin() as session:
         row = subscriptions.get(session, identity)
-        return public_keys(session, [row], LATER).get(identity, [])
+        return subscriptions.public_keys(session, [row], LATER).get(identity, [])
 
 
 def test_credentials_are_merged_by_name_and_none_removes_one(world: World) -> None:
@@ -158,7 +158,9 @@ def test_rotation_makes_a_new_secret_of_each_scheme_in_use(world: World) -> None
     (old_public,) = shown_keys(world, identity)
 
     with world.begin() as session:
-        new, _ = subscriptions.rotate_secret(session, world.box, identity, now=NOW)
+        new, _ = subscriptions.rotate_secret(
+            session, world.box, identity, now=NOW, overlap=OVERLAP
+        )
 
     assert set(keys_of(world, identity, "v1")) == {old, new}
     newest, second = shown_keys(world, identity)
@@ -169,16 +171,18 @@ def test_rotation_makes_a_new_secret_of_each_scheme_in_use(world: World) -> None
 def test_ten_keys_of_each_scheme_sign_at_a_time(world: World) -> None:
     identity, _ = world.subscribe(signatures=["v1", "v1a"])
 
-    for _ in range(MAX_LIVE_SECRETS + 2):
+    for _ in range(subscriptions.MAX_LIVE_SECRETS + 2):
         with world.begin() as session:
-            subscriptions.rotate_secret(session, world.box, identity, now=NOW)
+            subscriptions.rotate_secret(
+                session, world.box, identity, now=NOW, overlap=OVERLAP
+            )
 
     world.enqueue()
     (claim,) = world.claim()
     opened_keys = [world.box.open(sealed) for sealed in claim.sealed_secrets]
     prefixes = [secret.partition("_")[0] for secret in opened_keys]
-    assert prefixes.count("whsec") == MAX_LIVE_SECRETS
-    assert prefixes.count("whsk") == MAX_LIVE_SECRETS
+    assert prefixes.count("whsec") == subscriptions.MAX_LIVE_SECRETS
+    assert prefixes.count("whsk") == subscriptions.MAX_LIVE_SECRETS
 
 
 @pytest.mark.parametrize("shows_certificate", [True, False])
