@@ -36,10 +36,18 @@ OPERATIONAL_PREFIX = "webhook."
 PING_EVENT_TYPE = "webhook.ping"
 #: Whoever acts on a webhook by a request that makes others passes it on.
 HOP_HEADER = "webhook-hop"
+EVENT_TYPE = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
+EVENT_TYPE_FILTER = re.compile(rf"\*|{EVENT_TYPE.pattern}(\.\*)?")
 # Made once: making one takes longer than writing a short text.
 _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-EVENT_TYPE = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
-EVENT_TYPE_FILTER = re.compile(r"\*|[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*(\.\*)?")
+#: Writes a JSON value without blanks, and every character as it is.
+compact_json = _ENCODER.encode
+
+
+def new_event_id() -> str:
+    """Make a message id: ``msg_`` and 128 random bits in base32."""
+    encoded = base64.b32encode(secrets.token_bytes(16)).decode()
+    return "msg_" + encoded.rstrip("=").lower()
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ class Event:
     is_opt_in: bool = False
     hop: int = 1
     former_subjects: Sequence[str] = ()
-    id: str = field(default_factory=lambda: new_event_id())  # noqa: PLW0108  # it is defined below
+    id: str = field(default_factory=new_event_id)
 
     def __post_init__(self) -> None:
         if not EVENT_TYPE.fullmatch(self.type):
@@ -93,17 +101,6 @@ def standard_body(event: Event) -> bytes:
         "data": dict(event.data),
     }
     return compact_json(document).encode()
-
-
-def compact_json(value: object) -> str:
-    """Write a JSON value without blanks, and every character as it is."""
-    return _ENCODER.encode(value)
-
-
-def new_event_id() -> str:
-    """Make a message id: ``msg_`` and 128 random bits in base32."""
-    encoded = base64.b32encode(secrets.token_bytes(16)).decode()
-    return "msg_" + encoded.rstrip("=").lower()
 
 
 def new_sortable_id(prefix: str, now: datetime) -> str:
