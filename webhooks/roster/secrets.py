@@ -89,18 +89,16 @@ def credential_names(stored: str | None) -> list[str]:
 def columns_of(box: SecretBox, spec: SubscriptionSpec) -> dict[str, Any]:
     """Return a specification as columns, its secrets sealed."""
     key = spec.client_key
+    shown = {name: getattr(spec, name) for name in SHOWN}
     return {
-        **{name: _as_json(getattr(spec, name)) for name in SHOWN},
+        # A tuple is read again as a list: what is compared must be alike.
+        **{
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in shown.items()
+        },
         "sealed_credentials": seal_credentials(box, spec.credentials),
         "sealed_client_key": None if key is None else box.seal(key),
     }
-
-
-def _as_json(value: Any) -> Any:  # noqa: ANN401  # of any field
-    if isinstance(value, Mapping):
-        return dict(value)
-    is_list = isinstance(value, Sequence) and not isinstance(value, str)
-    return list(value) if is_list else value
 
 
 def apply_changes(

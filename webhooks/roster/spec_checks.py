@@ -39,9 +39,6 @@ from webhooks.queue.schedule import check_schedule
 from webhooks.roster.specs import (
     CREDENTIAL_NAME,
     FACTS,
-    MAX_CREDENTIAL_LENGTH,
-    MAX_HEADER_LENGTH,
-    MAX_PEM_LENGTH,
     MAX_TEXT_LENGTH,
     MIN_CREDENTIAL_LENGTH,
     Rule,
@@ -132,8 +129,7 @@ def _check_credentials(credentials: Mapping[str, str]) -> None:
                 " underscores, and is not taken",
             )
         field = f"credentials.{name}"
-        # A shorter one could not be kept out of what a receiver answers.
-        _require_length(field, value, MIN_CREDENTIAL_LENGTH, MAX_CREDENTIAL_LENGTH)
+        _require_length(field, value, FACTS["credentials"].rule)
         if not value.isprintable():
             _refuse(field, "must be one line of text")
 
@@ -175,7 +171,7 @@ def _check_header(name: str, value: str, values: Mapping[str, str]) -> None:
     if value != value.strip():
         _refuse(field, _NOT_ONE_LINE)
     _require_one_line(field, value)
-    _require_length(field, value, 1, MAX_HEADER_LENGTH)
+    _require_length(field, value, FACTS["headers"].rule)
     with _refusing(field):
         _require_names(field, names_in(value), values)
     if name in SECRET_NAMES and not PLACEHOLDER.search(value):
@@ -234,8 +230,9 @@ def _check_certificate(field: str, certificate: str, material: Tls) -> None:
         _refuse(field, "must not have a private key in it")
     if not certificate.isascii() or "\0" in certificate:
         _refuse(field, "must be ASCII text")
-    if max(len(certificate), len(material.client_key or "")) > MAX_PEM_LENGTH:
-        _refuse(field, f"must have at most {MAX_PEM_LENGTH} characters")
+    most = FACTS[field].rule["maxLength"]
+    if max(len(certificate), len(material.client_key or "")) > most:
+        _refuse(field, f"must have at most {most} characters")
     # Loaded here: few receivers need it, and it holds a megabyte.
     from cryptography import x509  # noqa: PLC0415
 
@@ -260,7 +257,10 @@ def _require_one_line(field: str, value: str) -> None:
         _refuse(field, _NOT_ONE_LINE)
 
 
-def _require_length(field: str, value: str, least: int, most: int) -> None:
+def _require_length(field: str, value: str, rule: Rule) -> None:
+    """Judge a value of an object that has the rule."""
+    values = rule["additionalProperties"]
+    least, most = values["minLength"], values["maxLength"]
     if not least <= len(value) <= most:
         _refuse(field, f"must have {least} to {most} characters")
 
