@@ -2,8 +2,8 @@
 
 Rules:
 
-- Functions work in the caller's transaction, flush, and never commit. Those that take
-  an id raise ``UnknownSubscriptionError`` when there is none of it.
+- Functions work in the caller's transaction, flush, and never commit. An id to find or
+  to change that no subscription has raises ``UnknownSubscriptionError``.
 - Credentials, client keys and signing secrets are sealed in the database; a signing
   secret is returned in clear once, when it is made. The public half of a key is stored
   beside it in clear.
@@ -23,7 +23,6 @@ Rules:
   in its order and with a fresh budget. What is blocked stays a person's decision.
 """
 
-import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -57,8 +56,6 @@ from webhooks.tables import (
     SubscriptionState,
     state_in,
 )
-
-logger = logging.getLogger(__name__)
 
 #: Every event is held against each of them, in the transaction of the change.
 MAX_SUBSCRIPTIONS = 1000
@@ -388,12 +385,8 @@ def _add_key(
 
 
 def _require_room(session: Session) -> None:
-    present = session.scalar(
-        select(func.count())
-        .select_from(Subscription)
-        .where(Subscription.deleted_at.is_(None))
-    )
-    if (present or 0) >= MAX_SUBSCRIPTIONS:
+    present = session.scalars(_PRESENT.with_only_columns(func.count())).one()
+    if present >= MAX_SUBSCRIPTIONS:
         raise TooManySubscriptionsError(
             f"there are {MAX_SUBSCRIPTIONS} subscriptions, which is as many as there"
             " may be: one receiver can pass events on to many"
