@@ -24,7 +24,7 @@ Rules:
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -95,8 +95,7 @@ def create(
     )
     session.add(subscription)
     session.flush()
-    secret, _ = _add_key(session, box, subscription.id, Scheme.V1, now=now)
-    _add_missing_keys(session, box, subscription, now=now)
+    secret, _ = _add_keys(session, box, subscription, now=now)[Scheme.V1]
     change(session)
     return subscription, secret
 
@@ -170,7 +169,8 @@ def update_fields(
         subscription.open_from = None
     subscription.updated_at = now
     session.flush()
-    _add_missing_keys(session, box, subscription, now=now)
+    present = {row.scheme for row in _live_keys(session, [subscription_id], now)}
+    _add_keys(session, box, subscription, present=present, now=now)
     if place_of(spec) != place_of(before):
         _start_anew(session, subscription, now)
     change(session)
@@ -312,11 +312,9 @@ def rotate_secret(
             is_kept = index < MAX_LIVE_SECRETS - 1
             ends_at = now + overlap if is_kept else now
             row.not_after = min(row.not_after or ends_at, ends_at)
-    if Scheme.V1A in subscription.signatures:
-        _add_key(session, box, subscription_id, Scheme.V1A, now=now)
-    made = _add_key(session, box, subscription_id, Scheme.V1, now=now)
+    made = _add_keys(session, box, subscription, now=now)
     change(session)
-    return made
+    return made[Scheme.V1]
 
 
 def public_keys(
@@ -350,38 +348,35 @@ def _live_keys(
     ).all()
 
 
-def _add_missing_keys(
-    session: Session, box: SecretBox, subscription: Subscription, *, now: datetime
-) -> None:
-    """Make a key for each scheme that the subscription asks for and has none of."""
-    present = {row.scheme for row in _live_keys(session, [subscription.id], now)}
-    for scheme in subscription.signatures:
-        if scheme not in present:
-            _add_key(session, box, subscription.id, Scheme(scheme), now=now)
-
-
-def _add_key(
+def _add_keys(
     session: Session,
     box: SecretBox,
-    subscription_id: str,
-    scheme: Scheme,
+    subscription: Subscription,
     *,
+    present: Collection[str] = (),
     now: datetime,
-) -> tuple[str, str]:
-    """Make and store a secret of the scheme; return it in clear, and its id."""
-    is_pair = scheme is Scheme.V1A
-    secret = new_private_key() if is_pair else new_secret()
-    row = SubscriptionSecret(
-        id=new_sortable_id("key", now),
-        subscription_id=subscription_id,
-        scheme=scheme,
-        sealed=box.seal(secret),
-        public_key=public_key_of(secret) if is_pair else None,
-        created_at=now,
-    )
-    session.add(row)
+) -> Mapping[str, tuple[str, str]]:
+    """Make a key of each scheme that a subscription has, but for those ``present``.
+
+    Returns:
+        By scheme, the secret in clear and its id.
+    """
+    made = {}
+    for scheme in {Scheme.V1, *subscription.signatures}.difference(present):
+        is_pair = scheme == Scheme.V1A
+        secret = new_private_key() if is_pair else new_secret()
+        row = SubscriptionSecret(
+            id=new_sortable_id("key", now),
+            subscription_id=subscription.id,
+            scheme=scheme,
+            sealed=box.seal(secret),
+            public_key=public_key_of(secret) if is_pair else None,
+            created_at=now,
+        )
+        session.add(row)
+        made[str(scheme)] = secret, row.id
     session.flush()
-    return secret, row.id
+    return made
 
 
 def _require_room(session: Session) -> None:
