@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Self
 from urllib.parse import SplitResult
 
@@ -34,9 +35,6 @@ from webhooks.errors import BlockedAddressError
 from webhooks.sending.guard import DEFAULT_PORTS, AddressGuard, port_of
 
 logger = logging.getLogger(__name__)
-
-SWITCHING_PROTOCOLS = 101
-FIRST_FINAL_STATUS = 200
 
 
 @dataclass(frozen=True)
@@ -68,27 +66,25 @@ class Watchdog:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._lock = threading.Lock()
-        # In the order of the deadlines.
-        self._watched: dict[object, tuple[float, Callable[[], None]]] = {}
+        # When to call what, in the order of the deadlines.
+        self._watched: dict[Callable[[], None], float] = {}
         self._thread: threading.Thread | None = None
 
-    def watch(self, expire: Callable[[], None]) -> object:
-        """Begin to count; return what ``release`` wants. ``expire`` must be short."""
-        token = object()
+    def watch(self, expire: Callable[[], None]) -> None:
+        """Begin to count; ``expire`` must be short, and not be watched already."""
         with self._lock:
-            self._watched[token] = (time.monotonic() + self._seconds, expire)
+            self._watched[expire] = time.monotonic() + self._seconds
             # Not alive: a fork left it behind.
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(
                     target=self._run, name="webhook-watchdog", daemon=True
                 )
                 self._thread.start()
-        return token
 
-    def release(self, token: object) -> None:
+    def release(self, expire: Callable[[], None]) -> None:
         """Stop to count; nothing happens when the time is over already."""
         with self._lock:
-            self._watched.pop(token, None)
+            self._watched.pop(expire, None)
 
     def _run(self) -> None:
         while True:
@@ -96,10 +92,10 @@ class Watchdog:
                 if not self._watched:
                     self._thread = None
                     return
-                token, (due_at, expire) = next(iter(self._watched.items()))
+                expire, due_at = next(iter(self._watched.items()))
                 remaining = due_at - time.monotonic()
                 if remaining <= 0:
-                    del self._watched[token]
+                    del self._watched[expire]
             if remaining > 0:
                 time.sleep(remaining)
                 continue
@@ -129,20 +125,18 @@ class Exchange:
         self._marked_at = time.monotonic()
         self._give_up_at = self._marked_at + timeouts.total_seconds
         self._lock = threading.Lock()
-        self._open: list[socket.socket | http.client.HTTPResponse] = []
+        self._open = contextlib.ExitStack()
         self._watched: socket.socket | None = None
         self._watchdog = watchdog
-        self._token: object = None
 
     def __enter__(self) -> Self:
-        self._token = self._watchdog.watch(self._expire)
+        self._watchdog.watch(self._expire)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._watchdog.release(self._token)
+        self._watchdog.release(self._expire)
         with self._lock:
-            for part in reversed(self._open):
-                part.close()
+            self._open.close()
 
     def post(
         self,
@@ -167,8 +161,9 @@ class Exchange:
         request = _head(url, {**own, **headers}) + body
         connection = self._connect(host, port, url.scheme)
         if context is not None:
-            connection = context.wrap_socket(connection, server_hostname=host)
-            self._open.append(connection)
+            connection = self._open.enter_context(
+                context.wrap_socket(connection, server_hostname=host)
+            )
             self._mark("tls")
         try:
             connection.sendall(request)
@@ -178,14 +173,7 @@ class Exchange:
         except TimeoutError as error:
             raise ConnectionError from error
         connection.settimeout(self._timeouts.read_seconds)
-        answer = _Response(
-            connection,
-            on_first_byte=lambda: self._mark("first_byte"),
-            is_over=lambda: self.is_expired,
-        )
-        self._open.append(answer)
-        answer.begin()
-        return answer
+        return self._answer(connection)
 
     def _connect(self, host: str, port: int, scheme: str) -> socket.socket:
         """Connect through the guard; what is connected is cut at the deadline."""
@@ -205,16 +193,35 @@ class Exchange:
             elapsed = time.monotonic() - started
             time.sleep(min(-elapsed % grain, self._remaining_seconds()))
             raise
-        self._open.append(connection)
+        self._open.enter_context(connection)
         connection.settimeout(limit)
         with self._lock:
             # TLS moves the descriptor into another object. A duplicate stays ours,
             # and shutting it down ends the same connection.
             self._watched = connection.dup() if scheme == "https" else connection
-            self._open.append(self._watched)
+            self._open.enter_context(self._watched)
             if self.is_expired:
                 self._cut()
         return connection
+
+    def _answer(self, connection: socket.socket) -> http.client.HTTPResponse:
+        """Read the head of an answer, which must be complete."""
+        answer = self._open.enter_context(
+            http.client.HTTPResponse(connection, method="POST")
+        )
+        answer.fp = head = HeadReader(answer.fp.detach(), lambda: self.is_expired)
+        if head.peek(1):
+            self._mark("first_byte")
+        answer.begin()
+        while HTTPStatus.SWITCHING_PROTOCOLS < answer.status < HTTPStatus.OK:
+            answer.headers = answer.msg = None  # type: ignore[assignment]  # As before the first call, so that it reads on.
+            answer.begin()
+        if head.has_cut_line:
+            raise http.client.RemoteDisconnected("the head is not complete")
+        lengths = ",".join(answer.headers.get_all("content-length", ())).split(",")
+        if not answer.chunked and len({length.strip() for length in lengths}) > 1:
+            raise http.client.HTTPException("the lengths of the body differ")
+        return answer
 
     def _remaining_seconds(self) -> float:
         """Time until the deadline, never quite none: 0 would mean no timeout."""
@@ -271,32 +278,3 @@ class HeadReader(io.BufferedReader):
         line = super().readline(size)
         self.has_cut_line = not line.endswith(b"\n")
         return line
-
-
-class _Response(http.client.HTTPResponse):
-    """An answer whose head must be complete."""
-
-    def __init__(
-        self,
-        connection: socket.socket,
-        *,
-        on_first_byte: Callable[[], None],
-        is_over: Callable[[], bool],
-    ) -> None:
-        super().__init__(connection, method="POST")
-        self._reader = HeadReader(self.fp.detach(), is_over)
-        self.fp = self._reader
-        self._on_first_byte = on_first_byte
-
-    def begin(self) -> None:
-        if self._reader.peek(1):
-            self._on_first_byte()
-        super().begin()
-        while SWITCHING_PROTOCOLS < self.status < FIRST_FINAL_STATUS:
-            self.headers = self.msg = None  # type: ignore[assignment]  # As before the first call, so that it reads on.
-            super().begin()
-        if self._reader.has_cut_line:
-            raise http.client.RemoteDisconnected("the head is not complete")
-        lengths = ",".join(self.headers.get_all("content-length", ())).split(",")
-        if not self.chunked and len({length.strip() for length in lengths}) > 1:
-            raise http.client.HTTPException("the lengths of the body differ")

@@ -43,24 +43,29 @@ def test_what_is_released_does_not_expire() -> None:
     is_over = threading.Event()
     watchdog = Watchdog(0.2)
 
-    token = watchdog.watch(lambda: seen.append("released"))
+    def expire() -> None:
+        seen.append("released")
+
+    watchdog.watch(expire)
     watchdog.watch(is_over.set)
-    watchdog.release(token)
+    watchdog.release(expire)
 
     assert is_over.wait(STALL_SECONDS)
     assert seen == []
-    watchdog.release(token)
+    watchdog.release(expire)
 
 
 def test_one_thread_watches_them_all() -> None:
     before = watching_threads()
     watchdog = Watchdog(STALL_SECONDS)
 
-    tokens = [watchdog.watch(lambda: None) for _ in range(50)]
+    events = [threading.Event() for _ in range(50)]
+    for event in events:
+        watchdog.watch(event.set)
 
     assert watching_threads() <= before + 1
-    for token in tokens:
-        watchdog.release(token)
+    for event in events:
+        watchdog.release(event.set)
 
 
 def test_it_goes_on_after_a_pause_and_after_a_callback_that_raised(
