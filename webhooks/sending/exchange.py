@@ -3,6 +3,9 @@
 Rules:
 
 - The connection comes from the address guard, is used once and is closed.
+- All of it (name, connection, TLS, request, head, body) has one deadline, kept by a
+  watchdog that shuts the socket. A timeout per read would not do: a receiver that
+  drips bytes resets it for ever.
 - The last metre is ``http.client``'s reader, below ``requests`` and ``urllib3``: their
   pools, sessions and adapters cost twice what is done here, and half of what
   they do (proxies, cookies, redirects, retries) must not happen.

@@ -1,36 +1,36 @@
-"""One POST to one receiver, ended in time whatever the receiver does.
+"""One POST to one receiver: made, judged, and recorded without its secrets.
 
 Rules:
 
 - No proxy or ``.netrc`` of the environment, no redirect followed (not even read:
-  ``requests`` would read and decompress the whole body of one), no cookie, no retry,
-  no connection kept.
-- Connections go through the address guard; TLS verifies the host name.
-- The whole exchange (name, connection, TLS, request, head, body) has one
-  deadline, kept by a watchdog that shuts the socket. A timeout per read would
-  not do: a receiver that drips bytes resets it for ever.
-- A head that was cut off is no answer, whatever its status line said:
-  ``http.client`` takes a closed connection for the end of the head and would
-  report a false success (``webhooks.sending.exchange``).
+  ``requests`` would read and decompress the whole body of one), no cookie, no retry.
 - A complete 2xx head in time is a success even if the body then stalls. 64 KiB
   of the body are read, never decompressed.
 - Errors are said in our words: neither what a receiver wrote nor a URL ends up in
   ``error``, since both may hold secrets. But where a receiver redirects to is told,
   without user, password, query and fragment.
-- Secrets are replaced in everything that is recorded (``webhooks.sending.redaction``).
+- Request headers are recorded by an allow-list of names; every other value is
+  replaced whole. What was replaced counts as a secret in the answer too.
+- A receiver may echo anything: each secret is looked for as it is and in the
+  encodings that servers echo in (percent, form, JSON, HTML, base64).
+- An answer that is cut in the middle of a secret loses that beginning as well.
 """
 
+import base64
+import html
 import http.client
+import json
 import logging
 import re
 import ssl
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from urllib.parse import quote, urljoin, urlsplit
+from functools import cached_property
+from urllib.parse import quote, quote_plus, urljoin, urlsplit
 
 from requests.exceptions import InvalidHeader
 from urllib3 import HTTPHeaderDict
@@ -39,7 +39,6 @@ from webhooks.errors import WebhooksError
 from webhooks.queue.schedule import parse_retry_after
 from webhooks.sending.exchange import Exchange, Timeouts, Watchdog
 from webhooks.sending.guard import AddressGuard
-from webhooks.sending.redaction import Redactor
 from webhooks.sending.tls import Tls, TlsContexts
 from webhooks.tables import AttemptOutcome
 
@@ -50,9 +49,8 @@ logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 64 * 1024
 MAX_HEADERS = 100
 MAX_HEADER_LENGTH = 1024
-USER_AGENT = "stagegate-webhooks/1"
 OWN_HEADERS = {
-    "user-agent": USER_AGENT,
+    "user-agent": "stagegate-webhooks/1",
     "accept-encoding": "identity",
     "connection": "close",
 }
@@ -65,6 +63,7 @@ _OF_A_PATH = "/%:@!$&'()*+,;=~"
 
 # The first that fits, so the narrower ones stand first.
 _SENTENCES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    ((ssl.SSLError,), "TLS: the handshake failed"),
     ((InvalidHeader, UnicodeError), "a header cannot be sent"),
     ((TimeoutError,), "the receiver stopped answering"),
     (
@@ -74,13 +73,27 @@ _SENTENCES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((ValueError,), "the URL is not allowed"),
 )
 
+REDACTED = "(redacted)"
+#: Header names whose values nobody can use, besides ``ce-…`` (CloudEvents).
+SAFE_HEADERS = frozenset(
+    {
+        *("accept", "accept-encoding", "connection", "content-type", "user-agent"),
+        *("webhook-id", "webhook-timestamp", "webhook-replay", "webhook-gap"),
+        *("x-github-api-version", "x-github-event", "x-gitlab-event"),
+        *("x-mlflow-delivery-id", "x-mlflow-timestamp"),
+    }
+)
+#: Header names of answers that are secrets between the receiver and its clients.
+SECRET_ANSWER_HEADERS = frozenset({"set-cookie", "set-cookie2", "authorization"})
+MIN_ECHO_LENGTH = 8
+MIN_BEGINNING = 4
+
 
 @dataclass(frozen=True)
 class SendResult:
     """What became of one attempt; ``outcome`` is delivered or failed.
 
-    ``address`` is the one that was connected to. ``timings`` are the seconds of
-    each part that ended: ``name``, ``connect``, ``tls``, ``first_byte``.
+    ``address`` and ``timings`` are those of the exchange.
     """
 
     outcome: AttemptOutcome
@@ -232,8 +245,11 @@ def explain(error: Exception) -> str:
     """Return why a request could not be made or answered."""
     if isinstance(error, WebhooksError):
         return error.message
-    if isinstance(error, ssl.SSLError):
-        return _explain_tls(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: {error.verify_message}"
+    reason = str(getattr(error, "reason", ""))
+    if isinstance(error, ssl.SSLError) and "CERTIFICATE_REQUIRED" in reason:
+        return "TLS: the receiver demands a client certificate"
     for kinds, sentence in _SENTENCES:
         if isinstance(error, kinds):
             return sentence
@@ -274,10 +290,89 @@ def _address_shown(url: str, reference: str) -> str | None:
     return address[:MAX_ADDRESS_LENGTH]
 
 
-def _explain_tls(error: ssl.SSLError) -> str:
-    """Say why a certificate was refused, in OpenSSL's words."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS: {error.verify_message}"
-    if "CERTIFICATE_REQUIRED" in str(getattr(error, "reason", "")):
-        return "TLS: the receiver demands a client certificate"
-    return "TLS: the handshake failed"
+def is_safe(name: str) -> bool:
+    """Whether a request header's value may be recorded."""
+    lower = name.lower()
+    return lower in SAFE_HEADERS or lower.startswith("ce-")
+
+
+class Redactor:
+    """Replaces secrets in text and bytes.
+
+    Args:
+        secrets: clear values, in any order; empty ones are ignored.
+        headers: the request's headers, whose unsafe values are secrets as well.
+    """
+
+    def __init__(self, secrets: Iterable[str], headers: Mapping[str, str]) -> None:
+        self._secrets = {secret for secret in secrets if secret}
+        # In pieces, too: "Bearer x", "v1,x v1,y".
+        self._pieces = {
+            piece
+            for name, value in headers.items()
+            if not is_safe(name)
+            for piece in value.split()
+            if len(piece) >= MIN_ECHO_LENGTH
+        }
+        # No form is shorter than its secret, and most answers are short.
+        self._shortest = min(map(len, self._secrets | self._pieces), default=0)
+
+    @cached_property
+    def _forms(self) -> list[str]:
+        encoded = {form for secret in self._secrets for form in _forms(secret)}
+        forms = encoded | self._pieces
+        # A header's bytes are read as Latin-1, whatever they were meant as.
+        forms |= {form.encode().decode("latin-1") for form in forms}
+        # The longest first: a secret may contain another one.
+        return sorted(forms, key=len, reverse=True)
+
+    def request_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """Return the request's headers as they may be recorded."""
+        return {
+            name: self.text(value) if is_safe(name) else REDACTED
+            for name, value in headers.items()
+        }
+
+    def response_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """Return the answer's headers as they may be recorded, names in lower case."""
+        return {
+            self.text(name).lower(): REDACTED
+            if name.lower() in SECRET_ANSWER_HEADERS
+            else self.text(value)
+            for name, value in headers.items()
+        }
+
+    def text(self, text: str) -> str:
+        """Replace every secret in a text."""
+        if len(text) >= self._shortest:
+            for form in self._forms:
+                text = text.replace(form, REDACTED)
+        return text
+
+    def body(self, body: bytes) -> bytes:
+        """Replace every secret in the bytes, and the beginning of one at their end."""
+        if len(body) < min(self._shortest, MIN_BEGINNING):
+            return body
+        forms = [form.encode() for form in self._forms]
+        for form in forms:
+            body = body.replace(form, REDACTED.encode())
+        for form in forms:
+            if form[:MIN_BEGINNING] not in body[-len(form) :]:
+                continue
+            for length in range(min(len(form) - 1, len(body)), MIN_BEGINNING - 1, -1):
+                if body.endswith(form[:length]):
+                    return body[:-length] + REDACTED.encode()
+        return body
+
+
+def _forms(secret: str) -> Iterable[str]:
+    """Yield a secret as it may come back."""
+    yield secret
+    for encoded in (quote(secret), quote(secret, safe=""), quote_plus(secret)):
+        yield encoded
+        yield re.sub("%..", lambda escape: escape[0].lower(), encoded)
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    yield html.escape(secret)
+    yield base64.b64encode(secret.encode()).decode().rstrip("=")
+    yield base64.urlsafe_b64encode(secret.encode()).decode().rstrip("=")

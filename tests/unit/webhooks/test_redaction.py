@@ -8,7 +8,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from webhooks.sending.redaction import REDACTED, Redactor
+from webhooks.sending.sender import REDACTED, Redactor
 
 SECRET = 'Pa ss/w"ö&??>>~1'
 
