@@ -175,7 +175,15 @@ class Sender:
         started = time.monotonic()
         sent_headers = {**headers, **OWN_HEADERS}
         with Exchange(self.guard, self.timeouts, self._watchdog) as exchange:
-            answer = self._exchange(exchange, url, body, sent_headers, tls=tls)
+            try:
+                parts = self.guard.check_url(url)
+                context = self._contexts.get(tls) if parts.scheme == "https" else None
+                response = exchange.post(parts, body, sent_headers, context)
+            except Exception as error:  # noqa: BLE001  # Whatever a receiver or its URL provokes is a failed attempt, and the reason is kept.
+                reason = EXPIRED if exchange.is_expired else explain(error)
+                answer = _Answer(error=reason)
+            else:
+                answer = _read(response, url)
         redactor = Redactor(secrets, sent_headers)
         return SendResult(
             outcome=AttemptOutcome.FAILED if answer.error else AttemptOutcome.DELIVERED,
@@ -189,23 +197,6 @@ class Sender:
             address=exchange.address,
             timings=exchange.timings,
         )
-
-    def _exchange(
-        self,
-        exchange: Exchange,
-        url: str,
-        body: bytes,
-        headers: Mapping[str, str],
-        *,
-        tls: Tls | None,
-    ) -> _Answer:
-        try:
-            parts = self.guard.check_url(url)
-            context = self._contexts.get(tls) if parts.scheme == "https" else None
-            response = exchange.post(parts, body, headers, context)
-        except Exception as error:  # noqa: BLE001  # Whatever a receiver or its URL provokes is a failed attempt, and the reason is kept.
-            return _Answer(error=EXPIRED if exchange.is_expired else explain(error))
-        return _read(response, url)
 
 
 def _read(response: http.client.HTTPResponse, url: str) -> _Answer:
