@@ -29,9 +29,14 @@ from webhooks.roster.secrets import SecretBox, seal_credentials
 from webhooks.roster.spec_checks import check_spec
 from webhooks.roster.specs import Scheme, SubscriptionSpec
 from webhooks.sending.guard import AddressGuard
-from webhooks.sending.prepare import Claim, Outgoing, prepare
+from webhooks.sending.prepare import (
+    Claim,
+    Outgoing,
+    new_private_key,
+    new_secret,
+    prepare,
+)
 from webhooks.sending.sender import OWN_HEADERS, REDACTED, Redactor
-from webhooks.sending.signing import new_private_key, new_secret
 from webhooks.statements import fetch_one
 from webhooks.tables import DeliveryKind, EventRow
 

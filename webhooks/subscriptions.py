@@ -44,7 +44,7 @@ from webhooks.roster.secrets import SecretBox, apply_changes, columns_of, place_
 from webhooks.roster.spec_checks import check_spec
 from webhooks.roster.specs import FACTS, Scheme, SubscriptionSpec
 from webhooks.sending.guard import AddressGuard
-from webhooks.sending.signing import new_private_key, new_secret, public_key_of
+from webhooks.sending.prepare import new_private_key, new_secret, public_key_of
 from webhooks.statements import read_rows
 from webhooks.tables import (
     LIVE_STATES,

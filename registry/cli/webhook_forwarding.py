@@ -17,8 +17,8 @@ from webhooks.errors import RenderError
 from webhooks.events import HOP_HEADER, Event, is_asked_for
 from webhooks.formats import render
 from webhooks.sending.guard import AddressGuard
+from webhooks.sending.prepare import check_secret, new_secret, sign
 from webhooks.sending.sender import Sender
-from webhooks.sending.signing import check_secret, new_secret, sign
 
 _EVERY_NETWORK = ("0.0.0.0/0", "::/0")
 _FORMAT = "standard"

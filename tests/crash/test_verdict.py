@@ -21,7 +21,7 @@ from tests.crash.facts import Facts, StoredDelivery
 from tests.crash.ledger import Operation, ReceivedAnswer, RequestLedger
 from tests.crash.verdict import Evidence, judge
 from tests.receiver import ReceivedRequest
-from webhooks.sending.signing import new_secret
+from webhooks.sending.prepare import new_secret
 from webhooks.tables import EventRow
 
 SECRETS = {path: new_secret() for path in ENDPOINTS}

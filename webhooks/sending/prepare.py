@@ -8,13 +8,31 @@ Rules:
   own, lent values, the content type, the signature, the format's own signature.
 - What is signed is the body as it is sent, secrets included.
 - ``secrets`` has every clear value that the receiver knows: it may send it back.
+
+Signatures are those of Standard Webhooks 1.0:
+
+- ``v1``: HMAC-SHA256. A secret is ``whsec_`` and the base64 of 32 random bytes; the
+  decoded bytes are the key ("Signature scheme").
+- ``v1a``: ed25519. A private key is ``whsk_`` and the base64 of seed and public key
+  (64 bytes, as libsodium has it); the receiver gets ``whpk_`` and the base64 of the
+  32 public bytes.
+- The timestamp is the attempt's, the id stays the same over all attempts.
+- Every live secret signs; the signatures are joined by a space, so a receiver
+  may hold the old or the new secret while they overlap.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+import base64
+import binascii
+import secrets as random_source
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from math import floor
 from types import MappingProxyType
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from standardwebhooks.webhooks import Webhook
 
 from webhooks.errors import (
     InvalidSubscriptionError,
@@ -27,7 +45,6 @@ from webhooks.formats.standard import HUB_HEADER, hub_signature, read_hub_signat
 from webhooks.formats.writing import LENT_NAMES, SUBSCRIPTION_ID, fill, fill_body
 from webhooks.roster.secrets import SecretBox, open_credentials
 from webhooks.roster.specs import Scheme
-from webhooks.sending.signing import scheme_of, sign
 from webhooks.sending.tls import Tls
 from webhooks.tables import DeliveryKind
 
@@ -35,6 +52,16 @@ REPLAY_HEADER = "webhook-replay"
 #: The message before this one was given up.
 GAP_HEADER = "webhook-gap"
 NOTHING_LENT: Mapping[str, str] = MappingProxyType({})
+#: What a format rendered that is gone by now is sent as it is.
+_GONE = replace(FORMATS["standard"], lends_by_header=False)
+
+SECRET_PREFIX = "whsec_"  # noqa: S105  # A public prefix, not a secret.
+PRIVATE_KEY_PREFIX = "whsk_"
+PUBLIC_KEY_PREFIX = "whpk_"
+SECRET_BYTES = 32
+MIN_SECRET_BYTES = 24
+MAX_SECRET_BYTES = 64
+SEED_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -106,26 +133,25 @@ def prepare(
         UnsendableError: a secret cannot be opened, is missing or does not fit
             where it stands; the message holds no secret.
     """
-    try:
-        credentials = open_credentials(box, claim.sealed_credentials)
-        client_key = claim.sealed_client_key and box.open(claim.sealed_client_key)
-    except UnsealError as error:
-        raise UnsendableError("the credentials cannot be opened") from error
-    signing_secrets = _signing_secrets(claim, box)
+    credentials, client_key, signing_secrets = _open(claim, box)
     present = dict.fromkeys(LENT_NAMES, "") | {SUBSCRIPTION_ID: claim.subscription_id}
     values = {**present, **lent, **credentials}
+    chosen = FORMATS.get(claim.format, _GONE)
+    made: Mapping[str, str] = {}
     try:
         url = fill(claim.url, values)
         body = fill_body(claim.body, claim.content_type, values)
-        made = _made_by_credentials(claim, credentials)
-        headers = _headers(claim, values, made, lent) | _hub(claim, values, body)
+        if "authorization" not in claim.headers:
+            made = chosen.authorization(claim.options, credentials)
+        headers = _headers(claim, values, made, lent if chosen.lends_by_header else {})
+        if template := read_hub_signature(claim.options):
+            headers[HUB_HEADER] = hub_signature(fill(template, values), body)
     except KeyError as error:
         raise UnsendableError(f"the credential {error.args[0]!r} is missing") from error
     except (InvalidSubscriptionError, RenderError) as error:
         raise UnsendableError(error.message) from error
-    headers |= _sign(claim, now, body, signing_secrets)
-    if known := FORMATS.get(claim.format):
-        headers |= known.signature(claim.event_id, now, body, credentials)
+    headers |= _attempt_headers(claim, now, body, signing_secrets)
+    headers |= chosen.signature(claim.event_id, now, body, credentials)
     material = Tls(claim.ca_certificate, claim.client_certificate, client_key)
     bare = [secret.partition("_")[2] for secret in signing_secrets]
     clear = {*credentials.values(), *lent.values(), *made.values(), *signing_secrets}
@@ -138,16 +164,39 @@ def prepare(
     )
 
 
-def _signing_secrets(claim: Claim, box: SecretBox) -> list[str]:
-    """Open the live secrets of the schemes that the subscription asks for."""
+def _open(claim: Claim, box: SecretBox) -> tuple[dict[str, str], str | None, list[str]]:
+    """Open credentials, client key, and the secrets that are to sign."""
+    try:
+        credentials = open_credentials(box, claim.sealed_credentials)
+        client_key = claim.sealed_client_key and box.open(claim.sealed_client_key)
+    except UnsealError as error:
+        raise UnsendableError("the credentials cannot be opened") from error
     try:
         opened = [box.open(sealed) for sealed in claim.sealed_secrets]
     except UnsealError as error:
         raise UnsendableError("the signing secret cannot be used") from error
-    return [secret for secret in opened if scheme_of(secret) in claim.signatures]
+    signing = [secret for secret in opened if _scheme_of(secret) in claim.signatures]
+    return credentials, client_key, signing
 
 
-def _sign(
+def _headers(
+    claim: Claim,
+    values: Mapping[str, str],
+    made: Mapping[str, str],
+    lent: Mapping[str, str],
+) -> dict[str, str]:
+    own = {name: fill(value, values) for name, value in claim.headers.items()}
+    headers = {**claim.delivery_headers, **made, **own}
+    for name, value in lent.items():
+        headers[f"webhook-{name.replace('_', '-')}"] = value
+    for name, value in headers.items():
+        # It would end the header or the whole head; the value may be secret.
+        if not (value.isascii() and value.isprintable()):
+            raise UnsendableError(f"the header {name} is not one line of ASCII text")
+    return headers
+
+
+def _attempt_headers(
     claim: Claim, now: datetime, body: bytes, secrets: list[str]
 ) -> dict[str, str]:
     try:
@@ -162,37 +211,91 @@ def _sign(
     return headers
 
 
-def _made_by_credentials(
-    claim: Claim, credentials: Mapping[str, str]
-) -> Mapping[str, str]:
-    """Return the headers that the format makes of the credentials."""
-    known = FORMATS.get(claim.format)
-    if known is None or "authorization" in claim.headers:
-        return {}
-    return known.authorization(claim.options, credentials)
+def new_secret() -> str:
+    """Make a signing secret of 256 random bits."""
+    return SECRET_PREFIX + _base64(random_source.token_bytes(SECRET_BYTES))
 
 
-def _headers(
-    claim: Claim,
-    values: Mapping[str, str],
-    made: Mapping[str, str],
-    lent: Mapping[str, str],
+def new_private_key() -> str:
+    """Make an ed25519 key."""
+    key = Ed25519PrivateKey.generate()
+    pair = key.private_bytes_raw() + key.public_key().public_bytes_raw()
+    return PRIVATE_KEY_PREFIX + _base64(pair)
+
+
+def public_key_of(private_key: str) -> str:
+    """Return what a receiver verifies ``v1a`` with."""
+    public = _read_private_key(private_key).public_key().public_bytes_raw()
+    return PUBLIC_KEY_PREFIX + _base64(public)
+
+
+def check_secret(secret: str) -> None:
+    """Refuse what is not a symmetric Standard Webhooks secret.
+
+    Raises:
+        ValueError: the prefix, the base64 or the length (24 to 64 bytes) is wrong.
+    """
+    if not secret.startswith(SECRET_PREFIX):
+        raise ValueError(f"a signing secret starts with {SECRET_PREFIX}")
+    try:
+        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    except binascii.Error as error:
+        raise ValueError("a signing secret is base64 after its prefix") from error
+    if not MIN_SECRET_BYTES <= len(key) <= MAX_SECRET_BYTES:
+        raise ValueError(
+            f"a signing secret has {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes"
+        )
+
+
+def sign(
+    message_id: str, attempted_at: datetime, body: bytes, secrets: Sequence[str]
 ) -> dict[str, str]:
-    own = {name: fill(value, values) for name, value in claim.headers.items()}
-    headers = {**claim.delivery_headers, **made, **own}
-    known = FORMATS.get(claim.format)
-    if known is not None and known.lends_by_header:
-        for name, value in lent.items():
-            headers[f"webhook-{name.replace('_', '-')}"] = value
-    for name, value in headers.items():
-        # It would end the header or the whole head; the value may be secret.
-        if not (value.isascii() and value.isprintable()):
-            raise UnsendableError(f"the header {name} is not one line of ASCII text")
-    return headers
+    """Make the three headers of one attempt.
+
+    Args:
+        message_id: the event's id, without dots.
+        attempted_at: the aware instant of this attempt.
+        body: the exact bytes that will be sent; UTF-8.
+        secrets: every live secret or private key, newest first.
+
+    Raises:
+        ValueError: no secret, a dotted id, or a naive instant.
+    """
+    if not secrets:
+        raise ValueError("a message needs at least one secret to be signed with")
+    if "." in message_id:
+        raise ValueError(f"a message id has no dot, got {message_id!r}")
+    if attempted_at.tzinfo is None:
+        raise ValueError("the instant of an attempt must be aware")
+    # The library misreads aware datetimes that are not in UTC.
+    instant = attempted_at.astimezone(UTC)
+    timestamp, text = floor(instant.timestamp()), body.decode()
+    signatures = [
+        _sign_v1a(secret, f"{message_id}.{timestamp}.{text}")
+        if _scheme_of(secret) is Scheme.V1A
+        else Webhook(secret).sign(msg_id=message_id, timestamp=instant, data=text)
+        for secret in secrets
+    ]
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": " ".join(signatures),
+    }
 
 
-def _hub(claim: Claim, values: Mapping[str, str], body: bytes) -> dict[str, str]:
-    template = read_hub_signature(claim.options)
-    if template is None:
-        return {}
-    return {HUB_HEADER: hub_signature(fill(template, values), body)}
+def _scheme_of(secret: str) -> Scheme:
+    return Scheme.V1A if secret.startswith(PRIVATE_KEY_PREFIX) else Scheme.V1
+
+
+def _sign_v1a(private_key: str, signed_text: str) -> str:
+    signature = _read_private_key(private_key).sign(signed_text.encode())
+    return f"{Scheme.V1A},{_base64(signature)}"
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _read_private_key(text: str) -> Ed25519PrivateKey:
+    pair = base64.b64decode(text.removeprefix(PRIVATE_KEY_PREFIX), validate=True)
+    return Ed25519PrivateKey.from_private_bytes(pair[:SEED_BYTES])

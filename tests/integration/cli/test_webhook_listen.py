@@ -14,7 +14,7 @@ from tests.receiver import Receiver as LocalReceiver
 from tests.server import RunningServer
 from tests.services.processes import free_port
 from webhooks.receiver import Receiver
-from webhooks.sending.signing import new_secret
+from webhooks.sending.prepare import new_secret
 
 LONG_AGO = ("--since", "2026-01-01")
 #: Of a delivery to one subscription, or of the moment.

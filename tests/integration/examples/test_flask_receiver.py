@@ -21,7 +21,7 @@ from tests.receiver import Receiver
 from tests.server import RunningServer
 from tests.services.processes import free_port, stop, wait_until_ready
 from tests.waiting import STALL_SECONDS
-from webhooks.sending.signing import sign
+from webhooks.sending.prepare import sign
 
 
 @dataclass

@@ -15,7 +15,7 @@ from webhooks import subscriptions
 from webhooks.errors import InvalidSubscriptionError
 from webhooks.roster.secrets import SecretBox, credential_names, open_credentials
 from webhooks.sending.guard import AddressGuard
-from webhooks.sending.signing import public_key_of
+from webhooks.sending.prepare import public_key_of
 from webhooks.tables import Subscription, SubscriptionSecret
 
 LOCAL = "127.0.0.1"

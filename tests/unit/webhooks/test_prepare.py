@@ -10,8 +10,7 @@ from svix.webhooks import Webhook as SvixWebhook
 
 from webhooks.errors import UnsendableError
 from webhooks.roster.secrets import SecretBox, seal_credentials
-from webhooks.sending.prepare import Claim, prepare
-from webhooks.sending.signing import new_private_key, new_secret
+from webhooks.sending.prepare import Claim, new_private_key, new_secret, prepare
 from webhooks.sending.tls import Tls
 from webhooks.tables import DeliveryKind
 

@@ -24,7 +24,7 @@ from webhooks.receiver import (
     Store,
     Ticket,
 )
-from webhooks.sending.signing import new_secret, sign
+from webhooks.sending.prepare import new_secret, sign
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECRET = new_secret()

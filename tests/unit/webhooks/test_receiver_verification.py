@@ -27,7 +27,7 @@ from webhooks.receiver import (
     SignatureError,
     TooOldError,
 )
-from webhooks.sending.signing import new_private_key, new_secret, public_key_of, sign
+from webhooks.sending.prepare import new_private_key, new_secret, public_key_of, sign
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECRET = new_secret()

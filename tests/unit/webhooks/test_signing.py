@@ -11,7 +11,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from svix.webhooks import Webhook as SvixWebhook
 
 from webhooks.events import new_event_id
-from webhooks.sending.signing import (
+from webhooks.sending.prepare import (
     check_secret,
     new_private_key,
     new_secret,
