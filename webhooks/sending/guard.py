@@ -144,7 +144,10 @@ def embedded_ipv4(address: IPAddress) -> tuple[ipaddress.IPv4Address, ...]:
     if value > 1 and any(address in network for network in _IPV4_IN_LAST_BITS):
         numbers.append(value)
     if address in _LOCAL_NAT64:
-        numbers += _rfc6052_choices(value)
+        # A /48, /56 and /64 prefix puts it in three places, and all of them skip the
+        # bits 64 to 71 (RFC 6052 §2.2).
+        without_u = (value >> 64) << 56 | value & ((1 << 56) - 1)
+        numbers += [without_u >> shift for shift in (40, 32, 24)]
     if address.sixtofour:
         numbers.append(value >> 80)
     if address.teredo:
@@ -152,15 +155,6 @@ def embedded_ipv4(address: IPAddress) -> tuple[ipaddress.IPv4Address, ...]:
     if (value >> 32) & _ISATAP_MASK == _ISATAP:
         numbers.append(value)
     return tuple(ipaddress.IPv4Address(entry & 0xFFFFFFFF) for entry in numbers)
-
-
-def _rfc6052_choices(value: int) -> list[int]:
-    """Read the address at each place where a /48, /56 or /64 prefix puts it.
-
-    Bits 64 to 71 are skipped by every one of them (RFC 6052 §2.2).
-    """
-    without_u = (value >> 64) << 56 | value & ((1 << 56) - 1)
-    return [without_u >> shift for shift in (40, 32, 24)]
 
 
 def _is_listed(address: IPAddress, networks: Sequence[IPNetwork]) -> bool:
@@ -219,24 +213,21 @@ class BoundedResolver:
     def resolve(self, host: str, port: int, timeout_seconds: float) -> Sequence[str]:
         """Return the host's addresses, or none when they do not come in time."""
         give_up_at = time.monotonic() + timeout_seconds
-        lookup = self._join(host, port, timeout_seconds)
-        if lookup is None:
-            return ()
         try:
+            lookup = self._join((host, port), timeout_seconds)
             return lookup.result(max(0.0, give_up_at - time.monotonic()))
         except TimeoutError:
             return ()
 
-    def _join(self, host: str, port: int, timeout_seconds: float) -> Lookup | None:
-        """Find or start the lookup of the name; None while every thread stalls."""
-        key = (host, port)
+    def _join(self, key: tuple[str, int], timeout_seconds: float) -> Lookup:
+        """Find or start the lookup of the name (TimeoutError: every thread stalls)."""
 
         def may_go_on() -> bool:
             return key in self._under_way or len(self._under_way) < MAX_THREADS
 
         with self._has_room:
             if not self._has_room.wait_for(may_go_on, timeout_seconds):
-                return None
+                raise TimeoutError
             if key in self._under_way:
                 return self._under_way[key]
             # A fork leaves them behind.
@@ -254,16 +245,14 @@ class BoundedResolver:
             return self._under_way[key]
 
     def _work(self) -> None:
-        while key := self._next():
+        """Ask for one name after another, until none is wanted for a while."""
+        while True:
+            with self._has_work:
+                if not self._has_work.wait_for(lambda: self._wanted, IDLE_SECONDS):
+                    self._threads.remove(threading.current_thread())
+                    return
+                key = self._wanted.popleft()
             self._ask(key)
-
-    def _next(self) -> tuple[str, int] | None:
-        """Wait for a name; None when the thread that asks has waited in vain."""
-        with self._has_work:
-            if self._has_work.wait_for(lambda: self._wanted, IDLE_SECONDS):
-                return self._wanted.popleft()
-            self._threads.remove(threading.current_thread())
-            return None
 
     def _ask(self, key: tuple[str, int]) -> None:
         answers: Sequence[str] = ()

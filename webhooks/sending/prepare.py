@@ -48,9 +48,6 @@ from webhooks.roster.specs import Scheme
 from webhooks.sending.tls import Tls
 from webhooks.tables import DeliveryKind
 
-REPLAY_HEADER = "webhook-replay"
-#: The message before this one was given up.
-GAP_HEADER = "webhook-gap"
 NOTHING_LENT: Mapping[str, str] = MappingProxyType({})
 #: What a format rendered that is gone by now is sent as it is.
 _GONE = replace(FORMATS["standard"], lends_by_header=False)
@@ -205,9 +202,9 @@ def _attempt_headers(
         raise UnsendableError("the signing secret cannot be used") from error
     headers["content-type"] = claim.content_type
     if claim.kind == DeliveryKind.REPLAY:
-        headers[REPLAY_HEADER] = "true"
+        headers["webhook-replay"] = "true"
     if claim.follows_gap:
-        headers[GAP_HEADER] = "true"
+        headers["webhook-gap"] = "true"
     return headers
 
 

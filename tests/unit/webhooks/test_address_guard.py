@@ -14,7 +14,6 @@ from webhooks.sending.guard import (
     AddressGuard,
     canonical_address,
     embedded_ipv4,
-    resolve_by_system,
 )
 
 PUBLIC = ["93.184.216.34", "8.8.8.8", "2606:4700:4700::1111", "2a00:1450:4001::1"]
@@ -181,10 +180,6 @@ def test_stalled_resolvers_are_bounded_and_do_not_stop_the_caller() -> None:
     release.set()
 
     assert stalled <= MAX_THREADS
-
-
-def test_the_system_resolver_knows_this_machine() -> None:
-    assert "127.0.0.1" in resolve_by_system("127.0.0.1", 443)
 
 
 def test_the_peer_is_judged_again_after_connecting() -> None:
