@@ -14,7 +14,6 @@ import dataclasses
 import logging
 import os
 import socket
-import ssl
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ from webhooks.queue.settle import Answered
 from webhooks.sending.guard import AddressGuard, Step
 from webhooks.sending.prepare import Claim
 from webhooks.sending.sender import Sender, SendResult
-from webhooks.sending.tls import Tls
+from webhooks.sending.tls import PUBLIC, Tls
 
 WRITES = "stagegate_writes"  # the execution option that ``change`` sets
 WRITING_VERBS = frozenset({"insert", "update", "delete"})
@@ -116,7 +115,7 @@ class _Sender(Sender):
         headers: Mapping[str, str],
         *,
         now: datetime,
-        tls: Tls | None = None,
+        tls: Tls = PUBLIC,
         secrets: Sequence[str] = (),
     ) -> SendResult:
         with self.trap.during("send"):
@@ -238,8 +237,7 @@ def _watched_dispatcher(
     guard = _Guard(
         settings.webhook_allowed_networks, allow_http=settings.webhook_allow_http
     )
-    # A context of its own saves the loading of a bundle; nothing here is TLS.
-    sender = _Sender(guard, tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    sender = _Sender(guard)
     dispatcher = _Dispatcher(
         partial(write_transaction, engine),
         parts.webhooks.box,

@@ -108,7 +108,7 @@ class Outgoing:
     url: str = field(repr=False)
     body: bytes = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
-    tls: Tls | None = field(repr=False)
+    tls: Tls = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)
 
 
@@ -149,14 +149,13 @@ def prepare(
         raise UnsendableError(error.message) from error
     headers |= _attempt_headers(claim, now, body, signing_secrets)
     headers |= chosen.signature(claim.event_id, now, body, credentials)
-    material = Tls(claim.ca_certificate, claim.client_certificate, client_key)
     bare = [secret.partition("_")[2] for secret in signing_secrets]
     clear = {*credentials.values(), *lent.values(), *made.values(), *signing_secrets}
     return Outgoing(
         url=url,
         body=body,
         headers=headers,
-        tls=None if material == Tls() else material,
+        tls=Tls(claim.ca_certificate, claim.client_certificate, client_key),
         secrets=(*clear, *bare),
     )
 

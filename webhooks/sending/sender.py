@@ -39,7 +39,7 @@ from webhooks.errors import WebhooksError
 from webhooks.queue.schedule import parse_retry_after
 from webhooks.sending.exchange import Exchange, Timeouts, Watchdog
 from webhooks.sending.guard import AddressGuard
-from webhooks.sending.tls import Tls, TlsContexts
+from webhooks.sending.tls import PUBLIC, Tls, TlsContexts
 from webhooks.tables import AttemptOutcome
 
 __all__ = ["SendResult", "Sender", "Timeouts"]
@@ -135,21 +135,15 @@ class Sender:
     Args:
         guard: judges every address before it is connected to.
         timeouts: the parts' limits and the total one.
-        tls: verifies receivers without an authority of their own; by default with
-            the bundle of ``certifi``.
     """
 
     def __init__(
-        self,
-        guard: AddressGuard,
-        *,
-        timeouts: Timeouts | None = None,
-        tls: ssl.SSLContext | None = None,
+        self, guard: AddressGuard, *, timeouts: Timeouts | None = None
     ) -> None:
-        self.guard = guard
-        self.timeouts = timeouts or Timeouts()
-        self._contexts = TlsContexts(tls)
-        self._watchdog = Watchdog(self.timeouts.total_seconds)
+        self._guard = guard
+        self._timeouts = timeouts or Timeouts()
+        self._contexts = TlsContexts()
+        self._watchdog = Watchdog(self._timeouts.total_seconds)
 
     def send(
         self,
@@ -158,7 +152,7 @@ class Sender:
         headers: Mapping[str, str],
         *,
         now: datetime,
-        tls: Tls | None = None,
+        tls: Tls = PUBLIC,
         secrets: Sequence[str] = (),
     ) -> SendResult:
         """POST the body and say what came of it; never raises for the receiver.
@@ -174,9 +168,9 @@ class Sender:
         """
         started = time.monotonic()
         sent_headers = {**headers, **OWN_HEADERS}
-        with Exchange(self.guard, self.timeouts, self._watchdog) as exchange:
+        with Exchange(self._guard, self._timeouts, self._watchdog) as exchange:
             try:
-                parts = self.guard.check_url(url)
+                parts = self._guard.check_url(url)
                 context = self._contexts.get(tls) if parts.scheme == "https" else None
                 response = exchange.post(parts, body, sent_headers, context)
             except Exception as error:  # noqa: BLE001  # Whatever a receiver or its URL provokes is a failed attempt, and the reason is kept.

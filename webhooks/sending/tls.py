@@ -48,37 +48,32 @@ class Tls:
         return hashlib.sha256(repr(astuple(self)).encode()).digest()
 
 
+#: Of a receiver that has none of its own.
 PUBLIC = Tls()
 
 
 class TlsContexts:
-    """Makes contexts and keeps the last ones; thread-safe.
+    """Makes contexts and keeps the last ones; thread-safe."""
 
-    Args:
-        public: serves receivers without material of their own; by default made
-            with the bundle of ``certifi`` when it is first asked for.
-    """
-
-    def __init__(self, public: ssl.SSLContext | None = None) -> None:
-        self._public = public
+    def __init__(self) -> None:
+        self._public: ssl.SSLContext | None = None
         # The one that was asked for last stands last.
         self._kept: dict[bytes, ssl.SSLContext] = {}
         self._lock = threading.Lock()
 
-    def get(self, tls: Tls | None) -> ssl.SSLContext:
+    def get(self, tls: Tls) -> ssl.SSLContext:
         """Return the context for the material.
 
         Raises:
             TLSMaterialError: OpenSSL cannot use it; nothing of it is quoted.
         """
-        wanted = tls or PUBLIC
         # One at a time: a wave of sends to a new receiver makes one context.
         with self._lock:
-            if wanted == PUBLIC:
+            if tls == PUBLIC:
                 self._public = self._public or make_context(PUBLIC)
                 return self._public
-            digest = wanted.digest
-            context = self._kept.pop(digest, None) or make_context(wanted)
+            digest = tls.digest
+            context = self._kept.pop(digest, None) or make_context(tls)
             self._kept[digest] = context
             if len(self._kept) > MAX_CONTEXTS:
                 del self._kept[next(iter(self._kept))]

@@ -3,7 +3,6 @@
 import gzip
 import logging
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from tests.integration.webhooks.hostile import Script, drip, hostile_receiver, s
 from tests.receiver import Answer, Receiver
 from webhooks.sending.guard import AddressGuard
 from webhooks.sending.sender import MAX_BODY_BYTES, Sender, SendResult, Timeouts
-from webhooks.sending.tls import Tls, make_context
+from webhooks.sending.tls import PUBLIC, Tls
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 BODY = b'{"type":"webhook.ping"}'
@@ -36,17 +35,14 @@ def loopback_guard(addresses: Sequence[str] = ("127.0.0.1",)) -> AddressGuard:
 
 
 def make_sender(
-    guard: AddressGuard | None = None,
-    *,
-    tls: ssl.SSLContext | None = None,
-    timeouts: Timeouts | None = None,
+    guard: AddressGuard | None = None, *, timeouts: Timeouts | None = None
 ) -> Sender:
-    return Sender(guard or loopback_guard(), timeouts=timeouts, tls=tls)
+    return Sender(guard or loopback_guard(), timeouts=timeouts)
 
 
-def post(url: str, sender: Sender | None = None) -> SendResult:
+def post(url: str, sender: Sender | None = None, tls: Tls = PUBLIC) -> SendResult:
     headers = {"content-type": "application/json", "webhook-signature": "v1,x"}
-    return (sender or make_sender()).send(url, BODY, headers, now=NOW)
+    return (sender or make_sender()).send(url, BODY, headers, now=NOW, tls=tls)
 
 
 def attack(script: Script, timeouts: Timeouts | None = None) -> SendResult:
@@ -325,10 +321,10 @@ def test_tls_is_verified_against_the_name_while_the_address_is_pinned() -> None:
     names_asked: list[str | None] = []
     server = authority.issue("hooks.example").server_context()
     server.sni_callback = lambda _socket, name, _context: names_asked.append(name)
-    trusting = make_context(Tls(ca_certificate=authority.certificate))
+    trusting = Tls(ca_certificate=authority.certificate)
 
     with hostile_receiver(say(OK_HEAD + b"Content-Length: 0\r\n\r\n"), server) as port:
-        result = post(f"https://hooks.example:{port}/", make_sender(tls=trusting))
+        result = post(f"https://hooks.example:{port}/", tls=trusting)
 
     assert result.is_delivered
     assert names_asked == ["hooks.example"]

@@ -12,7 +12,7 @@ from tests.hostile_receivers import BODY, DONE, HOST, NOW, make_sender
 from tests.integration.webhooks.hostile import hostile_receiver, say
 from webhooks.errors import TLSMaterialError
 from webhooks.sending.sender import SendResult, Timeouts
-from webhooks.sending.tls import MAX_CONTEXTS, Tls, TlsContexts, make_context
+from webhooks.sending.tls import MAX_CONTEXTS, PUBLIC, Tls, TlsContexts, make_context
 
 UNUSABLE = "the client certificate or its key cannot be used"
 
@@ -27,7 +27,7 @@ def client(authority: Authority) -> Credential:
     return authority.issue("stagegate.example")
 
 
-def send_over(tls: Tls | None, server: ssl.SSLContext) -> SendResult:
+def send_over(tls: Tls, server: ssl.SSLContext) -> SendResult:
     sender = make_sender(Timeouts(5, 5, 10))
     with hostile_receiver(say(DONE), server) as port:
         return sender.send(f"https://{HOST}:{port}/", BODY, {}, now=NOW, tls=tls)
@@ -39,7 +39,7 @@ def test_a_private_authority_is_trusted_for_its_receiver_alone(
     server = authority.issue(HOST).server_context()
 
     trusting = send_over(Tls(ca_certificate=authority.certificate), server)
-    public = send_over(None, server)
+    public = send_over(PUBLIC, server)
     other = send_over(Tls(ca_certificate=Authority().certificate), server)
 
     assert trusting.is_delivered
@@ -118,7 +118,7 @@ def test_contexts_are_made_once_and_the_last_ones_kept(
     made = contexts.get(first)
 
     assert contexts.get(first) is made
-    assert contexts.get(None) is contexts.get(Tls())
+    assert contexts.get(PUBLIC) is contexts.get(Tls())
     for number in range(MAX_CONTEXTS):
         pem = f"{authority.certificate}\n# {number}"
         contexts.get(Tls(ca_certificate=pem))
@@ -137,7 +137,7 @@ def test_the_environment_neither_adds_trust_nor_takes_session_keys(
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys.log"))
     server = authority.issue(HOST).server_context()
 
-    result = send_over(None, server)
+    result = send_over(PUBLIC, server)
 
     assert result.error == "TLS: unable to get local issuer certificate"
     assert not (tmp_path / "keys.log").exists()

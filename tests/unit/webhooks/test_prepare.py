@@ -11,7 +11,7 @@ from svix.webhooks import Webhook as SvixWebhook
 from webhooks.errors import UnsendableError
 from webhooks.roster.secrets import SecretBox, seal_credentials
 from webhooks.sending.prepare import Claim, new_private_key, new_secret, prepare
-from webhooks.sending.tls import Tls
+from webhooks.sending.tls import PUBLIC, Tls
 from webhooks.tables import DeliveryKind
 
 BOX = SecretBox(["a key for tests"])
@@ -64,7 +64,7 @@ def test_everything_is_filled_and_the_filled_body_is_signed() -> None:
     assert outgoing.headers["x-key"] == 'v t"1'
     assert outgoing.headers["accept"] == "a/b"
     assert {"p-secret", 't"1', SECRET} <= set(outgoing.secrets)
-    assert outgoing.tls is None
+    assert outgoing.tls == PUBLIC
     SvixWebhook(SECRET).verify(outgoing.body, dict(outgoing.headers))
 
 
