@@ -21,19 +21,11 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def database_now(session: Session, fallback: datetime) -> datetime:
-    """Read PostgreSQL's clock; with SQLite, which has none of its own, the fallback."""
-    if session.get_bind().dialect.name != "postgresql":
-        return fallback
-    instant: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
-    return instant
-
-
 class DatabaseClock:
     """The database's clock, read every five seconds.
 
     Args:
-        fallback: gives aware UTC where the database has no clock.
+        fallback: gives aware UTC with SQLite, which has no clock of its own.
     """
 
     def __init__(self, fallback: Callable[[], datetime]) -> None:
@@ -48,8 +40,6 @@ class DatabaseClock:
             return self._fallback()
         read = self._read
         if read is None or time.monotonic() - read[1] >= REREAD_SECONDS:
-            read = self._read = (
-                database_now(session, self._fallback()),
-                time.monotonic(),
-            )
+            instant = session.execute(select(func.clock_timestamp())).scalar_one()
+            read = self._read = (instant, time.monotonic())
         return read[0] + timedelta(seconds=time.monotonic() - read[1])

@@ -8,7 +8,8 @@ Rules:
   drips bytes resets it for ever.
 - The last metre is ``http.client``'s reader, below ``requests`` and ``urllib3``: their
   pools, sessions and adapters cost twice what is done here, and half of what
-  they do (proxies, cookies, redirects, retries) must not happen.
+  they do must not happen: proxies and ``.netrc`` of the environment, cookies, retries,
+  redirects (whose body ``requests`` would read and decompress, followed or not).
 - Head and body leave in one piece: in two, Nagle's algorithm would hold the body back
   until the receiver has acknowledged the head.
 - A head that ends without its blank line is an error: ``http.client`` takes a

@@ -2,8 +2,6 @@
 
 Rules:
 
-- No proxy or ``.netrc`` of the environment, no redirect followed (not even read:
-  ``requests`` would read and decompress the whole body of one), no cookie, no retry.
 - A complete 2xx head in time is a success even if the body then stalls. 64 KiB
   of the body are read, never decompressed.
 - Errors are said in our words: neither what a receiver wrote nor a URL ends up in

@@ -9,12 +9,12 @@ import pytest
 
 from tests.integration.webhooks.conftest import NOW, World
 from tests.waiting import STALL_SECONDS
-from webhooks.clock import DatabaseClock, database_now, utc_now
+from webhooks.clock import DatabaseClock, utc_now
 
 
 def test_leases_go_by_the_database_clock_where_there_is_one(world: World) -> None:
     with world.begin() as session:
-        instant = database_now(session, NOW)
+        instant = DatabaseClock(lambda: NOW).now(session)
 
     is_embedded = world.engine.dialect.name == "sqlite"
     assert (instant == NOW) == is_embedded
