@@ -28,7 +28,7 @@ from registry.services import exchange, idempotency, sessions, tokens, uploads
 from registry.services.transaction import Transaction, begin
 from registry.web.parts import Parts
 from webhooks import feed, metrics, record, subscriptions
-from webhooks.clock import utc_now
+from webhooks.queue.dispatcher import utc_now
 
 logger = logging.getLogger(__name__)
 

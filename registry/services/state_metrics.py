@@ -22,8 +22,8 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from webhooks.clock import utc_now
 from webhooks.metrics import Backlog, read_backlogs
+from webhooks.queue.dispatcher import utc_now
 from webhooks.tables import ShownState
 
 logger = logging.getLogger(__name__)

@@ -34,7 +34,6 @@ from registry.web.parts import Parts
 from registry.worker import BackgroundWork
 from tests.crash.databases import Environment
 from tests.crash.points import Plan, Trap, points_of, statement_name
-from webhooks import clock
 from webhooks.queue import dispatcher as dispatcher_module
 from webhooks.queue import schedule
 from webhooks.queue.dispatcher import Dispatcher
@@ -260,7 +259,7 @@ def build(options: TargetOptions, trap: Trap) -> Flask:
     dispatcher_module.SWEEP_SECONDS = options.sweep_seconds
     dispatcher_module.PROBE_SECONDS = 0.0
     dispatcher_module.GATHER_SECONDS = 0.0  # for many turns, each of which may die
-    clock.REREAD_SECONDS = 0.0
+    dispatcher_module.REREAD_SECONDS = 0.0
     schedule.FIRST_PROBE = timedelta(0)
     schedule.SCHEDULE_SECONDS = (0,) * schedule.MAX_ATTEMPTS
     app = application(options.environment)

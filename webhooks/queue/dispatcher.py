@@ -27,12 +27,12 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
+from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from webhooks.clock import DatabaseClock, utc_now
 from webhooks.errors import UnsendableError
 from webhooks.queue.claim import (
     claim_due,
@@ -58,12 +58,47 @@ DATABASE_RETRY_SECONDS = 0.5
 #: From one turn to the next, for more to come together.
 GATHER_SECONDS = 0.05
 THREADS = 128
+#: In this time two clocks drift apart by microseconds.
+REREAD_SECONDS = 5.0
 
 
 def lend_nothing(claim: Claim) -> Mapping[str, str]:
     """Add nothing to any send."""
     del claim
     return NOTHING_LENT
+
+
+def utc_now() -> datetime:
+    """Read this machine's clock."""
+    return datetime.now(UTC)
+
+
+class DatabaseClock:
+    """The clock that leases and retries are measured by.
+
+    PostgreSQL's clock is the one that all dispatchers share. Asking it costs a round
+    trip in each transaction, so it is asked every five seconds, and carried on between
+    by a clock that only grows: a local clock that jumps changes nothing.
+
+    Args:
+        fallback: gives aware UTC with SQLite, which has no clock of its own.
+    """
+
+    def __init__(self, fallback: Callable[[], datetime]) -> None:
+        self._fallback = fallback
+        self._read: tuple[datetime, float] | None = None
+
+    def now(self, session: Session) -> datetime:
+        """Return the aware instant of a transaction's begin; any thread may ask."""
+        # A session begins with its first statement, and on SQLite waits for its turn
+        # there: an instant from before would leave out what was stored meanwhile.
+        if session.connection().dialect.name != "postgresql":
+            return self._fallback()
+        read = self._read
+        if read is None or time.monotonic() - read[1] >= REREAD_SECONDS:
+            instant = session.execute(select(func.clock_timestamp())).scalar_one()
+            read = self._read = (instant, time.monotonic())
+        return read[0] + timedelta(seconds=time.monotonic() - read[1])
 
 
 @dataclass(frozen=True)

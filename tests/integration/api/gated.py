@@ -12,7 +12,7 @@ from registry.persistence.database import change
 from registry.services import tokens
 from registry.settings import packaged_config
 from tests.integration.api.driver import MODEL, Document, Driver, document_of
-from webhooks.clock import utc_now
+from webhooks.queue.dispatcher import utc_now
 
 #: ``fraud`` is brought into Production by a check and an approval, ``loss-…`` by two.
 GATES = """

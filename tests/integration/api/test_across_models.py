@@ -9,8 +9,8 @@ from registry.persistence import across_models
 from registry.persistence.database import change
 from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Driver, document_of
 from webhooks import endpoints
-from webhooks.clock import utc_now
 from webhooks.endpoints import Standing
+from webhooks.queue.dispatcher import utc_now
 from webhooks.tables import Queue, Subscription
 
 pytestmark = ON_BOTH_DATABASES

@@ -22,7 +22,7 @@ from tests.integration.api.driver import MODEL, ON_BOTH_DATABASES, Driver, docum
 from tests.integration.world import made_once
 from tests.receiver import Receiver
 from webhooks import feed, statements
-from webhooks.clock import utc_now
+from webhooks.queue.dispatcher import utc_now
 from webhooks.tables import Attempt, AttemptOutcome, EventRow, Subscription
 
 MUCH = 600

@@ -21,7 +21,7 @@ from tests.integration.api.driver import (
     problem_of,
 )
 from tests.integration.conftest import signed_in
-from webhooks.clock import utc_now
+from webhooks.queue.dispatcher import utc_now
 
 SCOPES = ["promote:fraud-*", "read:*"]
 

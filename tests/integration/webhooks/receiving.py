@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.integration.webhooks.conftest import World
 from tests.receiver import Answer, ReceivedRequest, Receiver
-from webhooks.clock import utc_now
+from webhooks.queue.dispatcher import utc_now
 from webhooks.sending.prepare import Claim
 from webhooks.tables import Attempt, Delivery
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.webhooks.conftest import NOW, World
 from tests.waiting import STALL_SECONDS
-from webhooks.clock import DatabaseClock, utc_now
+from webhooks.queue.dispatcher import DatabaseClock, utc_now
 
 
 def test_leases_go_by_the_database_clock_where_there_is_one(world: World) -> None:

@@ -19,8 +19,7 @@ from tests.integration.webhooks.conftest import World, embedded_engine, make_eve
 from tests.receiver import ReceivedRequest, Receiver
 from tests.waiting import STALL_SECONDS, wait_for
 from webhooks import outbox
-from webhooks.clock import utc_now
-from webhooks.queue.dispatcher import Dispatcher
+from webhooks.queue.dispatcher import Dispatcher, utc_now
 from webhooks.sending.sender import Timeouts
 
 ON_SQLITE = pytest.mark.parametrize("world", ["sqlite"], indirect=True)

@@ -18,9 +18,9 @@ from tests.integration.webhooks.receiving import verify_by_svix
 from tests.receiver import Answer, Receiver
 from tests.waiting import wait_for
 from webhooks import record, redelivery, subscriptions
-from webhooks.clock import utc_now
 from webhooks.errors import UnknownSubscriptionError
 from webhooks.queue import dispatcher, recorder
+from webhooks.queue.dispatcher import utc_now
 from webhooks.roster.secrets import SecretBox
 from webhooks.sending.prepare import Claim
 from webhooks.tables import Delivery, Queue, Subscription

@@ -9,7 +9,7 @@ from tests.integration.webhooks.conftest import World, make_event
 from tests.receiver import Answer, ReceivedRequest, Receiver
 from tests.waiting import wait_for
 from webhooks import outbox, subscriptions
-from webhooks.clock import utc_now
+from webhooks.queue.dispatcher import utc_now
 from webhooks.tables import DeliveryState
 
 

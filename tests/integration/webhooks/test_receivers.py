@@ -18,8 +18,8 @@ from tests.receiver import Answer, Receiver
 from tests.receivers.chats import Slack, Teams
 from tests.receivers.events import ArgoEvents, CloudEventsReceiver, TektonListener
 from webhooks import subscriptions
-from webhooks.clock import utc_now
 from webhooks.errors import InvalidSubscriptionError
+from webhooks.queue.dispatcher import utc_now
 
 
 @pytest.mark.parametrize("mode", ["binary", "structured"])

@@ -19,8 +19,8 @@ from tests.integration.webhooks.failing import WATCHED, announced, operational
 from tests.integration.webhooks.test_metrics import backlogs, dead
 from tests.receiver import Receiver
 from webhooks import outbox, redelivery, subscriptions
-from webhooks.clock import utc_now
 from webhooks.errors import DeliveryStateError
+from webhooks.queue.dispatcher import utc_now
 from webhooks.queue.schedule import MAX_ATTEMPTS
 from webhooks.tables import REASON_BEHIND, Delivery
 
