@@ -52,8 +52,7 @@ MAX_THREADS = 32
 IDLE_SECONDS = 5.0
 MAX_URL_LENGTH = 2048
 DEFAULT_PORTS = {"https": 443, "http": 80}
-HTTPS_PORTS = frozenset({443, 8443})
-HTTP_PORTS = HTTPS_PORTS | {80}
+COMMON_PORTS = {"https": {443, 8443}, "http": {80, 443, 8443}}
 MIN_SHARE_SECONDS = 0.5
 
 
@@ -269,10 +268,6 @@ class BoundedResolver:
             lookup.set_result(answers)
 
 
-def _common_ports(scheme: str) -> frozenset[int]:
-    return HTTPS_PORTS if scheme == "https" else HTTP_PORTS
-
-
 def _split(url: str) -> SplitResult:
     if len(url) > MAX_URL_LENGTH:
         raise ValueError(f"the URL is longer than {MAX_URL_LENGTH} characters")
@@ -325,7 +320,7 @@ class AddressGuard:
             return False
         if any(network.includes(address, port) for network in self.allowed_networks):
             return True
-        return port in _common_ports(scheme) and not _is_denied(address)
+        return port in COMMON_PORTS[scheme] and not _is_denied(address)
 
     def check_url(self, url: str) -> SplitResult:
         """Judge a URL, without asking the network; return its parts.
@@ -352,12 +347,11 @@ class AddressGuard:
         return parts
 
     def _check_place(self, host: str, port: int, scheme: str) -> None:
-        address = _literal(host)
-        if address is not None:
+        if address := _literal(host):
             if not self.allows(address, port, scheme):
                 raise ValueError("the address or port of the URL is not allowed")
             return
-        common = _common_ports(scheme)
+        common = COMMON_PORTS[scheme]
         is_opened = any(network.opens(port) for network in self.allowed_networks)
         if port not in common and not is_opened:
             raise ValueError(f"port {port} is not allowed; use {sorted(common)}")

@@ -25,8 +25,8 @@ SHORT = Timeouts(1.0, 1.0, 2.0, refusal_seconds=0.01)
 def trap(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     """A receiver on loopback that must never be reached."""
     with Receiver() as listening:
-        ports = frozenset({80, 443, 8443, listening.port})
-        monkeypatch.setattr(guarding, "HTTP_PORTS", ports)
+        ports = {80, 443, 8443, listening.port}
+        monkeypatch.setitem(guarding.COMMON_PORTS, "http", ports)
         yield listening
         assert listening.requests == ()
 
