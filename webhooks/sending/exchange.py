@@ -129,7 +129,7 @@ class Exchange:
         self._marked_at = time.monotonic()
         self._give_up_at = self._marked_at + timeouts.total_seconds
         self._lock = threading.Lock()
-        self._open = contextlib.ExitStack()
+        self._open: list[socket.socket | http.client.HTTPResponse] = []
         self._watched: socket.socket | None = None
         self._watchdog = watchdog
 
@@ -140,7 +140,8 @@ class Exchange:
     def __exit__(self, *_: object) -> None:
         self._watchdog.release(self._expire)
         with self._lock:
-            self._open.close()
+            for part in reversed(self._open):
+                part.close()
 
     def post(
         self,
@@ -165,9 +166,8 @@ class Exchange:
         request = _head(url, {**own, **headers}) + body
         connection = self._connect(host, port, url.scheme)
         if context is not None:
-            connection = self._open.enter_context(
-                context.wrap_socket(connection, server_hostname=host)
-            )
+            connection = context.wrap_socket(connection, server_hostname=host)
+            self._open.append(connection)
             self._mark("tls")
         try:
             connection.sendall(request)
@@ -197,22 +197,21 @@ class Exchange:
             elapsed = time.monotonic() - started
             time.sleep(min(-elapsed % grain, self._remaining_seconds()))
             raise
-        self._open.enter_context(connection)
+        self._open.append(connection)
         connection.settimeout(limit)
         with self._lock:
             # TLS moves the descriptor into another object. A duplicate stays ours,
             # and shutting it down ends the same connection.
             self._watched = connection.dup() if scheme == "https" else connection
-            self._open.enter_context(self._watched)
+            self._open.append(self._watched)
             if self.is_expired:
                 self._cut()
         return connection
 
     def _answer(self, connection: socket.socket) -> http.client.HTTPResponse:
         """Read the head of an answer, which must be complete."""
-        answer = self._open.enter_context(
-            http.client.HTTPResponse(connection, method="POST")
-        )
+        answer = http.client.HTTPResponse(connection, method="POST")
+        self._open.append(answer)
         answer.fp = head = HeadReader(answer.fp.detach(), lambda: self.is_expired)
         if head.peek(1):
             self._mark("first_byte")
