@@ -111,12 +111,13 @@ def _count_once_committed(session: Session, count: Callable[[], None]) -> None:
     noted = session.info.get(_NOTED)
     if noted is None:
         noted = session.info[_NOTED] = []
-        event.listen(session, "after_commit", _count, once=True)
+        event.listen(session, "after_commit", count_noted, once=True)
         event.listen(session, "after_rollback", _forget, once=True)
     noted.append(count)
 
 
-def _count(session: Session) -> None:
+def count_noted(session: Session) -> None:
+    """Count what was noted; for a session whose transaction another has committed."""
     for count in session.info.pop(_NOTED, ()):
         count()
 

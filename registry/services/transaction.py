@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from registry.domain.actors import Caller
 from registry.domain.policy import StagePolicy
 from registry.persistence.database import change
+from webhooks import metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,3 +53,5 @@ def begin(
         yield tx
         if "session" in vars(tx):
             tx.session.flush()
+    if "session" in vars(tx):
+        metrics.count_noted(tx.session)

@@ -17,7 +17,7 @@ from registry import worker
 from registry.cli.metrics_server import metrics_served
 from registry.services import state_metrics
 from registry.worker import BackgroundWork
-from tests.integration.api.driver import Driver, document_of
+from tests.integration.api.driver import MODEL, Driver, document_of
 from tests.integration.conftest import close_app, make_app, signed_in
 from tests.services.processes import free_port
 from tests.waiting import wait_for
@@ -115,6 +115,30 @@ def test_deliveries_are_counted_by_endpoint_and_state(api: Driver) -> None:
     assert age > 0
     assert value(samples, "webhook_active", webhook=webhook["id"]) == 1
     assert value(samples, "webhook_breakers_open") == 0
+
+
+def test_what_dies_as_a_change_is_stored_is_counted(api: Driver) -> None:
+    # Twenty-five times an event with so long an address is more than GitHub takes.
+    body = {
+        "url": "http://127.0.0.1:9/hook",
+        "event_types": ["model_version.stage_changed"],
+        "format": "github",
+        "options": {
+            "dispatch": "workflow",
+            "ref": "main",
+            "inputs": {f"input_{n}": "event" for n in range(25)},
+        },
+        "credentials": {"token": "token-of-the-receiver"},
+        "on_poison": "skip",
+    }
+    webhook = document_of(api.post("/webhooks", body))
+    api.create_model()
+    source = {"source": "s3://elsewhere/" + "a" * 1900}
+    api.post(f"/models/{MODEL}/versions", source)
+
+    api.post(f"/models/{MODEL}/versions/1/transitions", {"to_stage": "Staging"})
+
+    assert value(scrape(api), "webhook_dead_total", webhook=webhook["id"]) == 1
 
 
 def test_a_paused_endpoint_and_an_open_breaker_show(api: Driver) -> None:

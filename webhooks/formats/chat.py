@@ -207,7 +207,7 @@ _OPTIONS = {
         OptionKind.TEXT, "The title, with paths: {data.model} is {data.to_stage}"
     ),
     "facts": Option(OptionKind.SELECTION, "Facts below it, each by its label"),
-    "link": Option(OptionKind.TEXT, "The path of the link; else data.links.version"),
+    "link": Option(OptionKind.TEXT, f"The path of the link; else {DEFAULT_LINK}"),
 }
 SLACK = Format(_check, _render_slack, has_secret_url=True, options=_OPTIONS)
 TEAMS = Format(_check, _render_teams, has_secret_url=True, options=_OPTIONS)
