@@ -63,7 +63,6 @@ from webhooks.events import (
 )
 from webhooks.metrics import note_dead
 from webhooks.queue.row import advance_named
-from webhooks.rendering import nothing_rendered, render
 from webhooks.roster.members import Member, read_members
 from webhooks.roster.specs import OnPoison
 from webhooks.statements import Rows, is_among, write
@@ -344,12 +343,12 @@ _SUPERSEDED: Mapping[str, Any] = {
 def _render(member: Member, event: Event) -> tuple[dict[str, Any], str | None]:
     """Freeze the bytes, as columns, and say why there are none where there are none."""
     try:
-        return render(member, event.id, event), None
+        return formats.columns_for(member, event.id, event), None
     except RenderError as error:
         logger.exception(
             "webhook_render_failed event=%s format=%s", event.id, member.format
         )
-        return nothing_rendered(event), f"not rendered: {error.message}"
+        return formats.columns_of_nothing(event), f"not rendered: {error.message}"
 
 
 def _shared(event: Event, now: datetime, due_at: datetime) -> dict[str, Any]:

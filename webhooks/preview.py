@@ -24,7 +24,6 @@ from webhooks.events import (
     matches_subject,
     matches_target,
 )
-from webhooks.rendering import render
 from webhooks.roster.secrets import SecretBox, seal_credentials
 from webhooks.roster.spec_checks import check_spec
 from webhooks.roster.specs import Scheme, SubscriptionSpec
@@ -111,7 +110,7 @@ def _as_sent(outgoing: Outgoing) -> dict[str, str]:
 def _claim(
     spec: SubscriptionSpec, event: Event, box: SecretBox, now: datetime
 ) -> Claim:
-    rendered = render(spec, event.id, event)
+    rendered = formats.columns_for(spec, event.id, event)
     return Claim(
         delivery_id="",
         subscription_id="",

@@ -42,13 +42,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
-from webhooks import feed
+from webhooks import feed, formats
 from webhooks.errors import DeliveryStateError, RenderError, UnknownSubscriptionError
 from webhooks.events import HOP_HEADER, Event, matches_subject, new_sortable_id
 from webhooks.queue.fairness import MINUTE
 from webhooks.queue.row import advance
 from webhooks.record import get
-from webhooks.rendering import render
 from webhooks.tables import (
     LIVE_STATES,
     Delivery,
@@ -185,7 +184,7 @@ def _render_now(
         hop=int(delivery.headers.get(HOP_HEADER, "1")),
     )
     try:
-        columns = render(subscription, row.id, event)
+        columns = formats.columns_for(subscription, row.id, event)
     except RenderError as error:
         raise DeliveryStateError(
             f"the delivery still cannot be rendered: {error.message}"

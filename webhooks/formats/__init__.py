@@ -6,6 +6,7 @@
 - What is more than a receiver takes is shortened (``writing``).
 - A format that cannot express an event raises ``RenderError``. The delivery is then
   given up with the reason; the caller's change never fails because of it.
+- What a delivery stores of it are columns of its row: ``columns_for``.
 - What can be known before is refused when the subscription is saved: options are
   read, and a sample event as large as usual ones get is rendered.
 """
@@ -13,10 +14,10 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from webhooks.errors import InvalidSubscriptionError, RenderError
-from webhooks.events import Event, matches_event_type
+from webhooks.events import HOP_HEADER, Event, matches_event_type
 from webhooks.formats import chat, ci, registries, standard
 from webhooks.formats.contract import Format, Options, Rendered
 from webhooks.formats.writing import MAX_BODY_BYTES, fit, require_size
@@ -66,6 +67,46 @@ def render(
         raise RenderError(
             f"format {format_name!r} failed: {type(error).__name__}"
         ) from error
+
+
+class Formatted(Protocol):
+    """What says in which words a subscription is told of events."""
+
+    @property
+    def format(self) -> str:
+        """The format's name."""
+
+    @property
+    def options(self) -> Options:
+        """What the format needs to know."""
+
+
+def columns_for(
+    subscription: Formatted, message_id: str, event: Event
+) -> dict[str, Any]:
+    """Render in the subscription's format; return the frozen columns of a delivery.
+
+    Raises:
+        RenderError: the format cannot express the event.
+    """
+    name, options = subscription.format, subscription.options
+    rendered = render(name, message_id, event, options)
+    return {
+        "body": rendered.body,
+        "content_type": rendered.content_type,
+        "rendered_as": {"format": name, "options": options},
+        "headers": {**rendered.headers, HOP_HEADER: str(event.hop)},
+    }
+
+
+def columns_of_nothing(event: Event) -> dict[str, Any]:
+    """Return the columns of a delivery that there are no words for."""
+    return {
+        "body": b"",
+        "content_type": "",
+        "rendered_as": None,
+        "headers": {HOP_HEADER: str(event.hop)},
+    }
 
 
 def check(format_name: str, options: Options) -> Rendered:
