@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -62,10 +62,16 @@ def open_engine(url: str) -> Engine:
     return create_engine(url, poolclass=NullPool)
 
 
-def wait_until_delivered(engine: Engine) -> None:
+def wait_until_delivered(
+    engine: Engine, *, or_until: Callable[[], bool] = lambda: False
+) -> None:
     """Wait until everything is delivered; the verdict names what is not."""
     with contextlib.suppress(TimeoutError):
-        wait_for(lambda: _count_undelivered(engine), lambda left: left == 0)
+        wait_for(lambda: 0 if or_until() else _count_undelivered(engine), _is_none)
+
+
+def _is_none(count: int) -> bool:
+    return count == 0
 
 
 def _count_undelivered(engine: Engine) -> int:
