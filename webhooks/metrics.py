@@ -4,8 +4,9 @@ Rules:
 
 - What happens counts once it is committed; what is rolled back and done again counts
   once.
-- Prometheus' counters are of this process, which counts what it sent itself: sum over
-  processes. Their labels have few values: outcomes, and ids of subscriptions.
+- Prometheus' counters are of this process, which counts what it sent, and what it gave
+  up as it stored it: sum over processes. Their labels have few values: outcomes, and
+  ids of subscriptions.
 - Days are counted in the database. One is a day of UTC, and what counts is an attempt
   at an event or at a resend of it; one whose end nobody saw counts as failed. Their
   rows are written last in their transaction and in one order, so that nobody waits
@@ -85,7 +86,7 @@ def note_attempt(
     duration_seconds: float | None,
     waited: timedelta,
 ) -> None:
-    """Count an attempt, and what its delivery became, when the session commits.
+    """Count an attempt, and what its delivery became, once that is committed.
 
     ``state`` is the delivery's after it, ``waited`` the time since it was stored.
     """
@@ -103,7 +104,7 @@ def note_attempt(
 
 
 def note_dead(session: Session, subscription_id: str) -> None:
-    """Count a delivery that was given up, when the session commits."""
+    """Count a delivery that was given up, once that is committed."""
     _count_once_committed(session, lambda: DEAD.labels(subscription_id).inc())
 
 

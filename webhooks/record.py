@@ -144,6 +144,7 @@ class Shown(NamedTuple):
     state: str
     reason: str | None
     attempts: int
+    next_attempt_at: datetime
     created_at: datetime
 
 
@@ -277,7 +278,7 @@ def _page(form: _Form) -> Select[Any]:
             *(Delivery.event_type, Delivery.kind, Delivery.target, EventRow.subject),
             EventRow.data["version"].as_string(),
             *(Delivery.shown_state, Delivery.shown_reason, Delivery.attempt_count),
-            Delivery.created_at,
+            *(Delivery.next_attempt_at, Delivery.created_at),
         )
         .select_from(found)
         .join(Delivery, Delivery.id == found.c.id)

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from registry.persistence import sqlite
 from registry.persistence.purposes import PATIENCE, READS, SNAPSHOT, WRITES
+from webhooks.metrics import count_noted
 
 #: PostgreSQL's codes; its driver's classes for them would cost SQLite's users 9 MB.
 _QUERY_CANCELED = "57014"
@@ -148,6 +149,7 @@ def write_transaction(engine: Engine) -> Iterator[Session]:
         session = Session(cx, autoflush=False, expire_on_commit=False)
         yield session
         session.flush()
+    count_noted(session)
 
 
 def session_factory(engine: Engine) -> sessionmaker[Session]:

@@ -16,9 +16,11 @@ from sqlalchemy import text
 from registry import worker
 from registry.cli.metrics_server import metrics_served
 from registry.services import state_metrics
+from registry.web.parts import Parts
 from registry.worker import BackgroundWork
 from tests.integration.api.driver import MODEL, Driver, document_of
 from tests.integration.conftest import close_app, make_app, signed_in
+from tests.receiver import Receiver
 from tests.services.processes import free_port
 from tests.waiting import wait_for
 
@@ -139,6 +141,18 @@ def test_what_dies_as_a_change_is_stored_is_counted(api: Driver) -> None:
     api.post(f"/models/{MODEL}/versions/1/transitions", {"to_stage": "Staging"})
 
     assert value(scrape(api), "webhook_dead_total", webhook=webhook["id"]) == 1
+
+
+def test_what_is_sent_is_counted(api: Driver, receiver: Receiver) -> None:
+    receiver.answers = [500]
+    webhook = document_of(api.post("/webhooks", {"url": receiver.url}))
+    api.create_model()
+
+    parts: Parts = api.app.extensions["stagegate"]
+    parts.dispatcher.run_once()
+
+    labels = {"webhook": webhook["id"], "outcome": "failed"}
+    assert value(scrape(api), "webhook_attempts_total", **labels) == 1
 
 
 def test_a_paused_endpoint_and_an_open_breaker_show(api: Driver) -> None:

@@ -422,8 +422,12 @@ def _held_query(database: str) -> Select[int, str | None, str, int]:
             Subscription.consecutive_failures,
         )
         .join(Subscription, Subscription.id == Queue.subscription_id)
-        # Leased or not: PostgreSQL might look for them among all that ever were.
-        .where(is_among(Queue.id, "ids", database))
+        # As no index has it: by the statistics of an idle time, PostgreSQL would look
+        # through all leases since its last vacuum.
+        .where(
+            is_among(Queue.id, "ids", database),
+            Queue.lease_token.concat("").is_not(None),
+        )
         .order_by(Queue.subscription_id, Queue.ordering_key)
         .with_for_update(of=Queue)
     )

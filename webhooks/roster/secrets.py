@@ -89,16 +89,18 @@ def credential_names(stored: str | None) -> list[str]:
 def columns_of(box: SecretBox, spec: SubscriptionSpec) -> dict[str, Any]:
     """Return a specification as columns, its secrets sealed."""
     key = spec.client_key
-    shown = {name: getattr(spec, name) for name in SHOWN}
     return {
-        # A tuple is read again as a list: what is compared must be alike.
-        **{
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in shown.items()
-        },
+        **{name: _as_json(getattr(spec, name)) for name in SHOWN},
         "sealed_credentials": seal_credentials(box, spec.credentials),
         "sealed_client_key": None if key is None else box.seal(key),
     }
+
+
+def _as_json(value: object) -> object:
+    """Copy a value as JSON gives it back: what is compared must be alike."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, list | tuple) else value
 
 
 def apply_changes(

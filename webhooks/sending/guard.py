@@ -52,7 +52,10 @@ MAX_THREADS = 32
 IDLE_SECONDS = 5.0
 MAX_URL_LENGTH = 2048
 DEFAULT_PORTS = {"https": 443, "http": 80}
-COMMON_PORTS = {"https": {443, 8443}, "http": {80, 443, 8443}}
+COMMON_PORTS = {
+    "https": frozenset({443, 8443}),
+    "http": frozenset({80, 443, 8443}),
+}
 MIN_SHARE_SECONDS = 0.5
 
 

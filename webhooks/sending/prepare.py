@@ -1,4 +1,4 @@
-"""From a claim to the request that is sent: secrets filled in, signed.
+"""From a claim to the request that is sent: secrets filled in, signed; and its keys.
 
 Rules:
 

@@ -291,6 +291,16 @@ def test_deliveries_are_filtered_by_what_stands_in_the_address(
     assert "first one" in page(api, f"/deliveries?webhook={first}")
 
 
+def test_what_is_tried_again_shows_when(api: Driver, receiver: Receiver) -> None:
+    receiver.answers = [500]
+    webhook = subscribe(api, receiver.url)
+    api.create_model("churn")
+    deliver(api)
+
+    for path in ("/deliveries", f"/webhooks/{webhook}"):
+        assert re.search(r"next 20\d\d-", page(api, path))
+
+
 @pytest.mark.parametrize(
     "query", ["state=lost", "since=yesterday", "cursor=x", "model=%00", "type=%ff%00"]
 )

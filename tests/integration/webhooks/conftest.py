@@ -68,7 +68,6 @@ class World:
 
     @contextmanager
     def begin(self) -> Iterator[Session]:
-        # As the application's own sessions are.
         with (
             Session(self.engine, autoflush=False, expire_on_commit=False) as session,
             session.begin(),
