@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import Engine, create_engine, func, select
+from sqlalchemy import Engine, create_engine, select
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
@@ -66,22 +66,18 @@ def wait_until_delivered(
     engine: Engine, *, or_until: Callable[[], bool] = lambda: False
 ) -> None:
     """Wait until everything is delivered; the verdict names what is not."""
-    with contextlib.suppress(TimeoutError):
-        wait_for(lambda: 0 if or_until() else _count_undelivered(engine), _is_none)
+
+    def is_over() -> bool:
+        return or_until() or connection.scalar(_UNDELIVERED) is None
+
+    with engine.connect() as connection, contextlib.suppress(TimeoutError):
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        wait_for(is_over)
 
 
-def _is_none(count: int) -> bool:
-    return count == 0
-
-
-def _count_undelivered(engine: Engine) -> int:
-    with engine.connect() as connection:
-        return (
-            connection.scalar(
-                select(func.count()).where(Delivery.state != DeliveryState.DELIVERED)
-            )
-            or 0
-        )
+_UNDELIVERED = (
+    select(Delivery.id).where(Delivery.state != DeliveryState.DELIVERED).limit(1)
+)
 
 
 def read_facts(engine: Engine) -> Facts:
