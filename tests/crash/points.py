@@ -55,8 +55,7 @@ _STATEMENTS = {
     ),
     "record": (
         _CLOCK,
-        "select webhook_queues",
-        "select webhook_deliveries",
+        "select webhook_queues",  # and what failed: its queue's state is asked with it
         "select webhook_subscriptions",
         "update webhook_attempts",
         "update webhook_subscriptions",
@@ -107,7 +106,7 @@ _COMMIT = ("before commit", "during commit", "after commit")
 
 
 def statement_name(statement: str) -> str:
-    """Verb and table, which is what tells the statements of a phase apart."""
+    """Verb and first table, which is what tells the statements of a phase apart."""
     found = _TABLE.search(statement)
     table = found.group(1) if found else "clock"
     return f"{statement.split(None, 1)[0].lower()} {table}"
